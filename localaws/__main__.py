@@ -1,0 +1,75 @@
+"""The embedded AWS as a process: `python -m localaws --port 4566 --directory .local`.
+
+Ready when DIRECTORY/server.json is there: {"endpoint", "pid", "id", "directory"}.
+Ends on SIGTERM, or by itself after the idle hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import threading
+import time
+from pathlib import Path
+
+from localaws import ACCOUNT_ID
+
+# Before moto is imported: it reads its account from the environment, once.
+os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
+
+from localaws import server
+
+
+def main() -> None:
+    """Serve until told to stop, or until nobody has asked for anything for the idle hours."""
+    arguments = _arguments()
+    directory: Path = arguments.directory
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    last_seen = [time.monotonic()]
+
+    identity: dict[str, object] = {
+        "pid": os.getpid(),
+        "id": secrets.token_hex(16),
+        "directory": str(directory.resolve()),
+    }
+    answerers: list[server.Answerer] = []
+    front = server.Front(identity, answerers, seen=lambda: last_seen.__setitem__(0, time.monotonic()))
+    listening = server.serve(arguments.port, front)
+    identity["endpoint"] = f"http://{server.HOST}:{listening.server_port}"
+
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    record = directory / "server.json"
+    _write_private(record, json.dumps(identity))
+    try:
+        while not stop.wait(timeout=1):
+            if time.monotonic() - last_seen[0] > arguments.idle_hours * 3600:
+                break
+    finally:
+        listening.shutdown()
+        record.unlink(missing_ok=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="localaws", description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1; 0 picks a free one")
+    parser.add_argument("--directory", type=Path, required=True, help="for server.json and the functions' code")
+    parser.add_argument("--idle-hours", type=float, default=8, help="end after so many hours without a request")
+    return parser.parse_args()
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write so that a reader finds the whole text or no file, and only the owner can read it."""
+    draft = path.with_suffix(".new")
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(path)
+
+
+if __name__ == "__main__":
+    main()

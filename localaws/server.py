@@ -1,0 +1,89 @@
+"""The port: our own answers first, moto's for all the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from io import BytesIO
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from werkzeug.serving import BaseWSGIServer
+
+Answerer = Callable[[Request], "Response | None"]
+
+HOST = "127.0.0.1"
+IDENTITY_PATH = "/_localaws"
+
+
+class Handler(MotoRequestHandler):
+    """HTTP/1.1 with connections kept open, and no 40 ms of Nagle's algorithm between a header and its body."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
+        """Log errors only: a line a request is noise in a log that people read when something fails."""
+        if type == "error":
+            super().log(type, message, *args)
+
+
+class Front:
+    """The WSGI application: refuses browsers, says who it is, and asks each answerer before moto.
+
+    An answerer takes a request and returns a response, or None for "not mine".
+    """
+
+    def __init__(self, identity: dict[str, object], answerers: Sequence[Answerer], seen: Callable[[], None]) -> None:
+        self._identity = identity
+        self._answerers = answerers
+        self._seen = seen
+        self._moto = DomainDispatcherApplication(create_backend_app)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        request = Request(environ)
+        # The body is read whole before anyone answers: on a kept connection the rest of it would be the next request.
+        body = request.get_data(cache=True)
+        response = self._answer(request)
+        if response:
+            return response(environ, start_response)
+        environ["wsgi.input"] = BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        answered: Iterable[bytes] = self._moto(environ, start_response)
+        return answered
+
+    def _answer(self, request: Request) -> Response | None:
+        if refusal := _refuse_browser(request):
+            return refusal
+        if request.path == IDENTITY_PATH:
+            return Response(json.dumps(self._identity), mimetype="application/json")
+        self._seen()
+        return next((response for answer in self._answerers if (response := answer(request))), None)
+
+
+def serve(port: int, application: Front) -> BaseWSGIServer:
+    """Bind `port` on loopback (0: any free one) and return the server, a thread a connection.
+
+    Raises OSError when the port is taken.
+    """
+    return make_server(HOST, port, application, threaded=True, request_handler=Handler)
+
+
+def _refuse_browser(request: Request) -> Response | None:
+    """A page that a browser shows may send requests to loopback; AWS clients send no Origin and name us as the host."""
+    host = urlsplit(f"//{request.host}").hostname
+    if request.headers.get("Origin"):
+        return Response("Requests from web pages are refused.\n", 403)
+    if host not in (HOST, "localhost") and not (host or "").endswith(".localhost"):
+        return Response(f"Host {request.host!r} is refused: this server answers as {HOST} or localhost.\n", 403)
+    return None
