@@ -1,0 +1,47 @@
+"""One embedded AWS for all tests of `localaws`, in a process of its own; every test talks to it with boto3 on the port."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+REGION = "eu-west-1"
+
+
+def start(directory: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], str]:
+    """Start an embedded AWS on a free port and return its process and endpoint URL."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "localaws", "--port", "0", "--directory", str(directory), *arguments]
+    )
+    record = directory / "server.json"
+    deadline = time.monotonic() + 20
+    while not record.exists():
+        assert process.poll() is None, "the embedded AWS ended before it was ready"
+        assert time.monotonic() < deadline, "the embedded AWS was not ready in 20 s"
+        time.sleep(0.02)
+    return process, json.loads(record.read_text())["endpoint"]
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    process, url = start(tmp_path_factory.mktemp("localaws"))
+    yield url
+    process.terminate()
+    process.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def client(endpoint: str) -> Callable[[str], Any]:
+    """boto3 clients of the embedded AWS: `client("lambda")`."""
+    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
+    return lambda service: session.client(service, endpoint_url=endpoint)
