@@ -73,7 +73,7 @@ def decimal(low: float, high: float) -> Callable[[str], float]:
 
 
 def switch(value: str) -> bool:
-    """true or false."""
+    """Either true or false."""
     if value.lower() not in ("true", "false"):
         raise ValueError("true or false")
     return value.lower() == "true"

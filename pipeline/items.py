@@ -1,0 +1,166 @@
+"""Items as people write them, plain JSON or DynamoDB JSON, checked against the table and put into it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeSerializer
+
+from .change import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+# docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+_ITEM_BYTES = 400 * 1024
+_BATCH_ITEMS = 25
+_BATCH_BYTES = 16 * 1024 * 1024
+_NUMBER_DIGITS = 38
+_TYPES = {"S", "N", "B", "SS", "NS", "BS", "M", "L", "BOOL", "NULL"}
+_UNPROCESSED_DEADLINE_SECONDS = 60
+
+
+def parse(text: str, where: str = "the item") -> dict[str, Any]:
+    """One JSON object as the attributes that PutItem takes.
+
+    DynamoDB JSON ({"name": {"S": "test3"}}) when every attribute is written so, otherwise plain JSON
+    ({"name": "test3"}). `where` names the item in errors. Raises Refused.
+    """
+    try:
+        document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise Refused(f"{where} is not JSON: {error}; allowed: an object such as " + '{"name": "test3"}') from None
+    if not isinstance(document, dict) or not document:
+        raise Refused(f"{where} is no JSON object; allowed: an object such as " + '{"name": "test3"}')
+    try:
+        if all(_is_typed(value) for value in document.values()):
+            return {name: _from_typed(value) for name, value in document.items()}
+        return {name: TypeSerializer().serialize(value) for name, value in document.items()}
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise Refused(f"{where}: {error}; a number has up to 38 digits, binary is base64") from None
+
+
+def check(item: Mapping[str, Any], table: Mapping[str, Any], where: str = "the item") -> None:
+    """Refuse an item that the table, as DescribeTable tells it, would not take."""
+    kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    for name in key_names(table):
+        wanted = f"the key of {table['TableName']} is {name} of type {kinds[name]}"
+        if name not in item:
+            raise Refused(f"{where} has no attribute {name!r}; {wanted}")
+        kind, value = next(iter(item[name].items()))
+        if kind != kinds[name]:
+            raise Refused(f"{where}: {name!r} is of type {kind}; {wanted}")
+        if value in ("", b""):
+            raise Refused(f"{where}: {name!r} is empty; a key has a value")
+    size = len(json.dumps(item, default=_base64))
+    if size > _ITEM_BYTES:
+        raise Refused(f"{where} is about {size} bytes; allowed: {_ITEM_BYTES}")
+
+
+def key_names(table: Mapping[str, Any]) -> list[str]:
+    """The names of the key attributes, partition key first."""
+    return [each["AttributeName"] for each in table["KeySchema"]]
+
+
+def put(client: Any, table: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> int:
+    """Write the items in their order, 25 a call, what AWS leaves unprocessed again; return their number.
+
+    BatchWriteItem: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
+    """
+    written = 0
+    for batch in _batches(items, key_names(table)):
+        _write(client, table["TableName"], batch)
+        written += len(batch)
+    return written
+
+
+def _batches(items: Iterable[Mapping[str, Any]], keys: list[str]) -> Iterator[list[Mapping[str, Any]]]:
+    """Batches that BatchWriteItem takes: by number, by size, and no key twice in one."""
+    batch: list[Mapping[str, Any]] = []
+    seen: set[str] = set()
+    size = 0
+    for item in items:
+        key = json.dumps([item[name] for name in keys], default=_base64)
+        length = len(json.dumps(item, default=_base64))
+        if batch and (len(batch) == _BATCH_ITEMS or key in seen or size + length > _BATCH_BYTES):
+            yield batch
+            batch, seen, size = [], set(), 0
+        batch.append(item)
+        seen.add(key)
+        size += length
+    if batch:
+        yield batch
+
+
+def _write(client: Any, name: str, batch: list[Mapping[str, Any]]) -> None:
+    waiting = {name: [{"PutRequest": {"Item": item}} for item in batch]}
+    deadline = time.monotonic() + _UNPROCESSED_DEADLINE_SECONDS
+    pause = 0.05
+    while waiting:
+        waiting = client.batch_write_item(RequestItems=waiting).get("UnprocessedItems") or {}
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            raise Refused(
+                f"table {name}: {len(waiting[name])} items were still unprocessed after "
+                f"{_UNPROCESSED_DEADLINE_SECONDS} s; raise TABLE_WRITE_CAPACITY_UNITS, or put the rest again"
+            )
+        time.sleep(pause)
+        pause = min(pause * 2, 5)
+
+
+def _is_typed(value: Any) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _TYPES
+
+
+def _from_typed(value: Any) -> dict[str, Any]:
+    """One DynamoDB JSON value as boto3 takes it: binary decoded, types checked."""
+    if not _is_typed(value):
+        raise ValueError(f"{json.dumps(value, default=str)} is no DynamoDB JSON value, such as " + '{"S": "test3"}')
+    kind, content = next(iter(value.items()))
+    if kind in ("SS", "NS", "BS"):
+        if not isinstance(content, list) or not content or len(set(map(str, content))) != len(content):
+            raise ValueError(f"{kind} is a list of different values, at least one")
+        return {kind: [_scalar(kind[0], each) for each in content]}
+    if kind == "M" and isinstance(content, dict):
+        return {kind: {name: _from_typed(each) for name, each in content.items()}}
+    if kind == "L" and isinstance(content, list):
+        return {kind: [_from_typed(each) for each in content]}
+    return {kind: _scalar(kind, content)}
+
+
+def _scalar(kind: str, content: Any) -> Any:
+    if kind in ("BOOL", "NULL") and isinstance(content, bool):
+        return content
+    if not isinstance(content, str) or kind not in ("S", "N", "B"):
+        expected = (
+            "true or false"
+            if kind in ("BOOL", "NULL")
+            else "a string"
+            if kind in ("S", "N", "B")
+            else "a list or an object"
+        )
+        raise ValueError(f"{kind} takes {expected}, not {json.dumps(content, default=str)}")
+    if kind == "N":
+        number = Decimal(content)
+        if not number.is_finite() or len(number.normalize().as_tuple().digits) > _NUMBER_DIGITS:
+            raise ValueError(f"{content!r} is no number of up to {_NUMBER_DIGITS} digits")
+    if kind == "B":
+        try:
+            return base64.b64decode(content, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"{content!r} is not base64: {error}") from None
+    return content
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
