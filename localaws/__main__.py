@@ -20,7 +20,7 @@ from localaws import ACCOUNT_ID
 # Before moto is imported: it reads its account from the environment, once.
 os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
 
-from localaws import server
+from localaws import journal, server, streams
 
 
 def main() -> None:
@@ -35,7 +35,8 @@ def main() -> None:
         "id": secrets.token_hex(16),
         "directory": str(directory.resolve()),
     }
-    answerers: list[server.Answerer] = []
+    journal.install()
+    answerers: list[server.Answerer] = [streams.answer]
     front = server.Front(identity, answerers, seen=lambda: last_seen.__setitem__(0, time.monotonic()))
     listening = server.serve(arguments.port, front)
     identity["endpoint"] = f"http://{server.HOST}:{listening.server_port}"
