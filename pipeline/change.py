@@ -5,13 +5,24 @@ Copy it along with a noun: `table.py` and `change.py` in one folder work on thei
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 OWNER_TAG = "pipeline"
+ROLE_SECONDS = 60.0
+
+# How Lambda words that it does not see a new role, or its policies, yet.
+_ROLE_NOT_READY = (
+    "cannot be assumed by Lambda",
+    "execution role does not have permissions",
+    "ensure the role can perform",
+)
+
+Answer = TypeVar("Answer")
 
 Did = Literal["created", "updated", "replaced", "unchanged", "deleted", "absent"]
 
@@ -31,6 +42,7 @@ class Change:
 
     `what` names the resource ("table stream-demo"), `answer` is what AWS has of it now, in AWS's words
     (of a planned creation: as far as it can be known before), `note` what a person should know about it.
+    `pending` says that AWS is still at work on it: the noun's `wait` comes before anything is built on it.
     """
 
     what: str
@@ -38,6 +50,7 @@ class Change:
     differences: tuple[Difference, ...] = ()
     answer: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    pending: bool = False
 
 
 class Refused(Exception):  # noqa: N818 - a decision, not a fault
@@ -71,3 +84,32 @@ def check_owner(what: str, tags: Mapping[str, str], owner: str, *, adopt: bool =
         f"{what} exists and {theirs}; only what is tagged {OWNER_TAG}={owner} is changed or deleted. "
         f"Choose another name in the settings, or take it over with --adopt."
     )
+
+
+def refuse_unknown(what: str, wanted: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse parameters that could be set once but not be compared afterwards."""
+    unknown = sorted(set(wanted) - set(known))
+    if unknown:
+        raise Refused(
+            f"{what}: {', '.join(unknown)} cannot be kept as wanted here; what can be: {', '.join(sorted(known))}. "
+            f"Leave it out and set it by hand."
+        )
+
+
+def when_role_is_ready(lambda_: Any, call: Callable[[], Answer]) -> Answer:
+    """Make a call to Lambda, again while Lambda does not see the role or its policies yet.
+
+    IAM takes seconds to reach Lambda (IAM user guide, "Changes that I make are not always immediately visible").
+    Only the texts that say so are waited for, `ROLE_SECONDS` at most; any other error is raised at once.
+    """
+    deadline = time.monotonic() + ROLE_SECONDS
+    pause = 0.25
+    while True:
+        try:
+            return call()
+        except lambda_.exceptions.InvalidParameterValueException as error:
+            not_ready = any(text in error.response["Error"]["Message"] for text in _ROLE_NOT_READY)
+            if not not_ready or time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, 5)
