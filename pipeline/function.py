@@ -1,0 +1,264 @@
+"""A Lambda function: look, compare, create or update, wait, delete.
+
+To use it elsewhere, copy this file and `change.py` into one folder and import it from there
+(`from steps import function`). It needs boto3 and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from botocore.waiter import WaiterModel, create_waiter_with_client
+
+from .change import (
+    OWNER_TAG,
+    Change,
+    Difference,
+    Refused,
+    check_owner,
+    differences,
+    planned,
+    refuse_unknown,
+    when_role_is_ready,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from types_boto3_lambda import LambdaClient
+
+# What AWS takes for what is left out: compared like the rest, so that an option taken away is set back.
+# The empty values are those that clear the option in UpdateFunctionConfiguration.
+_DEFAULTS: dict[str, Any] = {
+    "Architectures": ["x86_64"],
+    "DeadLetterConfig": {"TargetArn": ""},
+    "Description": "",
+    "Environment": {"Variables": {}},
+    "EphemeralStorage": {"Size": 512},
+    "FileSystemConfigs": [],
+    "KMSKeyArn": "",
+    "Layers": [],
+    "LoggingConfig": {"LogFormat": "Text"},
+    "MemorySize": 128,
+    "PackageType": "Zip",
+    "ReservedConcurrentExecutions": None,
+    "SnapStart": {"ApplyOn": "None"},
+    "Tags": {},
+    "Timeout": 3,
+    "TracingConfig": {"Mode": "PassThrough"},
+    "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": [], "Ipv6AllowedForDualStack": False},
+}
+_KNOWN = {*_DEFAULTS, "FunctionName", "Role", "Handler", "Runtime", "Code"}
+_NOT_CONFIGURATION = {"Architectures", "CodeSha256", "ReservedConcurrentExecutions", "Tags"}
+
+_WAITERS = WaiterModel(
+    {
+        "version": 2,
+        "waiters": {
+            # Also when it failed: `wait` tells why, and an update mends it.
+            "Settled": {
+                "operation": "GetFunctionConfiguration",
+                "delay": 0.5,
+                "maxAttempts": 1200,
+                "acceptors": [
+                    {
+                        "state": "success",
+                        "matcher": "path",
+                        "argument": "State != 'Pending' && LastUpdateStatus != 'InProgress'",
+                        "expected": True,
+                    }
+                ],
+            }
+        },
+    }
+)
+
+
+def describe(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
+    """What AWS has of the function under the names of CreateFunction's parameters, or None.
+
+    Adds FunctionArn, CodeSha256, State and LastUpdateStatus with their reasons, and ReservedConcurrentExecutions
+    (None: none). Of the environment only the names of the variables are told: values may be secrets.
+    Lambda API reference: GetFunction.
+    """
+    found = _find(lambda_, name)
+    return found and _without_secrets(found)
+
+
+def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any], *, adopt: bool = False) -> Change:
+    """Make the function as wanted; not waiting until it is active at the end (`wait` does).
+
+    `wanted` are CreateFunction's parameters, with Code={"ZipFile": bytes}, and ReservedConcurrentExecutions as
+    PutFunctionConcurrency has it. What is left out is put to AWS's default. The code is compared by CodeSha256. While
+    the role is new and Lambda does not see it yet, the call is made again, a minute at most.
+
+    Raises Refused for a function of another pipeline (unless `adopt`) and for another PackageType. Lambda API
+    reference: CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration, PutFunctionConcurrency, TagResource.
+    """
+    name = wanted["FunctionName"]
+    what = f"function {name}"
+    refuse_unknown(what, wanted, _KNOWN)
+    refuse_unknown(f"Code of {what}", wanted["Code"], {"ZipFile"})
+    complete = _complete(wanted)
+    found = _find(lambda_, name)
+    if found is None:
+        return _create(lambda_, wanted, complete)
+    check_owner(what, found["Tags"], complete["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    changed = differences(found, complete)
+    if not changed:
+        pending = found["State"] == "Pending" or found["LastUpdateStatus"] == "InProgress"
+        return Change(what, "unchanged", answer=_without_secrets(found), pending=pending)
+    if found["PackageType"] != complete["PackageType"]:
+        raise Refused(
+            f"{what} has PackageType {found['PackageType']}, wanted is {complete['PackageType']}; AWS cannot change "
+            f"it. Choose another function name, or delete the function and create it anew."
+        )
+    pending = _update(lambda_, found, complete, wanted["Code"], {difference.setting for difference in changed})
+    answer = _without_secrets({**found, **complete})
+    return Change(what, "updated", tuple(map(_told, changed)), answer=answer, pending=pending)
+
+
+def wait(lambda_: LambdaClient, name: str) -> dict[str, Any]:
+    """Wait until creation and update of the function are done and return what `describe` says; 10 minutes at most.
+
+    Raises Refused with AWS's reason when they failed. Lambda developer guide: "Lambda function states".
+    """
+    _until_settled(lambda_, name)
+    found = describe(lambda_, name)
+    if found is None:
+        raise Refused(f"function {name} was deleted while it was waited for; run the step again")
+    for state, reason in (("State", "StateReason"), ("LastUpdateStatus", "LastUpdateStatusReason")):
+        if found[state] == "Failed":
+            raise Refused(f"function {name}: {state} is Failed: {found[reason]}. Correct that and run the step again.")
+    return found
+
+
+def delete(lambda_: LambdaClient, name: str, *, owner: str = "") -> Change:
+    """Delete the function; Refused when it is of another pipeline. Lambda API reference: DeleteFunction."""
+    what = f"function {name}"
+    found = describe(lambda_, name)
+    if found is None:
+        return Change(what, "absent")
+    check_owner(what, found["Tags"], owner)
+    lambda_.delete_function(FunctionName=name)
+    return Change(what, "deleted", answer=found)
+
+
+def _until_settled(lambda_: LambdaClient, name: str) -> None:
+    create_waiter_with_client("Settled", _WAITERS, lambda_).wait(FunctionName=name)
+
+
+def _find(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
+    try:
+        answer = lambda_.get_function(FunctionName=name)
+    except lambda_.exceptions.ResourceNotFoundException:
+        return None
+    has: dict[str, Any] = {**answer["Configuration"]}
+    found = {
+        **{setting: has.get(setting, default) for setting, default in _DEFAULTS.items()},
+        **{setting: has.get(setting, "") for setting in ("Role", "Handler", "Runtime", "CodeSha256", "FunctionArn")},
+        **{setting: has.get(setting, "") for setting in ("State", "StateReason")},
+        **{setting: has.get(setting, "") for setting in ("LastUpdateStatus", "LastUpdateStatusReason")},
+        "FunctionName": name,
+        "Layers": [layer["Arn"] for layer in has.get("Layers", ())],
+        "Tags": answer.get("Tags", {}),
+        "ReservedConcurrentExecutions": answer.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
+    }
+    return _in_one_form(found)
+
+
+def _complete(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The wanted parameters with AWS's defaults, in the forms of `_find`."""
+    complete = {**_DEFAULTS, **wanted}
+    code = complete.pop("Code")["ZipFile"]
+    complete["CodeSha256"] = base64.b64encode(hashlib.sha256(code).digest()).decode()
+    return _in_one_form(complete)
+
+
+def _in_one_form(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the defaults within nested parameters, leave out what only AWS says, sort what has no order."""
+    logging = {"LogGroup": f"/aws/lambda/{parameters['FunctionName']}", **parameters["LoggingConfig"]}
+    if logging.get("LogFormat") == "JSON":
+        logging = {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **logging}
+    network = {**_DEFAULTS["VpcConfig"], **parameters["VpcConfig"]}
+    return {
+        **parameters,
+        "DeadLetterConfig": {**_DEFAULTS["DeadLetterConfig"], **parameters["DeadLetterConfig"]},
+        "Environment": {"Variables": {}, **parameters["Environment"]},
+        "LoggingConfig": {"LogFormat": "Text", **logging},
+        "SnapStart": {"ApplyOn": parameters["SnapStart"]["ApplyOn"]},
+        "VpcConfig": {
+            "SubnetIds": sorted(network["SubnetIds"]),
+            "SecurityGroupIds": sorted(network["SecurityGroupIds"]),
+            "Ipv6AllowedForDualStack": network["Ipv6AllowedForDualStack"],
+        },
+    }
+
+
+def _create(lambda_: LambdaClient, wanted: Mapping[str, Any], complete: Mapping[str, Any]) -> Change:
+    name = wanted["FunctionName"]
+    reserved = wanted.get("ReservedConcurrentExecutions")
+    parameters = {setting: value for setting, value in wanted.items() if setting != "ReservedConcurrentExecutions"}
+    answer = when_role_is_ready(lambda_, lambda: lambda_.create_function(**parameters))
+    if reserved is not None:
+        if not planned(answer):
+            _until_settled(lambda_, name)
+        lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
+    created = _without_secrets({**complete, "FunctionArn": answer["FunctionArn"]})
+    return Change(f"function {name}", "created", answer=created, pending=not planned(answer))
+
+
+def _update(
+    lambda_: LambdaClient,
+    found: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    code: Mapping[str, Any],
+    settings: set[str],
+) -> bool:
+    """Bring about what differs; whether AWS is still at work on it afterwards."""
+    name = found["FunctionName"]
+    pending = False
+    if settings & {"CodeSha256", "Architectures"}:
+        _until_settled(lambda_, name)
+        updated = lambda_.update_function_code(FunctionName=name, Architectures=wanted["Architectures"], **code)
+        pending = not planned(updated)
+    parameters = {setting: wanted[setting] for setting in sorted(settings - _NOT_CONFIGURATION)}
+    if parameters:
+        # AWS refuses an update while another one is under way.
+        _until_settled(lambda_, name)
+        configured = when_role_is_ready(
+            lambda_, lambda: lambda_.update_function_configuration(FunctionName=name, **parameters)
+        )
+        pending = not planned(configured)
+    if "ReservedConcurrentExecutions" in settings and wanted["ReservedConcurrentExecutions"] is None:
+        lambda_.delete_function_concurrency(FunctionName=name)
+    elif "ReservedConcurrentExecutions" in settings:
+        reserved = wanted["ReservedConcurrentExecutions"]
+        lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
+    if "Tags" in settings:
+        _update_tags(lambda_, found["FunctionArn"], found["Tags"], wanted["Tags"])
+    return pending
+
+
+def _update_tags(lambda_: LambdaClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    gone = [name for name in old if name not in new]
+    if gone:
+        lambda_.untag_resource(Resource=arn, TagKeys=gone)
+    put = {name: value for name, value in new.items() if old.get(name) != value}
+    if put:
+        lambda_.tag_resource(Resource=arn, Tags=put)
+
+
+def _told(difference: Difference) -> Difference:
+    """The difference as it may be shown: of the environment, names of variables and which of them changed."""
+    if difference.setting != "Environment":
+        return difference
+    old, new = (environment["Variables"] for environment in (difference.old, difference.new))
+    marked = [f"{name} (changed)" if name in old and old[name] != new[name] else name for name in sorted(new)]
+    return Difference("Environment", sorted(old), marked)
+
+
+def _without_secrets(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {**found, "Environment": {"Variables": dict.fromkeys(found["Environment"]["Variables"], "(hidden)")}}
