@@ -1,0 +1,185 @@
+"""Takes the batches of a mapping to its function, as Lambda's own poller does: in order, again, or given up.
+
+Lambda developer guide, "Process DynamoDB records with Lambda", "Configuring partial batch response with DynamoDB and
+Lambda" and "Retain discarded records for a DynamoDB event source in Lambda".
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from localaws.batches import Batch, Collector, event
+from localaws.functions import FunctionNotFound, Throttled
+from localaws.journal import RETENTION_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localaws.functions import Answer, Functions
+    from localaws.mapping import Mapping
+
+    Discard = Callable[[Mapping, Batch, str, "Answer | None"], None]
+
+# Between tries of a batch: doubles from the first to the longest pause. AWS begins later and goes on longer; here a
+# person waits for the rehearsal of a failure.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 10.0
+_MOST_STATE_BYTES = 1024 * 1024
+
+
+class Poller:
+    """The lanes of one mapping: ParallelizationFactor threads, each with the keys that fall to it.
+
+    `discard` is told of each batch that is given up, with the condition and the function's last answer.
+    """
+
+    def __init__(self, mapping: Mapping, functions: Functions, discard: Discard, after: Poller | None) -> None:
+        self._mapping = mapping
+        self._after = after
+        self._stop = threading.Event()
+        lanes = range(mapping.options["ParallelizationFactor"])
+        self._lanes = [_Lane(mapping, lane, functions, discard, self._stop) for lane in lanes]
+        self._threads = [threading.Thread(target=lane.run, daemon=True) for lane in self._lanes]
+
+    def start(self) -> None:
+        """Begin at the mapping's starting position, or where the lanes before, once they have ended, got to."""
+        if self._after:
+            threading.Thread(target=self._begin, daemon=True).start()
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._after:
+            self._after.join()
+            self._after = None
+        places = self._mapping.places
+        if not places:
+            latest = self._mapping.starting_position == "LATEST"
+            places = [self._mapping.journal.last if latest else 0]
+        if len(places) != len(self._threads):
+            # Other lanes, other keys in each: from where all of them have got to.
+            places = [min(places)] * len(self._threads)
+        self._mapping.places = places
+        if not self._stop.is_set():
+            for thread in self._threads:
+                thread.start()
+
+    def join(self) -> None:
+        """Wait until the lanes have ended."""
+        if self._after:
+            self._after.join()
+        for thread in self._threads:
+            if thread.ident:
+                thread.join()
+
+    def stop(self) -> None:
+        """Have the lanes end soon: after the invocation that is under way, in a pause at once."""
+        self._stop.set()
+        with self._mapping.journal.written:
+            self._mapping.journal.written.notify_all()
+
+
+class _Lane:
+    def __init__(
+        self, mapping: Mapping, lane: int, functions: Functions, discard: Discard, stop: threading.Event
+    ) -> None:
+        self._mapping = mapping
+        self._options = mapping.options
+        self._lane = lane
+        self._functions = functions
+        self._discard = discard
+        self._stop = stop
+        self._state: dict[str, Any] = {}
+        self._answer: Answer | None = None
+
+    def run(self) -> None:
+        collector = Collector(self._mapping, self._lane, self._stop)
+        while batch := collector.next():
+            self._deliver(batch)
+            if self._stop.is_set():
+                return
+            self._mapping.places[self._lane] = collector.place
+
+    def _deliver(self, batch: Batch) -> None:
+        """Hand a batch over until all of it is done or given up, or the mapping stops."""
+        pieces = deque([batch])
+        pause = _FIRST_PAUSE_SECONDS
+        while pieces and not self._stop.is_set():
+            left = self._attempt(self._without_expired(pieces.popleft()))
+            pieces.extendleft(reversed(left))
+            if pieces and pieces[0].entries:
+                # What is done is not done again when the mapping stops here and goes on later.
+                self._mapping.places[self._lane] = pieces[0].entries[0].place - 1
+            if len(left) == 1:
+                self._stop.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            else:
+                pause = _FIRST_PAUSE_SECONDS
+
+    def _attempt(self, batch: Batch) -> list[Batch]:
+        """Invoke the function once; return what is left of the batch: nothing, the same again, or its halves."""
+        if not batch.entries and not batch.final:
+            return []
+        seconds = self._options["TumblingWindowInSeconds"]
+        payload = event(batch, self._mapping.journal, seconds, self._state).encode()
+        try:
+            self._answer = self._functions.invoke(self._mapping.function_arn, payload)
+        except Throttled:
+            return [batch]  # uses up no retry
+        except FunctionNotFound:
+            self._mapping.result = "PROBLEM: Function not found"
+            return [batch]
+        batch.invocations += 1
+        failed = self._first_failed(batch)
+        if failed is not None:
+            self._mapping.result = "PROBLEM: Function call failed"
+            return self._left_after_failure(batch, failed)
+        self._mapping.result = "OK"
+        if batch.window is not None:
+            self._state = {} if batch.final else json.loads(self._answer.payload or b"{}").get("state") or {}
+        return []
+
+    def _left_after_failure(self, batch: Batch, failed: int) -> list[Batch]:
+        """From the first failed record on the batch is tried again; with bisect it is split instead, at no cost."""
+        if self._options["BisectBatchOnFunctionError"] and len(batch.entries) > 1:
+            done, rest = batch.split(failed or len(batch.entries) // 2)
+            return [rest] if failed else [done, rest]
+        _, rest = batch.split(failed)
+        rest.retries += 1
+        if -1 < self._options["MaximumRetryAttempts"] < rest.retries:
+            self._discard(self._mapping, rest, "RetryAttemptsExhausted", self._answer)
+            return []
+        return [rest]
+
+    def _without_expired(self, batch: Batch) -> Batch:
+        """The batch without the records that are too old to be tried (again); those are given up."""
+        age = self._options["MaximumRecordAgeInSeconds"]
+        oldest = time.time() - (age if age > 0 else RETENTION_SECONDS)
+        expired = sum(entry.created < oldest for entry in batch.entries)
+        if not expired:
+            return batch
+        old, rest = batch.split(expired)
+        self._discard(self._mapping, old, "RecordAgeExceeded", self._answer)
+        return rest
+
+    def _first_failed(self, batch: Batch) -> int | None:
+        """The index of the first record that failed, None when all went well.
+
+        An answer that does not name records of this batch fails the whole of it.
+        """
+        answer = self._answer
+        if not answer or answer.error:
+            return 0
+        if "ReportBatchItemFailures" not in self._options["FunctionResponseTypes"]:
+            return None
+        number = self._mapping.journal.sequence_number
+        indices = {number(entry.place): index for index, entry in enumerate(batch.entries)}
+        try:
+            response = json.loads(answer.payload or b"null") or {}
+            failures = response.get("batchItemFailures") or []
+            return min((indices[failure["itemIdentifier"]] for failure in failures), default=None)
+        except (ValueError, AttributeError, KeyError, TypeError):
+            return 0
