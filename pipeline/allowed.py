@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -144,3 +145,15 @@ def items(pattern: str, allowed: str) -> Callable[[str], tuple[str, ...]]:
         return parts
 
     return parse
+
+
+def moment(value: str, now: float) -> int:
+    """A time such as 15m (ago) or 2026-01-31T08:00:00Z, in milliseconds since 1970; `now` in seconds since 1970."""
+    ago = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
+    if ago:
+        return int((now - int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]]) * 1000)
+    try:
+        stated = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError("90s, 15m, 2h, 1d (ago), or a time such as 2026-01-31T08:00:00Z") from None
+    return int((stated if stated.tzinfo else stated.astimezone()).timestamp() * 1000)

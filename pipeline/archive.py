@@ -85,7 +85,7 @@ def check_handler(zipped: bytes, handler: str, runtime: str) -> None:
 
 
 def vendor(requirements: Path, cache: Path, runtime: str, architecture: str) -> Path:
-    """The folder into which pip installed `requirements`: wheels for Lambda only, kept by the hash of what was asked."""
+    """The folder where pip installed `requirements`: wheels for Lambda only, kept by the hash of what was asked."""
     asked = f"{runtime} {architecture}\n".encode() + requirements.read_bytes()
     folder = cache / hashlib.sha256(asked).hexdigest()[:16]
     if folder.is_dir():

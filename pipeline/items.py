@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeSerializer
 
-from .change import Refused
+from .change import Change, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 # docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _ITEM_BYTES = 400 * 1024
@@ -67,19 +67,21 @@ def key_names(table: Mapping[str, Any]) -> list[str]:
     return [each["AttributeName"] for each in table["KeySchema"]]
 
 
-def put(client: Any, table: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> int:
-    """Write the items in their order, 25 a call, what AWS leaves unprocessed again; return their number.
+def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Change:
+    """Write the items in their order, 25 a call, what AWS leaves unprocessed again.
 
-    BatchWriteItem: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
+    DynamoDB API reference: PutItem for one, BatchWriteItem for more.
     """
-    written = 0
-    for batch in _batches(items, key_names(table)):
-        _write(client, table["TableName"], batch)
-        written += len(batch)
-    return written
+    name = table["TableName"]
+    if len(items) == 1:
+        client.put_item(TableName=name, Item=items[0])
+    else:
+        for batch in _batches(items, key_names(table)):
+            _write(client, name, batch)
+    return Change(f"{len(items)} item{'s' if len(items) > 1 else ''} in table {name}", "created")
 
 
-def _batches(items: Iterable[Mapping[str, Any]], keys: list[str]) -> Iterator[list[Mapping[str, Any]]]:
+def _batches(items: Sequence[Mapping[str, Any]], keys: list[str]) -> Iterator[list[Mapping[str, Any]]]:
     """Batches that BatchWriteItem takes: by number, by size, and no key twice in one."""
     batch: list[Mapping[str, Any]] = []
     seen: set[str] = set()

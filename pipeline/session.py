@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+import sys
+import time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -15,29 +17,35 @@ from .change import Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from botocore.model import OperationModel, Shape
+    from botocore.model import OperationModel
 
     from .settings import Settings
 
-_RETRIES = {"mode": "standard", "total_max_attempts": 5}
+_RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
 _READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan")
 
 
-def connect(settings: Settings, endpoint_url: str | None, *, dry: bool = False) -> Callable[[str], Any]:
+def connect(
+    settings: Settings, endpoint_url: str | None, *, dry: bool = False, verbose: bool = False
+) -> Callable[[str], Any]:
     """A function from a service's name ("dynamodb") to its one client for the target.
 
     `endpoint_url` is the embedded AWS's with TARGET=local; its credentials are made up, and neither the credentials nor
-    the profiles of this machine are read. With `dry`, calls that write are answered here instead of being made.
+    the profiles of this machine are read. With `dry`, calls that write are answered here instead of being made;
+    with `verbose`, each call is told on stderr.
     """
-    session = _local_session(settings) if settings.target == "local" else _aws_session(settings)
+    session: Any = _local_session(settings) if settings.target == "local" else _aws_session(settings)
     config = Config(retries=_RETRIES, proxies={}) if settings.target == "local" else Config(retries=_RETRIES)
 
-    @lru_cache(maxsize=None)
+    @cache
     def client(service: str) -> Any:
         made = session.client(service, endpoint_url=endpoint_url or settings.aws_endpoint_url or None, config=config)
         if dry:
             made.meta.events.register("provide-client-params", _note_parameters)
             made.meta.events.register("before-call", _answer_writes)
+        if verbose:
+            made.meta.events.register("before-call", _note_time)
+            made.meta.events.register("after-call", _tell_call)
         return made
 
     return client
@@ -89,13 +97,23 @@ def _answer_writes(model: OperationModel, context: dict[str, Any], **_: Any) -> 
     return _Accepted(), {**answer, "ResponseMetadata": {"HTTPStatusCode": 200, "Planned": True}}
 
 
+def _note_time(context: dict[str, Any], **_: Any) -> None:
+    context["began"] = time.monotonic()
+
+
+def _tell_call(model: OperationModel, context: dict[str, Any], parsed: Mapping[str, Any], **_: Any) -> None:
+    took = (time.monotonic() - context.get("began", time.monotonic())) * 1000
+    answer = parsed.get("Error", {}).get("Code") or ("planned" if "Planned" in parsed["ResponseMetadata"] else "")
+    sys.stderr.write(f"    {model.service_model.service_name} {model.name}  {took:.0f} ms  {answer}".rstrip() + "\n")
+
+
 class _Accepted:
     """What botocore looks at in an HTTP response."""
 
     status_code = 200
 
 
-def _foreseen(shape: Shape, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _foreseen(shape: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The answer's members that echo the request's; ARNs, which AWS makes, as "<StreamArn>"."""
     answer: dict[str, Any] = {}
     for name, member in shape.members.items():

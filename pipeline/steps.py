@@ -1,0 +1,199 @@
+"""The steps as the tasks chain them: from the settings to one call of a noun, and what must stand before it.
+
+Each returns the Change it made; the chains in tasks.py call them in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from . import archive, function, logs, mapping, policies, role, session, smoke, table, wanted
+from .change import Change, Did, Refused, check_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a task works with: its settings, a function from a service's name to its client, the project's folder.
+
+    `dry`: the clients only plan what would be written. `adopt`: what stands already and is not ours is taken over.
+    """
+
+    settings: Settings
+    aws: Callable[[str], Any]
+    root: Path
+    dry: bool = False
+    adopt: bool = False
+
+    @cached_property
+    def caller(self) -> dict[str, str]:
+        """Who calls, as GetCallerIdentity tells it; Refused when that is not the account of the settings."""
+        return session.check_account(self.settings, self.aws("sts"))
+
+
+def zip_code(settings: Settings, root: Path, *, dry: bool = False) -> tuple[Change, bytes]:
+    """lambda_src/ as build/function.zip, checked to hold the handler; the zip's bytes come along."""
+    build = root / "build"
+    code = archive.build(
+        root / "lambda_src", build / "vendor", settings.function_runtime, settings.function_architecture
+    )
+    archive.check_handler(code, settings.function_handler, settings.function_runtime)
+    path = build / "function.zip"
+    before = path.read_bytes() if path.is_file() else None
+    if before != code and not dry:
+        build.mkdir(exist_ok=True)
+        path.write_bytes(code)
+    did: Did = "unchanged" if before == code else "updated" if before else "created"
+    answer = {"CodeSha256": archive.sha256(code), "CodeSize": len(code)}
+    return Change(f"zip build/{path.name}", did, answer=answer), code
+
+
+def create_table(run: Run) -> Change:
+    """The table with its stream on; AWS may still be at work on it."""
+    return table.ensure(run.aws("dynamodb"), wanted.table(run.settings), adopt=run.adopt)
+
+
+def create_role(run: Run) -> Change:
+    """The role that Lambda assumes, by policies/trust-policy.json."""
+    trust = _policy(run, "trust-policy.json")
+    return role.ensure(run.aws("iam"), wanted.role(run.settings, trust), adopt=run.adopt)
+
+
+def put_policy(run: Run) -> Change:
+    """What the role may do, by policies/execution-policy.json."""
+    return role.ensure_policy(
+        run.aws("iam"),
+        run.settings.role_name,
+        run.settings.policy_name,
+        _policy(run, "execution-policy.json"),
+        owner=run.settings.pipeline_name,
+        adopt=run.adopt,
+    )
+
+
+def create_log_group(run: Run) -> Change:
+    """The function's log group: ours, with a retention, so that `clean` may remove it and nothing is kept for ever."""
+    return logs.ensure_group(run.aws("logs"), wanted.log_group(run.settings), adopt=run.adopt)
+
+
+def create_function(run: Run, role_arn: str, code: bytes) -> Change:
+    """The function with its code; AWS may still be at work on it."""
+    return function.ensure(run.aws("lambda"), wanted.function(run.settings, role_arn, code), adopt=run.adopt)
+
+
+def map_stream(run: Run, stream_arn: str) -> Change:
+    """The event source mapping from the table's stream to the function; AWS may still be at work on it."""
+    return mapping.ensure(run.aws("lambda"), wanted.mapping(run.settings, stream_arn))
+
+
+def existing_role(run: Run) -> dict[str, Any]:
+    """The role that is there; Refused, naming the task that makes it, when it is not."""
+    found = role.describe(run.aws("iam"), run.settings.role_name)
+    if found is None:
+        raise Refused(f"role {run.settings.role_name} does not exist; make it with: invoke create-role put-policy")
+    return found
+
+
+def existing_table(run: Run) -> dict[str, Any]:
+    """The table that is there; Refused, naming the task that makes it, when it is not."""
+    found = table.describe(run.aws("dynamodb"), run.settings.table_name)
+    if found is None:
+        raise Refused(f"table {run.settings.table_name} does not exist; make it with: invoke create-table")
+    return found
+
+
+def existing_stream(run: Run) -> str:
+    """The ARN of the table's stream; Refused, naming the task that makes it, when there is none."""
+    found = existing_table(run)
+    if not found["StreamSpecification"]["StreamEnabled"]:
+        raise Refused(f"table {run.settings.table_name} has no stream; turn it on with: invoke create-table")
+    return str(found["LatestStreamArn"])
+
+
+def existing_function(run: Run) -> dict[str, Any]:
+    """The function that is there; Refused, naming the task that makes it, when it is not."""
+    found = function.describe(run.aws("lambda"), run.settings.function_name)
+    if found is None:
+        raise Refused(f"function {run.settings.function_name} does not exist; make it with: invoke create-function")
+    return found
+
+
+def existing_mapping(run: Run, stream_arn: str) -> dict[str, Any]:
+    """The mapping that is there; Refused, naming the task that makes it, when it is not."""
+    found = mapping.describe(run.aws("lambda"), run.settings.function_name, stream_arn)
+    if found is None:
+        raise Refused(
+            f"function {run.settings.function_name} has no mapping on the stream of table {run.settings.table_name}; "
+            f"make it with: invoke map-stream"
+        )
+    return found
+
+
+def deployed(run: Run) -> smoke.Deployed:
+    """All that an item passes on its way to the log; Refused, naming the task that makes it, when a part is missing."""
+    existing_function(run)
+    return smoke.Deployed(
+        table=existing_table(run),
+        mapping=existing_mapping(run, existing_stream(run)),
+        log_group=wanted.log_group_name(run.settings),
+        role=role.describe(run.aws("iam"), run.settings.role_name),
+    )
+
+
+def clean(run: Run) -> Iterator[Change]:
+    """Remove everything, in the order in which nothing comes back and nothing dangles, each waited for."""
+    settings, owner = run.settings, run.settings.pipeline_name
+    lambda_, dynamodb = run.aws("lambda"), run.aws("dynamodb")
+    # A mapping is its function's: of a foreign function none is touched.
+    found = function.describe(lambda_, settings.function_name)
+    if found:
+        check_owner(f"function {settings.function_name}", found["Tags"], owner)
+    for entry in _mappings(run):
+        gone = mapping.delete(lambda_, entry["UUID"])
+        if gone.pending:
+            mapping.wait_gone(lambda_, entry["UUID"])
+        yield gone
+    yield function.delete(lambda_, settings.function_name, owner=owner)
+    # After the function, whose last lines would make the group anew.
+    yield logs.delete_group(run.aws("logs"), wanted.log_group_name(settings), owner=owner)
+    yield role.delete(run.aws("iam"), settings.role_name, owner=owner, policy_names=[settings.policy_name])
+    gone = table.delete(dynamodb, settings.table_name, owner=owner)
+    if gone.pending:
+        table.wait_gone(dynamodb, settings.table_name)
+    yield gone
+
+
+def left_over(run: Run) -> list[str]:
+    """What AWS still has of the pipeline, asked resource by resource; a role's policies go with it."""
+    settings = run.settings
+    group = wanted.log_group_name(settings)
+    asked = {
+        f"function {settings.function_name}": function.describe(run.aws("lambda"), settings.function_name),
+        f"log group {group}": logs.describe_group(run.aws("logs"), group),
+        f"role {settings.role_name}": role.describe(run.aws("iam"), settings.role_name),
+        f"table {settings.table_name}": table.describe(run.aws("dynamodb"), settings.table_name),
+    }
+    mappings = [f"mapping {entry['UUID']}" for entry in _mappings(run)]
+    return mappings + [what for what, found in asked.items() if found is not None]
+
+
+def _mappings(run: Run) -> list[dict[str, Any]]:
+    """The function's mappings on streams of our table, also on streams that are no more."""
+    ours = f":table/{run.settings.table_name}/stream/"
+    return [
+        entry
+        for entry in mapping.of_function(run.aws("lambda"), run.settings.function_name)
+        if ours in entry["EventSourceArn"]
+    ]
+
+
+def _policy(run: Run, name: str) -> dict[str, Any]:
+    tokens = wanted.policy_tokens(run.settings, run.caller)
+    return policies.render(run.root / "policies" / name, tokens, run.root / "build" / "policies")
