@@ -14,7 +14,7 @@ from botocore.waiter import WaiterModel, create_waiter_with_client
 from .change import OWNER_TAG, Change, Difference, Refused, check_owner, differences, planned, refuse_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from types_boto3_dynamodb import DynamoDBClient
 
@@ -83,12 +83,8 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
         return found
     backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
     recovery: Mapping[str, Any] = backups.get("PointInTimeRecoveryDescription", {})
-    found["PointInTimeRecoverySpecification"] = _recovery(
-        {
-            "PointInTimeRecoveryEnabled": recovery.get("PointInTimeRecoveryStatus") == "ENABLED",
-            "RecoveryPeriodInDays": recovery.get("RecoveryPeriodInDays"),
-        }
-    )
+    enabled = recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
+    found["PointInTimeRecoverySpecification"] = _recovery({**recovery, "PointInTimeRecoveryEnabled": enabled})
     pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=found["TableArn"])
     found["Tags"] = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
     return found
@@ -284,58 +280,48 @@ def _planned_stream(table_arn: str) -> str:
 
 
 def _in_words_of_create(table: Mapping[str, Any]) -> dict[str, Any]:
-    """DescribeTable's answer under the names and in the forms of CreateTable's parameters."""
-    billing = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+    """DescribeTable's answer under the names of CreateTable's parameters, with AWS's defaults where it is silent."""
+    found = {setting: table.get(setting, default) for setting, default in _DEFAULTS.items() if setting != "Tags"}
+    found.update({name: table.get(name, "") for name in ("TableName", "TableArn", "TableStatus", "LatestStreamArn")})
+    found.update({name: table[name] for name in ("KeySchema", "AttributeDefinitions")})
+    found["ItemCount"] = table.get("ItemCount", 0)
+    found["BillingMode"] = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+    found["TableClass"] = table.get("TableClassSummary", {}).get("TableClass", "STANDARD")
     encryption = table.get("SSEDescription", {})
-    on_demand = table.get("OnDemandThroughput", {})
-    found = {
-        "TableName": table["TableName"],
-        "TableArn": table.get("TableArn", ""),
-        "TableStatus": table.get("TableStatus", ""),
-        "ItemCount": table.get("ItemCount", 0),
-        "LatestStreamArn": table.get("LatestStreamArn", ""),
-        "KeySchema": _by("KeyType", table["KeySchema"]),
-        "AttributeDefinitions": _by("AttributeName", table["AttributeDefinitions"]),
-        "BillingMode": billing,
-        "ProvisionedThroughput": _units(table) if billing == "PROVISIONED" else {},
-        "OnDemandThroughput": {**_DEFAULTS["OnDemandThroughput"], **on_demand},
-        "StreamSpecification": table.get("StreamSpecification", _DEFAULTS["StreamSpecification"]),
-        "SSESpecification": {"Enabled": False},
-        "TableClass": table.get("TableClassSummary", {}).get("TableClass", "STANDARD"),
-        "DeletionProtectionEnabled": table.get("DeletionProtectionEnabled", False),
-        "LocalSecondaryIndexes": _indexes(table.get("LocalSecondaryIndexes", ())),
-        "GlobalSecondaryIndexes": _indexes(table.get("GlobalSecondaryIndexes", ())),
-    }
     if encryption.get("Status") in ("ENABLED", "ENABLING", "UPDATING"):
         key = encryption.get("KMSMasterKeyArn", "")
-        found["SSESpecification"] = {
-            "Enabled": True,
-            "SSEType": encryption.get("SSEType", "KMS"),
-            "KMSMasterKeyId": key,
-        }
+        found["SSESpecification"] = {"Enabled": True, "SSEType": encryption["SSEType"], "KMSMasterKeyId": key}
     if "WarmThroughput" in table:
-        warm = table["WarmThroughput"]
-        found["WarmThroughput"] = {unit: warm.get(unit) for unit in ("ReadUnitsPerSecond", "WriteUnitsPerSecond")}
-    return found
+        units = ("ReadUnitsPerSecond", "WriteUnitsPerSecond")
+        found["WarmThroughput"] = {unit: table["WarmThroughput"].get(unit) for unit in units}
+    return _in_one_form(found)
 
 
 def _complete(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """The wanted parameters with AWS's defaults, in the forms of `describe`."""
-    complete = {**_DEFAULTS, **wanted}
-    complete["KeySchema"] = _by("KeyType", complete["KeySchema"])
-    complete["AttributeDefinitions"] = _by("AttributeName", complete["AttributeDefinitions"])
-    complete["OnDemandThroughput"] = {**_DEFAULTS["OnDemandThroughput"], **complete["OnDemandThroughput"]}
-    complete["LocalSecondaryIndexes"] = _indexes(complete["LocalSecondaryIndexes"])
-    complete["GlobalSecondaryIndexes"] = _indexes(complete["GlobalSecondaryIndexes"])
-    complete["PointInTimeRecoverySpecification"] = _recovery(complete["PointInTimeRecoverySpecification"])
+    complete = _in_one_form({**_DEFAULTS, **wanted})
     complete["Tags"] = {tag["Key"]: tag["Value"] for tag in complete["Tags"]}
-    if complete["SSESpecification"].get("Enabled"):
-        has = found["SSESpecification"].get("KMSMasterKeyId", "")
-        key = complete["SSESpecification"].get("KMSMasterKeyId", "")
+    encryption = complete["SSESpecification"]
+    if encryption.get("Enabled"):
         # AWS tells the key's ARN; wanted may be its id alone, or whichever key there is.
-        same = {"KMSMasterKeyId": has} if has.endswith(key) else {}
-        complete["SSESpecification"] = {"SSEType": "KMS", **complete["SSESpecification"], **same}
+        has = found["SSESpecification"].get("KMSMasterKeyId", "")
+        same = {"KMSMasterKeyId": has} if has and has.endswith(encryption.get("KMSMasterKeyId", "")) else {}
+        complete["SSESpecification"] = {"SSEType": "KMS", **encryption, **same}
     return complete
+
+
+def _in_one_form(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the defaults within nested parameters, leave out what only AWS says, sort what has no order."""
+    return {
+        **parameters,
+        "KeySchema": _by("KeyType", parameters["KeySchema"]),
+        "AttributeDefinitions": _by("AttributeName", parameters["AttributeDefinitions"]),
+        "OnDemandThroughput": {**_DEFAULTS["OnDemandThroughput"], **parameters["OnDemandThroughput"]},
+        "ProvisionedThroughput": _units(parameters),
+        "PointInTimeRecoverySpecification": _recovery(parameters["PointInTimeRecoverySpecification"]),
+        "LocalSecondaryIndexes": _by("IndexName", map(_index, parameters["LocalSecondaryIndexes"])),
+        "GlobalSecondaryIndexes": _by("IndexName", map(_index, parameters["GlobalSecondaryIndexes"])),
+    }
 
 
 def _recovery(specification: Mapping[str, Any]) -> dict[str, Any]:
@@ -346,25 +332,19 @@ def _recovery(specification: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _units(owner: Mapping[str, Any]) -> dict[str, int]:
+    """Of a table or an index; {} when on demand, which AWS tells as 0 units."""
     throughput = owner.get("ProvisionedThroughput", {})
     return {unit: throughput[unit] for unit in ("ReadCapacityUnits", "WriteCapacityUnits") if throughput.get(unit)}
 
 
-def _indexes(indexes: Collection[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Indexes in one order, without what only AWS says of them (sizes, state, ARN)."""
-    return _by(
-        "IndexName",
-        [
-            {
-                "IndexName": index["IndexName"],
-                "KeySchema": _by("KeyType", index["KeySchema"]),
-                "Projection": {**index["Projection"]},
-                "ProvisionedThroughput": _units(index),
-            }
-            for index in indexes
-        ],
-    )
+def _index(index: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "IndexName": index["IndexName"],
+        "KeySchema": _by("KeyType", index["KeySchema"]),
+        "Projection": {**index["Projection"]},
+        "ProvisionedThroughput": _units(index),
+    }
 
 
-def _by(name: str, entries: Collection[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _by(name: str, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(({**entry} for entry in entries), key=lambda entry: str(entry[name]))
