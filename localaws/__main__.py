@@ -13,6 +13,7 @@ import secrets
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from localaws import ACCOUNT_ID
@@ -20,7 +21,8 @@ from localaws import ACCOUNT_ID
 # Before moto is imported: it reads its account from the environment, once.
 os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
 
-from localaws import journal, server, streams
+from localaws import configuration, invoke, journal, server, streams
+from localaws.functions import Functions
 
 
 def main() -> None:
@@ -35,8 +37,10 @@ def main() -> None:
         "id": secrets.token_hex(16),
         "directory": str(directory.resolve()),
     }
+    configuration.install()
     journal.install()
-    answerers: list[server.Answerer] = [streams.answer]
+    functions = Functions(directory, lambda: str(identity["endpoint"]))
+    answerers: list[server.Answerer] = [partial(invoke.answer, functions), streams.answer]
     front = server.Front(identity, answerers, seen=lambda: last_seen.__setitem__(0, time.monotonic()))
     listening = server.serve(arguments.port, front)
     identity["endpoint"] = f"http://{server.HOST}:{listening.server_port}"
@@ -53,6 +57,7 @@ def main() -> None:
                 break
     finally:
         listening.shutdown()
+        functions.close()
         record.unlink(missing_ok=True)
 
 

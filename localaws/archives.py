@@ -1,0 +1,62 @@
+"""Deployment packages: checked as Lambda checks them, unpacked once each."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import stat
+import zipfile
+from pathlib import Path
+from tempfile import mkdtemp
+
+# Lambda guide, "Lambda quotas".
+UNZIPPED_BYTES = 262_144_000
+BROKEN = "Could not unzip uploaded file. Please check your file, then try to upload again."
+TOO_LARGE = f"Unzipped size must be smaller than {UNZIPPED_BYTES} bytes"
+
+
+def check(data: bytes) -> None:
+    """Raise ValueError, with Lambda's message, for what is no zip file, unpacks to too much, or leaves its folder."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise ValueError(BROKEN) from error
+    if sum(entry.file_size for entry in entries) > UNZIPPED_BYTES:
+        raise ValueError(TOO_LARGE)
+    for entry in entries:
+        if _escapes(entry):
+            raise ValueError(f"{BROKEN} The entry {entry.filename!r} leaves the folder: absolute, through .. or a link.")
+
+
+def unpack(data: bytes, directory: Path) -> Path:
+    """Unpack into a folder of `directory` named by the content, and return it; the second time it is there already."""
+    folder = directory / hashlib.sha256(data).hexdigest()
+    if not folder.exists():
+        check(data)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Made aside and renamed, so that two who need it at once both find it whole.
+        draft = Path(mkdtemp(dir=directory))
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for entry in archive.infolist():
+                _extract(archive, entry, draft)
+        try:
+            draft.rename(folder)
+        except OSError:
+            shutil.rmtree(draft)
+    return folder
+
+
+def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
+    """Extract one entry, with its right to be executed and no other."""
+    path = Path(archive.extract(entry, folder))
+    executable = (entry.external_attr >> 16) & stat.S_IXUSR or entry.is_dir()
+    path.chmod(0o700 if executable else 0o600)
+
+
+def _escapes(entry: zipfile.ZipInfo) -> bool:
+    name = entry.filename
+    link = stat.S_ISLNK(entry.external_attr >> 16)
+    return link or name.startswith("/") or os.pardir in name.split("/")

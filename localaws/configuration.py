@@ -1,0 +1,204 @@
+"""The settings of a function that moto drops or ignores, in the shape of AWS.
+
+Lambda API reference: FunctionConfiguration, CreateFunction, UpdateFunctionConfiguration, UpdateFunctionCode.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from moto.awslambda import models
+from moto.awslambda.exceptions import (
+    InvalidParameterValueException,
+    InvalidRoleFormat,
+    PreconditionFailedException,
+    ValidationException,
+)
+from moto.core.utils import iso_8601_datetime_with_nanoseconds
+
+from localaws import archives, roles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from moto.awslambda.models import LayerVersion
+
+# Shown as they were given, and gone when given empty.
+_PLAIN = ("DeadLetterConfig", "FileSystemConfigs", "KMSKeyArn")
+_RANGES = {"MemorySize": (128, 10240), "Timeout": (1, 900)}
+_EPHEMERAL_STORAGE = (512, 10240)
+_ENVIRONMENT_BYTES = 4096
+# Lambda guide, "Defined runtime environment variables": those that a function may not set.
+_RESERVED = {
+    "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
+}  # fmt: skip
+# Lambda guide, "Deprecated runtimes": those that can no longer be created or updated.
+_RETIRED = {"python2.7", "python3.6", "python3.7", "python3.8"}
+_CREATING = "The function is being created."
+
+
+def install() -> None:
+    """Make moto create functions of this kind: its own class has no place for what it leaves out."""
+    models.LambdaFunction = Function  # type: ignore[misc]
+
+
+class Function(models.LambdaFunction):
+    """moto's function, with every setting checked, kept, shown, and changed by an update."""
+
+    def __init__(self, account_id: str, spec: dict[str, Any], region: str, version: str | int = 1) -> None:
+        _check(spec)
+        if "ZipFile" in spec["Code"]:
+            _check_zip(spec["Code"]["ZipFile"])
+        self._plain: dict[str, Any] = {}
+        self.logging_config: dict[str, str] = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{spec['FunctionName']}"}
+        self._snap_start = "None"
+        super().__init__(account_id, _normal(spec), region, version)
+        self._keep(spec)
+
+    @property
+    def runtime_version_arn(self) -> str:
+        """Of the runtime's release: made up, the same for each runtime."""
+        release = uuid.uuid5(uuid.NAMESPACE_URL, str(self.run_time)).hex
+        return f"arn:{self.partition}:lambda:{self.region}::runtime:{release * 2}"
+
+    def layer_versions(self) -> list[LayerVersion]:
+        """The function's layers, the lowest first."""
+        backend = models.lambda_backends[self.account_id][self.region]
+        found = (backend.layers_versions_by_arn(layer["Arn"]) for layer in self.layers)
+        return [layer for layer in found if layer]
+
+    def get_configuration(self, on_create: bool = False) -> dict[str, Any]:
+        """FunctionConfiguration; of a function just made it says Pending, as AWS does even when it soon is Active."""
+        configuration = {
+            **super().get_configuration(on_create),
+            **self._plain,
+            "LoggingConfig": self.logging_config,
+            "RevisionId": self.revision_id,
+            "RuntimeVersionConfig": {"RuntimeVersionArn": self.runtime_version_arn},
+            "SnapStart": {"ApplyOn": self._snap_start, "OptimizationStatus": "Off"},
+        }
+        if on_create:
+            configuration |= {"State": "Pending", "StateReason": _CREATING, "StateReasonCode": "Creating"}
+        return {name: value for name, value in configuration.items() if value not in (None, [])}
+
+    def get_code(self) -> dict[str, Any]:
+        """GetFunction; moto leaves out a reserved concurrency of 0."""
+        answer = super().get_code()
+        if self.reserved_concurrency is not None:
+            answer["Concurrency"] = {"ReservedConcurrentExecutions": self.reserved_concurrency}
+        return answer
+
+    def update_configuration(self, config_updates: dict[str, Any]) -> dict[str, Any]:
+        """UpdateFunctionConfiguration: what is given changes, and nothing else."""
+        if config_updates.get("RevisionId") not in (None, self.revision_id):
+            raise PreconditionFailedException(
+                "The Revision Id provided does not match the latest Revision Id. "
+                "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
+            )
+        _check(config_updates)
+        super().update_configuration(_normal(config_updates))
+        self._keep(config_updates)
+        return self._updating()
+
+    def update_function_code(self, updated_spec: dict[str, Any]) -> dict[str, Any]:
+        """UpdateFunctionCode: also changes Architectures."""
+        if "ZipFile" in updated_spec:
+            _check_zip(updated_spec["ZipFile"])
+        super().update_function_code(updated_spec)
+        if not updated_spec.get("DryRun"):
+            self.architectures = updated_spec.get("Architectures") or self.architectures
+            self._touch()
+        return self._updating()
+
+    def _keep(self, spec: Mapping[str, Any]) -> None:
+        for name in set(_PLAIN) & set(spec):
+            self._plain[name] = None if spec[name] == {"TargetArn": ""} else spec[name] or None
+        if spec.get("TracingConfig"):
+            self.tracing_config = spec["TracingConfig"]
+        if spec.get("SnapStart"):
+            self._snap_start = spec["SnapStart"].get("ApplyOn", "None")
+        if spec.get("EphemeralStorage"):
+            self.ephemeral_storage = spec["EphemeralStorage"]["Size"]
+        if spec.get("LoggingConfig"):
+            self.logging_config = _logging({**self.logging_config, **spec["LoggingConfig"]})
+        self._touch()
+
+    def _touch(self) -> None:
+        """A new revision: processes that run an older one are replaced."""
+        self.revision_id = str(uuid.uuid4())
+        self.last_modified = iso_8601_datetime_with_nanoseconds()
+
+    def _updating(self) -> dict[str, Any]:
+        """The configuration as AWS answers an update: still under way, although it has effect at once here."""
+        return {
+            **self.get_configuration(),
+            "LastUpdateStatus": "InProgress",
+            "LastUpdateStatusReason": _CREATING,
+            "LastUpdateStatusReasonCode": "Creating",
+        }
+
+
+def _normal(spec: dict[str, Any]) -> dict[str, Any]:
+    """The settings with empty ones spelled out where moto wants that."""
+    normal = dict(spec)
+    if "Environment" in normal:
+        normal["Environment"] = {"Variables": (normal["Environment"] or {}).get("Variables") or {}}
+    if normal.get("VpcConfig") is not None:
+        empty = {"SubnetIds": [], "SecurityGroupIds": [], "Ipv6AllowedForDualStack": False}
+        normal["VpcConfig"] = {**empty, **normal["VpcConfig"]}
+    return normal
+
+
+def _logging(given: dict[str, str]) -> dict[str, str]:
+    """Levels exist in the JSON format only, INFO unless set."""
+    if given["LogFormat"] == "JSON":
+        return {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **given}
+    return {name: given[name] for name in ("LogFormat", "LogGroup")}
+
+
+def _check(spec: Mapping[str, Any]) -> None:
+    """Refuse what AWS refuses, in its words."""
+    for name, (low, high) in _RANGES.items():
+        _check_range(name[0].lower() + name[1:], spec.get(name), low, high)
+    _check_range("ephemeralStorage.size", (spec.get("EphemeralStorage") or {}).get("Size"), *_EPHEMERAL_STORAGE)
+    if spec.get("Runtime") in _RETIRED:
+        raise InvalidParameterValueException(
+            f"The runtime parameter of {spec['Runtime']} is no longer supported for creating or updating AWS Lambda "
+            "functions. We recommend you use a supported runtime while creating or updating functions."
+        )
+    _check_environment((spec.get("Environment") or {}).get("Variables") or {})
+    if "Role" in spec:
+        if not re.match(InvalidRoleFormat.pattern, spec["Role"]):
+            raise InvalidRoleFormat(spec["Role"])
+        if not roles.assumable(spec["Role"], "lambda.amazonaws.com"):
+            raise InvalidParameterValueException("The role defined for the function cannot be assumed by Lambda.")
+
+
+def _check_range(name: str, value: int | None, low: int, high: int) -> None:
+    if value is not None and not low <= value <= high:
+        bound = f"greater than or equal to {low}" if value < low else f"less than or equal to {high}"
+        raise ValidationException(str(value), name, f"Member must have value {bound}")
+
+
+def _check_environment(variables: Mapping[str, str]) -> None:
+    refused = "Lambda was unable to configure your environment variables because the environment variables you have"
+    if reserved := sorted(_RESERVED & set(variables)):
+        raise InvalidParameterValueException(
+            f"{refused} provided contains reserved keys that are currently not supported for modification. "
+            f"Reserved keys used in this request: {', '.join(reserved)}"
+        )
+    if sum(len(name.encode()) + len(value.encode()) for name, value in variables.items()) > _ENVIRONMENT_BYTES:
+        raise InvalidParameterValueException(f"{refused} provided exceeded the 4KB limit.")
+
+
+def _check_zip(encoded: str) -> None:
+    try:
+        archives.check(base64.b64decode(encoded))
+    except ValueError as error:
+        raise InvalidParameterValueException(str(error)) from error

@@ -1,0 +1,203 @@
+"""A function process's stream in CloudWatch Logs, with the lines that Lambda itself writes there.
+
+Lambda guide, "Sending Lambda function logs to CloudWatch Logs" and "Configuring JSON and plain text log formats".
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from moto.logs.models import logs_backends
+
+from localaws import ACCOUNT_ID, roles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localaws.configuration import Function
+
+_LEVELS = ("DEBUG", "INFO", "WARN")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What REPORT tells of one invocation; times in seconds, memory in MB; `init` is None unless it was a cold start."""
+
+    duration: float
+    memory: int
+    memory_used: int
+    init: float | None
+    status: str = "success"
+    error_type: str = ""
+
+    @property
+    def duration_ms(self) -> float:
+        """To a hundredth, as Lambda gives it."""
+        return round(self.duration * 1000, 2)
+
+    @property
+    def billed_ms(self) -> int:
+        """Each begun millisecond of the invocation, and of the initialisation before it."""
+        return -int(-(self.duration + (self.init or 0)) * 1000 // 1)
+
+
+class Log:
+    """The log stream of one process. Its role decides whether anything is written.
+
+    `tail` is all text since the latest START: what Invoke returns with LogType=Tail.
+    """
+
+    def __init__(self, function: Function) -> None:
+        configuration = function.logging_config
+        self.group = configuration["LogGroup"]
+        self.stream = _stream_name(function, self.group)
+        self.tail = ""
+        self._function_name = function.function_name
+        self._runtime = function.run_time
+        self._version = str(function.version)
+        self._role = function.role
+        self._json = configuration["LogFormat"] == "JSON"
+        self._level = configuration.get("SystemLogLevel", "INFO")
+        self._application_level = configuration.get("ApplicationLogLevel", "")
+        self._runtime_arn = function.runtime_version_arn
+        self._backend = logs_backends[ACCOUNT_ID][function.region]
+        self._arn = f"arn:{function.partition}:logs:{function.region}:{ACCOUNT_ID}:log-group:{self.group}"
+
+    def variables(self) -> dict[str, str]:
+        """What tells the runtime how to log."""
+        level = {"AWS_LAMBDA_LOG_LEVEL": self._application_level} if self._application_level else {}
+        return {
+            "AWS_LAMBDA_LOG_FORMAT": "JSON" if self._json else "Text",
+            **level,
+            "AWS_LAMBDA_LOG_GROUP_NAME": self.group,
+            "AWS_LAMBDA_LOG_STREAM_NAME": self.stream,
+        }
+
+    def write(self, messages: list[str]) -> None:
+        """Add one event a message, at this moment, so that their order is the order of writing."""
+        if not messages:
+            return
+        self.tail += "".join(message if message.endswith("\n") else f"{message}\n" for message in messages)
+        if self._ensure_stream():
+            now = time.time_ns() // 1_000_000
+            events = [{"timestamp": now, "message": message} for message in messages]
+            self._backend.put_log_events(self.group, self.stream, events)
+
+    def init_start(self) -> None:
+        """The runtime is being started."""
+        version = (self._runtime or "").replace("python", "python:") + ".v1"
+        record = {
+            "initializationType": "on-demand",
+            "phase": "init",
+            "runtimeVersion": version,
+            "runtimeVersionArn": self._runtime_arn,
+            "functionName": self._function_name,
+            "functionVersion": self._version,
+        }
+        text = f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {self._runtime_arn}\n"
+        self._system("initStart", "INFO", record, text)
+
+    def init_report(self, seconds: float, phase: str, status: str, error_type: str) -> None:
+        """The runtime could not be started; `phase` is "init", or "invoke" for the second try."""
+        record = {
+            "initializationType": "on-demand",
+            "phase": phase,
+            "status": status,
+            "errorType": error_type,
+            "metrics": {"durationMs": round(seconds * 1000, 3)},
+        }
+        text = f"INIT_REPORT Init Duration: {seconds * 1000:.2f} ms\tPhase: {phase}\tStatus: {status}"
+        text += f"\tError Type: {error_type}\n" if error_type else "\n"
+        self._system("initReport", "WARN", {key: value for key, value in record.items() if value}, text)
+
+    def start(self, request_id: str) -> None:
+        """The handler is about to be called."""
+        self.tail = ""
+        record = {"requestId": request_id, "version": self._version}
+        self._system("start", "INFO", record, f"START RequestId: {request_id} Version: {self._version}\n")
+
+    def end(self, request_id: str, report: Report) -> None:
+        """The invocation is over."""
+        failed = report.status != "success"
+        if self._json:
+            self._system("report", "WARN" if failed else "INFO", _json_report(request_id, report), "")
+        else:
+            self.write([f"END RequestId: {request_id}\n", _text_report(request_id, report)])
+
+    def _system(self, kind: str, level: str, record: Mapping[str, object], text: str) -> None:
+        """A line of Lambda's own: in the JSON format only those of the function's SystemLogLevel and above."""
+        if not self._json:
+            self.write([text])
+        elif _LEVELS.index(level) >= _LEVELS.index(self._level):
+            event = {"time": _iso(datetime.now(timezone.utc)), "type": f"platform.{kind}", "record": record}
+            self.write([json.dumps(event, separators=(",", ":")) + "\n"])
+
+    def _ensure_stream(self) -> bool:
+        """Whether the role may write; makes the group and the stream where they are missing, as far as it may."""
+        group = self._backend.groups.get(self.group)
+        if not group:
+            if not self._may("CreateLogGroup", self._arn, f"{self._arn}:log-stream:"):
+                return False
+            self._backend.ensure_log_group(self.group)
+            group = self._backend.groups[self.group]
+        stream = f"{self._arn}:log-stream:{self.stream}"
+        if self.stream not in group.streams:
+            if not self._may("CreateLogStream", stream):
+                return False
+            self._backend.ensure_log_stream(self.group, self.stream)
+        return self._may("PutLogEvents", stream)
+
+    def _may(self, action: str, *resources: str) -> bool:
+        return any(roles.allows(self._role, f"logs:{action}", resource) for resource in resources)
+
+
+def timed_out_line(request_id: str, seconds: float) -> str:
+    """What Lambda writes when it kills a function."""
+    return f"{_iso(datetime.now(timezone.utc))} {request_id} Task timed out after {seconds:.2f} seconds\n\n"
+
+
+def _stream_name(function: Function, group: str) -> str:
+    """In a group that is not the function's own, the name of the stream says whose it is."""
+    owner = "" if group == f"/aws/lambda/{function.function_name}" else function.function_name
+    return f"{datetime.now(timezone.utc):%Y/%m/%d}/{owner}[{function.version}]{uuid.uuid4().hex}"
+
+
+def _text_report(request_id: str, report: Report) -> str:
+    fields = [
+        f"REPORT RequestId: {request_id}",
+        f"Duration: {report.duration_ms:.2f} ms",
+        f"Billed Duration: {report.billed_ms} ms",
+        f"Memory Size: {report.memory} MB",
+        f"Max Memory Used: {report.memory_used} MB",
+    ]
+    if report.init is not None:
+        fields.append(f"Init Duration: {report.init * 1000:.2f} ms")
+    if report.status != "success":
+        fields.append(f"Status: {report.status}")
+    if report.error_type:
+        fields.append(f"Error Type: {report.error_type}")
+    return "\t".join([*fields, "\n"])
+
+
+def _json_report(request_id: str, report: Report) -> dict[str, object]:
+    metrics: dict[str, float] = {
+        "durationMs": report.duration_ms,
+        "billedDurationMs": report.billed_ms,
+        "memorySizeMB": report.memory,
+        "maxMemoryUsedMB": report.memory_used,
+    }
+    if report.init is not None:
+        metrics["initDurationMs"] = round(report.init * 1000, 2)
+    record: dict[str, object] = {"requestId": request_id, "metrics": metrics, "status": report.status}
+    if report.error_type:
+        record["errorType"] = report.error_type
+    return record
+
+
+def _iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

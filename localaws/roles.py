@@ -1,0 +1,192 @@
+"""What a role may do, and the temporary credentials of a role.
+
+Only the role's own policies count: resource policies of other services are not read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from moto.iam.exceptions import NotFoundException
+from moto.iam.models import iam_backends
+from moto.sts.models import sts_backends
+
+from localaws import ACCOUNT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from moto.iam.models import ManagedPolicy, Role
+
+
+def find(role_arn: str) -> Role | None:
+    """The role of that ARN, or None."""
+    try:
+        return iam_backends[ACCOUNT_ID][_partition(role_arn)].get_role_by_arn(role_arn)
+    except NotFoundException:
+        return None
+
+
+def allows(role_arn: str, action: str, resource: str) -> bool:
+    """Whether the role's policies allow `action` (`dynamodb:PutItem`) on the ARN `resource`.
+
+    IAM user guide, "Policy evaluation logic": an explicit Deny wins, then an Allow is needed, and one of the
+    permissions boundary too where there is one. A role that is gone may do nothing.
+    """
+    return effect(role_arn, action, resource) == "Allow"
+
+
+def effect(role_arn: str, action: str, resource: str) -> str:
+    """What the role's policies say of `action` on `resource`: "Allow", "Deny" (explicitly) or "" (nothing)."""
+    role = find(role_arn)
+    if not role:
+        return ""
+    context = {"aws:principalarn": role_arn, "aws:requestedregion": _region(resource)}
+    found = _judge(_policies(role), action, resource, context)
+    if found == "Allow" and role.permissions_boundary_arn:
+        return _judge(_boundary(role), action, resource, context)
+    return found
+
+
+def assumable(role_arn: str, service: str) -> bool:
+    """Whether the role exists and its trust policy lets `service` (`lambda.amazonaws.com`) assume it."""
+    role = find(role_arn)
+    if not role:
+        return False
+    statements = [
+        {**statement, "Resource": "*"}
+        for statement in _statements(role.assume_role_policy_document)
+        if service in _listed(_service_principals(statement))
+    ]
+    return _judge([statements], "sts:AssumeRole", role_arn, {}) == "Allow"
+
+
+def credentials(role_arn: str, session_name: str = "localaws") -> dict[str, str]:
+    """New temporary credentials of the role: AccessKeyId, SecretAccessKey, SessionToken (STS AssumeRole).
+
+    This server knows them by the access key: GetCallerIdentity answers with the assumed role.
+    """
+    partition = _partition(role_arn)
+    assumed = sts_backends[ACCOUNT_ID][partition].assume_role(
+        region_name=_A_REGION.get(partition, "us-east-1"),
+        role_session_name=session_name,
+        role_arn=role_arn,
+        policy="",
+        duration=3600,
+        external_id="",
+    )
+    return {
+        "AccessKeyId": assumed.access_key_id,
+        "SecretAccessKey": assumed.secret_access_key,
+        "SessionToken": assumed.session_token,
+    }
+
+
+# moto derives the partition of assumed credentials from a region.
+_A_REGION = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+
+
+def _partition(arn: str) -> str:
+    return arn.split(":")[1]
+
+
+def _region(arn: str) -> str:
+    return (arn.split(":") + [""] * 4)[3]
+
+
+def _policies(role: Role) -> Iterator[list[dict[str, Any]]]:
+    """The statements of each inline and each attached policy."""
+    for document in list(role.policies.values()):
+        yield _statements(document)
+    for policy in list(role.managed_policies.values()):
+        yield _statements(_default_document(policy))
+
+
+def _boundary(role: Role) -> list[list[dict[str, Any]]]:
+    policy = iam_backends[ACCOUNT_ID][role.partition].managed_policies.get(role.permissions_boundary_arn or "")
+    return [_statements(_default_document(policy))] if policy else []
+
+
+def _default_document(policy: ManagedPolicy) -> str:
+    return next(version.document for version in policy.versions if version.is_default)
+
+
+@lru_cache(maxsize=256)
+def _statements(document: str) -> list[dict[str, Any]]:
+    return _listed(json.loads(document)["Statement"])
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _service_principals(statement: Mapping[str, Any]) -> Any:
+    principal = statement.get("Principal", {})
+    return principal.get("Service", []) if isinstance(principal, dict) else []
+
+
+def _judge(policies: Iterable[list[dict[str, Any]]], action: str, resource: str, context: Mapping[str, str]) -> str:
+    effects = {
+        statement["Effect"]
+        for statements in policies
+        for statement in statements
+        if _named(statement, "Action", action, ignore_case=True)
+        and _named(statement, "Resource", resource)
+        and _conditions_hold(statement.get("Condition", {}), context)
+    }
+    return "Deny" if "Deny" in effects else "Allow" if "Allow" in effects else ""
+
+
+def _named(statement: Mapping[str, Any], element: str, value: str, *, ignore_case: bool = False) -> bool:
+    """Whether the statement's Action or NotAction (Resource or NotResource) is about `value`."""
+    if element in statement:
+        return any(_like(pattern, value, ignore_case=ignore_case) for pattern in _listed(statement[element]))
+    excluded = _listed(statement.get(f"Not{element}", "*"))
+    return not any(_like(pattern, value, ignore_case=ignore_case) for pattern in excluded)
+
+
+def _like(pattern: str, value: str, *, ignore_case: bool = False) -> bool:
+    return bool(_compiled(pattern, ignore_case).fullmatch(value))
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+    text = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+
+
+# IAM user guide, "Condition operators"; those of which no value here could ever be the subject are left out, and a
+# condition with an operator that is not listed does not hold.
+_OPERATORS: dict[str, Callable[[str, str], bool]] = {
+    "StringEquals": lambda wanted, value: value == wanted,
+    "StringEqualsIgnoreCase": lambda wanted, value: value.lower() == wanted.lower(),
+    "StringLike": _like,
+    "ArnEquals": _like,
+    "ArnLike": _like,
+    "Bool": lambda wanted, value: value.lower() == wanted.lower(),
+}
+
+
+def _conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]) -> bool:
+    return all(
+        _condition_holds(operator, wanted, context.get(key.lower()))
+        for operator, keys in conditions.items()
+        for key, wanted in keys.items()
+    )
+
+
+def _condition_holds(operator: str, wanted: Any, value: str | None) -> bool:
+    """Whether one key's value is as wanted; `value` is None for a key that the request does not carry."""
+    if operator == "Null":
+        return (value is None) == (str(wanted).lower() == "true")
+    name = operator.removesuffix("IfExists")
+    negated = name.replace("Not", "", 1) if "Not" in name else ""
+    compare = _OPERATORS.get(negated or name)
+    if not compare:
+        return False
+    if value is None:
+        return bool(negated) or name != operator
+    return any(compare(str(one), value) for one in _listed(wanted)) != bool(negated)

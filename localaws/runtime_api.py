@@ -1,0 +1,76 @@
+"""The Runtime API of one function process, on a loopback port of its own (Lambda guide, "Using the Lambda runtime API").
+
+The thread that waits for the function serves it: there is no other thread to hand a request to, which is what makes a
+warm invocation quick.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from localaws.server import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "/2018-06-01/runtime/"
+# A runtime writes each request in one go; one that stops in the midst of it is not waited for longer than this.
+_READ_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request of the runtime: `path` is what follows the version and `runtime/`, as `invocation/next`."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Connection:
+    """A kept-open connection of the runtime."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.settimeout(_READ_SECONDS)
+        self._socket = connected
+        self._incoming: BinaryIO = connected.makefile("rb")
+
+    def fileno(self) -> int:
+        """For selectors."""
+        return self._socket.fileno()
+
+    def read(self) -> Call | None:
+        """The next request, or None when the runtime has closed the connection or broken off."""
+        with suppress(OSError):
+            request = self._incoming.readline().split()
+            headers = {}
+            while line := self._incoming.readline().strip():
+                name, _, value = line.decode("latin-1").partition(":")
+                headers[name.lower()] = value.strip()
+            length = int(headers.get("content-length", 0))
+            body = self._incoming.read(length)
+            if len(request) == 3 and len(body) == length:  # noqa: PLR2004 - method, path, version
+                return Call(request[1].decode("latin-1").removeprefix(PREFIX), headers, body)
+        return None
+
+    def answer(self, status: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+        """Answer the request read last, as `answer("202 Accepted")`; a runtime that is gone does not hear it."""
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Content-Type: application/json"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        with suppress(OSError):
+            self._socket.sendall(head + body)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._incoming.close()
+        self._socket.close()
+
+
+def listen() -> socket.socket:
+    """A listening socket on a free loopback port."""
+    return socket.create_server((HOST, 0))
