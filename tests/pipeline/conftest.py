@@ -52,13 +52,21 @@ def _clients(_noted: Calls) -> Callable[[str], Any]:
 
 
 @pytest.fixture(scope="session")
-def _dry_clients() -> Callable[[str], Any]:
-    return session.connect(settings.load(None, {}, {"aws_region": REGION}), None, dry=True)
+def _dry_clients(_noted: Calls) -> Callable[[str], Any]:
+    connected = session.connect(settings.load(None, {}, {"aws_region": REGION}), None, dry=True)
+
+    @cache
+    def client(service: str) -> Any:
+        made = connected(service)
+        made.meta.events.register("provide-client-params", _noted.note)
+        return made
+
+    return client
 
 
 @pytest.fixture
 def calls(_noted: Calls) -> Calls:
-    """What the test has asked of `aws` so far."""
+    """What the test has asked of `aws` and of `plan` so far."""
     _noted.clear()
     return _noted
 

@@ -295,14 +295,20 @@ def test_plan_of_a_creation_writes_nothing(aws: Aws, plan: Aws) -> None:
 
 
 @DRIFTED
-def test_plan_foretells_the_run(aws: Aws, plan: Aws, other: dict[str, Any], write: Any) -> None:
+def test_plan_foretells_the_run_call_by_call(
+    aws: Aws, plan: Aws, calls: Calls, other: dict[str, Any], write: Any
+) -> None:
     assert write
     table.ensure(aws("dynamodb"), WANTED)
+    calls.clear()
 
     foretold = table.ensure(plan("dynamodb"), other)
+    planned_calls = list(calls)
+    calls.clear()
 
     done = table.ensure(aws("dynamodb"), other)
     assert (foretold.did, foretold.differences) == (done.did, done.differences)
+    assert planned_calls == calls
 
 
 def test_plan_of_a_deletion_writes_nothing(aws: Aws, plan: Aws) -> None:
