@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ITEM_BYTES = 400 * 1024
 _BATCH_ITEMS = 25
 _BATCH_BYTES = 16 * 1024 * 1024
-_NUMBER_DIGITS = 38
+_NUMBER_DIGITS, _NUMBER_EXPONENT = 38, 125
 _TYPES = {"S", "N", "B", "SS", "NS", "BS", "M", "L", "BOOL", "NULL"}
 _UNPROCESSED_DEADLINE_SECONDS = 60
 
@@ -150,8 +150,9 @@ def _scalar(kind: str, content: Any) -> Any:
         raise ValueError(f"{kind} takes {expected}, not {json.dumps(content, default=str)}")
     if kind == "N":
         number = Decimal(content)
-        if not number.is_finite() or len(number.normalize().as_tuple().digits) > _NUMBER_DIGITS:
-            raise ValueError(f"{content!r} is no number of up to {_NUMBER_DIGITS} digits")
+        digits = "".join(map(str, number.as_tuple().digits)).strip("0")
+        if not number.is_finite() or len(digits) > _NUMBER_DIGITS or abs(number.adjusted()) > _NUMBER_EXPONENT:
+            raise ValueError(f"{content!r} is no number of up to {_NUMBER_DIGITS} digits and {_NUMBER_EXPONENT} places")
     if kind == "B":
         try:
             return base64.b64decode(content, validate=True)

@@ -1,0 +1,119 @@
+"""Items as people write them: plain JSON or DynamoDB JSON, one or many."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from pipeline import items
+from pipeline.change import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TABLE: dict[str, Any] = {
+    "TableName": "test",
+    "KeySchema": [{"AttributeName": "name", "KeyType": "HASH"}],
+    "AttributeDefinitions": [{"AttributeName": "name", "AttributeType": "S"}],
+}
+
+
+def test_plain_json_becomes_attributes() -> None:
+    assert items.parse('{"name": "test3"}') == {"name": {"S": "test3"}}
+
+
+def test_dynamodb_json_is_taken_as_it_is() -> None:
+    assert items.parse('{"name": {"S": "test3"}, "n": {"N": "1.5"}}') == {"name": {"S": "test3"}, "n": {"N": "1.5"}}
+
+
+def test_plain_json_keeps_numbers_exact_and_nests() -> None:
+    parsed = items.parse('{"price": 0.1, "big": 12345678901234567890, "list": [true, null, {"a": "b"}]}')
+    nested = {"L": [{"BOOL": True}, {"NULL": True}, {"M": {"a": {"S": "b"}}}]}
+    assert parsed == {"price": {"N": "0.1"}, "big": {"N": "12345678901234567890"}, "list": nested}
+
+
+def test_binary_in_dynamodb_json_is_base64() -> None:
+    text = base64.b64encode(b"\x00\xff").decode()
+    assert items.parse(f'{{"b": {{"B": "{text}"}}, "bs": {{"BS": ["{text}"]}}}}') == {
+        "b": {"B": b"\x00\xff"},
+        "bs": {"BS": [b"\x00\xff"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{'name': 1}", "is not JSON"),
+        ("[1]", "is no JSON object"),
+        ("{}", "is no JSON object"),
+        ('{"n": NaN}', "NaN is no JSON number"),
+        ('{"n": 123456789012345678901234567890123456789}', "38 digits"),
+        ('{"n": {"N": "ten"}}', "38 digits"),
+        ('{"n": {"N": 10}}', "N takes a string"),
+        ('{"n": {"N": "123456789012345678901234567890123456789"}}', "38 digits"),
+        ('{"b": {"B": "not base64!"}}', "base64"),
+        ('{"s": {"SS": []}}', "at least one"),
+        ('{"s": {"SS": ["a", "a"]}}', "different values"),
+        ('{"s": {"BOOL": "true"}}', "true or false"),
+        ('{"s": {"M": []}}', "a list or an object"),
+        ('{"s": {"M": {"a": "b"}}}', "no DynamoDB JSON value"),
+    ],
+)
+def test_what_dynamodb_would_not_take_is_refused_before(text: str, told: str) -> None:
+    with pytest.raises(Refused, match=told):
+        items.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"other": "x"}', "has no attribute 'name'; the key of test is name of type S"),
+        ('{"name": 1}', "'name' is of type N; the key of test is name of type S"),
+        ('{"name": ""}', "'name' is empty"),
+        (f'{{"name": "x", "data": "{"x" * 410_000}"}}', "allowed: 409600"),
+    ],
+)
+def test_an_item_that_the_table_would_not_take_is_refused_before(text: str, told: str) -> None:
+    with pytest.raises(Refused, match=told):
+        items.check(items.parse(text), TABLE, "items.json line 3")
+
+
+@pytest.fixture
+def dynamodb() -> Iterator[Any]:
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="eu-west-1")
+        client.create_table(**TABLE, BillingMode="PAY_PER_REQUEST")
+        yield client
+
+
+def stored(client: Any) -> dict[str, Any]:
+    return {item["name"]["S"]: item for item in client.scan(TableName="test")["Items"]}
+
+
+def test_many_items_are_written_in_batches(dynamodb: Any) -> None:
+    change = items.put(dynamodb, TABLE, [{"name": {"S": f"item {n}"}} for n in range(60)])
+    assert (len(stored(dynamodb)), change.what) == (60, "60 items in table test")
+
+
+def test_of_two_items_of_one_key_the_later_stays(dynamodb: Any) -> None:
+    items.put(dynamodb, TABLE, [{"name": {"S": "a"}, "v": {"N": str(n)}} for n in range(3)])
+    assert stored(dynamodb)["a"]["v"] == {"N": "2"}
+
+
+def test_what_aws_leaves_unprocessed_is_written_again(dynamodb: Any) -> None:
+    """BatchWriteItem may answer UnprocessedItems: DynamoDB API reference, BatchWriteItem."""
+    left: list[int] = []
+
+    def leave_one(parsed: dict[str, Any], **_: Any) -> None:
+        if not left:
+            left.append(1)
+            dynamodb.delete_item(TableName="test", Key={"name": {"S": "b"}})
+            parsed["UnprocessedItems"] = {"test": [{"PutRequest": {"Item": {"name": {"S": "b"}}}}]}
+
+    dynamodb.meta.events.register("after-call.dynamodb.BatchWriteItem", leave_one)
+    items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"])
+    assert sorted(stored(dynamodb)) == ["a", "b", "c"]
