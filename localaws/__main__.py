@@ -21,7 +21,7 @@ from localaws import ACCOUNT_ID
 # Before moto is imported: it reads its account from the environment, once.
 os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
 
-from localaws import configuration, invoke, journal, server, streams
+from localaws import access, configuration, delays, invoke, journal, server, streams
 from localaws.functions import Functions
 
 
@@ -39,8 +39,9 @@ def main() -> None:
     }
     configuration.install()
     journal.install()
-    functions = Functions(directory, lambda: str(identity["endpoint"]))
-    answerers: list[server.Answerer] = [partial(invoke.answer, functions), streams.answer]
+    delays.scale(arguments.delays)
+    functions = Functions(directory, lambda: str(identity["endpoint"]), pure=arguments.pure_client)
+    answerers: list[server.Answerer] = [access.answer, partial(invoke.answer, functions), streams.answer]
     front = server.Front(identity, answerers, seen=lambda: last_seen.__setitem__(0, time.monotonic()))
     listening = server.serve(arguments.port, front)
     identity["endpoint"] = f"http://{server.HOST}:{listening.server_port}"
@@ -66,6 +67,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1; 0 picks a free one")
     parser.add_argument("--directory", type=Path, required=True, help="for server.json and the functions' code")
     parser.add_argument("--idle-hours", type=float, default=8, help="end after so many hours without a request")
+    parser.add_argument("--delays", type=float, default=0, help="be as late as AWS, by this factor; 0: be quick")
+    parser.add_argument("--pure-client", action="store_true", help="run functions on the pure-Python runtime client")
     return parser.parse_args()
 
 

@@ -28,7 +28,9 @@ def check(data: bytes) -> None:
         raise ValueError(TOO_LARGE)
     for entry in entries:
         if _escapes(entry):
-            raise ValueError(f"{BROKEN} The entry {entry.filename!r} leaves the folder: absolute, through .. or a link.")
+            raise ValueError(
+                f"{BROKEN} The entry {entry.filename!r} leaves the folder: absolute, through .. or a link."
+            )
 
 
 def unpack(data: bytes, directory: Path) -> Path:

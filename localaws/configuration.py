@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import uuid
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from moto.awslambda import models
@@ -17,7 +18,6 @@ from moto.awslambda.exceptions import (
     PreconditionFailedException,
     ValidationException,
 )
-from moto.core.utils import iso_8601_datetime_with_nanoseconds
 
 from localaws import archives, roles
 
@@ -132,7 +132,7 @@ class Function(models.LambdaFunction):
     def _touch(self) -> None:
         """A new revision: processes that run an older one are replaced."""
         self.revision_id = str(uuid.uuid4())
-        self.last_modified = iso_8601_datetime_with_nanoseconds()
+        self.last_modified = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.000+0000}"
 
     def _updating(self) -> dict[str, Any]:
         """The configuration as AWS answers an update: still under way, although it has effect at once here."""

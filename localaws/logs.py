@@ -26,7 +26,7 @@ _LEVELS = ("DEBUG", "INFO", "WARN")
 
 @dataclass(frozen=True)
 class Report:
-    """What REPORT tells of one invocation; times in seconds, memory in MB; `init` is None unless it was a cold start."""
+    """What REPORT tells of one invocation: seconds and MB; `init` is None unless it was a cold start."""
 
     duration: float
     memory: int

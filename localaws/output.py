@@ -2,8 +2,8 @@
 
 Standard output, standard error and the runtime's log frames come through one pipe, so that they stay in the order they
 were written in. A frame (`awslambdaric.bootstrap.FramedTelemetryLogSink`) is its type 0xA55A00xx, the length of the
-message, a timestamp (4, 4 and 8 bytes) and the message; it is one log event however many lines it has. All else is text,
-an event a line. The type's first byte cannot begin a UTF-8 character, so text is not taken for a frame.
+message, a timestamp (4, 4 and 8 bytes) and the message; it is one log event however many lines it has. All else is
+text, an event a line. The type's first byte cannot begin a UTF-8 character, so text is not taken for a frame.
 """
 
 from __future__ import annotations

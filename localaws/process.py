@@ -36,8 +36,8 @@ class Process:
     """A runtime in a process group of its own. One thread at a time may use it.
 
     `write` takes the messages that the function puts out. They are read while `next_call` waits, and what is still on
-    its way when the call comes belongs before it. In between nothing is read: what a thread of the function prints after
-    the answer comes with the next invocation, as on Lambda, which freezes the process meanwhile.
+    its way when the call comes belongs before it. In between nothing is read: what a thread of the function prints
+    after the answer comes with the next invocation, as on Lambda, which freezes the process meanwhile.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""The Runtime API of one function process, on a loopback port of its own (Lambda guide, "Using the Lambda runtime API").
+"""The Runtime API of one function process, on a loopback port of its own.
 
-The thread that waits for the function serves it: there is no other thread to hand a request to, which is what makes a
-warm invocation quick.
+Lambda guide, "Using the Lambda runtime API for custom runtimes". The thread that waits for the function
+serves it: there is no other thread to hand a request to, which is what makes a warm invocation quick.
 """
 
 from __future__ import annotations

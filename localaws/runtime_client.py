@@ -12,6 +12,15 @@ import os
 from typing import Any
 
 _INVOCATION = "/2018-06-01/runtime/invocation"
+_SENT = (
+    "Aws-Request-Id",
+    "Trace-Id",
+    "Invoked-Function-Arn",
+    "Client-Context",
+    "Cognito-Identity",
+    "Aws-Tenant-Id",
+    "Invocation-Id",
+)
 _user_agent = ""
 _connection: http.client.HTTPConnection | None = None
 
@@ -27,17 +36,13 @@ def next() -> tuple[bytes, dict[str, Any]]:  # noqa: A001 - the name in the C mo
     response, body = _request("GET", f"{_INVOCATION}/next")
     if response.status != http.client.OK:
         raise RuntimeError(f"Failed to get next. Http response code: {response.status}.")
-    names = ("Aws-Request-Id", "Trace-Id", "Invoked-Function-Arn", "Client-Context", "Cognito-Identity")
-    names += ("Aws-Tenant-Id", "Invocation-Id")
-    headers: dict[str, Any] = {f"Lambda-Runtime-{name}": response.getheader(f"Lambda-Runtime-{name}") for name in names}
+    headers: dict[str, Any] = {f"Lambda-Runtime-{name}": response.getheader(f"Lambda-Runtime-{name}") for name in _SENT}
     headers["Lambda-Runtime-Deadline-Ms"] = int(response.getheader("Lambda-Runtime-Deadline-Ms") or 0)
     headers["Content-Type"] = response.getheader("Content-Type")
     return body, headers
 
 
-def post_invocation_result(
-    invoke_id: str, content: bytes, content_type: str, invocation_id: str | None = None
-) -> None:
+def post_invocation_result(invoke_id: str, content: bytes, content_type: str, invocation_id: str | None = None) -> None:
     """Answer the invocation with the handler's result."""
     _post(f"{invoke_id}/response", content, {"Content-Type": content_type}, invocation_id)
 

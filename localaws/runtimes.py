@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 # What a function can import without bringing it along: the runtime client and what AWS's Python runtimes hold (Lambda
-# guide, "Runtime-included SDK versions"). Nothing else of this server's environment is to be seen.
+# guide, "Runtime-included SDK versions"). It sees nothing else of this server's environment.
 _LIBRARIES = (
     "awslambdaric",
     "runtime_client",
@@ -24,7 +24,7 @@ _LIBRARIES = (
     "urllib3",
 )
 
-# The runtime client is loaded before the function's code can be found, so that no module of it takes the client's place.
+# The runtime client is loaded before the function's code can be found: no module of the code is to take its place.
 _BOOT = """
 import sys
 code, runtime, handler, *layers = sys.argv[1:]
@@ -37,7 +37,7 @@ main(sys.argv)
 
 
 def make_folder(folder: Path, *, pure: bool = False) -> None:
-    """Link the libraries into `folder`, which then is the function's LAMBDA_RUNTIME_DIR.
+    """Link the libraries into `folder`, which then is the functions' LAMBDA_RUNTIME_DIR.
 
     Our runtime_client.py stands there as well, and is imported where the C module cannot be; `pure` leaves that out.
     """
@@ -64,10 +64,11 @@ def command(runtime: str, code: Path, folder: Path, handler: str, layers: list[P
 
 @lru_cache
 def interpreter(runtime: str) -> str:
-    """The Python of that runtime ("python3.12") when this machine has it, else the one that runs this server: said once."""
+    """The Python of that runtime ("python3.12") when this machine has it, else the one of this server: said once."""
     if runtime == f"python{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
     found = shutil.which(runtime)
     if not found:
-        print(f"{runtime} is not on this machine: its functions run on Python {sys.version.split()[0]}.", file=sys.stderr)  # noqa: T201 - the server's log
+        own = sys.version.split()[0]
+        sys.stderr.write(f"{runtime} is not on this machine: its functions run on Python {own} here.\n")
     return found or sys.executable
