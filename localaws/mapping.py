@@ -33,7 +33,8 @@ _DEFAULTS: dict[str, Any] = {
 }
 # Shown only when set.
 _OPTIONAL = ("FilterCriteria", "KMSKeyArn", "MetricsConfig")
-_HANDLED_ELSEWHERE = ("Enabled", "EventSourceArn", "FunctionName", "StartingPosition", "Tags", "UUID")
+_HANDLED_ELSEWHERE = ("Enabled", "EventSourceArn", "FunctionName", "Tags", "UUID")
+_STARTING = ("StartingPosition", "StartingPositionTimestamp")
 _LEAST_RECORD_AGE = 60
 _MOST_FILTERS = 10
 _DESTINATIONS = ("sqs", "sns", "s3")
@@ -98,7 +99,7 @@ def options(request: Options[str, Any], before: Options[str, Any] = _DEFAULTS) -
 
     Raises Invalid for a value that AWS refuses, and for an option of another kind of source.
     """
-    known = (*_DEFAULTS, *_OPTIONAL, *_HANDLED_ELSEWHERE)
+    known = (*_DEFAULTS, *_OPTIONAL, *_STARTING, *_HANDLED_ELSEWHERE)
     if foreign := sorted(name for name, value in request.items() if name not in known and value not in (None, {}, [])):
         raise Invalid(f"Unsupported parameters for a DynamoDB stream: {', '.join(foreign)}. Known: {', '.join(known)}")
     for name in _NUMBERS:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _PATH = re.compile(r"/2015-03-31/event-source-mappings(?:/(?P<uuid>[^/]+))?/?")
 _TAGS_PATH = re.compile(r"/2017-03-31/tags/(?P<arn>.+:event-source-mapping:(?P<uuid>[^/]+))")
+_FUNCTION = re.compile(r"(?:.*:function:)?(?P<name>[\w-]+)(?::(?P<qualifier>[\w$-]+))?")
 _STREAM_ACTIONS = ("GetRecords", "GetShardIterator", "DescribeStream", "ListStreams")
 _MOST_LISTED = 10_000
 
@@ -177,7 +178,7 @@ class Mappings:
         function = self._functions.find(name, region) if name else None
         if not name or not function:
             raise Invalid("Function does not exist")
-        qualifier = _qualifier(name)
+        _, qualifier = _parts(name)
         arn = ":".join(function.function_arn.split(":")[:7])
         return f"{arn}:{qualifier}" if qualifier else arn, function.role
 
@@ -223,15 +224,14 @@ def _stream(arn: str, role_arn: str) -> Journal:
     return stream
 
 
-def _qualifier(name_or_arn: str) -> str:
-    """`live` of `function:live` and of any ARN that ends with it."""
-    _, _, after = f":{name_or_arn}".rpartition(":function:")
-    parts = (after or name_or_arn).lstrip(":").split(":")
-    return parts[1] if len(parts) > 1 else ""
+def _parts(name_or_arn: str) -> tuple[str, str]:
+    """Name and qualifier (or "") of a function that is given by its name, its ARN or a part of that."""
+    match = _FUNCTION.fullmatch(name_or_arn)
+    return (match["name"], match["qualifier"] or "") if match else ("", "")
 
 
 def _is_of(mapping: Mapping, name_or_arn: str) -> bool:
     """Whether a mapping invokes that function; a qualifier, when given, has to be the same."""
-    name = (f":{name_or_arn}".rpartition(":function:")[2] or name_or_arn).split(":")[0]
-    parts = mapping.function_arn.split(":")
-    return parts[6] == name and _qualifier(name_or_arn) in ("", ":".join(parts[7:]))
+    name, qualifier = _parts(name_or_arn)
+    mapped_name, mapped_qualifier = _parts(mapping.function_arn)
+    return name == mapped_name and qualifier in ("", mapped_qualifier)

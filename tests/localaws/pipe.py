@@ -41,11 +41,9 @@ class Pipe:
 
     def map(self, **options: Any) -> dict[str, Any]:
         """Create a mapping, from the beginning of the stream on unless told otherwise, and return AWS's answer."""
-        defaults = {
-            "EventSourceArn": self.stream_arn,
-            "FunctionName": self.function,
-            "StartingPosition": "TRIM_HORIZON",
-        }
+        if "EventSourceArn" not in options:
+            options["EventSourceArn"] = self.stream_arn
+        defaults = {"FunctionName": self.function, "StartingPosition": "TRIM_HORIZON"}
         answer: dict[str, Any] = self.client("lambda").create_event_source_mapping(**defaults | options)
         return answer
 

@@ -1,4 +1,7 @@
-"""Where a batch goes that is given up. Lambda developer guide, "Retain discarded records for a DynamoDB event source"."""
+"""Where a batch goes that is given up.
+
+Lambda developer guide, "Retain discarded records for a DynamoDB event source in Lambda".
+"""
 
 from __future__ import annotations
 

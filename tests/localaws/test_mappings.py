@@ -207,14 +207,18 @@ NO_STREAM = "arn:aws:dynamodb:eu-west-1:000000000000:table/none/stream/2026-01-0
         (
             {"EventSourceArn": "arn:aws:sqs:eu-west-1:000000000000:queue"},
             "InvalidParameterValueException",
-            "EventSourceArn arn:aws:sqs:eu-west-1:000000000000:queue is not supported here: "
-            "this AWS has mappings of DynamoDB streams only",
+            (
+                "EventSourceArn arn:aws:sqs:eu-west-1:000000000000:queue is not supported here: "
+                "this AWS has mappings of DynamoDB streams only"
+            ),
         ),
         (
             {"StartingPosition": "0"},
             "ValidationException",
-            "1 validation error detected: Value '0' at 'startingPosition' failed to satisfy constraint: "
-            "Member must satisfy enum value set: [LATEST, AT_TIMESTAMP, TRIM_HORIZON]",
+            (
+                "1 validation error detected: Value '0' at 'startingPosition' failed to satisfy constraint: "
+                "Member must satisfy enum value set: [LATEST, AT_TIMESTAMP, TRIM_HORIZON]"
+            ),
         ),
         (
             {"StartingPosition": "LATEST", "StartingPositionTimestamp": 1},
@@ -229,8 +233,10 @@ NO_STREAM = "arn:aws:dynamodb:eu-west-1:000000000000:table/none/stream/2026-01-0
         (
             {"FunctionResponseTypes": ["Other"]},
             "ValidationException",
-            "1 validation error detected: Value 'Other' at 'functionResponseTypes' failed to satisfy constraint: "
-            "Member must satisfy enum value set: [ReportBatchItemFailures]",
+            (
+                "1 validation error detected: Value 'Other' at 'functionResponseTypes' failed to satisfy constraint: "
+                "Member must satisfy enum value set: [ReportBatchItemFailures]"
+            ),
         ),
     ],
 )
@@ -303,7 +309,7 @@ def unchecked(endpoint: str) -> Any:
 
 
 def test_record_age_between_zero_and_a_minute_is_refused(pipe: Pipe) -> None:
-    with pytest.raises(ClientError, match="InvalidParameterValueException.*MaximumRecordAgeInSeconds 59"):
+    with pytest.raises(ClientError, match=r"InvalidParameterValueException.*MaximumRecordAgeInSeconds 59"):
         pipe.map(MaximumRecordAgeInSeconds=59)
 
 
