@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from functools import lru_cache
 from importlib.util import find_spec
@@ -68,7 +69,9 @@ def interpreter(runtime: str) -> str:
     if runtime == f"python{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
     found = shutil.which(runtime)
-    if not found:
-        own = sys.version.split()[0]
-        sys.stderr.write(f"{runtime} is not on this machine: its functions run on Python {own} here.\n")
-    return found or sys.executable
+    # A name on the PATH may be a version manager's, with nothing behind it.
+    if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+        return found
+    own = sys.version.split()[0]
+    sys.stderr.write(f"{runtime} is not on this machine: its functions run on Python {own} here.\n")
+    return sys.executable
