@@ -68,7 +68,7 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[Di
 
 def planned(answer: Mapping[str, Any]) -> bool:
     """Whether a writing call was only planned (`invoke --dry`): then there is nothing to wait for."""
-    return bool(answer["ResponseMetadata"].get("Planned"))
+    return bool(answer.get("ResponseMetadata", {}).get("Planned"))
 
 
 def check_owner(what: str, tags: Mapping[str, str], owner: str, *, adopt: bool = False) -> None:

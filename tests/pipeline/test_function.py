@@ -280,7 +280,7 @@ def test_a_role_that_is_not_assumable_yet_is_tried_again(aws: Aws, wanted: dict[
         absent(stub)
         text = "The role defined for the function cannot be assumed by Lambda."
         stub.add_client_error("create_function", "InvalidParameterValueException", text)
-        stub.add_response("create_function", {"FunctionArn": "arn:x", "ResponseMetadata": {}})
+        stub.add_response("create_function", {"FunctionArn": "arn:x"})
 
         assert function.ensure(aws("lambda"), wanted).did == "created"
 
