@@ -86,6 +86,16 @@ def check_owner(what: str, tags: Mapping[str, str], owner: str, *, adopt: bool =
     )
 
 
+def tag_map(tags: Iterable[Any]) -> dict[str, str]:
+    """AWS's list of tags as name to value, without those that AWS puts on by itself (`aws:...`)."""
+    return {tag["Key"]: tag["Value"] for tag in tags if not tag["Key"].startswith("aws:")}
+
+
+def tag_changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """The names of tags to take off, and the tags to put on."""
+    return [name for name in old if name not in new], {k: v for k, v in new.items() if old.get(k) != v}
+
+
 def refuse_unknown(what: str, wanted: Iterable[str], known: Iterable[str]) -> None:
     """Refuse parameters that could be set once but not be compared afterwards."""
     unknown = sorted(set(wanted) - set(known))

@@ -21,6 +21,7 @@ from .change import (
     differences,
     planned,
     refuse_unknown,
+    tag_changes,
     when_role_is_ready,
 )
 
@@ -109,7 +110,7 @@ def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any], *, adopt: bool = Fa
     changed = differences(found, complete)
     if not changed:
         pending = found["State"] == "Pending" or found["LastUpdateStatus"] == "InProgress"
-        return Change(what, "unchanged", answer=_without_secrets(found), pending=pending)
+        return Change(what, "unchanged", answer=_without_secrets(found), note=_failure(found), pending=pending)
     if found["PackageType"] != complete["PackageType"]:
         raise Refused(
             f"{what} has PackageType {found['PackageType']}, wanted is {complete['PackageType']}; AWS cannot change "
@@ -129,9 +130,8 @@ def wait(lambda_: LambdaClient, name: str) -> dict[str, Any]:
     found = describe(lambda_, name)
     if found is None:
         raise Refused(f"function {name} was deleted while it was waited for; run the step again")
-    for state, reason in (("State", "StateReason"), ("LastUpdateStatus", "LastUpdateStatusReason")):
-        if found[state] == "Failed":
-            raise Refused(f"function {name}: {state} is Failed: {found[reason]}. Correct that and run the step again.")
+    if _failure(found):
+        raise Refused(f"function {name}: {_failure(found)}. Correct that and run the step again.")
     return found
 
 
@@ -144,6 +144,13 @@ def delete(lambda_: LambdaClient, name: str, *, owner: str = "") -> Change:
     check_owner(what, found["Tags"], owner)
     lambda_.delete_function(FunctionName=name)
     return Change(what, "deleted", answer=found)
+
+
+def _failure(found: Mapping[str, Any]) -> str:
+    for state, reason in (("State", "StateReason"), ("LastUpdateStatus", "LastUpdateStatusReason")):
+        if found[state] == "Failed":
+            return f"{state} is Failed: {found[reason]}"
+    return ""
 
 
 def _until_settled(lambda_: LambdaClient, name: str) -> None:
@@ -163,7 +170,7 @@ def _find(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
         **{setting: has.get(setting, "") for setting in ("LastUpdateStatus", "LastUpdateStatusReason")},
         "FunctionName": name,
         "Layers": [layer["Arn"] for layer in has.get("Layers", ())],
-        "Tags": answer.get("Tags", {}),
+        "Tags": {name: value for name, value in answer.get("Tags", {}).items() if not name.startswith("aws:")},
         "ReservedConcurrentExecutions": answer.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
     }
     return _in_one_form(found)
@@ -243,10 +250,9 @@ def _update(
 
 
 def _update_tags(lambda_: LambdaClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    gone = [name for name in old if name not in new]
+    gone, put = tag_changes(old, new)
     if gone:
         lambda_.untag_resource(Resource=arn, TagKeys=gone)
-    put = {name: value for name, value in new.items() if old.get(name) != value}
     if put:
         lambda_.tag_resource(Resource=arn, Tags=put)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.waiter import WaiterModel, create_waiter_with_client
 
-from .change import OWNER_TAG, Change, Refused, check_owner, differences, refuse_unknown
+from .change import OWNER_TAG, Change, Refused, check_owner, differences, refuse_unknown, tag_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -47,7 +47,8 @@ def describe_group(logs: CloudWatchLogsClient, name: str) -> dict[str, Any] | No
         "arn": arn,
         "storedBytes": groups[0].get("storedBytes", 0),
     }
-    found["tags"] = logs.list_tags_for_resource(resourceArn=arn)["tags"]
+    tags = logs.list_tags_for_resource(resourceArn=arn)["tags"]
+    found["tags"] = {tag: value for tag, value in tags.items() if not tag.startswith("aws:")}
     return found
 
 
@@ -235,9 +236,8 @@ def _update(
         logs.put_log_group_deletion_protection(
             logGroupIdentifier=name, deletionProtectionEnabled=wanted["deletionProtectionEnabled"]
         )
-    gone = [tag for tag in found["tags"] if tag not in wanted["tags"]]
+    gone, put = tag_changes(found["tags"], wanted["tags"])
     if gone:
         logs.untag_resource(resourceArn=found["arn"], tagKeys=gone)
-    put = {tag: value for tag, value in wanted["tags"].items() if found["tags"].get(tag) != value}
     if put:
         logs.tag_resource(resourceArn=found["arn"], tags=put)

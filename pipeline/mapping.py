@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.waiter import WaiterModel, create_waiter_with_client
 
-from .change import Change, Difference, differences, planned, when_role_is_ready
+from .change import Change, Difference, differences, planned, refuse_unknown, when_role_is_ready
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,7 @@ _DEFAULTS: dict[str, Any] = {
     "TumblingWindowInSeconds": 0,
 }
 _NOT_COMPARED = {"EventSourceArn", "FunctionName", "Tags"}
+_KNOWN = {*_DEFAULTS, *_NOT_COMPARED, "StartingPosition"}
 _ON_THE_MOVE = ("Creating", "Enabling", "Disabling", "Updating")
 
 _WAITERS = WaiterModel(
@@ -92,6 +93,7 @@ def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any]) -> Change:
     """
     function, stream = wanted["FunctionName"], wanted["EventSourceArn"]
     what = f"mapping of {function} on {stream}"
+    refuse_unknown(what, wanted, _KNOWN)
     mappings = of_function(lambda_, function)
     dead = [entry for entry in mappings if entry["EventSourceArn"] != stream and _same_table(entry, stream)]
     found = _settled(lambda_, next((entry for entry in mappings if entry["EventSourceArn"] == stream), None))

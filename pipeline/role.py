@@ -9,7 +9,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from .change import OWNER_TAG, Change, Difference, Refused, check_owner, differences, refuse_unknown
+from .change import (
+    OWNER_TAG,
+    Change,
+    Difference,
+    Refused,
+    check_owner,
+    differences,
+    refuse_unknown,
+    tag_changes,
+    tag_map,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -49,7 +59,7 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
         "MaxSessionDuration": role.get("MaxSessionDuration", 3600),
         "PermissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
         "ManagedPolicyArns": sorted(attached),
-        "Tags": {tag["Key"]: tag["Value"] for tag in role.get("Tags", ())},
+        "Tags": tag_map(role.get("Tags", ())),
     }
 
 
@@ -68,7 +78,7 @@ def ensure(iam: IAMClient, wanted: Mapping[str, Any], *, adopt: bool = False) ->
     refuse_unknown(what, wanted, _KNOWN)
     complete = {**_DEFAULTS, **wanted}
     complete["ManagedPolicyArns"] = sorted(complete["ManagedPolicyArns"])
-    complete["Tags"] = {tag["Key"]: tag["Value"] for tag in complete["Tags"]}
+    complete["Tags"] = tag_map(complete["Tags"])
     found = describe(iam, name)
     if found is None:
         return _create(iam, wanted, complete)
@@ -178,7 +188,7 @@ def _check_owner_of_role(iam: IAMClient, role_name: str, owner: str, *, adopt: b
         tags = iam.get_role(RoleName=role_name)["Role"].get("Tags", ())
     except iam.exceptions.NoSuchEntityException:
         return  # Planned, and not there yet; or missing, which the writing call says.
-    check_owner(f"role {role_name}", {tag["Key"]: tag["Value"] for tag in tags}, owner, adopt=adopt)
+    check_owner(f"role {role_name}", tag_map(tags), owner, adopt=adopt)
 
 
 def _create(iam: IAMClient, wanted: Mapping[str, Any], complete: Mapping[str, Any]) -> Change:
@@ -216,9 +226,8 @@ def _update(iam: IAMClient, found: Mapping[str, Any], wanted: Mapping[str, Any],
 
 
 def _update_tags(iam: IAMClient, name: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    gone = [tag for tag in old if tag not in new]
+    gone, put = tag_changes(old, new)
     if gone:
         iam.untag_role(RoleName=name, TagKeys=gone)
-    put = [{"Key": tag, "Value": value} for tag, value in new.items() if old.get(tag) != value]
     if put:
-        iam.tag_role(RoleName=name, Tags=put)  # type: ignore[arg-type]
+        iam.tag_role(RoleName=name, Tags=[{"Key": tag, "Value": value} for tag, value in put.items()])

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import WaiterError
 from botocore.waiter import WaiterModel, create_waiter_with_client
 
-from .change import OWNER_TAG, Change, Difference, Refused, check_owner, differences, planned, refuse_unknown
+from .change import (
+    OWNER_TAG,
+    Change,
+    Difference,
+    Refused,
+    check_owner,
+    differences,
+    planned,
+    refuse_unknown,
+    tag_changes,
+    tag_map,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -55,11 +66,15 @@ _WAITERS = WaiterModel(
                     ),
                 ],
             },
-            "Gone": {
-                "operation": "DescribeTable",
+            # A new table is ACTIVE some time before AWS can back it up.
+            "Recovers": {
+                "operation": "UpdateContinuousBackups",
                 "delay": 1,
-                "maxAttempts": 900,
-                "acceptors": [{"state": "success", "matcher": "error", "expected": "ResourceNotFoundException"}],
+                "maxAttempts": 300,
+                "acceptors": [
+                    {"state": "success", "matcher": "status", "expected": 200},
+                    {"state": "retry", "matcher": "error", "expected": "ContinuousBackupsUnavailableException"},
+                ],
             },
         },
     }
@@ -86,7 +101,7 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     enabled = recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
     found["PointInTimeRecoverySpecification"] = _recovery({**recovery, "PointInTimeRecoveryEnabled": enabled})
     pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=found["TableArn"])
-    found["Tags"] = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+    found["Tags"] = tag_map(tag for page in pages for tag in page["Tags"])
     return found
 
 
@@ -159,7 +174,7 @@ def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "") -> Change:
 
 def wait_gone(dynamodb: DynamoDBClient, name: str) -> None:
     """Wait until AWS has no such table; 15 minutes at most."""
-    create_waiter_with_client("Gone", _WAITERS, dynamodb).wait(TableName=name)
+    dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 900})
 
 
 def _until_active(dynamodb: DynamoDBClient, name: str) -> None:
@@ -185,14 +200,14 @@ def _create(dynamodb: DynamoDBClient, wanted: Mapping[str, Any]) -> Change:
         # CreateTable does not take it, and UpdateContinuousBackups takes only a table that is ACTIVE.
         if not planned(answer):
             _until_active(dynamodb, name)
-        dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery)
+        _set_recovery(dynamodb, name, recovery)
     table: dict[str, Any] = {**answer["TableDescription"]}
     if planned(answer):
         table["LatestStreamArn"] = _planned_stream(
             f"arn:aws:dynamodb:{dynamodb.meta.region_name}:<AccountId>:table/{name}"
         )
     created = {**_in_words_of_create(table), "PointInTimeRecoverySpecification": _recovery(recovery)}
-    created["Tags"] = {tag["Key"]: tag["Value"] for tag in wanted.get("Tags", ())}
+    created["Tags"] = tag_map(wanted.get("Tags", ()))
     return Change(f"table {name}", "created", answer=created, pending=not planned(answer))
 
 
@@ -214,8 +229,7 @@ def _update(
             )
     if "PointInTimeRecoverySpecification" in settings:
         _until_active(dynamodb, name)
-        recovery = wanted["PointInTimeRecoverySpecification"]
-        dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery)
+        _set_recovery(dynamodb, name, wanted["PointInTimeRecoverySpecification"])
     if "Tags" in settings:
         _update_tags(dynamodb, found["TableArn"], found["Tags"], wanted["Tags"])
     moved = found["StreamSpecification"]["StreamEnabled"] and now["LatestStreamArn"] != found["LatestStreamArn"]
@@ -249,13 +263,17 @@ def _updates(
             yield {"StreamSpecification": wanted["StreamSpecification"]}
 
 
+def _set_recovery(dynamodb: DynamoDBClient, name: str, recovery: Mapping[str, Any]) -> None:
+    recovers = create_waiter_with_client("Recovers", _WAITERS, dynamodb)
+    recovers.wait(TableName=name, PointInTimeRecoverySpecification=recovery)
+
+
 def _update_tags(dynamodb: DynamoDBClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    gone = [name for name in old if name not in new]
+    gone, put = tag_changes(old, new)
     if gone:
         dynamodb.untag_resource(ResourceArn=arn, TagKeys=gone)
-    put = [{"Key": name, "Value": value} for name, value in new.items() if old.get(name) != value]
     if put:
-        dynamodb.tag_resource(ResourceArn=arn, Tags=put)  # type: ignore[arg-type]
+        dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": name, "Value": value} for name, value in put.items()])
 
 
 def _refuse_what_cannot_change(what: str, changed: tuple[Difference, ...]) -> None:
@@ -300,7 +318,7 @@ def _in_words_of_create(table: Mapping[str, Any]) -> dict[str, Any]:
 def _complete(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """The wanted parameters with AWS's defaults, in the forms of `describe`."""
     complete = _in_one_form({**_DEFAULTS, **wanted})
-    complete["Tags"] = {tag["Key"]: tag["Value"] for tag in complete["Tags"]}
+    complete["Tags"] = tag_map(complete["Tags"])
     encryption = complete["SSESpecification"]
     if encryption.get("Enabled"):
         # AWS tells the key's ARN; wanted may be its id alone, or whichever key there is.

@@ -324,6 +324,18 @@ def test_wait_tells_why_it_failed(aws: Aws, configuration: dict[str, Any], text:
             function.wait(aws("lambda"), "test")
 
 
+def test_an_unchanged_function_whose_last_update_failed_says_so(aws: Aws, wanted: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), wanted)
+    found = aws("lambda").get_function(FunctionName="test")
+    found["Configuration"].update(LastUpdateStatus="Failed", LastUpdateStatusReason="no key")
+    with Stubber(aws("lambda")) as stub:
+        stub.add_response("get_function", found)
+
+        done = function.ensure(aws("lambda"), wanted)
+
+    assert (done.did, done.note) == ("unchanged", "LastUpdateStatus is Failed: no key")
+
+
 def test_deletes(aws: Aws, wanted: dict[str, Any]) -> None:
     function.ensure(aws("lambda"), wanted)
 

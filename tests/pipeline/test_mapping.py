@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from pipeline import change, mapping, session, settings, table
+from pipeline.change import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -232,6 +233,13 @@ def entry(state: str = "Enabled", stream: str = STREAM) -> dict[str, Any]:
         "StartingPosition": "LATEST",
         "State": state,
     }
+
+
+def test_refuses_a_parameter_that_is_not_for_a_stream_of_dynamodb(aws: Aws, calls: Calls) -> None:
+    with pytest.raises(Refused, match=r"mapping of test .* ScalingConfig cannot be kept"):
+        mapping.ensure(aws("lambda"), {**SMALLEST, "ScalingConfig": {"MaximumConcurrency": 2}})
+
+    assert calls == []
 
 
 def test_denied_surfaces_as_aws_said_it(aws: Aws) -> None:

@@ -84,6 +84,19 @@ def test_creates_with_point_in_time_recovery(aws: Aws) -> None:
     assert found["PointInTimeRecoverySpecification"] == RECOVERY
 
 
+def test_recovery_of_a_new_table_is_tried_until_aws_can(aws: Aws) -> None:
+    active = {"Table": {"TableStatus": "ACTIVE"}}
+    with Stubber(aws("dynamodb")) as stub:
+        stub.add_client_error("describe_table", "ResourceNotFoundException")
+        keys = {setting: WANTED[setting] for setting in ("TableName", "KeySchema", "AttributeDefinitions")}
+        stub.add_response("create_table", {"TableDescription": keys})
+        stub.add_response("describe_table", active)
+        stub.add_client_error("update_continuous_backups", "ContinuousBackupsUnavailableException")
+        stub.add_response("update_continuous_backups", {"ResponseMetadata": {"HTTPStatusCode": 200}})
+
+        assert table.ensure(aws("dynamodb"), {**WANTED, "PointInTimeRecoverySpecification": RECOVERY}).did == "created"
+
+
 def test_says_unchanged_when_same(aws: Aws) -> None:
     table.ensure(aws("dynamodb"), WANTED)
 
