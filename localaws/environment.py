@@ -79,7 +79,7 @@ class Environment:
         if not self._process:
             self._log.init_start()
             init, failure = self._initialise(invocation, "init", _INIT_SECONDS)
-        elif self._await_ready(invocation, time.monotonic() + _INIT_SECONDS):
+        elif self._await_ready(invocation, time.monotonic() + _INIT_SECONDS) or self._process.has_ended:
             self.end()
             raise GoneError
         began = time.monotonic()

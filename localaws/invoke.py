@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import threading
+import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ _SCOPE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/")
 # Lambda guide, "Lambda quotas": the most an event may hold, in bytes.
 _EVENT_BYTES = {"RequestResponse": 6_291_456, "DryRun": 6_291_456, "Event": 1_048_576}
 _TAIL_BYTES = 4096
+# AWS waits one minute before the second try of a failed event and two before the third.
+_RETRY_SECONDS = 0.5
 
 
 def answer(functions: Functions, request: Request) -> Response | None:
@@ -40,10 +43,10 @@ def answer(functions: Functions, request: Request) -> Response | None:
         return None
     if not function:
         return _error(404, "ResourceNotFoundException", f"Function not found: {_arn(name, region, qualifier)}")
-    return _refuse(request, function) or _invoke(functions, request, _invoked_arn(function, name, qualifier))
+    return _refuse(request, function) or _invoke(functions, request, function, _invoked_arn(function, name, qualifier))
 
 
-def _invoke(functions: Functions, request: Request, arn: str) -> Response:
+def _invoke(functions: Functions, request: Request, function: Function, arn: str) -> Response:
     kind, payload = _kind(request), request.get_data() or b"{}"
     request_id = str(uuid.uuid4())
     headers = {"x-amzn-RequestId": request_id}
@@ -51,7 +54,8 @@ def _invoke(functions: Functions, request: Request, arn: str) -> Response:
         return Response(status=204, headers=headers)
     context = base64.b64decode(request.headers.get("X-Amz-Client-Context", "")).decode()
     if kind == "Event":
-        threading.Thread(target=_later, args=(functions, arn, payload, request_id), daemon=True).start()
+        event = (functions, function, arn, payload, request_id)
+        threading.Thread(target=_run_event, args=event, daemon=True).start()
         return Response(status=202, headers=headers)
     try:
         done = functions.invoke(arn, payload, client_context=context, request_id=request_id)
@@ -91,8 +95,25 @@ def _refuse(request: Request, function: Function) -> Response | None:
     return None
 
 
-def _later(functions: Functions, arn: str, payload: bytes, request_id: str) -> None:
-    functions.invoke(arn, payload, request_id=request_id)
+def _run_event(functions: Functions, function: Function, arn: str, payload: bytes, request_id: str) -> None:
+    """Run an event until it succeeds, is too old, or has failed as often as the function's EventInvokeConfig says.
+
+    Lambda guide, "How Lambda handles errors and retries with asynchronous invocation". An invocation that is throttled
+    is none that failed.
+    """
+    limits = function.event_invoke_config[0].config if function.event_invoke_config else {}
+    retries = limits.get("MaximumRetryAttempts", 2)
+    last = time.monotonic() + limits.get("MaximumEventAgeInSeconds", 6 * 3600)
+    while time.monotonic() < last:
+        try:
+            if not functions.invoke(arn, payload, request_id=request_id).error or not retries:
+                return
+            retries -= 1
+        except Throttled:
+            pass
+        except FunctionNotFound:
+            return
+        time.sleep(_RETRY_SECONDS)
 
 
 def _kind(request: Request) -> str:

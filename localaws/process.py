@@ -93,6 +93,11 @@ class Process:
                 self.drain()
                 raise EndedError(ended)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is dead, although its last request may still be there to be read."""
+        return self._popen.poll() is not None
+
     def drain(self) -> None:
         """Read what was put out until now, an unfinished last line too."""
         while self._read_output():
