@@ -353,9 +353,10 @@ def deploy(c: Context, adopt: bool = False, verbose: bool = False) -> None:
     given = locals()
     from pipeline import steps, table
 
+    with _step("deploy"):
+        run = _begin(given)
     # What takes AWS time is started first and waited for last: the table is made while the role spreads.
     with _step("create-table") as tell_table:
-        run = _begin(given)
         made = steps.create_table(run)
     with _step("create-role") as tell:
         role_arn = _create_role(run, tell)
@@ -404,8 +405,9 @@ def clean(c: Context, verbose: bool = False) -> None:
         for gone in steps.clean(run):
             if gone.did != "absent":
                 tell(gone)
-        left = [] if run.dry else steps.left_over(run)
-        if left:
+        if run.dry:
+            return
+        if left := steps.left_over(run):
             raise Refused(f"still there after deletion: {', '.join(left)}; run it again")
         tell(Change(f"pipeline {run.settings.pipeline_name}", "absent", note="nothing is left"))
 
