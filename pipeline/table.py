@@ -304,6 +304,8 @@ def _in_words_of_create(table: Mapping[str, Any]) -> dict[str, Any]:
     found.update({name: table[name] for name in ("KeySchema", "AttributeDefinitions")})
     found["ItemCount"] = table.get("ItemCount", 0)
     found["BillingMode"] = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+    if found["BillingMode"] == "PAY_PER_REQUEST":
+        found["ProvisionedThroughput"] = {}
     found["TableClass"] = table.get("TableClassSummary", {}).get("TableClass", "STANDARD")
     encryption = table.get("SSEDescription", {})
     if encryption.get("Status") in ("ENABLED", "ENABLING", "UPDATING"):
@@ -350,7 +352,7 @@ def _recovery(specification: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _units(owner: Mapping[str, Any]) -> dict[str, int]:
-    """Of a table or an index; {} when on demand, which AWS tells as 0 units."""
+    """Of a table or an index; of an index on demand AWS tells 0 units."""
     throughput = owner.get("ProvisionedThroughput", {})
     return {unit: throughput[unit] for unit in ("ReadCapacityUnits", "WriteCapacityUnits") if throughput.get(unit)}
 

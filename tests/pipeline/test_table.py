@@ -144,9 +144,20 @@ def test_names_what_drifted(aws: Aws, setting: str, other: dict[str, Any]) -> No
 
 
 # moto takes these into account; what it ignores is tested as the call that is made, above.
-@pytest.mark.parametrize(
+TAKEN_BY_MOTO = pytest.mark.parametrize(
     "setting", ["BillingMode", "DeletionProtectionEnabled", "PointInTimeRecoverySpecification", "ProvisionedThroughput"]
 )
+
+
+@TAKEN_BY_MOTO
+def test_says_unchanged_after_a_change(aws: Aws, setting: str) -> None:
+    table.ensure(aws("dynamodb"), WANTED)
+    table.ensure(aws("dynamodb"), DRIFTS[setting][0])
+
+    assert table.ensure(aws("dynamodb"), DRIFTS[setting][0]).differences == ()
+
+
+@TAKEN_BY_MOTO
 def test_an_option_taken_away_goes_back_to_the_default(aws: Aws, setting: str) -> None:
     table.ensure(aws("dynamodb"), WANTED)
     before = table.describe(aws("dynamodb"), "test")
