@@ -1,0 +1,56 @@
+"""What holds for the nouns together."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline import function, logs, mapping, role, settings, table, wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Calls
+
+    Aws = Callable[[str], Any]
+    Zip = Callable[..., bytes]
+
+ALLOWED = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "dynamodb:*", "Resource": "*"}]}
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+@pytest.mark.parametrize("noun", ["table", "role", "function", "mapping", "logs"])
+def test_a_noun_works_when_copied_with_change_alone(tmp_path: Path, noun: str) -> None:
+    steps = tmp_path / "steps"
+    steps.mkdir()
+    for name in (noun, "change"):
+        shutil.copy(Path(table.__file__).with_name(f"{name}.py"), steps)
+
+    subprocess.run([sys.executable, "-c", f"from steps import {noun}"], cwd=tmp_path, check=True)
+
+
+def test_all_of_them_unchanged_take_ten_reads_and_no_write(aws: Aws, calls: Calls, code: Zip) -> None:
+    chosen = settings.load(None, {}, {})
+
+    def deploy() -> set[str]:
+        stream = table.ensure(aws("dynamodb"), wanted.table(chosen))
+        trusted = role.ensure(aws("iam"), wanted.role(chosen, TRUST))
+        allowed = role.ensure_policy(aws("iam"), chosen.role_name, chosen.policy_name, ALLOWED, owner="stream-demo")
+        group = logs.ensure_group(aws("logs"), wanted.log_group(chosen))
+        runs = function.ensure(aws("lambda"), wanted.function(chosen, trusted.answer["Arn"], code()))
+        mapped = mapping.ensure(aws("lambda"), wanted.mapping(chosen, stream.answer["LatestStreamArn"]))
+        return {change.did for change in (stream, trusted, allowed, group, runs, mapped)}
+
+    deploy()
+    calls.clear()
+
+    assert deploy() == {"unchanged"}
+    assert (len(calls), calls.writes) == (10, [])
