@@ -1,0 +1,246 @@
+"""What a function writes, and what Lambda writes of it, stands in CloudWatch Logs.
+
+Sources: Lambda guide "Sending Lambda function logs to CloudWatch Logs", "Configuring JSON and plain text log formats",
+"Log and monitor Python Lambda functions"; lines as AWS writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.localaws.deployed import LOGS, Deployed, allow, deploy
+from tests.localaws.pipe import until
+
+UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+PRINTS = "def handler(event, context): print('printed')"
+
+
+def between(function: Deployed, request_id: str) -> list[str]:
+    """The lines between START and END of that invocation."""
+    lines = function.lines()
+    start = lines.index(f"START RequestId: {request_id} Version: $LATEST\n")
+    return lines[start + 1 : lines.index(f"END RequestId: {request_id}\n")]
+
+
+def test_cold_invocation_writes_init_start_start_lines_end_report(client: Any) -> None:
+    function = deploy(client, PRINTS)
+    function.invoke()
+    patterns = [
+        r"INIT_START Runtime Version: python:3\.11\.v\d+\tRuntime Version ARN: arn:aws:lambda:\S+::runtime:\w{64}\n",
+        rf"START RequestId: {UUID} Version: \$LATEST\n",
+        r"printed\n",
+        rf"END RequestId: {UUID}\n",
+        (
+            rf"REPORT RequestId: {UUID}\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\tMemory Size: 128 MB\t"
+            r"Max Memory Used: \d+ MB\tInit Duration: [\d.]+ ms\t\n"
+        ),
+    ]
+    lines = function.lines()
+    assert [line for line, pattern in zip(lines, patterns, strict=True) if not re.fullmatch(pattern, line)] == []
+
+
+def test_warm_invocation_reports_no_init_duration(client: Any) -> None:
+    function = deploy(client, PRINTS)
+    function.invoke()
+    assert "Init Duration" not in function.invoke().log
+
+
+def test_one_stream_a_process_named_by_day_version_and_process(client: Any) -> None:
+    function = deploy(client, PRINTS)
+    function.invoke()
+    function.invoke()
+    (stream,) = function.streams()
+    assert re.fullmatch(r"\d{4}/\d{2}/\d{2}/\[\$LATEST\][0-9a-f]{32}", stream)
+
+
+def test_new_process_has_a_new_stream(client: Any) -> None:
+    function = deploy(client, "import os\ndef handler(event, context): os._exit(1)")
+    function.invoke()
+    function.invoke()
+    assert len(function.streams()) == 2
+
+
+@pytest.mark.parametrize("end", ["return", "raise ValueError", "os._exit(1)"])
+def test_what_is_printed_last_stands_in_its_own_invocation(client: Any, end: str) -> None:
+    code = f"import os\ndef handler(event, context):\n    print(event['n'], flush=True)\n    {end}"
+    function = deploy(client, code)
+    for number in range(10):
+        request_id = function.invoke({"n": number}).request_id
+        printed = [line for line in between(function, request_id) if line.strip().isdigit()]
+        assert printed == [f"{number}\n"]
+
+
+def test_output_keeps_its_order_across_print_logging_and_stderr(client: Any) -> None:
+    code = """
+        import logging, sys
+        def handler(event, context):
+            for number in range(50):
+                print(number, "out")
+                logging.error("%s log", number)
+                print(number, "err", file=sys.stderr)
+    """
+    function = deploy(client, code)
+    lines = between(function, function.invoke().request_id)
+    order = [re.split(r"\s", line.rpartition("\t")[2])[:2] for line in lines]
+    assert order == [[str(number), kind] for number in range(50) for kind in ("out", "log", "err")]
+
+
+def test_logging_lines_carry_level_time_and_request_id(client: Any) -> None:
+    function = deploy(client, "import logging\ndef handler(event, context): logging.warning('careful')")
+    request_id = function.invoke().request_id
+    (line,) = between(function, request_id)
+    assert re.fullmatch(rf"\[WARNING\]\t\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3}}Z\t{request_id}\tcareful\n", line)
+
+
+def test_framed_message_of_several_lines_is_one_event(client: Any) -> None:
+    function = deploy(client, "import logging\ndef handler(event, context): logging.error('one\\ntwo')")
+    (line,) = between(function, function.invoke().request_id)
+    assert line.endswith("\tone\ntwo\n")
+
+
+def test_printed_message_of_several_lines_is_an_event_a_line(client: Any) -> None:
+    function = deploy(client, "def handler(event, context): print('one\\ntwo')")
+    assert between(function, function.invoke().request_id) == ["one\n", "two\n"]
+
+
+def test_output_larger_than_a_pipe_holds_arrives_whole(client: Any) -> None:
+    function = deploy(client, "def handler(event, context): print('x' * 1_000_000)")
+    assert between(function, function.invoke().request_id) == ["x" * 1_000_000 + "\n"]
+
+
+def test_exception_is_logged_with_its_stack(client: Any) -> None:
+    function = deploy(client, "def handler(event, context):\n    raise ValueError('oh')")
+    (event,) = between(function, function.invoke().request_id)
+    assert event.startswith("[ERROR] ValueError: oh\nTraceback (most recent call last):\n")
+
+
+def test_error_at_import_is_tried_twice_before_start(client: Any) -> None:
+    function = deploy(client, "raise ValueError('at import')")
+    function.invoke()
+    kinds = [re.match(r"\[?[A-Z_]+", line) for line in function.lines()]
+    assert [kind[0] for kind in kinds if kind and kind[0] != "LAMBDA_WARNING"] == [
+        "INIT_START",
+        "[WARNING",
+        "[ERROR",
+        "INIT_REPORT",
+        "[WARNING",
+        "[ERROR",
+        "INIT_REPORT",
+        "START",
+        "END",
+        "REPORT",
+    ]
+
+
+def test_timeout_is_logged_and_reported(client: Any) -> None:
+    function = deploy(client, "import time\ndef handler(event, context): time.sleep(9)", Timeout=1)
+    result = function.invoke()
+    (line,) = between(function, result.request_id)
+    assert re.fullmatch(rf"\S+Z {result.request_id} Task timed out after 1\.00 seconds\n\n", line)
+    assert result.log.endswith("\tStatus: timeout\t\n")
+
+
+def test_process_exit_is_logged_and_reported(client: Any) -> None:
+    function = deploy(client, "import os\ndef handler(event, context): os._exit(1)")
+    result = function.invoke()
+    message = f"RequestId: {result.request_id} Error: Runtime exited with error: exit status 1\nRuntime.ExitError\n"
+    assert between(function, result.request_id) == [message]
+    assert result.log.endswith("\tStatus: error\tError Type: Runtime.ExitError\t\n")
+
+
+def test_tail_is_the_last_four_kilobytes(client: Any) -> None:
+    result = deploy(client, "def handler(event, context): print('x' * 10_000)").invoke()
+    assert len(result.log) == 4096
+    assert result.log.splitlines()[-1].startswith("REPORT RequestId: ")
+
+
+def test_no_tail_unless_asked_for(client: Any) -> None:
+    assert deploy(client, PRINTS).invoke(LogType="None").log == ""
+
+
+@pytest.mark.parametrize("missing", LOGS)
+def test_role_that_lacks_a_log_permission_gets_no_logs(client: Any, missing: str) -> None:
+    function = deploy(client, PRINTS, statements=(allow([action for action in LOGS if action != missing]),))
+    assert "printed\n" in function.invoke().log
+    assert function.lines() == []
+
+
+def test_group_that_stands_needs_no_permission_to_make_it(client: Any) -> None:
+    function = deploy(client, PRINTS, statements=(allow(LOGS[1:]),))
+    client("logs").create_log_group(logGroupName=f"/aws/lambda/{function.name}")
+    function.invoke()
+    assert "printed\n" in function.lines()
+
+
+def test_permission_may_be_for_the_functions_own_group_only(client: Any) -> None:
+    """The resource as SAM, the console and Terraform write it: the group's ARN with :*."""
+    function = deploy(client, PRINTS, statements=(allow(LOGS, "arn:aws:logs:*:*:log-group:/aws/lambda/function-*:*"),))
+    function.invoke()
+    assert "printed\n" in function.lines()
+
+
+def test_deleted_group_comes_back_with_the_next_line(client: Any) -> None:
+    function = deploy(client, PRINTS)
+    function.invoke()
+    client("logs").delete_log_group(logGroupName=f"/aws/lambda/{function.name}")
+    request_id = function.invoke().request_id
+    assert between(function, request_id) == ["printed\n"]
+
+
+def test_custom_group_takes_the_logs_in_streams_that_name_the_function(client: Any) -> None:
+    function = deploy(client, PRINTS, LoggingConfig={"LogGroup": "shared-group"})
+    function.invoke()
+    (stream,) = [name for name in function.streams("shared-group") if function.name in name]
+    assert re.fullmatch(rf"\d{{4}}/\d{{2}}/\d{{2}}/{function.name}\[\$LATEST\][0-9a-f]{{32}}", stream)
+    assert function.streams() == []
+
+
+JSON_LOGS = "import logging\ndef handler(event, context):\n    logging.info('info')\n    logging.error('error')"
+
+
+def json_lines(client: Any, **levels: str) -> list[dict[str, Any]]:
+    function = deploy(client, JSON_LOGS, LoggingConfig={"LogFormat": "JSON", **levels})
+    function.invoke()
+    return [json.loads(line) for line in function.lines()]
+
+
+def test_json_format_writes_lambdas_own_lines_as_platform_events(client: Any) -> None:
+    events = [line for line in json_lines(client) if "type" in line]
+    assert [event["type"] for event in events] == ["platform.initStart", "platform.start", "platform.report"]
+    assert {"durationMs", "billedDurationMs", "memorySizeMB", "maxMemoryUsedMB", "initDurationMs"} == set(
+        events[-1]["record"]["metrics"]
+    )
+
+
+def test_json_format_writes_logging_as_json(client: Any) -> None:
+    events = [line for line in json_lines(client) if "type" not in line]
+    assert [(event["level"], event["message"]) for event in events] == [("INFO", "info"), ("ERROR", "error")]
+
+
+def test_application_log_level_drops_what_is_below(client: Any) -> None:
+    events = [line for line in json_lines(client, ApplicationLogLevel="ERROR") if "type" not in line]
+    assert [event["message"] for event in events] == ["error"]
+
+
+def test_system_log_level_drops_lambdas_own_lines(client: Any) -> None:
+    assert [line for line in json_lines(client, SystemLogLevel="WARN") if "type" in line] == []
+
+
+def test_lines_arrive_while_the_handler_runs(client: Any, tmp_path: Any) -> None:
+    code = """
+        import os, time
+        def handler(event, context):
+            print("under way")
+            while not os.path.exists(os.environ["GO"]):
+                time.sleep(0.01)
+    """
+    go = tmp_path / "go"
+    function = deploy(client, code, Timeout=20, Environment={"Variables": {"GO": str(go)}})
+    function.invoke(InvocationType="Event")
+    until(lambda: "under way\n" in function.lines())
+    assert not any(line.startswith("END") for line in function.lines())
+    go.touch()
