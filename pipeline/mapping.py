@@ -99,7 +99,8 @@ def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any]) -> Change:
     found = _settled(lambda_, next((entry for entry in mappings if entry["EventSourceArn"] == stream), None))
     complete = {**_DEFAULTS, **wanted}
     complete["FilterCriteria"] = _filters(complete["FilterCriteria"])
-    changed = differences(found or {}, {key: complete[key] for key in complete if key not in _NOT_COMPARED})
+    before = found or (dead[-1] if dead else {})
+    changed = differences(before, {key: complete[key] for key in complete if key not in _NOT_COMPARED})
     now = _bring_about(lambda_, what, found, wanted, changed)
     if not dead:
         return now
@@ -111,7 +112,7 @@ def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any]) -> Change:
         "moved to the table's new stream; what the old stream still holds is not handled any more, and the new one "
         f"is read from {wanted['StartingPosition']}"
     )
-    return Change(what, "replaced", (*moved, *now.differences), now.answer, note, now.pending)
+    return Change(what, "replaced", (*moved, *changed), now.answer, note, now.pending)
 
 
 def wait(lambda_: LambdaClient, uuid: str) -> dict[str, Any]:

@@ -197,6 +197,12 @@ def test_a_mapping_on_an_earlier_stream_of_the_table_is_moved(
     assert left == [moved[1]]
 
 
+def test_a_move_names_what_else_changes(lambda_: Any, wanted: dict[str, Any], moved: list[str]) -> None:
+    done = mapping.ensure(lambda_, {**wanted, "EventSourceArn": moved[1], "BatchSize": 7})
+
+    assert [difference.setting for difference in done.differences] == ["EventSourceArn", "BatchSize"]
+
+
 def test_a_mapping_of_another_table_is_left_alone(lambda_: Any, wanted: dict[str, Any], moved: list[str]) -> None:
     mapping.ensure(lambda_, wanted)
 
