@@ -324,6 +324,19 @@ def test_wait_tells_why_it_failed(aws: Aws, configuration: dict[str, Any], text:
             function.wait(aws("lambda"), "test")
 
 
+@pytest.mark.parametrize("status", [{"State": "Pending"}, {"LastUpdateStatus": "InProgress"}], ids=str)
+def test_an_unchanged_function_that_aws_is_still_at_is_pending(
+    aws: Aws, wanted: dict[str, Any], status: dict[str, str]
+) -> None:
+    function.ensure(aws("lambda"), wanted)
+    found = aws("lambda").get_function(FunctionName="test")
+    found["Configuration"].update(status)
+    with Stubber(aws("lambda")) as stub:
+        stub.add_response("get_function", found)
+
+        assert function.ensure(aws("lambda"), wanted).pending
+
+
 def test_an_unchanged_function_whose_last_update_failed_says_so(aws: Aws, wanted: dict[str, Any]) -> None:
     function.ensure(aws("lambda"), wanted)
     found = aws("lambda").get_function(FunctionName="test")

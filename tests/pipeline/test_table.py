@@ -85,12 +85,10 @@ def test_creates_with_point_in_time_recovery(aws: Aws) -> None:
 
 
 def test_recovery_of_a_new_table_is_tried_until_aws_can(aws: Aws) -> None:
-    active = {"Table": {"TableStatus": "ACTIVE"}}
     with Stubber(aws("dynamodb")) as stub:
         stub.add_client_error("describe_table", "ResourceNotFoundException")
-        keys = {setting: WANTED[setting] for setting in ("TableName", "KeySchema", "AttributeDefinitions")}
-        stub.add_response("create_table", {"TableDescription": keys})
-        stub.add_response("describe_table", active)
+        stub.add_response("create_table", {"TableDescription": described("CREATING")["Table"]})
+        stub.add_response("describe_table", described("ACTIVE"))
         stub.add_client_error("update_continuous_backups", "ContinuousBackupsUnavailableException")
         stub.add_response("update_continuous_backups", {"ResponseMetadata": {"HTTPStatusCode": 200}})
 
@@ -273,6 +271,47 @@ def test_denied_surfaces_as_aws_said_it(aws: Aws) -> None:
 
         with pytest.raises(ClientError, match="not authorized"):
             table.ensure(aws("dynamodb"), WANTED)
+
+
+def described(status: str) -> dict[str, Any]:
+    keys = {setting: WANTED[setting] for setting in ("TableName", "KeySchema", "AttributeDefinitions")}
+    return {"Table": {**keys, "TableArn": "arn:aws:dynamodb:eu-west-1:123456789012:table/test", "TableStatus": status}}
+
+
+def test_a_table_that_is_still_being_created_is_waited_for_and_then_compared(aws: Aws) -> None:
+    minimal = {**described("ACTIVE")["Table"], "BillingMode": "PROVISIONED"}
+    wanted = {
+        setting: minimal[setting] for setting in ("TableName", "KeySchema", "AttributeDefinitions", "BillingMode")
+    }
+    with Stubber(aws("dynamodb")) as stub:
+        stub.add_response("describe_table", described("CREATING"))
+        stub.add_response("describe_table", described("ACTIVE"))
+        stub.add_response("describe_table", described("ACTIVE"))
+        stub.add_response(
+            "describe_continuous_backups",
+            {"ContinuousBackupsDescription": {"ContinuousBackupsStatus": "ENABLED"}},
+        )
+        stub.add_response("list_tags_of_resource", {"Tags": [{"Key": "aws:cloudformation:stack-id", "Value": "x"}]})
+
+        assert table.ensure(aws("dynamodb"), wanted).did == "unchanged"
+
+
+def test_a_table_that_is_going_is_waited_for_and_made_anew(aws: Aws) -> None:
+    with Stubber(aws("dynamodb")) as stub:
+        stub.add_response("describe_table", described("DELETING"))
+        stub.add_client_error("describe_table", "ResourceNotFoundException")
+        stub.add_response("create_table", {"TableDescription": described("CREATING")["Table"]})
+
+        assert table.ensure(aws("dynamodb"), WANTED).did == "created"
+
+
+def test_deleting_what_is_going_already_asks_for_nothing_more(aws: Aws) -> None:
+    with Stubber(aws("dynamodb")) as stub:
+        stub.add_response("describe_table", described("DELETING"))
+
+        done = table.delete(aws("dynamodb"), "test", owner="demo")
+
+    assert (done.did, done.pending) == ("deleted", True)
 
 
 @pytest.mark.parametrize("status", ["ARCHIVED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS"])
