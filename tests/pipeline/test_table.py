@@ -239,6 +239,30 @@ def test_indexes_that_are_as_wanted_are_unchanged(aws: Aws) -> None:
     assert table.ensure(aws("dynamodb"), wanted).did == "unchanged"
 
 
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+
+
+@pytest.mark.parametrize("wanted_key", [KEY, KEY.rpartition("/")[2]], ids=["ARN", "id"])
+def test_an_encryption_key_is_compared_by_arn_or_id(aws: Aws, wanted_key: str) -> None:
+    encrypted = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    table.ensure(aws("dynamodb"), {**WANTED, "SSESpecification": encrypted})
+
+    again = table.ensure(aws("dynamodb"), {**WANTED, "SSESpecification": {**encrypted, "KMSMasterKeyId": wanted_key}})
+
+    assert again.did == "unchanged"
+
+
+def test_another_encryption_key_is_set(aws: Aws, calls: Calls) -> None:
+    encrypted = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    table.ensure(aws("dynamodb"), {**WANTED, "SSESpecification": encrypted})
+    calls.clear()
+    other = {**encrypted, "KMSMasterKeyId": KEY.replace("1111", "9999")}
+
+    table.ensure(aws("dynamodb"), {**WANTED, "SSESpecification": other})
+
+    assert calls.writes == [("UpdateTable", {"TableName": "test", "SSESpecification": other})]
+
+
 def test_refuses_a_parameter_that_it_could_not_compare(aws: Aws, calls: Calls) -> None:
     with pytest.raises(Refused, match="table test: ResourcePolicy cannot be kept"):
         table.ensure(aws("dynamodb"), {**WANTED, "ResourcePolicy": "{}"})
