@@ -22,7 +22,9 @@ from localaws import ACCOUNT_ID
 os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
 
 from localaws import access, configuration, delays, invoke, journal, server, streams
+from localaws.destinations import Destinations
 from localaws.functions import Functions
+from localaws.mappings import Mappings
 
 
 def main() -> None:
@@ -41,7 +43,14 @@ def main() -> None:
     journal.install()
     delays.scale(arguments.delays)
     functions = Functions(directory, lambda: str(identity["endpoint"]), pure=arguments.pure_client)
-    answerers: list[server.Answerer] = [access.answer, partial(invoke.answer, functions), streams.answer]
+    destinations = Destinations(functions, lambda: str(identity["endpoint"]))
+    mappings = Mappings(functions, destinations.discard)
+    answerers: list[server.Answerer] = [
+        access.answer,
+        partial(invoke.answer, functions),
+        mappings.answer,
+        streams.answer,
+    ]
     front = server.Front(identity, answerers, seen=lambda: last_seen.__setitem__(0, time.monotonic()))
     listening = server.serve(arguments.port, front)
     identity["endpoint"] = f"http://{server.HOST}:{listening.server_port}"

@@ -17,7 +17,7 @@ from tests.localaws.pipe import Pipe, build, until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ITEM = {
+ITEM: dict[str, Any] = {
     "text": {"S": "Hello World"},
     "empty": {"S": ""},
     "number": {"N": "5"},
