@@ -95,7 +95,7 @@ def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any]) -> Change:
     what = f"mapping of {function} on {stream}"
     refuse_unknown(what, wanted, _KNOWN)
     mappings = of_function(lambda_, function)
-    dead = [entry for entry in mappings if entry["EventSourceArn"] != stream and _same_table(entry, stream)]
+    dead = [entry for entry in mappings if _on_an_earlier_stream(entry, stream)]
     found = _settled(lambda_, next((entry for entry in mappings if entry["EventSourceArn"] == stream), None))
     complete = {**_DEFAULTS, **wanted}
     complete["FilterCriteria"] = _filters(complete["FilterCriteria"])
@@ -105,7 +105,7 @@ def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any]) -> Change:
     if not dead:
         return now
     for entry in dead:
-        if entry["State"] != "Deleting" and _settled(lambda_, entry):
+        if _settled(lambda_, entry):
             lambda_.delete_event_source_mapping(UUID=entry["UUID"])
     moved = tuple(Difference("EventSourceArn", entry["EventSourceArn"], stream) for entry in dead)
     note = (
@@ -191,13 +191,11 @@ def _replace(
     return Change(what, "replaced", changed, created.answer, note, created.pending)
 
 
-def _same_table(entry: Mapping[str, Any], stream_arn: str) -> bool:
-    """By the table's name, as the ARN of a planned stream tells no more."""
-    return _table(entry["EventSourceArn"]) == _table(stream_arn)
-
-
-def _table(stream_arn: str) -> str:
-    return stream_arn.partition(":table/")[2].partition("/stream/")[0]
+def _on_an_earlier_stream(entry: Mapping[str, Any], stream_arn: str) -> bool:
+    """Whether the mapping reads another stream of the same table, told by its name: a planned ARN has no more."""
+    table = stream_arn.partition(":table/")[2].partition("/stream/")[0]
+    source = entry["EventSourceArn"]
+    return bool(table) and f":table/{table}/stream/" in source and source != stream_arn and entry["State"] != "Deleting"
 
 
 def _filters(criteria: Mapping[str, Any]) -> dict[str, Any]:

@@ -203,13 +203,6 @@ def test_a_move_names_what_else_changes(lambda_: Any, wanted: dict[str, Any], mo
     assert [difference.setting for difference in done.differences] == ["EventSourceArn", "BatchSize"]
 
 
-def test_a_mapping_of_another_table_is_left_alone(lambda_: Any, wanted: dict[str, Any], moved: list[str]) -> None:
-    mapping.ensure(lambda_, wanted)
-
-    found = {entry["EventSourceArn"] for entry in mapping.of_function(lambda_, "mapped")}
-    assert found == {moved[0], wanted["EventSourceArn"]}
-
-
 def test_of_a_function_that_is_not_there_are_none(lambda_: Any) -> None:
     assert mapping.of_function(lambda_, "nowhere") == []
 
@@ -286,6 +279,22 @@ def test_a_mapping_that_aws_is_still_changing_is_waited_for_and_then_compared(aw
         stub.add_response("update_event_source_mapping", entry("Enabling"), {"UUID": UUID, "Enabled": True})
 
         assert mapping.ensure(aws("lambda"), SMALLEST).did == "updated"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        entry("Deleting", STREAM.replace("2025", "2024")),
+        entry("Enabled", STREAM.replace("test", "test-2")),
+        entry("Enabled", "arn:aws:sqs:eu-west-1:123456789012:queue"),
+    ],
+    ids=["going already", "another table", "a queue"],
+)
+def test_other_mappings_of_the_function_are_left_alone(aws: Aws, other: dict[str, Any]) -> None:
+    with Stubber(aws("lambda")) as stub:
+        stub.add_response("list_event_source_mappings", {"EventSourceMappings": [other, entry()]})
+
+        assert mapping.ensure(aws("lambda"), SMALLEST).did == "unchanged"
 
 
 def test_a_mapping_that_is_going_is_waited_for_and_made_anew(aws: Aws) -> None:
