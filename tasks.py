@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -316,32 +317,33 @@ def fetch_logs(
     since: str = "1h",
     filter: str = "",  # noqa: A002 - the flag's name
     request_id: str = "",
-    last: int = 10,
-    timeout: int = 30,
+    last: str = "10",
+    timeout: str = "30",
     function_name: str | None = None,
     verbose: bool = False,
 ) -> None:
     """Show what the function logged: its newest invocations, whole, across log streams."""
     given = locals()
-    from pipeline import logs, wanted
+    from pipeline import allowed, logs, wanted
 
     with _step("fetch-logs"):
+        since_ms = _parsed("--since", since, partial(allowed.moment, now=time.time()))
+        seconds = _parsed("--timeout", timeout, allowed.number(0, 3600))
+        newest = _parsed("--last", last, allowed.number(0, 1_000_000))
         run = _begin(given)
-        since_ms = _since(since)
         group = wanted.log_group_name(run.settings)
-        logs.wait_for_group(run.aws("logs"), group, timeout)
+        logs.wait_for_group(run.aws("logs"), group, seconds)
         events = logs.fetch(run.aws("logs"), group, since_ms=since_ms, pattern=filter, request_id=request_id)
-        for invocation in logs.invocations(events)[-last:]:
+        for invocation in logs.invocations(events)[-newest:]:
             print("\n".join(invocation.lines), flush=True)
 
 
-def _since(text: str) -> int:
-    from pipeline import allowed
-
+def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
+    """A flag's value, or Refused with what is allowed."""
     try:
-        return allowed.moment(text, time.time())
+        return parse(value)
     except ValueError as error:
-        raise Refused(f"--since: {text!r} is not allowed; allowed: {error}") from None
+        raise Refused(f"{flag}: {value!r} is not allowed; allowed: {error}") from None
 
 
 # --- The chains -------------------------------------------------------------------------------------------------------

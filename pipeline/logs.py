@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import WaiterError
 from botocore.waiter import WaiterModel, create_waiter_with_client
 
 from .change import OWNER_TAG, Change, Refused, check_owner, differences, refuse_unknown, tag_changes
@@ -101,7 +102,7 @@ def delete_group(logs: CloudWatchLogsClient, name: str, *, owner: str = "") -> C
 
 
 def wait_for_group(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
-    """Wait until the log group exists, `timeout` seconds at most; raises botocore's WaiterError after them."""
+    """Wait until the log group exists, `timeout` seconds at most; raises Refused after them."""
     delay = 0.5
     model = WaiterModel(
         {
@@ -123,7 +124,12 @@ def wait_for_group(logs: CloudWatchLogsClient, name: str, timeout: float) -> Non
             },
         }
     )
-    create_waiter_with_client("Exists", model, logs).wait(logGroupNamePrefix=name)
+    try:
+        create_waiter_with_client("Exists", model, logs).wait(logGroupNamePrefix=name)
+    except WaiterError as error:
+        raise Refused(
+            f"log group {name} is not there after {timeout:g} s; make it with: invoke create-function"
+        ) from error
 
 
 def fetch(

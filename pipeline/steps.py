@@ -97,7 +97,7 @@ def existing_role(run: Run) -> dict[str, Any]:
     """The role that is there; Refused, naming the task that makes it, when it is not."""
     found = role.describe(run.aws("iam"), run.settings.role_name)
     if found is None:
-        raise Refused(f"role {run.settings.role_name} does not exist; make it with: invoke create-role put-policy")
+        raise Refused(f"role {run.settings.role_name} does not exist; make it with: invoke create-role")
     return found
 
 
