@@ -127,6 +127,8 @@ def wait_for_group(logs: CloudWatchLogsClient, name: str, timeout: float) -> Non
     try:
         create_waiter_with_client("Exists", model, logs).wait(logGroupNamePrefix=name)
     except WaiterError as error:
+        if "Error" in error.last_response:
+            raise  # Denied, for one: that is not a matter of time.
         raise Refused(
             f"log group {name} is not there after {timeout:g} s; make it with: invoke create-function"
         ) from error

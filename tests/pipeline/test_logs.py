@@ -181,8 +181,16 @@ def test_delete_refuses_a_group_of_another_pipeline(aws: Aws) -> None:
 
 
 def test_waiting_for_a_group_ends_at_its_deadline(aws: Aws) -> None:
-    with pytest.raises(WaiterError, match="Max attempts exceeded"):
+    with pytest.raises(Refused, match=f"log group {GROUP} is not there after 0 s"):
         logs.wait_for_group(aws("logs"), GROUP, timeout=0)
+
+
+def test_waiting_for_a_group_that_may_not_be_seen_surfaces_at_once(aws: Aws) -> None:
+    with Stubber(aws("logs")) as stub:
+        stub.add_client_error("describe_log_groups", "AccessDeniedException", "not authorized")
+
+        with pytest.raises(WaiterError, match="AccessDeniedException"):
+            logs.wait_for_group(aws("logs"), GROUP, timeout=60)
 
 
 def test_waiting_for_a_group_returns_when_it_is_there(aws: Aws, calls: Calls) -> None:
