@@ -21,7 +21,7 @@ from localaws import ACCOUNT_ID
 # Before moto is imported: it reads its account from the environment, once.
 os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
 
-from localaws import access, configuration, delays, invoke, journal, server, streams
+from localaws import access, configuration, delays, invoke, journal, late_tables, server, streams
 from localaws.destinations import Destinations
 from localaws.functions import Functions
 from localaws.mappings import Mappings
@@ -41,12 +41,14 @@ def main() -> None:
     }
     configuration.install()
     journal.install()
+    late_tables.install()
     delays.scale(arguments.delays)
     functions = Functions(directory, lambda: str(identity["endpoint"]), pure=arguments.pure_client)
     destinations = Destinations(functions, lambda: str(identity["endpoint"]))
     mappings = Mappings(functions, destinations.discard)
     answerers: list[server.Answerer] = [
         access.answer,
+        late_tables.answer,
         partial(invoke.answer, functions),
         mappings.answer,
         streams.answer,

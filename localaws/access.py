@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from werkzeug.wrappers import Request
 
-_CREDENTIAL = re.compile(r"Credential=([A-Z0-9]+)/\d+/([^/]+)/([^/]+)/aws4_request")
+_CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 _NEEDS_NO_PERMISSION = {"sts:GetCallerIdentity"}
 
 
@@ -35,11 +35,11 @@ def answer(request: Request) -> Response | None:
     credential = _CREDENTIAL.search(request.headers.get("Authorization", ""))
     if not credential:
         return None
-    key, region, service = credential.groups()
-    caller = sts_backends[ACCOUNT_ID][get_partition(region)].get_assumed_role_from_access_key(key)
+    key, signed_for, service = credential.groups()
+    caller = sts_backends[ACCOUNT_ID][get_partition(signed_for)].get_assumed_role_from_access_key(key)
     if not caller:
         return None
-    for action, resource in _wanted(request, region, service):
+    for action, resource in _wanted(request, signed_for, service):
         found = roles.effect(caller.role_arn, action, resource)
         if found != "Allow" and action not in _NEEDS_NO_PERMISSION:
             why = (
@@ -52,14 +52,20 @@ def answer(request: Request) -> Response | None:
     return None
 
 
-def _wanted(request: Request, region: str, service: str) -> Iterator[tuple[str, str]]:
+def region(request: Request) -> str:
+    """The region that a request is signed for; the first one of AWS when it is not signed."""
+    credential = _CREDENTIAL.search(request.headers.get("Authorization", ""))
+    return credential[2] if credential else "us-east-1"
+
+
+def _wanted(request: Request, signed_for: str, service: str) -> Iterator[tuple[str, str]]:
     """Each action that the request performs, with the ARN of what it performs it on."""
     if service == "s3":
         yield _s3(request)
         return
     operation = _operation(request, service)
     body = _body(request)
-    arn = f"arn:{get_partition(region)}:{service}:{region}:{ACCOUNT_ID}:"
+    arn = f"arn:{get_partition(signed_for)}:{service}:{signed_for}:{ACCOUNT_ID}:"
     if service == "dynamodb":
         yield from _dynamodb(operation, body, arn)
     elif service == "lambda":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 import uuid
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,12 @@ from moto.awslambda import models
 from moto.awslambda.exceptions import (
     InvalidParameterValueException,
     InvalidRoleFormat,
+    LambdaClientError,
     PreconditionFailedException,
     ValidationException,
 )
 
-from localaws import archives, roles
+from localaws import archives, delays, roles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,11 +43,24 @@ _RESERVED = {
 # Lambda guide, "Deprecated runtimes": those that can no longer be created or updated.
 _RETIRED = {"python2.7", "python3.6", "python3.7", "python3.8"}
 _CREATING = "The function is being created."
+_IN_PROGRESS = {
+    "LastUpdateStatus": "InProgress",
+    "LastUpdateStatusReason": _CREATING,
+    "LastUpdateStatusReasonCode": "Creating",
+}
 
 
 def install() -> None:
     """Make moto create functions of this kind: its own class has no place for what it leaves out."""
     models.LambdaFunction = Function  # type: ignore[misc]
+    models.LambdaBackend.update_function_code = _update_function_code  # type: ignore[method-assign]
+
+
+class _ConflictError(LambdaClientError):
+    code = 409
+
+    def __init__(self, why: str) -> None:
+        super().__init__("ResourceConflictException", f"The operation cannot be performed at this time. {why}")
 
 
 class Function(models.LambdaFunction):
@@ -56,9 +71,11 @@ class Function(models.LambdaFunction):
         if "ZipFile" in spec["Code"]:
             _check_zip(spec["Code"]["ZipFile"])
         self._plain: dict[str, Any] = {}
+        self._busy_until = 0.0
         self.logging_config: dict[str, str] = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{spec['FunctionName']}"}
         self._snap_start = "None"
         super().__init__(account_id, _normal(spec), region, version)
+        self._is_new = True
         self._keep(spec)
 
     @property
@@ -66,6 +83,15 @@ class Function(models.LambdaFunction):
         """Of the runtime's release: made up, the same for each runtime."""
         release = uuid.uuid5(uuid.NAMESPACE_URL, str(self.run_time)).hex
         return f"arn:{self.partition}:lambda:{self.region}::runtime:{release * 2}"
+
+    @property
+    def state(self) -> str:
+        """Pending while it is being created, which takes no time unless delays are asked for."""
+        return "Pending" if self._is_new and time.monotonic() < self._busy_until else "Active"
+
+    @state.setter
+    def state(self, state: str) -> None:
+        """For moto, which sets it once; here it follows from the time."""
 
     def layer_versions(self) -> list[LayerVersion]:
         """The function's layers, the lowest first."""
@@ -83,8 +109,10 @@ class Function(models.LambdaFunction):
             "RuntimeVersionConfig": {"RuntimeVersionArn": self.runtime_version_arn},
             "SnapStart": {"ApplyOn": self._snap_start, "OptimizationStatus": "Off"},
         }
-        if on_create:
+        if on_create or self.state == "Pending":
             configuration |= {"State": "Pending", "StateReason": _CREATING, "StateReasonCode": "Creating"}
+        elif time.monotonic() < self._busy_until:
+            configuration |= _IN_PROGRESS
         return {name: value for name, value in configuration.items() if value not in (None, [])}
 
     def get_code(self) -> dict[str, Any]:
@@ -96,11 +124,7 @@ class Function(models.LambdaFunction):
 
     def update_configuration(self, config_updates: dict[str, Any]) -> dict[str, Any]:
         """UpdateFunctionConfiguration: what is given changes, and nothing else."""
-        if config_updates.get("RevisionId") not in (None, self.revision_id):
-            raise PreconditionFailedException(
-                "The Revision Id provided does not match the latest Revision Id. "
-                "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
-            )
+        self._refuse_outdated(config_updates)
         _check(config_updates)
         super().update_configuration(_normal(config_updates))
         self._keep(config_updates)
@@ -108,6 +132,7 @@ class Function(models.LambdaFunction):
 
     def update_function_code(self, updated_spec: dict[str, Any]) -> dict[str, Any]:
         """UpdateFunctionCode: also changes Architectures."""
+        self._refuse_outdated(updated_spec)
         if "ZipFile" in updated_spec:
             _check_zip(updated_spec["ZipFile"])
         super().update_function_code(updated_spec)
@@ -132,16 +157,35 @@ class Function(models.LambdaFunction):
     def _touch(self) -> None:
         """A new revision: processes that run an older one are replaced."""
         self.revision_id = str(uuid.uuid4())
+        self._busy_until = time.monotonic() + delays.seconds("function-pending")
         self.last_modified = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.000+0000}"
+
+    def _refuse_outdated(self, spec: Mapping[str, Any]) -> None:
+        """An update that comes while another one is under way, or that was made for an older revision."""
+        if time.monotonic() < self._busy_until:
+            why = f"An update is in progress for resource: {self.function_arn}"
+            if self.state == "Pending":
+                why = "The function is currently in the following state: Pending"
+            raise _ConflictError(why)
+        if spec.get("RevisionId") not in (None, self.revision_id):
+            raise PreconditionFailedException(
+                "The Revision Id provided does not match the latest Revision Id. "
+                "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
+            )
 
     def _updating(self) -> dict[str, Any]:
         """The configuration as AWS answers an update: still under way, although it has effect at once here."""
-        return {
-            **self.get_configuration(),
-            "LastUpdateStatus": "InProgress",
-            "LastUpdateStatusReason": _CREATING,
-            "LastUpdateStatusReasonCode": "Creating",
-        }
+        self._is_new = False
+        return self.get_configuration() | _IN_PROGRESS
+
+
+def _update_function_code(
+    self: models.LambdaBackend, function_name: str, qualifier: str, body: dict[str, Any]
+) -> dict[str, Any]:
+    """UpdateFunctionCode; moto's own makes the update twice."""
+    answer = self.get_function(function_name, qualifier).update_function_code(body)
+    published = self.publish_version(function_name) if body.get("Publish") else None
+    return published.get_configuration() if published else answer
 
 
 def _normal(spec: dict[str, Any]) -> dict[str, Any]:

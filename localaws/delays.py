@@ -5,13 +5,18 @@ The figures are a model of what is commonly seen, not a promise of AWS's.
 
 from __future__ import annotations
 
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Seconds by event, at a factor of 1.
 TABLE = {
     "table-creating": 6.0,
     "table-deleting": 5.0,
     "role-assumable": 8.0,
     "function-pending": 2.0,
-    "function-deleting": 5.0,
     "mapping-creating": 10.0,
     "mapping-latest-effective": 5.0,
     "mapping-deleting": 5.0,
@@ -30,3 +35,13 @@ def scale(factor: float) -> None:
 def seconds(event: str) -> float:
     """How long `event` takes, in seconds."""
     return TABLE[event] * _factor
+
+
+def after(event: str, action: Callable[[], object]) -> None:
+    """Do it when AWS would have got to it: now, unless delays are asked for."""
+    if late := seconds(event):
+        timer = threading.Timer(late, action)
+        timer.daemon = True
+        timer.start()
+    else:
+        action()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug.wrappers import Response
 
-from localaws import ACCOUNT_ID
+from localaws import ACCOUNT_ID, access
 from localaws.functions import FunctionNotFound, Throttled
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from localaws.functions import Answer, Functions
 
 _FUNCTION = re.compile(r"/2015-03-31/functions/([^/]+)(/invocations)?/?")
-_SCOPE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/")
 # Lambda guide, "Lambda quotas": the most an event may hold, in bytes.
 _EVENT_BYTES = {"RequestResponse": 6_291_456, "DryRun": 6_291_456, "Event": 1_048_576}
 _TAIL_BYTES = 4096
@@ -35,7 +34,7 @@ def answer(functions: Functions, request: Request) -> Response | None:
     match = _FUNCTION.fullmatch(request.path)
     if not match:
         return None
-    name, region, qualifier = match[1], _region(request), request.args.get("Qualifier")
+    name, region, qualifier = match[1], access.region(request), request.args.get("Qualifier")
     function = functions.find(f"{name}:{qualifier}" if qualifier else name, region)
     if request.method == "DELETE" and function and not match[2]:
         functions.retire(function)
@@ -84,6 +83,10 @@ def _refuse(request: Request, function: Function) -> Response | None:
     if len(payload) > _EVENT_BYTES[kind]:
         limit = f"Request must be smaller than {_EVENT_BYTES[kind]} bytes for the InvokeFunction operation"
         return _error(413, "RequestEntityTooLargeException", limit)
+    if function.state == "Pending":
+        message = "The operation cannot be performed at this time. "
+        message += f"The function is currently in the following state: {function.state}"
+        return _error(409, "ResourceConflictException", message)
     try:
         json.loads(payload or b"{}")
     except ValueError as error:
@@ -118,11 +121,6 @@ def _run_event(functions: Functions, function: Function, arn: str, payload: byte
 
 def _kind(request: Request) -> str:
     return request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
-
-
-def _region(request: Request) -> str:
-    scope = _SCOPE.search(request.headers.get("Authorization", ""))
-    return scope[1] if scope else "us-east-1"
 
 
 def _arn(name: str, region: str, qualifier: str | None) -> str:

@@ -6,15 +6,17 @@ Lambda guide, "Sending Lambda function logs to CloudWatch Logs" and "Configuring
 from __future__ import annotations
 
 import json
+import threading
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moto.logs.models import logs_backends
 
-from localaws import ACCOUNT_ID, roles
+from localaws import ACCOUNT_ID, delays, roles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +59,8 @@ class Log:
         self.group = configuration["LogGroup"]
         self.stream = _stream_name(function, self.group)
         self.tail = ""
+        self._unpublished: deque[list[dict[str, Any]]] = deque()
+        self._publishing = threading.Lock()
         self._function_name = function.function_name
         self._runtime = function.run_time
         self._version = str(function.version)
@@ -83,10 +87,9 @@ class Log:
         if not messages:
             return
         self.tail += "".join(message if message.endswith("\n") else f"{message}\n" for message in messages)
-        if self._ensure_stream():
-            now = time.time_ns() // 1_000_000
-            events = [{"timestamp": now, "message": message} for message in messages]
-            self._backend.put_log_events(self.group, self.stream, events)
+        now = time.time_ns() // 1_000_000
+        self._unpublished.append([{"timestamp": now, "message": message} for message in messages])
+        delays.after("logs-visible", self._publish)
 
     def init_start(self) -> None:
         """The runtime is being started."""
@@ -136,6 +139,13 @@ class Log:
         elif _LEVELS.index(level) >= _LEVELS.index(self._level):
             event = {"time": _iso(datetime.now(timezone.utc)), "type": f"platform.{kind}", "record": record}
             self.write([json.dumps(event, separators=(",", ":")) + "\n"])
+
+    def _publish(self) -> None:
+        """Make the oldest lines that are not yet there visible, if the role may write them."""
+        with self._publishing:
+            events = self._unpublished.popleft()
+            if self._ensure_stream():
+                self._backend.put_log_events(self.group, self.stream, events)
 
     def _ensure_stream(self) -> bool:
         """Whether the role may write; makes the group and the stream where they are missing, as far as it may."""

@@ -10,11 +10,12 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from moto.core.utils import utcnow
 from moto.iam.exceptions import NotFoundException
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
-from localaws import ACCOUNT_ID
+from localaws import ACCOUNT_ID, delays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -54,7 +55,7 @@ def effect(role_arn: str, action: str, resource: str) -> str:
 def assumable(role_arn: str, service: str) -> bool:
     """Whether the role exists and its trust policy lets `service` (`lambda.amazonaws.com`) assume it."""
     role = find(role_arn)
-    if not role:
+    if not role or (utcnow() - role.create_date).total_seconds() < delays.seconds("role-assumable"):
         return False
     statements = [
         {**statement, "Resource": "*"}
