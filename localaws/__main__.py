@@ -18,8 +18,15 @@ from pathlib import Path
 
 from localaws import ACCOUNT_ID
 
-# Before moto is imported: it reads its account from the environment, once.
-os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
+# Before moto and boto3 are imported: they read the environment. Nothing of the host's AWS is to be found there.
+for name in [name for name in os.environ if name.startswith(("AWS_", "MOTO_"))]:
+    del os.environ[name]
+os.environ |= {
+    "MOTO_ACCOUNT_ID": ACCOUNT_ID,
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 
 from localaws import access, configuration, delays, invoke, journal, late_tables, server, streams
 from localaws.destinations import Destinations

@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("tasks.py", "pipeline", "localaws", "lambda_src", "policies", ".env.example")
@@ -79,8 +79,20 @@ def copy_project(folder: Path) -> Project:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def new_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Project]]:
+    """Make a project of one's own, whose embedded AWS has not been started yet."""
+    made: list[Project] = []
+
+    def make() -> Project:
+        made.append(copy_project(tmp_path_factory.mktemp("project")))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.invoke("local.stop")
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Callable[[], Project]) -> Project:
     """One project for the tests of a module; each test names its own pipeline."""
-    made = copy_project(tmp_path_factory.mktemp("project"))
-    yield made
-    made.run("local.stop")
+    return new_project()

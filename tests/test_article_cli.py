@@ -1,0 +1,133 @@
+"""The article's AWS CLI commands, typed against the embedded AWS with a current runtime, to the last line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+# What changed since: the runtime (python3.7 is retired), and jq, for which `--query` stands here.
+ARTICLE = """
+aws dynamodb create-table \
+  --attribute-definitions AttributeName=name,AttributeType=S \
+  --table-name test \
+  --key-schema AttributeName=name,KeyType=HASH \
+  --stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES \
+  --provisioned-throughput ReadCapacityUnits=1,WriteCapacityUnits=1
+
+aws iam create-role \
+  --role-name lambda_invoke_by_dynamodb \
+  --assume-role-policy-document '{"Version": "2012-10-17", "Statement":[{"Action": "sts:AssumeRole","Effect": "Allow","Principal": {"Service": "lambda.amazonaws.com"}}]}'
+
+aws iam put-role-policy \
+  --role-name lambda_invoke_by_dynamodb \
+  --policy-name dynamodb-access-by-lambda \
+  --policy-document '{"Version": "2012-10-17","Statement": [{"Effect": "Allow","Action": ["dynamodb:GetRecords","dynamodb:GetShardIterator","dynamodb:DescribeStream","dynamodb:ListStreams","logs:CreateLogGroup","logs:CreateLogStream","logs:PutLogEvents"],"Resource": "*"}]}'
+
+aws iam get-role-policy --role-name lambda_invoke_by_dynamodb --policy-name dynamodb-access-by-lambda
+
+echo "import json
+print('Loading function')
+def lambda_handler(event, context):
+    for key in event.keys():
+        print(event[key])
+    return 'Successfully processed.'
+" > example.py
+$PYTHON -m zipfile -c HelloWorld.zip example.py
+
+aws lambda create-function \
+  --function-name test \
+  --runtime python3.13 \
+  --role $(aws iam get-role --role-name lambda_invoke_by_dynamodb --query Role.Arn --output text) \
+  --handler example.lambda_handler \
+  --zip-file fileb://HelloWorld.zip \
+  --region ap-northeast-1
+
+aws lambda create-event-source-mapping \
+  --event-source-arn $(aws dynamodb describe-table --table-name test --query Table.LatestStreamArn --output text) \
+  --function-name test \
+  --enabled \
+  --starting-position LATEST
+"""  # noqa: E501 - as the article has them
+
+PUT = """
+aws dynamodb put-item --table-name test --item '{"name":{"S":"test3"}}'
+"""
+
+LOGS = """
+aws logs get-log-events \
+  --log-group-name /aws/lambda/test \
+  --log-stream-name "$(aws logs describe-log-streams --log-group-name /aws/lambda/test --query 'reverse(sort_by(logStreams, &creationTime))[0].logStreamName' --output text)"
+"""  # noqa: E501
+
+
+def shell(project: Project, folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run the commands as a person types them, in a shell that stops at the first failure."""
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHON": sys.executable,
+        "HOME": str(folder),
+        "AWS_ENDPOINT_URL": project.endpoint,
+        "AWS_ACCESS_KEY_ID": "anyone",
+        "AWS_SECRET_ACCESS_KEY": "anything",
+        "AWS_DEFAULT_REGION": "ap-northeast-1",
+        "AWS_PAGER": "",
+    }
+    return subprocess.run(
+        ["sh", "-eu", "-c", script],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def answers(project: Project, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What the last command of the article printed: the messages of the log."""
+    project.run("local.start")
+    folder = tmp_path_factory.mktemp("article")
+    built = shell(project, folder, ARTICLE + PUT)
+    assert built.returncode == 0, built.stderr
+    mapping = json.loads(built.stdout[built.stdout.index('{\n    "UUID"') :])
+    assert (mapping["State"], mapping["BatchSize"]) == ("Creating", 100)
+    deadline = time.monotonic() + 30
+    while True:
+        read = shell(project, folder, LOGS)
+        messages = [event["message"] for event in json.loads(read.stdout)["events"]] if read.returncode == 0 else []
+        if any(message.startswith("REPORT") for message in messages):
+            return messages
+        assert time.monotonic() < deadline, read.stdout + read.stderr
+        # LATEST may miss a first item: write another.
+        shell(project, folder, 'aws dynamodb put-item --table-name test --item \'{"name":{"S":"test4"}}\'')
+
+
+def test_the_log_begins_and_ends_as_the_article_shows(answers: list[str]) -> None:
+    start = next(number for number, message in enumerate(answers) if message.startswith("START RequestId: "))
+    assert answers[start].endswith(" Version: $LATEST\n")
+    assert answers[start + 2].startswith("END RequestId: ")
+    assert answers[start + 3].startswith("REPORT RequestId: ")
+
+
+def test_the_log_shows_the_record_as_the_article_shows_it(answers: list[str]) -> None:
+    record = next(message for message in answers if message.startswith("[{'eventID': "))
+    parts = (
+        "'eventName': 'INSERT'",
+        "'eventVersion': '1.1'",
+        "'eventSource': 'aws:dynamodb'",
+        "'awsRegion': 'ap-northeast-1'",
+        "'SizeBytes': 18, 'StreamViewType': 'NEW_AND_OLD_IMAGES'",
+    )
+    for part in parts:
+        assert part in record
+    assert "'Keys': {'name': {'S': 'test3'}}, 'NewImage': {'name': {'S': 'test3'}}" in record
+
+
+def test_what_the_module_prints_at_import_stands_in_the_log(answers: list[str]) -> None:
+    assert "Loading function\n" in answers
