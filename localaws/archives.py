@@ -17,20 +17,23 @@ BROKEN = "Could not unzip uploaded file. Please check your file, then try to upl
 TOO_LARGE = f"Unzipped size must be smaller than {UNZIPPED_BYTES} bytes"
 
 
+class InvalidZipError(ValueError):
+    """Lambda takes no such zip file; the text is its message."""
+
+
 def check(data: bytes) -> None:
-    """Raise ValueError, with Lambda's message, for what is no zip file, unpacks to too much, or leaves its folder."""
+    """Raise InvalidZipError for what is no zip file, unpacks to too much, or leaves its folder."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
     except zipfile.BadZipFile as error:
-        raise ValueError(BROKEN) from error
+        raise InvalidZipError(BROKEN) from error
     if sum(entry.file_size for entry in entries) > UNZIPPED_BYTES:
-        raise ValueError(TOO_LARGE)
+        raise InvalidZipError(TOO_LARGE)
     for entry in entries:
         if _escapes(entry):
-            raise ValueError(
-                f"{BROKEN} The entry {entry.filename!r} leaves the folder: absolute, through .. or a link."
-            )
+            why = f"The entry {entry.filename!r} leaves the folder: it is absolute, goes through .. or is a link."
+            raise InvalidZipError(f"{BROKEN} {why}")
 
 
 def unpack(data: bytes, directory: Path) -> Path:

@@ -68,13 +68,12 @@ class Function(models.LambdaFunction):
 
     def __init__(self, account_id: str, spec: dict[str, Any], region: str, version: str | int = 1) -> None:
         _check(spec)
-        if "ZipFile" in spec["Code"]:
-            _check_zip(spec["Code"]["ZipFile"])
         self._plain: dict[str, Any] = {}
         self._busy_until = 0.0
         self.logging_config: dict[str, str] = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{spec['FunctionName']}"}
         self._snap_start = "None"
         super().__init__(account_id, _normal(spec), region, version)
+        _check_zip(self.code_bytes)
         self._is_new = True
         self._keep(spec)
 
@@ -134,7 +133,7 @@ class Function(models.LambdaFunction):
         """UpdateFunctionCode: also changes Architectures."""
         self._refuse_outdated(updated_spec)
         if "ZipFile" in updated_spec:
-            _check_zip(updated_spec["ZipFile"])
+            _check_zip(base64.b64decode(updated_spec["ZipFile"]))
         super().update_function_code(updated_spec)
         if not updated_spec.get("DryRun"):
             self.architectures = updated_spec.get("Architectures") or self.architectures
@@ -241,8 +240,8 @@ def _check_environment(variables: Mapping[str, str]) -> None:
         raise InvalidParameterValueException(f"{refused} provided exceeded the 4KB limit.")
 
 
-def _check_zip(encoded: str) -> None:
+def _check_zip(data: bytes) -> None:
     try:
-        archives.check(base64.b64decode(encoded))
-    except ValueError as error:
+        archives.check(data)
+    except archives.InvalidZipError as error:
         raise InvalidParameterValueException(str(error)) from error

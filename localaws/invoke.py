@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug.wrappers import Response
 
-from localaws import ACCOUNT_ID, access
+from localaws import ACCOUNT_ID, access, archives
 from localaws.functions import FunctionNotFound, Throttled
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def _invoke(functions: Functions, request: Request, function: Function, arn: str
         done = functions.invoke(arn, payload, client_context=context, request_id=request_id)
     except Throttled as reason:
         return _error(429, "TooManyRequestsException", "Rate Exceeded.", Reason=str(reason))
+    except archives.InvalidZipError as error:  # code from S3, which is looked at only now
+        return _error(502, "InvalidZipFileException", str(error))
     except FunctionNotFound:  # deleted this moment
         return _error(404, "ResourceNotFoundException", f"Function not found: {arn}")
     return Response(done.payload, 200, {**headers, **_headers(done, request)}, mimetype="application/json")
@@ -114,7 +116,7 @@ def _run_event(functions: Functions, function: Function, arn: str, payload: byte
             retries -= 1
         except Throttled:
             pass
-        except FunctionNotFound:
+        except (FunctionNotFound, archives.InvalidZipError):
             return
         time.sleep(_RETRY_SECONDS)
 

@@ -84,11 +84,13 @@ class Process:
                     self._accept()
                 elif key.fd == self._pipe:
                     self._read_output()
-                elif call := key.data.read():
+                elif not (call := key.data.read()):
+                    self._hang_up(key.data)
+                elif call.path:
                     self.drain()
                     return key.data, call
                 else:
-                    self._hang_up(key.data)
+                    key.data.answer("404 Not Found")
             if ended := self._ended():
                 self.drain()
                 raise EndedError(ended)

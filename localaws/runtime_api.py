@@ -6,6 +6,7 @@ serves it: there is no other thread to hand a request to, which is what makes a 
 
 from __future__ import annotations
 
+import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,14 +17,14 @@ from localaws.server import HOST
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PREFIX = "/2018-06-01/runtime/"
+_PATH = re.compile(r"/2018-06-01/runtime/(invocation/next|init/error|invocation/[^/]+/(?:response|error))")
 # A runtime writes each request in one go; one that stops in the midst of it is not waited for longer than this.
 _READ_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request of the runtime: `path` is what follows the version and `runtime/`, as `invocation/next`."""
+    """One request: `path` is what follows `runtime/`, as `invocation/next`; "" of one that no runtime makes."""
 
     path: str
     headers: Mapping[str, str]
@@ -54,7 +55,8 @@ class Connection:
             length = int(headers.get("content-length", 0))
             body = self._incoming.read(length)
             if len(request) == 3 and len(body) == length:  # noqa: PLR2004 - method, path, version
-                return Call(request[1].decode("latin-1").removeprefix(PREFIX), headers, body)
+                path = _PATH.fullmatch(request[1].decode("latin-1"))
+                return Call(path[1] if path else "", headers, body)
         return None
 
     def answer(self, status: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:

@@ -69,9 +69,12 @@ def interpreter(runtime: str) -> str:
     if runtime == f"python{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
     found = shutil.which(runtime)
-    # A name on the PATH may be a version manager's, with nothing behind it.
-    if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
-        return found
+    # What is found may be a launcher that does not work: asked for the interpreter behind it, it shows.
+    asked = found and subprocess.run(
+        [found, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False
+    )
+    if asked and asked.returncode == 0:
+        return asked.stdout.strip()
     own = sys.version.split()[0]
     sys.stderr.write(f"{runtime} is not on this machine: its functions run on Python {own} here.\n")
     return sys.executable

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.localaws.conftest import REGION
 from tests.localaws.deployed import TRUST, deploy, make_role, policy, zipped
 
 if TYPE_CHECKING:
@@ -225,6 +226,13 @@ def test_code_that_is_no_zip_file_is_refused(client: Any) -> None:
     code, message = error_of(lambda: deploy(client, Code={"ZipFile": b"no zip"}))
     assert code == "InvalidParameterValueException"
     assert message == "Could not unzip uploaded file. Please check your file, then try to upload again."
+
+
+def test_code_comes_from_a_bucket_too(client: Any) -> None:
+    client("s3").create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": REGION})
+    client("s3").put_object(Bucket="code", Key="a.zip", Body=zipped("def handler(event, context): return 'a'"))
+    function = deploy(client, Code={"S3Bucket": "code", "S3Key": "a.zip"})
+    assert function.invoke().payload == "a"
 
 
 @pytest.mark.parametrize("entry", ["/etc/absolute", "../above", "folder/../../above", "link"])

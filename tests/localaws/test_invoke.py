@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +155,16 @@ def test_function_imports_from_its_layers_the_later_first(client: Any) -> None:
     ]
     function = deploy(client, "import layered\ndef handler(event, context): return layered.NAME", Layers=arns)
     assert function.invoke().payload == "upper"
+
+
+@pytest.mark.parametrize("version", [f"3.{minor}" for minor in range(9, 15)])
+def test_function_runs_on_its_runtimes_python_when_the_machine_has_it(either: Any, version: str) -> None:
+    """Another Python than the server's cannot import the C runtime client: there ours takes its place."""
+    code = "import sys\ndef handler(event, context): return '%d.%d' % sys.version_info[:2]"
+    own = ".".join(map(str, sys.version_info[:2]))
+    works = subprocess.run([shutil.which(f"python{version}") or "false", "--version"], capture_output=True, check=False)
+    expected = own if works.returncode else version
+    assert deploy(either, code, Runtime=f"python{version}").invoke().payload == expected
 
 
 def test_warm_process_is_used_again(client: Any) -> None:
@@ -321,6 +333,18 @@ def test_answer_over_six_megabytes_is_refused(either: Any) -> None:
 
 def test_answer_of_six_megabytes_passes(either: Any) -> None:
     assert len(deploy(either, "def handler(event, context): return 'x' * 6291000").invoke().payload) == 6291000
+
+
+def test_request_that_no_runtime_makes_is_not_taken_for_the_answer(client: Any) -> None:
+    """Whatever else on this machine finds the port of the function's Runtime API."""
+    code = """
+        import http.client, os
+        def handler(event, context):
+            other = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+            other.request("GET", "/")
+            return other.getresponse().status
+    """
+    assert deploy(client, code).invoke().payload == 404
 
 
 def test_event_over_six_megabytes_is_refused(client: Any) -> None:
