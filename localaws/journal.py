@@ -18,13 +18,13 @@ from zlib import crc32
 import moto.dynamodb.models.table as moto_table
 from moto.dynamodb.exceptions import MockValidationException
 from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.dynamo_type import Item
 
 from localaws.records import image, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from moto.dynamodb.models.dynamo_type import Item
     from moto.dynamodb.models.table import Table
 
 RETENTION_SECONDS = 24 * 3600
@@ -184,6 +184,8 @@ def install() -> None:
     moto has no hook for another stream: its own one empties itself once there is a mapping, and knows neither
     identical writes nor streams that were turned off. So its class is exchanged, and the calls that write are wrapped.
     """
+    # moto keeps each item that was ever written, for a page of its own that nobody asks for here.
+    Item.instances_tracked = deque(maxlen=0)  # type: ignore[attr-defined] # set by its metaclass
     moto_table.StreamShard = Journal  # type: ignore[assignment,misc] # same two methods, as far as moto calls them
     for name in ("put_item", "update_item", "delete_item", "transact_write_items", "execute_statement"):
         setattr(DynamoDBBackend, name, _as_one_change(getattr(DynamoDBBackend, name)))
