@@ -19,16 +19,18 @@ from pathlib import Path
 from localaws import ACCOUNT_ID
 
 # Before moto and boto3 are imported: they read the environment. Nothing of the host's AWS is to be found there.
+# ruff: noqa: E402
 for name in [name for name in os.environ if name.startswith(("AWS_", "MOTO_"))]:
     del os.environ[name]
 os.environ |= {
     "MOTO_ACCOUNT_ID": ACCOUNT_ID,
+    "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
-from localaws import access, configuration, delays, invoke, journal, late_tables, server, streams
+from localaws import access, configuration, delays, expiry, invoke, journal, late_tables, server, streams
 from localaws.destinations import Destinations
 from localaws.functions import Functions
 from localaws.mappings import Mappings
@@ -68,6 +70,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     threading.Thread(target=listening.serve_forever, daemon=True).start()
+    threading.Thread(target=expiry.sweep, args=(stop,), daemon=True).start()
     record = directory / "server.json"
     _write_private(record, json.dumps(identity))
     try:

@@ -93,8 +93,13 @@ class Environment:
         self._log.end(invocation.request_id, report)
         return outcome, self._log.tail
 
+    def kill(self) -> None:
+        """Kill the process in the midst of an invocation, which then fails. Any thread may do this."""
+        if process := self._process:
+            process.kill()
+
     def end(self) -> None:
-        """Kill the process."""
+        """Kill the process and let go of it."""
         if self._process:
             self._process.end()
         self._process = self._ready = None

@@ -69,6 +69,8 @@ class Functions:
         # By function ARN: the revision an environment was made of, and the environment.
         self._idle: dict[str, list[tuple[str, Environment]]] = {}
         self._busy: dict[str, int] = {}
+        self._running: set[Environment] = set()
+        self._closed = False
         self._runtime = self._directory / "runtime"
         runtimes.make_folder(self._runtime, pure=pure)
 
@@ -115,8 +117,12 @@ class Functions:
         with self._lock:
             idle = [environment for some in self._idle.values() for _, environment in some]
             self._idle.clear()
+            running = list(self._running)
+            self._closed = True
         for environment in idle:
             environment.end()
+        for environment in running:
+            environment.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _admit(self, latest: Function) -> None:
@@ -126,7 +132,7 @@ class Functions:
             busy = self._busy.get(latest.function_arn, 0)
             if reserved is not None and busy >= int(reserved):
                 raise Throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
-            if busy >= _CONCURRENT:
+            if busy >= _CONCURRENT or self._closed:
                 raise Throttled("ConcurrentInvocationLimitExceeded")
             self._busy[latest.function_arn] = busy + 1
 
@@ -134,10 +140,13 @@ class Functions:
         while True:
             revision = function.revision_id
             environment = self._take(function, revision)
+            self._running.add(environment)
             try:
                 outcome, log = environment.invoke(invocation)
             except GoneError:
                 continue
+            finally:
+                self._running.discard(environment)
             self._give_back(function, revision, environment)
             version = str(function.version)
             return Answer(invocation.request_id, outcome.payload, outcome.error, log, version)
@@ -158,7 +167,11 @@ class Functions:
     def _give_back(self, function: Function, revision: str, environment: Environment) -> None:
         if not environment.alive:
             return
-        if self.find(function.function_arn, function.region) is not function or function.revision_id != revision:
+        if (
+            self._closed
+            or self.find(function.function_arn, function.region) is not function
+            or function.revision_id != revision
+        ):
             environment.end()
             return
         with self._lock:

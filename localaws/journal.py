@@ -20,7 +20,7 @@ from moto.dynamodb.exceptions import MockValidationException
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import Item
 
-from localaws.records import image, record
+from localaws.records import TIME_TO_LIVE, image, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 RETENTION_SECONDS = 24 * 3600
 _TRIM_EVERY_SECONDS = 60
+
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 _journals: dict[str, Journal] = {}
 _writing = threading.RLock()
@@ -151,7 +153,7 @@ class Journal:
             view_type=self.view_type,
             user_identity=user_identity,
         )
-        return self.last, crc32(json.dumps(keys).encode()), created, json.dumps(change, ensure_ascii=False)
+        return self.last, crc32(str(keys).encode()), created, _to_json(change)
 
     def _trim(self, now: float) -> None:
         """Forget what is older than the retention, to the minute."""
@@ -176,6 +178,16 @@ def all_of(region: str) -> list[Journal]:
         (journal for arn in list(_journals) if (journal := find(arn)) and journal.region == region),
         key=lambda journal: journal.arn,
     )
+
+
+def expire(table: Table, item: Item) -> None:
+    """Delete an item as DynamoDB itself does when its time to live is over: the record says by whom."""
+    with _writing:
+        stream, table.stream_shard = table.stream_shard, None
+        deleted = table.delete_item(item.hash_key, item.range_key)
+        table.stream_shard = stream
+        if deleted and stream:
+            stream.write([(deleted, None)], TIME_TO_LIVE)  # type: ignore[attr-defined] # a Journal
 
 
 def install() -> None:

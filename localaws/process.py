@@ -116,10 +116,14 @@ class Process:
         )
         return int(listed.stdout.strip() or 0) // 1024
 
-    def end(self) -> None:
-        """Kill it with all its children, read its last words, and let go of everything."""
+    def kill(self) -> None:
+        """Kill it with all its children; the thread that waits for it notices. Any thread may do this."""
         with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM when only zombies are left
             os.killpg(self._popen.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kill it, read its last words, and let go of everything."""
+        self.kill()
         self._popen.wait()
         self.drain()
         self._selector.close()

@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -120,17 +121,10 @@ def test_environment_holds_what_lambda_defines_and_the_functions_own(client: Any
 
 def test_nothing_of_the_hosts_environment_reaches_the_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST_SECRET", "leaked")
-    process, url = start(tmp_path)
-    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
-    try:
-        function = deploy(
-            lambda service: session.client(service, endpoint_url=url),
-            "import os\ndef handler(event, context): return dict(os.environ)",
-        )
-        seen = function.invoke().payload
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+    server, client = own_server(tmp_path)
+    seen = deploy(client, "import os\ndef handler(event, context): return dict(os.environ)").invoke().payload
+    server.terminate()
+    server.wait(timeout=10)
     assert "leaked" not in seen.values()
     assert seen["AWS_ACCESS_KEY_ID"] != os.environ.get("AWS_ACCESS_KEY_ID")
 
@@ -400,6 +394,39 @@ def test_deleted_function_leaves_no_process(client: Any) -> None:
     process_id = function.invoke().payload
     client("lambda").delete_function(FunctionName=function.name)
     until(lambda: not is_running(process_id))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_idle_processes_end_with_the_server(tmp_path: Path, number: int) -> None:
+    server, client = own_server(tmp_path)
+    process_id = deploy(client, "import os\ndef handler(event, context): return os.getpid()").invoke().payload
+    server.send_signal(number)
+    server.wait(timeout=10)
+    until(lambda: not is_running(process_id))
+
+
+def test_busy_processes_end_with_the_server(tmp_path: Path) -> None:
+    server, client = own_server(tmp_path)
+    code = """
+        import os, pathlib, time
+        def handler(event, context):
+            pathlib.Path(os.environ["PID"]).write_text(f"{os.getpid()}.")
+            time.sleep(1000)
+    """
+    note = tmp_path / "pid"
+    function = deploy(client, code, Timeout=900, Environment={"Variables": {"PID": str(note)}})
+    function.invoke(InvocationType="Event")
+    until(lambda: note.exists() and note.read_text().endswith("."))
+    server.terminate()
+    server.wait(timeout=10)
+    until(lambda: not is_running(int(note.read_text()[:-1])))
+
+
+def own_server(folder: Path) -> tuple[subprocess.Popen[bytes], Callable[[str], Any]]:
+    """An embedded AWS of the test's own, and its clients."""
+    server, url = start(folder)
+    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
+    return server, lambda service: session.client(service, endpoint_url=url)
 
 
 def test_function_calls_other_services_of_the_embedded_aws(client: Any) -> None:

@@ -132,6 +132,14 @@ def test_attached_managed_policy_counts(client: Any, table: str) -> None:
     assert put(function, table) == ""
 
 
+def test_managed_policy_of_aws_can_be_attached(client: Any) -> None:
+    function = deploy(client, "def handler(event, context): print('printed')", statements=())
+    arn = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+    client("iam").attach_role_policy(RoleName=function.role.rpartition("/")[2], PolicyArn=arn)
+    function.invoke()
+    assert "printed\n" in function.lines()
+
+
 def test_permissions_boundary_limits_what_policies_allow(client: Any, table: str) -> None:
     function = caller(client, allow(["*"]))
     name = f"boundary-{uuid.uuid4().hex[:12]}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
+
+from tests.localaws.pipe import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,6 +246,32 @@ def test_cancelled_transaction_writes_no_record(
             ]
         )
     assert records(name) == []
+
+
+def test_expired_item_is_removed_by_the_service(
+    client: Any, table: Callable[..., str], records: Callable[[str], Records]
+) -> None:
+    """DynamoDB developer guide, "DynamoDB Streams and Time to Live": userIdentity tells it from other deletes."""
+    name = table()
+    client("dynamodb").update_time_to_live(
+        TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "until"}
+    )
+    a_minute_ago = str(int(time.time()) - 60)
+    client("dynamodb").put_item(TableName=name, Item={"name": {"S": "a"}, "until": {"N": a_minute_ago}})
+    until(lambda: names(records(name)) == ["INSERT", "REMOVE"])
+    assert records(name)[1]["userIdentity"] == {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"}
+
+
+def test_item_that_expires_later_stays(client: Any, table: Callable[..., str]) -> None:
+    name = table()
+    client("dynamodb").update_time_to_live(
+        TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "until"}
+    )
+    now = int(time.time())
+    client("dynamodb").put_item(TableName=name, Item={"name": {"S": "later"}, "until": {"N": str(now + 3600)}})
+    client("dynamodb").put_item(TableName=name, Item={"name": {"S": "over"}, "until": {"N": str(now - 60)}})
+    left = until(lambda: len(items := client("dynamodb").scan(TableName=name)["Items"]) == 1 and items)
+    assert left[0]["name"] == {"S": "later"}
 
 
 def test_stream_turned_off_and_on_is_a_new_stream(
