@@ -140,13 +140,15 @@ class Functions:
         while True:
             revision = function.revision_id
             environment = self._take(function, revision)
-            self._running.add(environment)
+            with self._lock:
+                self._running.add(environment)
             try:
                 outcome, log = environment.invoke(invocation)
             except GoneError:
                 continue
             finally:
-                self._running.discard(environment)
+                with self._lock:
+                    self._running.discard(environment)
             self._give_back(function, revision, environment)
             version = str(function.version)
             return Answer(invocation.request_id, outcome.payload, outcome.error, log, version)
