@@ -24,13 +24,23 @@ for name in [name for name in os.environ if name.startswith(("AWS_", "MOTO_"))]:
     del os.environ[name]
 os.environ |= {
     "MOTO_ACCOUNT_ID": ACCOUNT_ID,
-    "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
-from localaws import access, configuration, delays, expiry, invoke, journal, late_tables, server, streams
+from localaws import (
+    access,
+    configuration,
+    delays,
+    expiry,
+    invoke,
+    journal,
+    late_tables,
+    managed_policies,
+    server,
+    streams,
+)
 from localaws.destinations import Destinations
 from localaws.functions import Functions
 from localaws.mappings import Mappings
@@ -57,6 +67,7 @@ def main() -> None:
     mappings = Mappings(functions, destinations.discard)
     answerers: list[server.Answerer] = [
         access.answer,
+        managed_policies.answer,
         late_tables.answer,
         partial(invoke.answer, functions),
         mappings.answer,

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from localaws import filters
+from localaws.records import in_event
 
 if TYPE_CHECKING:
     import threading
@@ -48,7 +49,7 @@ class Batch:
 
 def event(batch: Batch, journal: Journal, window_seconds: int, state: dict[str, Any]) -> str:
     """The event that the function gets: AWS's JSON text, put together from the records' own."""
-    texts = ", ".join(_with_source(entry, journal.arn) for entry in batch.entries)
+    texts = ", ".join(in_event(entry.text, journal.arn) for entry in batch.entries)
     if batch.window is None:
         return f'{{"Records": [{texts}]}}'
     rest = {
@@ -117,7 +118,7 @@ class Collector:
     def _is_wanted(self, entry: Entry) -> bool:
         if not self._patterns:
             return True
-        record = json.loads(_with_source(entry, self._journal.arn))
+        record = json.loads(in_event(entry.text, self._journal.arn))
         return any(filters.matches(pattern, record) for pattern in self._patterns)
 
     def _is_beyond_window(self, entry: Entry) -> bool:
@@ -146,10 +147,6 @@ class Collector:
                 lambda: self._journal.last > self.place or self._journal.closed_at or self._stop.is_set(),
                 None if until is None else max(until - time.time(), 0),
             )
-
-
-def _with_source(entry: Entry, stream_arn: str) -> str:
-    return f'{entry.text[:-1]}, "eventSourceARN": "{stream_arn}"}}'
 
 
 def _iso(seconds: float) -> str:

@@ -33,7 +33,9 @@ _TRIM_EVERY_SECONDS = 60
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 _journals: dict[str, Journal] = {}
-_writing = threading.RLock()
+# Held by each call that writes to a table: moto's threads would else see the changes of one item in another order
+# than its stream.
+writing = threading.RLock()
 _held: list[tuple[Journal, Item | None, Item | None]] | None = None
 
 
@@ -182,7 +184,7 @@ def all_of(region: str) -> list[Journal]:
 
 def expire(table: Table, item: Item) -> None:
     """Delete an item as DynamoDB itself does when its time to live is over: the record says by whom."""
-    with _writing:
+    with writing:
         stream, table.stream_shard = table.stream_shard, None
         deleted = table.delete_item(item.hash_key, item.range_key)
         table.stream_shard = stream
@@ -211,7 +213,7 @@ def _as_one_change(write: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(write)
     def whole(*arguments: Any, **options: Any) -> Any:
         global _held  # noqa: PLW0603 - guarded by the lock
-        with _writing:
+        with writing:
             if _held is not None:
                 return write(*arguments, **options)
             _held = []

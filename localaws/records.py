@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
 
     from moto.dynamodb.models.dynamo_type import DynamoType, Item
 
-TIME_TO_LIVE = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+TIME_TO_LIVE = {"PrincipalId": "dynamodb.amazonaws.com", "Type": "Service"}
+# GetRecords spells it as its API does, Lambda otherwise; it is the last of a record's fields.
+_USER = f', "userIdentity": {json.dumps(TIME_TO_LIVE)}'
+_USER_IN_EVENT = ', "userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"}'
 
 
 def image(item: Item) -> dict[str, Any]:
@@ -59,6 +63,14 @@ def record(
     if user_identity:
         change["userIdentity"] = user_identity
     return change
+
+
+def in_event(text: str, stream_arn: str) -> str:
+    """The JSON text of a record as Lambda hands it over: with its source."""
+    fields = text[:-1]
+    if fields.endswith(_USER):
+        fields = fields.removesuffix(_USER) + _USER_IN_EVENT
+    return f'{fields}, "eventSourceARN": "{stream_arn}"}}'
 
 
 def _plain(value: DynamoType) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+EXPIRED_BY = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+EXPIRED = {"userIdentity": {name: [value] for name, value in EXPIRED_BY.items()}}
 FAIL_ONCE = """
 marker = os.environ["OUTPUT"] + ".failed"
 if not os.path.exists(marker):
@@ -62,6 +66,18 @@ def test_binary_is_base64_in_the_event(pipe: Callable[..., Pipe]) -> None:
     one.put("a", data={"B": b"foobar"})
     one.wait_for("a")
     assert one.events()[0]["Records"][0]["dynamodb"]["NewImage"]["data"] == {"B": "Zm9vYmFy"}
+
+
+def test_expired_item_names_the_service_in_the_event(pipe: Callable[..., Pipe]) -> None:
+    """DynamoDB developer guide, "DynamoDB Streams and Time to Live"."""
+    one = pipe()
+    one.client("dynamodb").update_time_to_live(
+        TableName=one.table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "until"}
+    )
+    one.put("a", until={"N": str(int(time.time()) - 60)})
+    one.map(FilterCriteria={"Filters": [{"Pattern": json.dumps(EXPIRED)}]})
+    one.wait_for("a")
+    assert one.events()[0]["Records"][0]["userIdentity"] == EXPIRED_BY
 
 
 def test_trim_horizon_starts_with_the_oldest_record(pipe: Callable[..., Pipe]) -> None:
