@@ -134,10 +134,11 @@ class Function(models.LambdaFunction):
         self._refuse_outdated(updated_spec)
         if "ZipFile" in updated_spec:
             _check_zip(base64.b64decode(updated_spec["ZipFile"]))
+        if updated_spec.get("DryRun"):
+            return self.get_configuration()
         super().update_function_code(updated_spec)
-        if not updated_spec.get("DryRun"):
-            self.architectures = updated_spec.get("Architectures") or self.architectures
-            self._touch()
+        self.architectures = updated_spec.get("Architectures") or self.architectures
+        self._touch()
         return self._updating()
 
     def _keep(self, spec: Mapping[str, Any]) -> None:
