@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from localaws import roles
 from localaws.batches import event
@@ -49,7 +49,7 @@ class Destinations:
         document = _document(mapping, batch, condition, answer)
         try:
             self._send(arn, document, mapping, batch)
-        except ClientError as error:
+        except (BotoCoreError, ClientError) as error:
             _log.warning("mapping %s: %d records not sent to %s: %s", mapping.uuid, len(batch.entries), arn, error)
 
     def _send(self, arn: str, document: dict[str, Any], mapping: Mapping, batch: Batch) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from werkzeug.wrappers import Response
 
-from localaws import delays, journal, roles
+from localaws import access, delays, journal, roles
 from localaws.mapping import Invalid, Mapping, options, starting_position
 from localaws.poller import Poller
 
@@ -114,7 +114,9 @@ class Mappings:
         found = [
             mapping.describe()
             for mapping in self._mappings.values()
-            if source in (None, mapping.journal.arn) and (function is None or _is_of(mapping, function))
+            if mapping.journal.region == access.region(request)
+            and source in (None, mapping.journal.arn)
+            and (function is None or _is_of(mapping, function))
         ]
         start = int(request.args.get("Marker") or 0)
         end = start + min(max(most, 1), _MOST_LISTED)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 # Between tries of a batch: doubles from the first to the longest pause. AWS begins later and goes on longer; here a
 # person waits for the rehearsal of a failure.
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 10.0
-_MOST_STATE_BYTES = 1024 * 1024
 
 
 class Poller:
@@ -98,13 +97,11 @@ class _Lane:
     def run(self) -> None:
         collector = Collector(self._mapping, self._lane, self._stop)
         while batch := collector.next():
-            self._deliver(batch)
-            if self._stop.is_set():
-                return
-            self._mapping.places[self._lane] = collector.place
+            if self._deliver(batch):
+                self._mapping.places[self._lane] = collector.place
 
-    def _deliver(self, batch: Batch) -> None:
-        """Hand a batch over until all of it is done or given up, or the mapping stops."""
+    def _deliver(self, batch: Batch) -> bool:
+        """Hand a batch over until all of it is done or given up (True), or the mapping stops (False)."""
         pieces = deque([batch])
         pause = _FIRST_PAUSE_SECONDS
         while pieces and not self._stop.is_set():
@@ -118,6 +115,7 @@ class _Lane:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             else:
                 pause = _FIRST_PAUSE_SECONDS
+        return not pieces
 
     def _attempt(self, batch: Batch) -> list[Batch]:
         """Invoke the function once; return what is left of the batch: nothing, the same again, or its halves."""
@@ -138,8 +136,7 @@ class _Lane:
             self._mapping.result = "PROBLEM: Function call failed"
             return self._left_after_failure(batch, failed)
         self._mapping.result = "OK"
-        if batch.window is not None:
-            self._state = {} if batch.final else json.loads(self._answer.payload or b"{}").get("state") or {}
+        self._state = {} if batch.final else _returned(self._answer).get("state") or {}
         return []
 
     def _left_after_failure(self, batch: Batch, failed: int) -> list[Batch]:
@@ -151,6 +148,7 @@ class _Lane:
         rest.retries += 1
         if -1 < self._options["MaximumRetryAttempts"] < rest.retries:
             self._discard(self._mapping, rest, "RetryAttemptsExhausted", self._answer)
+            self._state = {} if rest.final else self._state
             return []
         return [rest]
 
@@ -183,3 +181,12 @@ class _Lane:
             return min((indices[failure["itemIdentifier"]] for failure in failures), default=None)
         except (ValueError, AttributeError, KeyError, TypeError):
             return 0
+
+
+def _returned(answer: Answer) -> dict[str, Any]:
+    """What the handler returned, when that is an object."""
+    try:
+        document = json.loads(answer.payload)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Response
 
-from localaws import journal
+from localaws import access, journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,7 +40,7 @@ def answer(request: Request) -> Response | None:
     body = json.loads(request.get_data() or b"{}")
     try:
         call = _CALLS.get(target.removeprefix(_TARGET), _unknown_call)
-        document, status = call(body | {"region": _region(request)}), 200
+        document, status = call(body | {"region": access.region(request)}), 200
     except _Refused as refusal:
         document = {"__type": f"com.amazonaws.dynamodb.v20120810#{refusal.code}", "message": str(refusal)}
         status = 400
@@ -163,9 +163,3 @@ def _read_iterator(iterator: str) -> tuple[Journal, int]:
     if time.time() - made > _ITERATOR_SECONDS:
         raise _Refused("ExpiredIteratorException", "Iterator expired: it is valid for 15 minutes")
     return _stream({"StreamArn": arn}), after
-
-
-def _region(request: Request) -> str:
-    """The region that the request is signed for."""
-    scope = request.headers.get("Authorization", "").partition("Credential=")[2].split("/")
-    return scope[2] if len(scope) > 2 else "us-east-1"  # noqa: PLR2004 - key, date, region

@@ -102,16 +102,28 @@ def build(
     role = client("iam").create_role(RoleName=pipe.role, AssumeRolePolicyDocument=policy(TRUST))["Role"]
     allowed = {"Effect": "Allow", "Action": actions, "Resource": "*"}
     client("iam").put_role_policy(RoleName=pipe.role, PolicyName="allowed", PolicyDocument=policy(allowed))
-    client("lambda").create_function(
-        FunctionName=pipe.function,
-        Runtime="python3.12",
-        Role=role["Arn"],
-        Handler="handler.handler",
-        Code={"ZipFile": _zipped(behaviour)},
-        Timeout=timeout,
-        Environment={"Variables": {"OUTPUT": str(pipe.output)}},
-    )
+    function = {
+        "FunctionName": pipe.function,
+        "Runtime": "python3.12",
+        "Role": role["Arn"],
+        "Handler": "handler.handler",
+        "Code": {"ZipFile": _zipped(behaviour)},
+        "Timeout": timeout,
+        "Environment": {"Variables": {"OUTPUT": str(pipe.output)}},
+    }
+    until(lambda: _created(client("lambda"), function))
     return pipe
+
+
+def _created(client: Any, function: dict[str, Any]) -> bool:
+    """Whether the function could be created: not yet, while its new role cannot be assumed."""
+    try:
+        client.create_function(**function)
+    except client.exceptions.InvalidParameterValueException as error:
+        if "cannot be assumed by Lambda" not in str(error):
+            raise
+        return False
+    return True
 
 
 def policy(statement: dict[str, Any]) -> str:

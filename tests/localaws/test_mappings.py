@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.localaws.pipe import ACTIONS, Pipe, build, until
+from tests.localaws.conftest import start
+from tests.localaws.pipe import ACTIONS, DEADLINE_SECONDS, Pipe, build, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
@@ -296,8 +299,6 @@ def test_number_out_of_range_is_refused(unchecked: Any, pipe: Pipe, option: str,
 @pytest.fixture
 def unchecked(endpoint: str) -> Any:
     """A client that leaves the checking of ranges to the service."""
-    import boto3  # noqa: PLC0415 - one client unlike all others
-
     return boto3.client(
         "lambda",
         region_name="eu-west-1",
@@ -346,6 +347,18 @@ def test_list_by_function_and_by_source(pipe: Pipe, client: Callable[[str], Any]
     assert [each["UUID"] for each in listed] == [mapping["UUID"]]
 
 
+def test_list_leaves_out_other_regions(pipe: Pipe, endpoint: str) -> None:
+    pipe.map()
+    elsewhere = boto3.client(
+        "lambda",
+        region_name="us-west-2",
+        endpoint_url=endpoint,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    assert elsewhere.list_event_source_mappings()["EventSourceMappings"] == []
+
+
 def test_list_pages(pipe: Pipe, client: Callable[[str], Any], tmp_path: Path) -> None:
     other = build(client, tmp_path)
     first, second = pipe.map(), pipe.map(FunctionName=other.function)
@@ -384,3 +397,41 @@ def test_tags_of_an_unknown_mapping_are_not_found(client: Callable[[str], Any]) 
     arn = f"arn:aws:lambda:eu-west-1:000000000000:event-source-mapping:{UNKNOWN}"
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         client("lambda").list_tags(Resource=arn)
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[Pipe]:
+    """A pipe on an embedded AWS that is as late as AWS is, ten times as quick."""
+    process, url = start(tmp_path / "server", "--delays", "0.1")
+    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="eu-west-1")
+    clients = {name: session.client(name, endpoint_url=url) for name in ("dynamodb", "iam", "lambda")}
+    yield build(clients.__getitem__, tmp_path)
+    process.terminate()
+    process.wait(timeout=10)
+
+
+def test_states_pass_as_slowly_as_on_aws_when_asked_for(slow: Pipe) -> None:
+    mapping_id = slow.map()["UUID"]
+    seen = [slow.mapping(mapping_id)["State"]]
+    until(lambda: slow.mapping(mapping_id)["State"] == "Enabled")
+    slow.client("lambda").delete_event_source_mapping(UUID=mapping_id)
+    seen.append(slow.mapping(mapping_id)["State"])
+    assert seen == ["Creating", "Deleting"]
+
+
+def test_mapping_in_transition_is_in_use(slow: Pipe) -> None:
+    mapping_id = slow.map()["UUID"]
+    with pytest.raises(ClientError, match="ResourceInUseException"):
+        slow.client("lambda").update_event_source_mapping(UUID=mapping_id, BatchSize=1)
+
+
+def test_latest_loses_what_is_written_before_it_takes_effect_when_asked_for(slow: Pipe) -> None:
+    """On AWS the first records after Enabled can be lost; a rehearsal may ask for that."""
+    mapping_id = slow.map(StartingPosition="LATEST")["UUID"]
+    until(lambda: slow.mapping(mapping_id)["State"] == "Enabled")
+    slow.put("early")
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not slow.batches():
+        assert time.monotonic() < deadline
+        slow.put(f"late {time.monotonic()}")
+    assert "early" not in slow.batches()[0]

@@ -194,6 +194,19 @@ def test_batch_is_given_up_after_its_retries(pipe: Callable[..., Pipe], retries:
     assert one.wait_for("good") == [["poison"]] * (1 + retries) + [["good"]]
 
 
+def test_throttles_use_up_no_retries(pipe: Callable[..., Pipe]) -> None:
+    """Developer guide: throttled batches are retried until the records expire."""
+    one = pipe()
+    one.client("lambda").put_function_concurrency(FunctionName=one.function, ReservedConcurrentExecutions=0)
+    other = pipe()
+    one.put("a")
+    one.map(MaximumRetryAttempts=0)
+    one.map(FunctionName=other.function)
+    other.wait_for("a")
+    one.client("lambda").delete_function_concurrency(FunctionName=one.function)
+    assert one.wait_for("a") == [["a"]]
+
+
 def test_failing_record_blocks_those_behind_it(pipe: Callable[..., Pipe]) -> None:
     """MaximumRetryAttempts -1: until the record expires."""
     one = pipe('assert names != ["poison"]')
@@ -221,9 +234,8 @@ def test_bisect_finds_the_poison(pipe: Callable[..., Pipe]) -> None:
     one = pipe('assert "poison" not in names')
     one.put("a", "b", "poison", "c")
     one.map(BisectBatchOnFunctionError=True, MaximumRetryAttempts=0)
-    batches = one.wait_for("c")
-    until(lambda: one.batches()[-1] == ["c"])
-    assert batches == [["a", "b", "poison", "c"], ["a", "b"], ["poison", "c"], ["poison"], ["c"]]
+    until(lambda: one.batches()[-1:] == [["c"]])
+    assert one.batches() == [["a", "b", "poison", "c"], ["a", "b"], ["poison", "c"], ["poison"], ["c"]]
 
 
 def test_reported_item_and_all_behind_it_are_retried(pipe: Callable[..., Pipe]) -> None:
@@ -386,6 +398,14 @@ def test_tumbling_window_starts_anew(pipe: Callable[..., Pipe]) -> None:
     one.wait_for("b")
     event = next(event for event in one.events() if event["Records"] and name_of(event["Records"][0]) == "b")
     assert event["state"] == {}
+
+
+def test_tumbling_window_of_a_handler_that_returns_no_state_goes_on(pipe: Callable[..., Pipe]) -> None:
+    one = pipe()
+    one.put("a", "b")
+    one.map(TumblingWindowInSeconds=900, BatchSize=1)
+    one.wait_for("b")
+    assert [event["state"] for event in one.events()] == [{}, {}]
 
 
 def test_tumbling_window_event_says_where_it_stands(pipe: Callable[..., Pipe]) -> None:
