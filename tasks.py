@@ -7,6 +7,7 @@ Thin: each task reads the settings, makes the clients, calls one step and prints
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from invoke import Collection, Context, Exit, task
 
 from pipeline import settings as declared
-from pipeline.change import Change, Refused
+from pipeline.change import Change, Refused, check_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -244,8 +245,10 @@ def map_stream(
 
     with _step("map-stream") as tell:
         run = _begin(given)
-        stream_arn = steps.existing_stream(run)
-        steps.existing_function(run)
+        stream_arn = steps.stream_of(steps.existing_table(run))
+        # A mapping is its function's: only of a function of ours it is changed.
+        owned = steps.existing_function(run)["Tags"]
+        check_owner(f"function {run.settings.function_name}", owned, run.settings.pipeline_name)
         _map_stream(run, stream_arn, tell)
 
 
@@ -483,6 +486,19 @@ def local_status(c: Context) -> None:  # noqa: ARG001
         print(f"running at {running.endpoint}, process {running.pid}, log {LOCAL / 'server.log'}")
 
 
+# --- For those who work on the project -------------------------------------------------------------------------------
+
+
+@task(help={"runs": "How often each side is measured."})
+def bench(c: Context, runs: str = "7") -> None:  # noqa: ARG001
+    """Measure how long things take, side by side with the least that could do the same."""
+    from pipeline import allowed
+
+    with _step("bench"):
+        number = _parsed("--runs", runs, allowed.number(1, 1000))
+        subprocess.run([sys.executable, str(ROOT / "benchmarks" / "speed.py"), str(number)], check=True)
+
+
 local = Collection("local", local_start, local_stop, local_status)
 namespace = Collection(
     zip_code,
@@ -496,5 +512,6 @@ namespace = Collection(
     deploy,
     smoke,
     clean,
+    bench,
     local,
 )

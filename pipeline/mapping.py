@@ -92,7 +92,7 @@ def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any]) -> Change:
     Lambda API reference: CreateEventSourceMapping, UpdateEventSourceMapping.
     """
     function, stream = wanted["FunctionName"], wanted["EventSourceArn"]
-    what = f"mapping of {function} on {stream}"
+    what = f"mapping {_table(stream)} -> {function}"
     refuse_unknown(what, wanted, _KNOWN)
     mappings = of_function(lambda_, function)
     dead = [entry for entry in mappings if _on_an_earlier_stream(entry, stream)]
@@ -133,7 +133,7 @@ def delete(lambda_: LambdaClient, uuid: str) -> Change:
         found = _in_words_of_create(lambda_.get_event_source_mapping(UUID=uuid))
     except lambda_.exceptions.ResourceNotFoundException:
         return Change(f"mapping {uuid}", "absent")
-    what = f"mapping of {found['FunctionArn'].rpartition(':')[2]} on {found['EventSourceArn']}"
+    what = f"mapping {_table(found['EventSourceArn'])} -> {found['FunctionArn'].rpartition(':')[2]}"
     if found["State"] == "Deleting":
         return Change(what, "deleted", answer=found, note="it was being deleted already", pending=True)
     _settled(lambda_, found)
@@ -193,9 +193,12 @@ def _replace(
 
 def _on_an_earlier_stream(entry: Mapping[str, Any], stream_arn: str) -> bool:
     """Whether the mapping reads another stream of the same table, told by its name: a planned ARN has no more."""
-    table = stream_arn.partition(":table/")[2].partition("/stream/")[0]
     source = entry["EventSourceArn"]
-    return bool(table) and f":table/{table}/stream/" in source and source != stream_arn and entry["State"] != "Deleting"
+    return _table(source) == _table(stream_arn) != "" and source != stream_arn and entry["State"] != "Deleting"
+
+
+def _table(stream_arn: str) -> str:
+    return stream_arn.partition(":table/")[2].partition("/stream/")[0]
 
 
 def _filters(criteria: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from . import archive, function, logs, mapping, policies, role, session, smoke, 
 from .change import Change, Did, Refused, check_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from .settings import Settings
@@ -109,11 +109,10 @@ def existing_table(run: Run) -> dict[str, Any]:
     return found
 
 
-def existing_stream(run: Run) -> str:
-    """The ARN of the table's stream; Refused, naming the task that makes it, when there is none."""
-    found = existing_table(run)
+def stream_of(found: Mapping[str, Any]) -> str:
+    """The ARN of the stream of a table that was found; Refused, naming the task that makes it, when it is off."""
     if not found["StreamSpecification"]["StreamEnabled"]:
-        raise Refused(f"table {run.settings.table_name} has no stream; turn it on with: invoke create-table")
+        raise Refused(f"table {found['TableName']} has no stream; turn it on with: invoke create-table")
     return str(found["LatestStreamArn"])
 
 
@@ -139,9 +138,10 @@ def existing_mapping(run: Run, stream_arn: str) -> dict[str, Any]:
 def deployed(run: Run) -> smoke.Deployed:
     """All that an item passes on its way to the log; Refused, naming the task that makes it, when a part is missing."""
     existing_function(run)
+    found = existing_table(run)
     return smoke.Deployed(
-        table=existing_table(run),
-        mapping=existing_mapping(run, existing_stream(run)),
+        table=found,
+        mapping=existing_mapping(run, stream_of(found)),
         log_group=wanted.log_group_name(run.settings),
         role=role.describe(run.aws("iam"), run.settings.role_name),
     )

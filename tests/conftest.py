@@ -59,7 +59,8 @@ class Project:
 
     def client(self, service: str, region: str = "us-east-1") -> Any:
         """A boto3 client of the project's embedded AWS."""
-        return boto3.Session("local", "local", region_name=region).client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+        session: Any = boto3.Session("local", "local", region_name=region)
+        return session.client(service, endpoint_url=self.endpoint)
 
 
 def _bare_environment() -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Project
+    from tests.conftest import Project
 
 ARTICLE = Path(__file__).parent / "article.env"
 

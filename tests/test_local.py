@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Project
+    from tests.conftest import Project
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_stop_of_none_says_so(fresh: Project) -> None:
 
 def test_it_listens_on_loopback_only(fresh: Project) -> None:
     fresh.run("local.start")
-    port = urlsplit(fresh.endpoint).port
+    port = urlsplit(fresh.endpoint).port or 0
     others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), port, type=socket.SOCK_STREAM)}
     for address in others - {"127.0.0.1", "::1"}:
         with pytest.raises(OSError):  # noqa: PT011 - any: refused, unreachable

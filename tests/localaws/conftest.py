@@ -1,4 +1,4 @@
-"""One embedded AWS for all tests of `localaws`, in a process of its own; every test talks to it with boto3 on the port."""
+"""One embedded AWS for all tests of `localaws`, in a process of its own, which every test talks to with boto3."""
 
 from __future__ import annotations
 
@@ -32,6 +32,12 @@ def start(directory: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], st
     return process, json.loads(record.read_text())["endpoint"]
 
 
+def clients(url: str) -> Callable[[str], Any]:
+    """boto3 clients of the embedded AWS at `url`: `clients(url)("lambda")`."""
+    session: Any = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
+    return lambda service: session.client(service, endpoint_url=url)
+
+
 @pytest.fixture(scope="session")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process, url = start(tmp_path_factory.mktemp("localaws"))
@@ -43,5 +49,4 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def client(endpoint: str) -> Callable[[str], Any]:
     """boto3 clients of the embedded AWS: `client("lambda")`."""
-    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
-    return lambda service: session.client(service, endpoint_url=endpoint)
+    return clients(endpoint)

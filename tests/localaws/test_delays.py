@@ -5,11 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.localaws.conftest import REGION, start
+from tests.localaws.conftest import clients, start
 from tests.localaws.deployed import LOGS, Deployed, allow, make_role, zipped
 from tests.localaws.pipe import until
 
@@ -23,8 +22,7 @@ FUNCTION = {"Runtime": "python3.11", "Handler": "code.handler"}
 def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
     """Clients of an embedded AWS with delays."""
     process, url = start(tmp_path_factory.mktemp("late"), "--delays", "0.2")
-    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
-    yield lambda service: session.client(service, endpoint_url=url)
+    yield clients(url)
     process.terminate()
     process.wait(timeout=10)
 

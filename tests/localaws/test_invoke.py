@@ -20,7 +20,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.localaws.conftest import REGION, start
+from tests.localaws.conftest import REGION, clients, start
 from tests.localaws.deployed import allow, deploy, zipped
 from tests.localaws.pipe import until
 
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 def pure_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
     """Clients of an embedded AWS that runs functions on the pure-Python runtime client, as off Linux."""
     process, url = start(tmp_path_factory.mktemp("pure"), "--pure-client")
-    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
-    yield lambda service: session.client(service, endpoint_url=url)
+    yield clients(url)
     process.terminate()
     process.wait(timeout=10)
 

@@ -12,7 +12,7 @@ from pipeline.change import Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Calls
+    from tests.pipeline.conftest import Calls
 
     Aws = Callable[[str], Any]
     Zip = Callable[..., bytes]
@@ -235,7 +235,7 @@ def entry(state: str = "Enabled", stream: str = STREAM) -> dict[str, Any]:
 
 
 def test_refuses_a_parameter_that_is_not_for_a_stream_of_dynamodb(aws: Aws, calls: Calls) -> None:
-    with pytest.raises(Refused, match=r"mapping of test .* ScalingConfig cannot be kept"):
+    with pytest.raises(Refused, match=r"mapping test -> test: ScalingConfig cannot be kept"):
         mapping.ensure(aws("lambda"), {**SMALLEST, "ScalingConfig": {"MaximumConcurrency": 2}})
 
     assert calls == []

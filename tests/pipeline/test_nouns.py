@@ -15,7 +15,7 @@ from pipeline import function, logs, mapping, role, settings, table, wanted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Calls
+    from tests.pipeline.conftest import Calls
 
     Aws = Callable[[str], Any]
     Zip = Callable[..., bytes]

@@ -13,7 +13,7 @@ from pipeline.change import Refused
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Calls
+    from tests.pipeline.conftest import Calls
 
     Aws = Callable[[str], Any]
 

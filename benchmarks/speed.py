@@ -1,0 +1,110 @@
+"""What `invoke bench` prints: how long things take, side by side with the least that could do the same.
+
+Each ratio is of two medians taken in turns in one run, so that what else the machine does falls on both.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[1]
+BARE = Path(__file__).with_name("bare.py")
+PARTS = ("tasks.py", "pipeline", "localaws", "lambda_src", "policies")
+
+
+def main() -> None:
+    """Print one line a figure: what, how much, and the promise it is held against."""
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    with tempfile.TemporaryDirectory() as folder:
+        project, empty = Path(folder) / "project", Path(folder) / "empty"
+        copy_project(project)
+        empty.mkdir()
+        (empty / "tasks.py").write_text("")
+        try:
+            measure(project, empty, runs)
+        finally:
+            invoke(project, "local.stop")
+
+
+def measure(project: Path, empty: Path, runs: int) -> None:
+    """All figures, `runs` times each."""
+    ready = medians(runs, lambda: invoke(project, "local.start"), after=lambda: invoke(project, "local.stop"))
+    told("embedded AWS ready, from the command line", f"{ready[0]:.2f} s", "1.5 s")
+    ours, bare = medians(runs, lambda: invoke(project, "--list"), lambda: invoke(empty, "--list", fails=True))
+    told("invoke --list : Invoke on an empty tasks.py", f"{ours / bare:.2f}", "1.5")
+    endpoint = invoke(project, "local.start").strip()
+    invoke(project, "deploy", "smoke", "clean")  # both sides meet a server that has answered each service before
+    ours, bare = medians(
+        runs,
+        lambda: invoke(project, "deploy", "smoke"),
+        lambda: python(project, str(BARE), endpoint),
+        after=lambda: invoke(project, "clean"),
+    )
+    told("invoke deploy smoke : the same calls in a bare boto3 script", f"{ours / bare:.2f}", "2")
+    invoke(project, "deploy")
+    told("put to log line, warm", f"{statistics.median(puts(project, endpoint, runs * 10)):.1f} ms", "10 ms")
+
+
+def puts(project: Path, endpoint: str, runs: int) -> list[float]:
+    """Milliseconds from a put to the time stamp of the log line that shows it, by `benchmarks/puts.py`."""
+    return [float(line) for line in python(project, str(BARE.with_name("puts.py")), endpoint, str(runs)).split()]
+
+
+def medians(runs: int, *sides: Callable[[], object], after: Callable[[], object] = lambda: None) -> list[float]:
+    """The median seconds of each side; they take turns, and `after` puts things back, untimed."""
+    taken: list[list[float]] = [[] for _ in sides]
+    for _ in range(runs):
+        for side, times in zip(sides, taken, strict=True):
+            began = time.perf_counter()
+            side()
+            times.append(time.perf_counter() - began)
+            after()
+    return [statistics.median(times) for times in taken]
+
+
+def told(what: str, figure: str, promise: str) -> None:
+    """Print one figure and what it is to be at most."""
+    print(f"{what:<62} {figure:>10}   (at most {promise})", flush=True)
+
+
+def invoke(folder: Path, *words: str, fails: bool = False) -> str:
+    """Run `invoke` in a folder; what it printed. An empty `tasks.py` makes Invoke exit 1."""
+    return python(folder, "-m", "invoke", *words, fails=fails)
+
+
+def python(folder: Path, *words: str, fails: bool = False) -> str:
+    """Run this Python in a folder, with no settings but a free port; what it printed."""
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    finished = subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env={**environment, "LOCAL_PORT": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if bool(finished.returncode) != fails:
+        raise SystemExit(f"{' '.join(words)} exited {finished.returncode}:\n{finished.stdout}{finished.stderr}")
+    return finished.stdout
+
+
+def copy_project(folder: Path) -> None:
+    """A copy to measure in, so that nothing of a person's own is touched."""
+    folder.mkdir()
+    for part in PARTS:
+        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)
+
+
+if __name__ == "__main__":
+    main()
