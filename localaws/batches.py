@@ -95,8 +95,11 @@ class Collector:
                 continue
             now = time.time()
             if entries and deadline is None:
-                burst = _BURST_SECONDS if len(entries) >= _BURST_RECORDS else 0
-                deadline = now + (self._options["MaximumBatchingWindowInSeconds"] or burst)
+                deadline = now + self._options["MaximumBatchingWindowInSeconds"]
+                if len(entries) >= _BURST_RECORDS:
+                    # Not by waiting for the next write: to wake for each of thousands a second costs them their speed.
+                    self._stop.wait(_BURST_SECONDS)
+                    continue
             window_end = self._window_end()
             if window_end and now >= window_end:
                 return self._batch(entries, final=True)
