@@ -21,8 +21,6 @@ from localaws.mapping import Invalid, Mapping, options, starting_position
 from localaws.poller import Poller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from werkzeug.wrappers import Request
 
     from localaws.functions import Functions
@@ -105,7 +103,7 @@ class Mappings:
         self._mappings[mapping.uuid] = mapping
         enabled = request.get("Enabled", True)
         answered = mapping.describe()
-        _after("mapping-creating", lambda: self._settle(mapping, enabled=enabled))
+        delays.after("mapping-creating", lambda: self._settle(mapping, enabled=enabled))
         return answered
 
     def _list(self, request: Request) -> dict[str, Any]:
@@ -136,7 +134,7 @@ class Mappings:
         mapping.state = "Updating" if enabled == was_enabled else "Enabling" if enabled else "Disabling"
         self._stop(mapping)
         answered = mapping.describe()
-        _after("mapping-creating", lambda: self._settle(mapping, enabled=enabled))
+        delays.after("mapping-creating", lambda: self._settle(mapping, enabled=enabled))
         return answered
 
     def _delete(self, mapping: Mapping) -> dict[str, Any]:
@@ -144,7 +142,7 @@ class Mappings:
             raise Invalid(_IN_USE.format("delete"), "ResourceInUseException")
         mapping.state = "Deleting"
         self._stop(mapping)
-        _after("mapping-deleting", lambda: self._forget(mapping))
+        delays.after("mapping-deleting", lambda: self._forget(mapping))
         return mapping.describe()
 
     def _settle(self, mapping: Mapping, *, enabled: bool) -> None:
@@ -158,7 +156,7 @@ class Mappings:
             if mapping.places or mapping.starting_position == "TRIM_HORIZON":
                 poller.start()
             else:
-                _after("mapping-latest-effective", poller.start)
+                delays.after("mapping-latest-effective", poller.start)
 
     def _stop(self, mapping: Mapping) -> None:
         if poller := self._pollers.get(mapping.uuid):
@@ -186,17 +184,6 @@ class Mappings:
 
 
 _IN_USE = "Cannot {} the event source mapping because it is in use."
-
-
-def _after(event: str, action: Callable[[], None]) -> None:
-    """Do it when AWS would have got to it: at once, unless delays are asked for."""
-    seconds = delays.seconds(event)
-    if not seconds:
-        action()
-        return
-    timer = threading.Timer(seconds, action)
-    timer.daemon = True
-    timer.start()
 
 
 def _body(request: Request) -> dict[str, Any]:
