@@ -405,9 +405,11 @@ def slow(tmp_path: Path) -> Iterator[Pipe]:
     process, url = start(tmp_path / "server", "--delays", "0.1")
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="eu-west-1")
     clients = {name: session.client(name, endpoint_url=url) for name in ("dynamodb", "iam", "lambda")}
-    yield build(clients.__getitem__, tmp_path)
-    process.terminate()
-    process.wait(timeout=10)
+    try:
+        yield build(clients.__getitem__, tmp_path)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
 
 
 def test_states_pass_as_slowly_as_on_aws_when_asked_for(slow: Pipe) -> None:
