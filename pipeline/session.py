@@ -27,18 +27,18 @@ _READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Sca
 
 def connect(
     settings: Settings, endpoint_url: str | None, *, dry: bool = False, verbose: bool = False
-) -> Callable[[str], Any]:
+) -> Callable[..., Any]:
     """A function from a service's name ("dynamodb") to its one client for the target.
 
     `endpoint_url` is the embedded AWS's with TARGET=local; its credentials are made up, and neither the credentials nor
     the profiles of this machine are read. With `dry`, calls that write are answered here instead of being made;
-    with `verbose`, each call is told on stderr.
+    with `verbose`, each call is told on stderr. `client(service, dry=True)` plans also where the rest is really made.
     """
     session: Any = _local_session(settings) if settings.target == "local" else _aws_session(settings)
     config = Config(retries=_RETRIES, proxies={}) if settings.target == "local" else Config(retries=_RETRIES)
 
     @cache
-    def client(service: str) -> Any:
+    def client(service: str, *, dry: bool = dry) -> Any:
         made = session.client(service, endpoint_url=endpoint_url or settings.aws_endpoint_url or None, config=config)
         if dry:
             made.meta.events.register("provide-client-params", _note_parameters)

@@ -5,8 +5,8 @@ Each returns the Change it made; the chains in tasks.py call them in order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from . import archive, function, logs, mapping, policies, role, session, smoke, table, wanted
@@ -27,7 +27,7 @@ class Run:
     """
 
     settings: Settings
-    aws: Callable[[str], Any]
+    aws: Callable[..., Any]
     root: Path
     dry: bool = False
     adopt: bool = False
@@ -36,6 +36,10 @@ class Run:
     def caller(self) -> dict[str, str]:
         """Who calls, as GetCallerIdentity tells it; Refused when that is not the account of the settings."""
         return session.check_account(self.settings, self.aws("sts"))
+
+    def planned(self) -> Run:
+        """The same run with clients that only plan: what it would do, before it is asked for or begun."""
+        return replace(self, aws=partial(self.aws, dry=True), dry=True)
 
 
 def zip_code(settings: Settings, root: Path, *, dry: bool = False) -> tuple[Change, bytes]:
