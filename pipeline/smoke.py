@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _MARKER = "smoke"
+_MARKER_VALUE = re.compile(r"smoke[0-9a-f]{32}")
 _ATTEMPT = "smoke_attempt"
+_ITEMS_LOOKED_AT = 100
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.004, 1.0
 # With LATEST, what is written before the mapping really polls is lost: it is written again, ever less often.
 _FIRST_REWRITE_SECONDS, _LONGEST_REWRITE_SECONDS = 2.0, 15.0
@@ -79,6 +81,26 @@ def prove(aws: Callable[[str], Any], deployed: Deployed, extra: Mapping[str, Any
     )
 
 
+def others(dynamodb: Any, table_name: str) -> bool:
+    """Whether the table holds items that are not left over from a smoke that was killed; looks until it finds one.
+
+    DynamoDB API reference: Scan.
+    """
+    names = {"#marker": _MARKER, "#attempt": _ATTEMPT}
+    pages = dynamodb.get_paginator("scan").paginate(
+        TableName=table_name,
+        ConsistentRead=True,
+        ProjectionExpression="#marker, #attempt",
+        ExpressionAttributeNames=names,
+        PaginationConfig={"PageSize": _ITEMS_LOOKED_AT},
+    )
+    return any(not _is_ours(item) for page in pages for item in page["Items"])
+
+
+def _is_ours(item: Mapping[str, Any]) -> bool:
+    return _ATTEMPT in item and bool(_MARKER_VALUE.fullmatch(item.get(_MARKER, {}).get("S", "")))
+
+
 def _item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """An item with a unique key of the table's types, and the text of its partition key in a stream record."""
     marker = f"smoke{secrets.token_hex(16)}"
@@ -89,6 +111,8 @@ def _item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[dict[str,
     hash_key, *_ = keys = items.key_names(table)
     if hash_key in extra:
         raise Refused(f"SMOKE_ITEM: {hash_key!r} is the partition key, which smoke makes up itself; leave it out")
+    if taken := {_MARKER, _ATTEMPT} & extra.keys():
+        raise Refused(f"SMOKE_ITEM: {taken.pop()!r} marks smoke's own items; choose another attribute")
     key = {name: {kinds[name]: unique[kinds[name]]} for name in keys}
     item = {_MARKER: {"S": marker}, _ATTEMPT: {"N": "1"}, **key, **extra}
     items.check(item, table, "SMOKE_ITEM")

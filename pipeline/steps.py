@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from . import archive, function, logs, mapping, policies, role, session, smoke, table, wanted
+from . import archive, backup, function, logs, mapping, policies, role, session, smoke, table, wanted
 from .change import Change, Did, Refused, check_owner
 
 if TYPE_CHECKING:
@@ -151,14 +151,19 @@ def deployed(run: Run) -> smoke.Deployed:
     )
 
 
-def clean(run: Run) -> Iterator[Change]:
-    """Remove everything, in the order in which nothing comes back and nothing dangles, each waited for."""
+def clean(
+    run: Run, *, delete_data: bool = False, backup_first: bool = False, keep_logs: bool = False
+) -> Iterator[Change]:
+    """Remove everything, in the order in which nothing comes back and nothing dangles, each waited for.
+
+    A table that holds items stays, unless `delete_data`; `backup_first` backs it up before anything goes. What must not
+    go, as it is not ours or protected, raises Refused: run it `planned` first, and that is before anything is gone.
+    """
     settings, owner = run.settings, run.settings.pipeline_name
-    lambda_, dynamodb = run.aws("lambda"), run.aws("dynamodb")
-    # A mapping is its function's: of a foreign function none is touched.
-    found = function.describe(lambda_, settings.function_name)
-    if found:
-        check_owner(f"function {settings.function_name}", found["Tags"], owner)
+    lambda_, dynamodb, logs_ = run.aws("lambda"), run.aws("dynamodb"), run.aws("logs")
+    kept = None if delete_data else _kept_table(run)
+    if backup_first and table.describe(dynamodb, settings.table_name):
+        yield _backed_up(run)
     for entry in _mappings(run):
         gone = mapping.delete(lambda_, entry["UUID"])
         if gone.pending:
@@ -166,12 +171,41 @@ def clean(run: Run) -> Iterator[Change]:
         yield gone
     yield function.delete(lambda_, settings.function_name, owner=owner)
     # After the function, whose last lines would make the group anew.
-    yield logs.delete_group(run.aws("logs"), wanted.log_group_name(settings), owner=owner)
+    group = wanted.log_group_name(settings)
+    if keep_logs and logs.describe_group(logs_, group):
+        yield Change(f"log group {group}", "unchanged", note="kept, as --keep-logs says")
+    else:
+        yield logs.delete_group(logs_, group, owner=owner)
     yield role.delete(run.aws("iam"), settings.role_name, owner=owner, policy_names=[settings.policy_name])
+    if kept:
+        yield kept
+        return
     gone = table.delete(dynamodb, settings.table_name, owner=owner)
     if gone.pending:
         table.wait_gone(dynamodb, settings.table_name)
     yield gone
+
+
+def _kept_table(run: Run) -> Change | None:
+    """That the table stays, since it holds items that smoke did not write; None when it may go."""
+    name, dynamodb = run.settings.table_name, run.aws("dynamodb")
+    found = table.describe(dynamodb, name)
+    if found is None or found["TableStatus"] in ("CREATING", "DELETING"):
+        return None
+    check_owner(f"table {name}", found["Tags"], run.settings.pipeline_name)
+    if not smoke.others(dynamodb, name):
+        return None
+    return Change(
+        f"table {name}", "unchanged", answer=found, note="kept, as it holds items; --delete-data deletes them"
+    )
+
+
+def _backed_up(run: Run) -> Change:
+    dynamodb = run.aws("dynamodb")
+    made = backup.create(dynamodb, run.settings.table_name)
+    if made.pending:
+        backup.wait(dynamodb, made.answer["BackupArn"])
+    return made
 
 
 def left_over(run: Run) -> list[str]:
@@ -189,13 +223,22 @@ def left_over(run: Run) -> list[str]:
 
 
 def _mappings(run: Run) -> list[dict[str, Any]]:
-    """The function's mappings on streams of our table, also on streams that are no more."""
-    ours = f":table/{run.settings.table_name}/stream/"
-    return [
-        entry
-        for entry in mapping.of_function(run.aws("lambda"), run.settings.function_name)
-        if ours in entry["EventSourceArn"]
-    ]
+    """The function's mappings, also on streams that are no more; Refused when the function or one of them is not ours.
+
+    A mapping on our table is its function's. One on another table is ours by its tag: the setting was another then.
+    """
+    settings, lambda_ = run.settings, run.aws("lambda")
+    found = function.describe(lambda_, settings.function_name)
+    if found:
+        check_owner(f"function {settings.function_name}", found["Tags"], settings.pipeline_name)
+    entries = mapping.of_function(lambda_, settings.function_name)
+    for entry in entries:
+        source = entry["EventSourceArn"]
+        if f":table/{settings.table_name}/stream/" not in source:
+            what = f"mapping {entry['UUID']} of function {settings.function_name} on {source}"
+            owned = lambda_.list_tags(Resource=entry["EventSourceMappingArn"])["Tags"]
+            check_owner(what, owned, settings.pipeline_name)
+    return entries
 
 
 def _policy(run: Run, name: str) -> dict[str, Any]:
