@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NOUNS = ("table", "role", "function", "mapping", "logs")
+NOUNS = ("table", "backup", "role", "function", "mapping", "logs")
 
 
 def imports(path: Path) -> set[str]:

@@ -27,7 +27,7 @@ TRUST = {
 }
 
 
-@pytest.mark.parametrize("noun", ["table", "role", "function", "mapping", "logs"])
+@pytest.mark.parametrize("noun", ["table", "backup", "role", "function", "mapping", "logs"])
 def test_a_noun_works_when_copied_with_change_alone(tmp_path: Path, noun: str) -> None:
     steps = tmp_path / "steps"
     steps.mkdir()
