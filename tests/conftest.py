@@ -32,7 +32,7 @@ class Project:
         return subprocess.run(
             [sys.executable, "-m", "invoke", *words],
             cwd=self.folder,
-            env={**_bare_environment(), "LOCAL_PORT": "0", **settings},
+            env={**bare_environment(), "LOCAL_PORT": "0", **settings},
             input=stdin if stdin is not None else "",
             capture_output=True,
             text=True,
@@ -63,7 +63,7 @@ class Project:
         return session.client(service, endpoint_url=self.endpoint)
 
 
-def _bare_environment() -> dict[str, str]:
+def bare_environment() -> dict[str, str]:
     """The environment of the tests without what the settings would take from it."""
     kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
     return {name: os.environ[name] for name in kept if name in os.environ}
