@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from localaws.control import Server
+    from pipeline.report import Report
     from pipeline.settings import Settings
     from pipeline.steps import Run
 
@@ -31,7 +34,8 @@ ROOT = Path(__file__).resolve().parent
 LOCAL = ROOT / ".local"
 
 ADOPT = "Take over what stands already and carries no tag of this pipeline."
-VERBOSE = "Tell every call to AWS, and its time, on stderr."
+JSON = "Print one JSON document (docs/json.md) on stdout, and the lines on stderr."
+COMMON = {"verbose": "Tell every call to AWS, and its time, on stderr.", "json": JSON}
 
 
 def _help(*settings: str, **more: str) -> dict[str, str]:
@@ -41,40 +45,43 @@ def _help(*settings: str, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def _step(name: str) -> Iterator[Callable[[Change], None]]:
-    """Time one step; what goes wrong with it ends here, as one message and exit code 1. Yields what prints its line."""
+def _task(name: str, given: Mapping[str, Any]) -> Iterator[Report]:
+    """One task's report; what goes wrong in it ends here, as one message on stderr and exit code 1."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from localaws.control import ControlError
-    from pipeline import report
+    from pipeline.failure import failure
+    from pipeline.report import Report
 
-    started = time.monotonic()
-
-    def tell(change: Change) -> None:
-        print(report.line(name, change, time.monotonic() - started), flush=True)
-
+    report = Report(name, as_json=given.get("json", False), planned=bool(given["c"].config.run.dry), now=name)
     try:
-        yield tell
+        yield report
     except (Refused, ControlError, declared.SettingsError) as error:
-        raise Exit(f"{name}: {error}") from error
+        report.end(message := f"{report.now}: {error}")
+        raise Exit(message) from error
     except (ClientError, BotoCoreError) as error:
-        raise Exit(report.failure(name, error)) from error
+        report.end(message := failure(report.now, error))
+        raise Exit(message) from error
+    report.end()
 
 
-def _settings(given: Mapping[str, Any] | None = None) -> Settings:
+def _settings(given: Mapping[str, Any], report: Report) -> Settings:
     """Settings from `.env`, the shell, and those among a task's parameters that are settings."""
     names = {each.field for each in declared.declarations()}
-    parameters = {name: value for name, value in (given or {}).items() if name in names}
-    return declared.load(declared.find_env_file(ROOT, os.environ), os.environ, parameters)
+    parameters = {name: value for name, value in given.items() if name in names}
+    found = declared.load(declared.find_env_file(ROOT, os.environ), os.environ, parameters)
+    report.about = {"pipeline": found.pipeline_name, "target": found.target, "region": found.aws_region}
+    return found
 
 
-def _begin(given: Mapping[str, Any]) -> Run:
+def _begin(report: Report, given: Mapping[str, Any]) -> Run:
     """Settings and clients for a task, from its parameters; starts the embedded AWS if that is the target."""
-    from pipeline import session, steps
+    from pipeline import echo, session, steps
 
-    settings, dry = _settings(given), bool(given["c"].config.run.dry)
+    settings, dry = _settings(given, report), report.planned
     endpoint = _local_aws(settings).endpoint if settings.target == "local" else None
-    aws = session.connect(settings, endpoint, dry=dry, verbose=given.get("verbose", False))
+    told = echo.printer(ROOT / "build", sys.stderr.write) if given["c"].config.run.echo else None
+    aws = session.connect(settings, endpoint, dry=dry, verbose=given.get("verbose", False), echo=told)
     run = steps.Run(settings, aws, ROOT, dry=dry, adopt=given.get("adopt", False))
     if settings.target == "aws":
         _ = run.caller  # the right account, before anything else is asked
@@ -95,19 +102,20 @@ def _local_aws(settings: Settings) -> Server:
 # --- The eight steps --------------------------------------------------------------------------------------------------
 
 
-@task(help=_help("function_handler", "function_runtime", "function_architecture"))
+@task(help=_help("function_handler", "function_runtime", "function_architecture", json=JSON))
 def zip_code(
     c: Context,
     function_handler: str | None = None,
     function_runtime: str | None = None,
     function_architecture: str | None = None,
+    json: bool = False,
 ) -> None:
     """Zip lambda_src/ into build/function.zip: same sources, same bytes."""
     given = locals()
     from pipeline import steps
 
-    with _step("zip-code") as tell:
-        tell(steps.zip_code(_settings(given), ROOT, dry=bool(c.config.run.dry))[0])
+    with _task("zip-code", given) as report, report.step("zip-code") as tell:
+        tell(steps.zip_code(_settings(given, report), ROOT, dry=report.planned)[0])
 
 
 @task(
@@ -119,8 +127,11 @@ def zip_code(
         "table_read_capacity_units",
         "table_write_capacity_units",
         "stream_view_type",
+        "table_deletion_protection_enabled",
+        "table_point_in_time_recovery_enabled",
+        "table_options",
+        **COMMON,
         adopt=ADOPT,
-        verbose=VERBOSE,
     )
 )
 def create_table(
@@ -132,41 +143,70 @@ def create_table(
     table_read_capacity_units: str | None = None,
     table_write_capacity_units: str | None = None,
     stream_view_type: str | None = None,
+    table_deletion_protection_enabled: str | None = None,
+    table_point_in_time_recovery_enabled: str | None = None,
+    table_options: str | None = None,
     adopt: bool = False,
     verbose: bool = False,
+    json: bool = False,
 ) -> None:
     """Create the table with its stream on, and wait until it is active."""
     given = locals()
-    with _step("create-table") as tell:
-        _create_table(_begin(given), tell)
+    from pipeline import chains
+
+    with _task("create-table", given) as report, report.step("create-table") as tell:
+        chains.create_table(_begin(report, given), tell)
 
 
-@task(help=_help("role_name", adopt=ADOPT, verbose=VERBOSE))
-def create_role(c: Context, role_name: str | None = None, adopt: bool = False, verbose: bool = False) -> None:
+@task(
+    help=_help(
+        "role_name",
+        "role_permissions_boundary",
+        "role_managed_policy_arns",
+        "role_options",
+        **COMMON,
+        adopt=ADOPT,
+    )
+)
+def create_role(
+    c: Context,
+    role_name: str | None = None,
+    role_permissions_boundary: str | None = None,
+    role_managed_policy_arns: str | None = None,
+    role_options: str | None = None,
+    adopt: bool = False,
+    verbose: bool = False,
+    json: bool = False,
+) -> None:
     """Create the role that the function runs as, from policies/trust-policy.json."""
     given = locals()
-    with _step("create-role") as tell:
-        _create_role(_begin(given), tell)
+    from pipeline import chains
+
+    with _task("create-role", given) as report, report.step("create-role") as tell:
+        chains.create_role(_begin(report, given), tell)
 
 
-@task(help=_help("role_name", "policy_name", "table_name", "function_name", adopt=ADOPT, verbose=VERBOSE))
+@task(
+    help=_help("role_name", "policy_name", "table_name", "function_name", "on_failure", **COMMON, adopt=ADOPT),
+)
 def put_policy(
     c: Context,
     role_name: str | None = None,
     policy_name: str | None = None,
     table_name: str | None = None,
     function_name: str | None = None,
+    on_failure: str | None = None,
     adopt: bool = False,
     verbose: bool = False,
+    json: bool = False,
 ) -> None:
-    """Give the role its inline policy, from policies/execution-policy.json."""
+    """Give the role its inline policies, from the documents in policies/."""
     given = locals()
-    from pipeline import steps
+    from pipeline import chains, steps
 
-    with _step("put-policy") as tell:
-        run = _begin(given)
-        steps.existing_role(run)
-        tell(steps.put_policy(run))
+    with _task("put-policy", given) as report, report.step("put-policy") as tell:
+        run = _begin(report, given)
+        chains.put_policy(run, steps.existing_role(run)["Arn"], tell)
 
 
 @task(
@@ -179,9 +219,16 @@ def put_policy(
         "function_timeout",
         "function_environment",
         "function_architecture",
+        "function_ephemeral_storage",
+        "function_layers",
+        "function_tracing",
+        "function_log_format",
+        "function_log_level",
+        "function_reserved_concurrent_executions",
+        "function_options",
         "log_retention_in_days",
+        **COMMON,
         adopt=ADOPT,
-        verbose=VERBOSE,
     )
 )
 def create_function(
@@ -194,18 +241,26 @@ def create_function(
     function_timeout: str | None = None,
     function_environment: str | None = None,
     function_architecture: str | None = None,
+    function_ephemeral_storage: str | None = None,
+    function_layers: str | None = None,
+    function_tracing: str | None = None,
+    function_log_format: str | None = None,
+    function_log_level: str | None = None,
+    function_reserved_concurrent_executions: str | None = None,
+    function_options: str | None = None,
     log_retention_in_days: str | None = None,
     adopt: bool = False,
     verbose: bool = False,
+    json: bool = False,
 ) -> None:
     """Create the function from lambda_src/, with its log group, and wait until it is active."""
     given = locals()
-    from pipeline import steps
+    from pipeline import chains, steps
 
-    with _step("create-function") as tell:
-        run = _begin(given)
+    with _task("create-function", given) as report, report.step("create-function") as tell:
+        run = _begin(report, given)
         _, code = steps.zip_code(run.settings, ROOT, dry=run.dry)
-        _create_function(run, steps.existing_role(run)["Arn"], code, tell)
+        chains.create_function(run, steps.existing_role(run)["Arn"], code, tell)
 
 
 @task(
@@ -221,7 +276,11 @@ def create_function(
         "function_response_types",
         "parallelization_factor",
         "filter_criteria",
-        verbose=VERBOSE,
+        "tumbling_window_in_seconds",
+        "on_failure",
+        "mapping_enabled",
+        "mapping_options",
+        **COMMON,
     )
 )
 def map_stream(
@@ -237,19 +296,24 @@ def map_stream(
     function_response_types: str | None = None,
     parallelization_factor: str | None = None,
     filter_criteria: str | None = None,
+    tumbling_window_in_seconds: str | None = None,
+    on_failure: str | None = None,
+    mapping_enabled: str | None = None,
+    mapping_options: str | None = None,
     verbose: bool = False,
+    json: bool = False,
 ) -> None:
     """Map the table's stream to the function, and wait until the mapping is enabled."""
     given = locals()
-    from pipeline import steps
+    from pipeline import chains, steps
 
-    with _step("map-stream") as tell:
-        run = _begin(given)
+    with _task("map-stream", given) as report, report.step("map-stream") as tell:
+        run = _begin(report, given)
         stream_arn = steps.stream_of(steps.existing_table(run))
         # A mapping is its function's: only of a function of ours it is changed.
         owned = steps.existing_function(run)["Tags"]
         check_owner(f"function {run.settings.function_name}", owned, run.settings.pipeline_name)
-        _map_stream(run, stream_arn, tell)
+        chains.map_stream(run, stream_arn, tell)
 
 
 @task(
@@ -257,7 +321,7 @@ def map_stream(
         "table_name",
         item='The item, as JSON: {"name": "test3"} or {"name": {"S": "test3"}}.',
         file="A file with one such item a line; -: standard input.",
-        verbose=VERBOSE,
+        **COMMON,
     )
 )
 def put_item(
@@ -266,14 +330,15 @@ def put_item(
     file: str | None = None,
     table_name: str | None = None,
     verbose: bool = False,
+    json: bool = False,
 ) -> None:
     """Put an item into the table, or many from a file or from standard input."""
     given = locals()
     from pipeline import items, steps
 
-    with _step("put-item") as tell:
+    with _task("put-item", given) as report, report.step("put-item") as tell:
         lines = _item_lines(item, file)
-        run = _begin(given)
+        run = _begin(report, given)
         found = steps.existing_table(run)
         parsed = [(where, items.parse(text, where)) for where, text in lines]
         for where, each in parsed:
@@ -312,7 +377,7 @@ def _item_lines(item: str | None, file: str | None) -> Iterable[tuple[str, str]]
         request_id="Only the invocation of this request id.",
         last="The newest so many invocations; 0: all.",
         timeout="Seconds to wait for a log group that is not there yet.",
-        verbose=VERBOSE,
+        **COMMON,
     )
 )
 def fetch_logs(
@@ -324,21 +389,25 @@ def fetch_logs(
     timeout: str = "30",
     function_name: str | None = None,
     verbose: bool = False,
+    json: bool = False,
 ) -> None:
     """Show what the function logged: its newest invocations, whole, across log streams."""
     given = locals()
     from pipeline import allowed, logs, wanted
 
-    with _step("fetch-logs"):
+    with _task("fetch-logs", given) as report:
         since_ms = _parsed("--since", since, partial(allowed.moment, now=time.time()))
         seconds = _parsed("--timeout", timeout, allowed.number(0, 3600))
         newest = _parsed("--last", last, allowed.number(0, 1_000_000))
-        run = _begin(given)
+        run = _begin(report, given)
         group = wanted.log_group_name(run.settings)
         logs.wait_for_group(run.aws("logs"), group, seconds)
         events = logs.fetch(run.aws("logs"), group, since_ms=since_ms, pattern=filter, request_id=request_id)
-        for invocation in logs.invocations(events)[-newest:]:
-            print("\n".join(invocation.lines), flush=True)
+        shown = logs.invocations(events)[-newest:]
+        report.result(
+            "\n".join(line for invocation in shown for line in invocation.lines),
+            invocations=[asdict(invocation) for invocation in shown],
+        )
 
 
 def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
@@ -352,61 +421,47 @@ def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
 # --- The chains -------------------------------------------------------------------------------------------------------
 
 
-@task(help={"adopt": ADOPT, "verbose": VERBOSE})
-def deploy(c: Context, adopt: bool = False, verbose: bool = False) -> None:
+@task(help={"adopt": ADOPT, **COMMON})
+def deploy(c: Context, adopt: bool = False, verbose: bool = False, json: bool = False) -> None:
     """Build everything, or change what is not as the settings say: a second run changes nothing."""
     given = locals()
-    from pipeline import steps, table
+    from pipeline import chains
 
-    with _step("deploy"):
-        run = _begin(given)
-    # What takes AWS time is started first and waited for last: the table is made while the role spreads.
-    with _step("create-table") as tell_table:
-        made = steps.create_table(run)
-    with _step("create-role") as tell:
-        role_arn = _create_role(run, tell)
-    with _step("put-policy") as tell:
-        tell(steps.put_policy(run))
-    with _step("zip-code") as tell:
-        zipped, code = steps.zip_code(run.settings, ROOT, dry=run.dry)
-        tell(zipped)
-    with _step("create-function") as tell:
-        _create_function(run, role_arn, code, tell)
-    with _step("create-table"):
-        if made.pending:
-            table.wait(run.aws("dynamodb"), run.settings.table_name)
-        tell_table(made)
-    with _step("map-stream") as tell:
-        _map_stream(run, made.answer["LatestStreamArn"], tell)
+    with _task("deploy", given) as report:
+        chains.deploy(_begin(report, given), report)
 
 
-@task(help=_help("smoke_timeout", "smoke_item", verbose=VERBOSE))
-def smoke(c: Context, smoke_timeout: str | None = None, smoke_item: str | None = None, verbose: bool = False) -> None:
+@task(help=_help("smoke_timeout", "smoke_item", **COMMON))
+def smoke(
+    c: Context,
+    smoke_timeout: str | None = None,
+    smoke_item: str | None = None,
+    verbose: bool = False,
+    json: bool = False,
+) -> None:
     """Prove it: put an item of its own, see it in the function's log, remove it."""
     given = locals()
-    import json
-
     from pipeline import items, steps
     from pipeline import smoke as proof
 
-    with _step("smoke") as tell:
-        run = _begin(given)
+    with _task("smoke", given) as report, report.step("smoke") as tell:
+        run = _begin(report, given)
         if run.dry:
             raise Refused("a proof cannot be planned; run it without --dry")
-        extra = items.parse(json.dumps(run.settings.smoke_item), "SMOKE_ITEM") if run.settings.smoke_item else {}
+        extra = items.parse(dumps(run.settings.smoke_item), "SMOKE_ITEM") if run.settings.smoke_item else {}
         proved = proof.prove(run.aws, steps.deployed(run), extra, run.settings.smoke_timeout)
         tell(Change(f"function {run.settings.function_name}", "unchanged", note=proved.text))
-        print(f"  record      {proved.line}\n  request id  {proved.request_id}")
+        report.result(f"  record      {proved.line}\n  request id  {proved.request_id}", **asdict(proved))
 
 
-@task(help={"verbose": VERBOSE})
-def clean(c: Context, verbose: bool = False) -> None:
+@task(help=COMMON)
+def clean(c: Context, verbose: bool = False, json: bool = False) -> None:
     """Remove everything, and ask AWS whether anything is left."""
     given = locals()
     from pipeline import steps
 
-    with _step("clean") as tell:
-        run = _begin(given)
+    with _task("clean", given) as report, report.step("clean") as tell:
+        run = _begin(report, given)
         for gone in steps.clean(run):
             if gone.did != "absent":
                 tell(gone)
@@ -417,84 +472,55 @@ def clean(c: Context, verbose: bool = False) -> None:
         tell(Change(f"pipeline {run.settings.pipeline_name}", "absent", note="nothing is left"))
 
 
-def _create_table(run: Run, tell: Callable[[Change], None]) -> None:
-    from pipeline import steps, table
-
-    made = steps.create_table(run)
-    if made.pending:
-        table.wait(run.aws("dynamodb"), run.settings.table_name)
-    tell(made)
-
-
-def _create_role(run: Run, tell: Callable[[Change], None]) -> str:
-    from pipeline import steps
-
-    made = steps.create_role(run)
-    tell(made)
-    return str(made.answer["Arn"])
-
-
-def _create_function(run: Run, role_arn: str, code: bytes, tell: Callable[[Change], None]) -> None:
-    from pipeline import function, steps
-
-    tell(steps.create_log_group(run))
-    made = steps.create_function(run, role_arn, code)
-    if made.pending:
-        function.wait(run.aws("lambda"), run.settings.function_name)
-    tell(made)
-
-
-def _map_stream(run: Run, stream_arn: str, tell: Callable[[Change], None]) -> None:
-    from pipeline import mapping, steps
-
-    made = steps.map_stream(run, stream_arn)
-    if made.pending:
-        mapping.wait(run.aws("lambda"), made.answer["UUID"])
-    tell(made)
-
-
 # --- The embedded AWS -------------------------------------------------------------------------------------------------
 
 
-@task(name="start")
-def local_start(c: Context) -> None:  # noqa: ARG001 - Invoke's first parameter
+@task(name="start", help={"json": JSON})
+def local_start(c: Context, json: bool = False) -> None:
     """Start the embedded AWS if it does not run, and print its endpoint URL alone."""
-    with _step("local.start"):
-        print(_local_aws(_settings()).endpoint)
+    given = locals()
+    with _task("local.start", given) as report:
+        server = _local_aws(_settings(given, report))
+        report.result(server.endpoint, endpoint=server.endpoint, pid=server.pid)
 
 
-@task(name="stop")
-def local_stop(c: Context) -> None:  # noqa: ARG001
+@task(name="stop", help={"json": JSON})
+def local_stop(c: Context, json: bool = False) -> None:
     """End the embedded AWS; what was in it is gone."""
+    given = locals()
     from localaws import control
 
-    with _step("local.stop") as tell:
+    with _task("local.stop", given) as report, report.step("local.stop") as tell:
         stopped = control.stop(LOCAL)
         what = f"embedded AWS at {stopped.endpoint}" if stopped else "embedded AWS"
         tell(Change(what, "deleted" if stopped else "absent", note="" if stopped else "it was not running"))
 
 
-@task(name="status")
-def local_status(c: Context) -> None:  # noqa: ARG001
+@task(name="status", help={"json": JSON})
+def local_status(c: Context, json: bool = False) -> None:
     """Say whether the embedded AWS runs, and where; exit 1 when it does not."""
+    given = locals()
     from localaws import control
 
-    with _step("local.status"):
+    with _task("local.status", given) as report:
         running = control.status(LOCAL)
         if not running:
             raise Refused("the embedded AWS is not running; start it with: invoke local.start")
-        print(f"running at {running.endpoint}, process {running.pid}, log {LOCAL / 'server.log'}")
+        log = LOCAL / "server.log"
+        told = f"running at {running.endpoint}, process {running.pid}, log {log}"
+        report.result(told, endpoint=running.endpoint, pid=running.pid, log=str(log))
 
 
 # --- For those who work on the project -------------------------------------------------------------------------------
 
 
 @task(help={"runs": "How often each side is measured."})
-def bench(c: Context, runs: str = "7") -> None:  # noqa: ARG001
+def bench(c: Context, runs: str = "7") -> None:
     """Measure how long things take, side by side with the least that could do the same."""
+    given = locals()
     from pipeline import allowed
 
-    with _step("bench"):
+    with _task("bench", given):
         number = _parsed("--runs", runs, allowed.number(1, 1000))
         subprocess.run([sys.executable, str(ROOT / "benchmarks" / "speed.py"), str(number)], check=True)
 

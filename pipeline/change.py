@@ -52,6 +52,12 @@ class Change:
     note: str = ""
     pending: bool = False
 
+    @property
+    def arn(self) -> str:
+        """The resource's ARN, or "" for what has none."""
+        names = ("TableArn", "Arn", "FunctionArn", "EventSourceMappingArn", "arn")
+        return next((str(self.answer[name]) for name in names if self.answer.get(name)), "")
+
 
 class Refused(Exception):  # noqa: N818 - a decision, not a fault
     """A step that must not go on. Its text names the thing, the value, what is allowed and what to try."""
@@ -64,6 +70,11 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[Di
         for setting, value in wanted.items()
         if found.get(setting) != value
     )
+
+
+def all_new(wanted: Mapping[str, Any]) -> tuple[Difference, ...]:
+    """Each wanted setting of what is not there yet."""
+    return tuple(Difference(setting, None, value) for setting, value in wanted.items())
 
 
 def planned(answer: Mapping[str, Any]) -> bool:

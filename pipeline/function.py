@@ -17,6 +17,7 @@ from .change import (
     Change,
     Difference,
     Refused,
+    all_new,
     check_owner,
     differences,
     planned,
@@ -214,7 +215,9 @@ def _create(lambda_: LambdaClient, wanted: Mapping[str, Any], complete: Mapping[
             _until_settled(lambda_, name)
         lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
     created = _without_secrets({**complete, "FunctionArn": answer["FunctionArn"]})
-    return Change(f"function {name}", "created", answer=created, pending=not planned(answer))
+    new = all_new({setting: complete[setting] for setting in complete if setting in wanted or setting == "CodeSha256"})
+    told = tuple(map(_told, new))
+    return Change(f"function {name}", "created", told, answer=created, pending=not planned(answer))
 
 
 def _update(
@@ -261,9 +264,9 @@ def _told(difference: Difference) -> Difference:
     """The difference as it may be shown: of the environment, names of variables and which of them changed."""
     if difference.setting != "Environment":
         return difference
-    old, new = (environment["Variables"] for environment in (difference.old, difference.new))
+    old, new = (environment["Variables"] if environment else {} for environment in (difference.old, difference.new))
     marked = [f"{name} (changed)" if name in old and old[name] != new[name] else name for name in sorted(new)]
-    return Difference("Environment", sorted(old), marked)
+    return Difference("Environment", sorted(old) if difference.old else None, marked)
 
 
 def _without_secrets(found: Mapping[str, Any]) -> dict[str, Any]:

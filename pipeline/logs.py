@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import WaiterError
 from botocore.waiter import WaiterModel, create_waiter_with_client
 
-from .change import OWNER_TAG, Change, Refused, check_owner, differences, refuse_unknown, tag_changes
+from .change import OWNER_TAG, Change, Refused, all_new, check_owner, differences, refuse_unknown, tag_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,11 +30,11 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def describe_group(logs: CloudWatchLogsClient, name: str) -> dict[str, Any] | None:
+def describe_group(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
     """What AWS has of the log group under the names of CreateLogGroup's parameters, or None.
 
-    Adds arn, storedBytes and retentionInDays (None: kept for ever). CloudWatch Logs API reference: DescribeLogGroups,
-    ListTagsForResource.
+    Adds arn, storedBytes and retentionInDays (None: kept for ever); its `tags` take a call of their own.
+    CloudWatch Logs API reference: DescribeLogGroups, ListTagsForResource.
     """
     # The shortest name with the prefix comes first, so one is enough.
     groups = logs.describe_log_groups(logGroupNamePrefix=name, limit=1)["logGroups"]
@@ -48,16 +48,18 @@ def describe_group(logs: CloudWatchLogsClient, name: str) -> dict[str, Any] | No
         "arn": arn,
         "storedBytes": groups[0].get("storedBytes", 0),
     }
-    tags = logs.list_tags_for_resource(resourceArn=arn)["tags"]
-    found["tags"] = {tag: value for tag, value in tags.items() if not tag.startswith("aws:")}
+    if tags:
+        found["tags"] = _tags(logs, arn)
     return found
 
 
-def ensure_group(logs: CloudWatchLogsClient, wanted: Mapping[str, Any], *, adopt: bool = False) -> Change:
+def ensure_group(
+    logs: CloudWatchLogsClient, wanted: Mapping[str, Any], *, adopt: bool = False, tags: bool = True
+) -> Change:
     """Make the log group as wanted.
 
     `wanted` are CreateLogGroup's parameters, and retentionInDays as PutRetentionPolicy has it (None: kept for ever).
-    What is left out is put to AWS's default.
+    What is left out is put to AWS's default. Without `tags`, these are looked at only when something else has changed.
 
     Raises Refused for a log group of another pipeline (unless `adopt`) and for another logGroupClass. CloudWatch Logs
     API reference: CreateLogGroup, PutRetentionPolicy, AssociateKmsKey, PutLogGroupDeletionProtection, TagResource.
@@ -66,9 +68,13 @@ def ensure_group(logs: CloudWatchLogsClient, wanted: Mapping[str, Any], *, adopt
     what = f"log group {name}"
     refuse_unknown(what, wanted, {*_DEFAULTS, "logGroupName"})
     complete = {**_DEFAULTS, **wanted}
-    found = describe_group(logs, name)
+    found = describe_group(logs, name, tags=tags)
     if found is None:
         return _create(logs, wanted, complete)
+    if not tags:
+        if not differences(found, {**complete, "tags": found["tags"]}):
+            return Change(what, "unchanged", answer=found)
+        found["tags"] = _tags(logs, found["arn"])
     check_owner(what, found["tags"], complete["tags"].get(OWNER_TAG, ""), adopt=adopt)
     changed = differences(found, complete)
     if not changed:
@@ -99,6 +105,11 @@ def delete_group(logs: CloudWatchLogsClient, name: str, *, owner: str = "") -> C
         )
     logs.delete_log_group(logGroupName=name)
     return Change(what, "deleted", answer=found)
+
+
+def _tags(logs: CloudWatchLogsClient, arn: str) -> dict[str, str]:
+    tags = logs.list_tags_for_resource(resourceArn=arn)["tags"]
+    return {tag: value for tag, value in tags.items() if not tag.startswith("aws:")}
 
 
 def wait_for_group(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
@@ -225,7 +236,7 @@ def _create(logs: CloudWatchLogsClient, wanted: Mapping[str, Any], complete: Map
     logs.create_log_group(**{key: value for key, value in wanted.items() if value and key != "retentionInDays"})
     if complete["retentionInDays"]:
         logs.put_retention_policy(logGroupName=name, retentionInDays=complete["retentionInDays"])
-    return Change(f"log group {name}", "created", answer=complete)
+    return Change(f"log group {name}", "created", all_new(wanted), answer=complete)
 
 
 def _update(

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.waiter import WaiterModel, create_waiter_with_client
 
-from .change import Change, Difference, differences, planned, refuse_unknown, when_role_is_ready
+from .change import (
+    Change,
+    Difference,
+    all_new,
+    differences,
+    planned,
+    refuse_unknown,
+    tag_changes,
+    when_role_is_ready,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,19 +83,20 @@ def of_function(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any
 def describe(lambda_: LambdaClient, function_name: str, stream_arn: str) -> dict[str, Any] | None:
     """What AWS has of the mapping under the names of CreateEventSourceMapping's parameters, or None.
 
-    Adds UUID, FunctionArn, State, StateTransitionReason and LastProcessingResult.
+    Adds UUID, EventSourceMappingArn, FunctionArn, State, StateTransitionReason and LastProcessingResult.
     """
     found = (entry for entry in of_function(lambda_, function_name) if entry["EventSourceArn"] == stream_arn)
     return next(found, None)
 
 
-def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any]) -> Change:
+def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any], *, tags: bool = False) -> Change:
     """Make the mapping as wanted; not waiting until it is enabled at the end (`wait` does).
 
     `wanted` are CreateEventSourceMapping's parameters. What is left out is put to AWS's default; Tags are put on at
-    creation and not compared. Another StartingPosition takes a new mapping, which begins there: did is "replaced". So
-    it is when the function has mappings on earlier streams of the same table: these are deleted. While the role's new
-    permissions are not seen by Lambda yet, the call is made again, a minute at most.
+    creation, and compared only with `tags`, since that takes a call of its own. Another StartingPosition takes a new
+    mapping, which begins there: did is "replaced". So it is when the function has mappings on earlier streams of the
+    same table: these are deleted. While the role's new permissions are not seen by Lambda yet, the call is made again,
+    a minute at most.
 
     A mapping belongs to its function: who may change the function may change it.
     Lambda API reference: CreateEventSourceMapping, UpdateEventSourceMapping.
@@ -100,7 +110,11 @@ def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any]) -> Change:
     complete = {**_DEFAULTS, **wanted}
     complete["FilterCriteria"] = _filters(complete["FilterCriteria"])
     before = found or (dead[-1] if dead else {})
-    changed = differences(before, {key: complete[key] for key in complete if key not in _NOT_COMPARED})
+    compared = {key: complete[key] for key in complete if key not in _NOT_COMPARED}
+    if tags and found:
+        found["Tags"] = lambda_.list_tags(Resource=found["EventSourceMappingArn"])["Tags"]
+        compared["Tags"] = complete.get("Tags", {})
+    changed = differences(before, compared)
     now = _bring_about(lambda_, what, found, wanted, changed)
     if not dead:
         return now
@@ -165,14 +179,28 @@ def _bring_about(
 ) -> Change:
     if found is None:
         answer = when_role_is_ready(lambda_, lambda: lambda_.create_event_source_mapping(**wanted))
-        return Change(what, "created", answer=_in_words_of_create(answer), pending=not planned(answer))
+        now = _in_words_of_create(answer)
+        return Change(what, "created", all_new(wanted), answer=now, pending=not planned(answer))
     if not changed:
         return Change(what, "unchanged", answer=found)
     if any(difference.setting == "StartingPosition" for difference in changed):
         return _replace(lambda_, what, found["UUID"], wanted, changed)
-    parameters = {difference.setting: difference.new for difference in changed}
-    updated = lambda_.update_event_source_mapping(UUID=found["UUID"], **parameters)
-    return Change(what, "updated", changed, answer={**found, **parameters}, pending=not planned(updated))
+    parameters = {difference.setting: difference.new for difference in changed if difference.setting != "Tags"}
+    pending = False
+    if parameters:
+        updated = lambda_.update_event_source_mapping(UUID=found["UUID"], **parameters)
+        pending = not planned(updated)
+    if len(parameters) < len(changed):
+        _update_tags(lambda_, found["EventSourceMappingArn"], found["Tags"], wanted.get("Tags", {}))
+    return Change(what, "updated", changed, answer={**found, **parameters}, pending=pending)
+
+
+def _update_tags(lambda_: LambdaClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    gone, put = tag_changes(old, new)
+    if gone:
+        lambda_.untag_resource(Resource=arn, TagKeys=gone)
+    if put:
+        lambda_.tag_resource(Resource=arn, Tags=put)
 
 
 def _replace(
@@ -207,7 +235,7 @@ def _filters(criteria: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_words_of_create(entry: Mapping[str, Any]) -> dict[str, Any]:
     """GetEventSourceMapping's answer under the names of CreateEventSourceMapping's parameters."""
-    extra = ("UUID", "FunctionArn", "EventSourceArn", "StartingPosition", "State")
+    extra = ("UUID", "EventSourceMappingArn", "FunctionArn", "EventSourceArn", "StartingPosition", "State")
     told = ("StateTransitionReason", "LastProcessingResult")
     return {
         **{setting: entry.get(setting, default) for setting, default in _DEFAULTS.items()},

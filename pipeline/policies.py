@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .change import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 # IAM's quotas, in characters without white space: docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
@@ -19,11 +19,11 @@ INLINE_POLICY_CHARACTERS = 10240
 _TOKEN = re.compile(r"\$\{([^}]*)\}")
 
 
-def render(source: Path, tokens: Mapping[str, str], build: Path) -> dict[str, Any]:
+def render(source: Path, tokens: Callable[[], Mapping[str, str]], build: Path) -> dict[str, Any]:
     """The document in `source` with `${Token}` replaced, written to `build` as it is sent, and returned.
 
-    `tokens` are by name, such as "AWS::Region"; IAM's own `${aws:...}` variables pass through.
-    Raises Refused for a file that is no policy or names an unknown token.
+    `tokens` is asked for what stands for each name, such as "AWS::Region", when there is a token at all; IAM's own
+    `${aws:...}` variables pass through. Raises Refused for a file that is no policy or names an unknown token.
     """
     try:
         text = source.read_text(encoding="utf-8")
@@ -33,20 +33,25 @@ def render(source: Path, tokens: Mapping[str, str], build: Path) -> dict[str, An
     except ValueError as error:
         raise Refused(f"{source} is not JSON: {error}") from None
     _check(source, document)
-    build.mkdir(parents=True, exist_ok=True)
-    (build / source.name).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write(document, build / source.name)
     return dict(document)
 
 
-def _replace(source: Path, text: str, tokens: Mapping[str, str]) -> str:
+def write(document: Mapping[str, Any], path: Path) -> None:
+    """Lay down a document where a person looks for what is sent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _replace(source: Path, text: str, tokens: Callable[[], Mapping[str, str]]) -> str:
     def value(match: re.Match[str]) -> str:
         name = match[1]
         if name.startswith("aws:"):
             return match[0]
-        if name not in tokens:
-            allowed = ", ".join(f"${{{token}}}" for token in tokens)
+        if name not in (known := tokens()):
+            allowed = ", ".join(f"${{{token}}}" for token in known)
             raise Refused(f"{source}: ${{{name}}} is no token; allowed: {allowed}, and IAM's own ${{aws:...}}")
-        return json.dumps(tokens[name])[1:-1]
+        return json.dumps(known[name])[1:-1]
 
     return _TOKEN.sub(value, text)
 

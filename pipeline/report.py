@@ -1,23 +1,18 @@
-"""What a person reads: one line a step, and every failure in one form."""
+"""What a task did, for a person: one line a step; for a program: one JSON document (docs/json.md)."""
 
 from __future__ import annotations
 
 import json
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,  # noqa: A004 - botocore's name
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    TokenRetrievalError,
-    WaiterError,
-)
-
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from .change import Change, Did, Difference
 
 SIGNS: dict[Did, str] = {
@@ -30,57 +25,99 @@ SIGNS: dict[Did, str] = {
 }
 
 _SHOWN_CHARACTERS = 60
-_CREDENTIALS = (
-    "log in (aws sso login), or check AWS_PROFILE and the credentials it names; see README, 'On a real account'"
-)
-_TRY = {
-    "AccessDenied": "allow the caller what is named above, then run the same again",
-    "AccessDeniedException": "allow the caller what is named above, then run the same again",
-    "UnauthorizedOperation": "allow the caller what is named above, then run the same again",
-    "ExpiredToken": _CREDENTIALS,
-    "ExpiredTokenException": _CREDENTIALS,
-    "InvalidClientTokenId": _CREDENTIALS,
-    "UnrecognizedClientException": _CREDENTIALS,
-    "InvalidSignatureException": _CREDENTIALS,
-    "SignatureDoesNotMatch": _CREDENTIALS,
-    "LimitExceededException": "wait a minute, or raise the quota that is named above",
-    "LimitExceeded": "raise the quota that is named above, or remove what is not needed",
-}
+_JSON_VERSION = 1
 
 
-def line(step: str, change: Change, seconds: float) -> str:
+@dataclass
+class Report:
+    """One task's telling. `planned` (`invoke --dry`) tells attribute by attribute, and counts at the end.
+
+    A `quiet` one prints nothing: its `changes` are what is wanted of it.
+    """
+
+    task: str
+    as_json: bool = False
+    planned: bool = False
+    quiet: bool = False
+    about: dict[str, str] = field(default_factory=dict)
+    now: str = ""
+    changes: list[Change] = field(default_factory=list)
+    _steps: list[dict[str, Any]] = field(default_factory=list)
+    _results: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Callable[[Change], None]]:
+        """Time one step; yields what tells its changes."""
+        self.now = name
+        began = time.monotonic()
+        yield lambda change: self._tell(name, change, time.monotonic() - began)
+
+    def result(self, text: str, **values: Any) -> None:
+        """Tell a result: as text on stdout, or by name in the document."""
+        self._results |= values
+        if not self.as_json:
+            print(text, flush=True)  # noqa: T201 - this is where it is printed
+
+    def end(self, error: str = "") -> None:
+        """Tell what is told at the end: the plan's count, or the document, with the error if there was one."""
+        if self.planned and self.changes and not error:
+            count = Counter(change.did for change in self.changes)
+            told = ", ".join(
+                f"{count[did]} {did}" for did in ("created", "updated", "replaced", "deleted", "unchanged")
+            )
+            self._line(f"plan: {told}; nothing was written")
+        if not self.as_json:
+            return
+        document = {
+            "version": _JSON_VERSION,
+            "task": self.task,
+            "planned": self.planned,
+            **self.about,
+            "steps": self._steps,
+            "result": self._results,
+            "error": error or None,
+        }
+        print(json.dumps(document, indent=2, default=str), flush=True)  # noqa: T201
+
+    def _tell(self, name: str, change: Change, seconds: float) -> None:
+        self.changes.append(change)
+        self._line(line(name, change, seconds, inline=not self.planned))
+        if self.planned:
+            for difference in change.differences:
+                self._line(f"    {_difference(difference)}")
+        self._steps.append(
+            {
+                "step": name,
+                "resource": change.what,
+                "did": change.did,
+                "arn": change.arn,
+                "changes": [{"setting": d.setting, "old": d.old, "new": d.new} for d in change.differences],
+                "note": change.note,
+                "seconds": round(seconds, 3),
+            }
+        )
+
+    def _line(self, text: str) -> None:
+        """A line for a person: on stdout, unless that is the document's."""
+        if not self.quiet:
+            print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+
+
+def line(step: str, change: Change, seconds: float, *, inline: bool = True) -> str:
     """The step's one line: sign, step, resource, what changed, time."""
-    said = "; ".join(filter(None, [*map(_difference, change.differences), change.note]))
+    shown = change.differences if inline and change.did in ("updated", "replaced") else ()
+    said = "; ".join(filter(None, [*map(_difference, shown), change.note]))
     if change.did == "absent":
         said = said or "is not there"
     return f"{SIGNS[change.did]} {step:<16} {change.what}{'  ' + said if said else ''}  {seconds:.2f} s"
 
 
 def _difference(difference: Difference) -> str:
+    if difference.old is None:
+        return f"{difference.setting}: {_shown(difference.new)}"
     return f"{difference.setting}: {_shown(difference.old)} -> {_shown(difference.new)}"
 
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
-
-
-def failure(step: str, error: ClientError | BotoCoreError) -> str:
-    """The step, what AWS said, and what to try."""
-    if isinstance(error, ClientError):
-        code = error.response["Error"].get("Code", "Unknown")
-        message = error.response["Error"].get("Message", "no reason given")
-        hint = _TRY.get(code, f"invoke {step} once more; every step can be repeated")
-        return f"{step}: {error.operation_name} failed\n  AWS said: {code}: {message}\n  try: {hint}"
-    return f"{step}: {_without_answer(error)}"
-
-
-def _without_answer(error: BotoCoreError) -> str:
-    if isinstance(error, (NoCredentialsError, PartialCredentialsError, ProfileNotFound, TokenRetrievalError)):
-        return f"{error}\n  try: {_CREDENTIALS}"
-    if isinstance(error, WaiterError):
-        last = error.last_response.get("Error", {}).get("Message") or error.kwargs.get("reason")
-        return f"waited in vain: {error.kwargs.get('name')}: {last}\n  try: the same step again; it goes on waiting"
-    if isinstance(error, (ConnectionError, HTTPClientError)):
-        return f"AWS cannot be reached: {error}\n  try: check AWS_REGION, AWS_ENDPOINT_URL and the network"
-    return f"{type(error).__name__}: {error}"

@@ -14,6 +14,7 @@ from .change import (
     Change,
     Difference,
     Refused,
+    all_new,
     check_owner,
     differences,
     refuse_unknown,
@@ -114,8 +115,7 @@ def delete(
     if found is None:
         return Change(what, "absent")
     check_owner(what, found["Tags"], owner)
-    pages = iam.get_paginator("list_role_policies").paginate(RoleName=name)
-    inline = [policy for page in pages for policy in page["PolicyNames"]]
+    inline = inline_policy_names(iam, name)
     profiles = iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]
     foreign = [
         *(f"inline policy {policy}" for policy in inline if policy not in policy_names),
@@ -157,8 +157,17 @@ def ensure_policy(
     _check_owner_of_role(iam, role_name, owner, adopt=adopt)
     iam.put_role_policy(RoleName=role_name, PolicyName=policy_name, PolicyDocument=json.dumps(document))
     if found is None:
-        return Change(what, "created", answer=answer)
+        return Change(what, "created", all_new({"PolicyDocument": document}), answer=answer)
     return Change(what, "updated", (Difference("PolicyDocument", found, document),), answer=answer)
+
+
+def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:
+    """The names of the role's inline policies; none when there is no role. IAM API reference: ListRolePolicies."""
+    try:
+        pages = iam.get_paginator("list_role_policies").paginate(RoleName=role_name)
+        return [name for page in pages for name in page["PolicyNames"]]
+    except iam.exceptions.NoSuchEntityException:
+        return []
 
 
 def delete_policy(iam: IAMClient, role_name: str, policy_name: str, *, owner: str = "") -> Change:
@@ -200,7 +209,8 @@ def _create(iam: IAMClient, wanted: Mapping[str, Any], complete: Mapping[str, An
     role = iam.create_role(**parameters)["Role"]
     for arn in complete["ManagedPolicyArns"]:
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-    return Change(f"role {name}", "created", answer={**complete, "Arn": role["Arn"]})
+    new = all_new({setting: complete[setting] for setting in wanted})
+    return Change(f"role {name}", "created", new, answer={**complete, "Arn": role["Arn"]})
 
 
 def _update(iam: IAMClient, found: Mapping[str, Any], wanted: Mapping[str, Any], settings: set[str]) -> None:

@@ -79,7 +79,16 @@ class Settings:
     stream_view_type: str = _setting(
         "NEW_AND_OLD_IMAGES",
         allowed.choice("NEW_AND_OLD_IMAGES", "NEW_IMAGE", "OLD_IMAGE", "KEYS_ONLY"),
-        "What a record shows: NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE or KEYS_ONLY.",
+        "What a record shows: NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE or KEYS_ONLY. Another one is another stream.",
+    )
+    table_deletion_protection_enabled: bool = _setting(
+        "false", allowed.switch, "true: AWS refuses to delete the table, and so does `clean`."
+    )
+    table_point_in_time_recovery_enabled: bool = _setting(
+        "false", allowed.switch, "true: the table can be put back to any second of the last 35 days; costs by size."
+    )
+    table_options: Mapping[str, Any] = _setting(
+        "{}", allowed.json_object, 'Whatever else CreateTable takes, in its words: {"TableClass": "..."}.'
     )
 
     role_name: str = _setting(
@@ -91,6 +100,20 @@ class Settings:
         "",
         allowed.text(r"[A-Za-z0-9_+=,.@-]{1,128}", "1 to 128 letters, digits and _+=,.@-"),
         "The inline policy that policies/execution-policy.json becomes; empty: PIPELINE_NAME-policy.",
+    )
+
+    role_permissions_boundary: str = _setting(
+        "",
+        allowed.text(r"(arn:aws[a-z-]*:iam::\d{12}:policy/.+)?", "the ARN of a policy"),
+        "A boundary's ARN; empty: none.",
+    )
+    role_managed_policy_arns: tuple[str, ...] = _setting(
+        "",
+        allowed.items(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+", "ARNs of policies"),
+        "ARNs of managed policies that are attached too, comma-separated. Documents of your own go into policies/.",
+    )
+    role_options: Mapping[str, Any] = _setting(
+        "{}", allowed.json_object, 'Whatever else CreateRole takes, in its words: {"MaxSessionDuration": 7200}.'
     )
 
     function_name: str = _setting(
@@ -110,6 +133,32 @@ class Settings:
     )
     function_environment: Mapping[str, str] = _setting("{}", allowed.environment, "The function's variables, as JSON.")
     function_architecture: str = _setting("x86_64", allowed.choice("x86_64", "arm64"), "x86_64 or arm64.")
+
+    function_ephemeral_storage: int = _setting("512", allowed.number(512, 10240), "MB of /tmp.")
+    function_layers: tuple[str, ...] = _setting(
+        "",
+        allowed.items(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:layer:[A-Za-z0-9_-]+:\d+", "ARNs of layer versions"),
+        "ARNs of layer versions, comma-separated, at most 5.",
+    )
+    function_tracing: str = _setting(
+        "PassThrough", allowed.choice("PassThrough", "Active"), "Active: X-Ray traces, which the role must allow."
+    )
+    function_log_format: str = _setting(
+        "Text", allowed.choice("Text", "JSON"), "How Lambda writes log lines: Text or JSON."
+    )
+    function_log_level: str = _setting(
+        "INFO",
+        allowed.choice("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"),
+        "With JSON: the least level of the function's own lines that is kept.",
+    )
+    function_reserved_concurrent_executions: int | None = _setting(
+        "",
+        lambda value: int(allowed.number(0, 1_000_000)(value)) if value else None,
+        "Executions at once that are kept for this function, and its limit; empty: none.",
+    )
+    function_options: Mapping[str, Any] = _setting(
+        "{}", allowed.json_object, 'Whatever else CreateFunction takes, in its words: {"VpcConfig": {...}}.'
+    )
 
     log_retention_in_days: int = _setting(
         "30",
@@ -148,6 +197,19 @@ class Settings:
     )
     filter_criteria: Mapping[str, Any] = _setting(
         "{}", allowed.json_object, 'Which records reach the function: {"Filters": [{"Pattern": "..."}]}; {}: all.'
+    )
+
+    tumbling_window_in_seconds: int = _setting(
+        "0", allowed.number(0, 900), "Windows over which state is carried; 0: none."
+    )
+    on_failure: str = _setting(
+        "",
+        allowed.text(r"(arn:aws[a-z-]*:(sqs|sns|s3):.*:.+)?", "the ARN of an SQS queue, an SNS topic or an S3 bucket"),
+        "Where a note of given-up records goes: the ARN of a queue, topic or bucket, which the role is then allowed.",
+    )
+    mapping_enabled: bool = _setting("true", allowed.switch, "false: the mapping stands still and keeps its place.")
+    mapping_options: Mapping[str, Any] = _setting(
+        "{}", allowed.json_object, 'Whatever else CreateEventSourceMapping takes: {"MetricsConfig": {...}}.'
     )
 
     smoke_timeout: int = _setting("120", allowed.number(1, 3600), "Seconds until `smoke` gives up.")

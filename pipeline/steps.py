@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from botocore.validate import ParamValidator
+
 from . import archive, backup, function, logs, mapping, policies, role, session, smoke, table, wanted
 from .change import Change, Did, Refused, check_owner
 
@@ -61,40 +63,53 @@ def zip_code(settings: Settings, root: Path, *, dry: bool = False) -> tuple[Chan
 
 def create_table(run: Run) -> Change:
     """The table with its stream on; AWS may still be at work on it."""
-    return table.ensure(run.aws("dynamodb"), wanted.table(run.settings), adopt=run.adopt)
+    dynamodb = run.aws("dynamodb")
+    parameters = wanted.table(run.settings)
+    _check_options(dynamodb, "create_table", parameters, "TABLE_OPTIONS")
+    return table.ensure(dynamodb, parameters, adopt=run.adopt)
 
 
 def create_role(run: Run) -> Change:
     """The role that Lambda assumes, by policies/trust-policy.json."""
-    trust = _policy(run, "trust-policy.json")
-    return role.ensure(run.aws("iam"), wanted.role(run.settings, trust), adopt=run.adopt)
+    iam = run.aws("iam")
+    parameters = wanted.role(run.settings, _policy(run, "trust-policy.json"))
+    _check_options(iam, "create_role", {**parameters, "AssumeRolePolicyDocument": "{}"}, "ROLE_OPTIONS")
+    return role.ensure(iam, parameters, adopt=run.adopt)
 
 
-def put_policy(run: Run) -> Change:
-    """What the role may do, by policies/execution-policy.json."""
-    return role.ensure_policy(
-        run.aws("iam"),
-        run.settings.role_name,
-        run.settings.policy_name,
-        _policy(run, "execution-policy.json"),
-        owner=run.settings.pipeline_name,
-        adopt=run.adopt,
-    )
+def put_policies(run: Run, role_arn: str) -> Iterator[Change]:
+    """What the role may do: an inline policy for each document in policies/, and one for ON_FAILURE.
+
+    One whose document is gone is taken away: ours are told by their names, which begin with the pipeline's.
+    """
+    settings, iam = run.settings, run.aws("iam")
+    documents = _inline_policies(run, role_arn)
+    for name, document in documents.items():
+        yield role.ensure_policy(iam, settings.role_name, name, document, owner=settings.pipeline_name, adopt=run.adopt)
+    for name in _our_policy_names(run):
+        if name not in documents:
+            yield role.delete_policy(iam, settings.role_name, name, owner=settings.pipeline_name)
 
 
-def create_log_group(run: Run) -> Change:
+def create_log_group(run: Run, *, tags: bool = True) -> Change:
     """The function's log group: ours, with a retention, so that `clean` may remove it and nothing is kept for ever."""
-    return logs.ensure_group(run.aws("logs"), wanted.log_group(run.settings), adopt=run.adopt)
+    return logs.ensure_group(run.aws("logs"), wanted.log_group(run.settings), adopt=run.adopt, tags=tags)
 
 
 def create_function(run: Run, role_arn: str, code: bytes) -> Change:
     """The function with its code; AWS may still be at work on it."""
-    return function.ensure(run.aws("lambda"), wanted.function(run.settings, role_arn, code), adopt=run.adopt)
+    lambda_ = run.aws("lambda")
+    parameters = wanted.function(run.settings, role_arn, code)
+    _check_options(lambda_, "create_function", parameters, "FUNCTION_OPTIONS")
+    return function.ensure(lambda_, parameters, adopt=run.adopt)
 
 
-def map_stream(run: Run, stream_arn: str) -> Change:
+def map_stream(run: Run, stream_arn: str, *, tags: bool = True) -> Change:
     """The event source mapping from the table's stream to the function; AWS may still be at work on it."""
-    return mapping.ensure(run.aws("lambda"), wanted.mapping(run.settings, stream_arn))
+    lambda_ = run.aws("lambda")
+    parameters = wanted.mapping(run.settings, stream_arn)
+    _check_options(lambda_, "create_event_source_mapping", parameters, "MAPPING_OPTIONS")
+    return mapping.ensure(lambda_, parameters, tags=tags)
 
 
 def existing_role(run: Run) -> dict[str, Any]:
@@ -176,7 +191,13 @@ def clean(
         yield Change(f"log group {group}", "unchanged", note="kept, as --keep-logs says")
     else:
         yield logs.delete_group(logs_, group, owner=owner)
-    yield role.delete(run.aws("iam"), settings.role_name, owner=owner, policy_names=[settings.policy_name])
+    yield role.delete(
+        run.aws("iam"),
+        settings.role_name,
+        owner=owner,
+        policy_names=_our_policy_names(run),
+        managed_policy_arns=settings.role_managed_policy_arns,
+    )
     if kept:
         yield kept
         return
@@ -241,6 +262,43 @@ def _mappings(run: Run) -> list[dict[str, Any]]:
     return entries
 
 
-def _policy(run: Run, name: str) -> dict[str, Any]:
-    tokens = wanted.policy_tokens(run.settings, run.caller)
+def _inline_policies(run: Run, role_arn: str) -> dict[str, dict[str, Any]]:
+    """Each document by the name of its inline policy, as it lies in build/policies/."""
+    settings, folder, build = run.settings, run.root / "policies", run.root / "build" / "policies"
+    documents = {settings.policy_name: _policy(run, "execution-policy.json", role_arn)}
+    if settings.on_failure:
+        documents[f"{settings.pipeline_name}-on-failure"] = wanted.on_failure_policy(settings.on_failure)
+        policies.write(documents[f"{settings.pipeline_name}-on-failure"], build / "on-failure.json")
+    for path in sorted(folder.glob("*.json")):
+        if path.name not in ("trust-policy.json", "execution-policy.json"):
+            documents[f"{settings.pipeline_name}-{path.stem}"] = _policy(run, path.name, role_arn)
+    return documents
+
+
+def _our_policy_names(run: Run) -> list[str]:
+    """The role's inline policies that this pipeline made."""
+    settings = run.settings
+    names = role.inline_policy_names(run.aws("iam"), settings.role_name)
+    return [name for name in names if name == settings.policy_name or name.startswith(f"{settings.pipeline_name}-")]
+
+
+def _policy(run: Run, name: str, arn: str = "") -> dict[str, Any]:
+    """A document of policies/; `arn`, of anything in the account, spares asking who calls."""
+
+    def tokens() -> dict[str, str]:
+        return wanted.policy_tokens(run.settings, arn if arn.startswith("arn:") else run.caller["Arn"])
+
     return policies.render(run.root / "policies" / name, tokens, run.root / "build" / "policies")
+
+
+# What a noun takes beside the parameters of the create call.
+_OF_OTHER_CALLS = {"PointInTimeRecoverySpecification", "ManagedPolicyArns", "ReservedConcurrentExecutions"}
+
+
+def _check_options(client: Any, call: str, parameters: Mapping[str, Any], setting: str) -> None:
+    """Refuse what the API's own model of the call does not know, before anything is asked."""
+    shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[call]).input_shape
+    checked = {name: value for name, value in parameters.items() if value != "" and name not in _OF_OTHER_CALLS}
+    report = ParamValidator().validate(checked, shape)
+    if report.has_errors():
+        raise Refused(f"{setting}: {report.generate_report()}")

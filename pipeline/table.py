@@ -16,6 +16,7 @@ from .change import (
     Change,
     Difference,
     Refused,
+    all_new,
     check_owner,
     differences,
     planned,
@@ -208,7 +209,8 @@ def _create(dynamodb: DynamoDBClient, wanted: Mapping[str, Any]) -> Change:
         )
     created = {**_in_words_of_create(table), "PointInTimeRecoverySpecification": _recovery(recovery)}
     created["Tags"] = tag_map(wanted.get("Tags", ()))
-    return Change(f"table {name}", "created", answer=created, pending=not planned(answer))
+    new = all_new({setting: created.get(setting, value) for setting, value in wanted.items()})
+    return Change(f"table {name}", "created", new, answer=created, pending=not planned(answer))
 
 
 def _update(

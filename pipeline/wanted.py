@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .change import OWNER_TAG
+from .change import OWNER_TAG, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ def _tag_list(settings: Settings) -> list[dict[str, str]]:
 
 
 def table(settings: Settings) -> dict[str, Any]:
-    """CreateTable's parameters."""
+    """CreateTable's parameters, and UpdateContinuousBackups' PointInTimeRecoverySpecification."""
     keys = [key.rpartition(":") for key in (settings.table_key, settings.table_sort_key) if key]
     wanted = {
         "TableName": settings.table_name,
@@ -33,6 +33,10 @@ def table(settings: Settings) -> dict[str, Any]:
         ],
         "BillingMode": settings.table_billing_mode,
         "StreamSpecification": {"StreamEnabled": True, "StreamViewType": settings.stream_view_type},
+        "DeletionProtectionEnabled": settings.table_deletion_protection_enabled,
+        "PointInTimeRecoverySpecification": {
+            "PointInTimeRecoveryEnabled": settings.table_point_in_time_recovery_enabled
+        },
         "Tags": _tag_list(settings),
     }
     if settings.table_billing_mode == "PROVISIONED":
@@ -40,21 +44,27 @@ def table(settings: Settings) -> dict[str, Any]:
             "ReadCapacityUnits": settings.table_read_capacity_units,
             "WriteCapacityUnits": settings.table_write_capacity_units,
         }
-    return wanted
+    return _merged(wanted, settings.table_options, "TABLE_OPTIONS")
 
 
 def role(settings: Settings, trust_policy: Mapping[str, Any]) -> dict[str, Any]:
-    """CreateRole's parameters; the document as a mapping."""
-    return {
+    """CreateRole's parameters, the document as a mapping, and the ManagedPolicyArns that are attached."""
+    wanted = {
         "RoleName": settings.role_name,
         "AssumeRolePolicyDocument": trust_policy,
+        "PermissionsBoundary": settings.role_permissions_boundary,
+        "ManagedPolicyArns": list(settings.role_managed_policy_arns),
         "Tags": _tag_list(settings),
     }
+    return _merged(wanted, settings.role_options, "ROLE_OPTIONS")
 
 
 def function(settings: Settings, role_arn: str, code: bytes) -> dict[str, Any]:
-    """CreateFunction's parameters; `code` is the zip."""
-    return {
+    """CreateFunction's parameters, `code` being the zip, and PutFunctionConcurrency's ReservedConcurrentExecutions."""
+    logging = {"LogFormat": settings.function_log_format}
+    if settings.function_log_format == "JSON":
+        logging["ApplicationLogLevel"] = settings.function_log_level
+    wanted = {
         "FunctionName": settings.function_name,
         "Role": role_arn,
         "Code": {"ZipFile": code},
@@ -64,13 +74,20 @@ def function(settings: Settings, role_arn: str, code: bytes) -> dict[str, Any]:
         "Timeout": settings.function_timeout,
         "Environment": {"Variables": dict(settings.function_environment)},
         "Architectures": [settings.function_architecture],
+        "EphemeralStorage": {"Size": settings.function_ephemeral_storage},
+        "Layers": list(settings.function_layers),
+        "TracingConfig": {"Mode": settings.function_tracing},
+        "LoggingConfig": logging,
+        "ReservedConcurrentExecutions": settings.function_reserved_concurrent_executions,
         "Tags": tags(settings),
     }
+    return _merged(wanted, settings.function_options, "FUNCTION_OPTIONS")
 
 
 def log_group_name(settings: Settings) -> str:
     """Where Lambda writes what the function prints."""
-    return f"/aws/lambda/{settings.function_name}"
+    chosen = settings.function_options.get("LoggingConfig", {}).get("LogGroup")
+    return str(chosen or f"/aws/lambda/{settings.function_name}")
 
 
 def log_group(settings: Settings) -> dict[str, Any]:
@@ -84,7 +101,7 @@ def log_group(settings: Settings) -> dict[str, Any]:
 
 def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
     """CreateEventSourceMapping's parameters."""
-    return {
+    wanted = {
         "FunctionName": settings.function_name,
         "EventSourceArn": stream_arn,
         "StartingPosition": settings.starting_position,
@@ -96,16 +113,46 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
         "ParallelizationFactor": settings.parallelization_factor,
         "FunctionResponseTypes": list(settings.function_response_types),
         "FilterCriteria": dict(settings.filter_criteria),
+        "TumblingWindowInSeconds": settings.tumbling_window_in_seconds,
+        "DestinationConfig": {"OnFailure": {"Destination": settings.on_failure} if settings.on_failure else {}},
+        "Enabled": settings.mapping_enabled,
         "Tags": tags(settings),
     }
+    return _merged(wanted, settings.mapping_options, "MAPPING_OPTIONS")
 
 
-def policy_tokens(settings: Settings, caller: Mapping[str, str]) -> dict[str, str]:
-    """What the tokens in policies/*.json stand for; `caller` is GetCallerIdentity's answer."""
+# What a destination takes: docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
+_ON_FAILURE_ACTIONS = {"sqs": ["sqs:SendMessage"], "sns": ["sns:Publish"], "s3": ["s3:ListBucket", "s3:PutObject"]}
+
+
+def on_failure_policy(destination: str) -> dict[str, Any]:
+    """What the role needs to deliver to ON_FAILURE's queue, topic or bucket."""
+    service = destination.split(":")[2]
+    resources = [destination, f"{destination}/*"] if service == "s3" else destination
+    allowed = {"Effect": "Allow", "Action": _ON_FAILURE_ACTIONS[service], "Resource": resources}
+    return {"Version": "2012-10-17", "Statement": [allowed]}
+
+
+def policy_tokens(settings: Settings, arn: str) -> dict[str, str]:
+    """What the tokens in policies/*.json stand for; `arn` is that of anything in the account."""
+    _, partition, _, _, account, _ = arn.split(":", 5)
     return {
-        "AWS::Partition": caller["Arn"].split(":")[1],
+        "AWS::Partition": partition,
         "AWS::Region": settings.aws_region,
-        "AWS::AccountId": caller["Account"],
+        "AWS::AccountId": account,
         "TableName": settings.table_name,
         "FunctionName": settings.function_name,
     }
+
+
+def _merged(parameters: dict[str, Any], options: Mapping[str, Any], setting: str) -> dict[str, Any]:
+    """The parameters with the options beside them; Refused for an option that has a setting of its own."""
+    merged = dict(parameters)
+    for name, value in options.items():
+        if isinstance(merged.get(name), dict) and isinstance(value, dict):
+            merged[name] = _merged(merged[name], value, f"{setting}: {name}")
+        elif name in merged:
+            raise Refused(f"{setting}: {name} has a setting of its own; see docs/settings.md")
+        else:
+            merged[name] = value
+    return merged
