@@ -1,4 +1,4 @@
-"""Clients for the target, and `invoke --dry` as a botocore event hook: steps know of neither."""
+"""Clients for the target, and `invoke --dry` and `--echo` as botocore event hooks: steps know of neither."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import botocore.session
 from botocore.config import Config
 
 from .change import Refused
+from .echo import listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from botocore.model import OperationModel
 
+    from .echo import Call
     from .settings import Settings
 
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
@@ -26,13 +28,19 @@ _READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Sca
 
 
 def connect(
-    settings: Settings, endpoint_url: str | None, *, dry: bool = False, verbose: bool = False
+    settings: Settings,
+    endpoint_url: str | None,
+    *,
+    dry: bool = False,
+    verbose: bool = False,
+    echo: Callable[[Call], None] | None = None,
 ) -> Callable[..., Any]:
     """A function from a service's name ("dynamodb") to its one client for the target.
 
     `endpoint_url` is the embedded AWS's with TARGET=local; its credentials are made up, and neither the credentials nor
     the profiles of this machine are read. With `dry`, calls that write are answered here instead of being made;
-    with `verbose`, each call is told on stderr. `client(service, dry=True)` plans also where the rest is really made.
+    with `verbose`, each call is told on stderr; `echo` is told of each before it is made or answered.
+    `client(service, dry=True)` plans also where the rest is really made.
     """
     session: Any = _local_session(settings) if settings.target == "local" else _aws_session(settings)
     config = Config(retries=_RETRIES, proxies={}) if settings.target == "local" else Config(retries=_RETRIES)
@@ -40,6 +48,8 @@ def connect(
     @cache
     def client(service: str, *, dry: bool = dry) -> Any:
         made = session.client(service, endpoint_url=endpoint_url or settings.aws_endpoint_url or None, config=config)
+        if echo:
+            listen(made, settings.aws_region, echo)
         if dry:
             made.meta.events.register("provide-client-params", _note_parameters)
             made.meta.events.register("before-call", _answer_writes)
