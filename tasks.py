@@ -472,6 +472,22 @@ def clean(c: Context, verbose: bool = False, json: bool = False) -> None:
         tell(Change(f"pipeline {run.settings.pipeline_name}", "absent", note="nothing is left"))
 
 
+# --- Around them ------------------------------------------------------------------------------------------------------
+
+
+@task(help={"check": "Exit 2 when anything is not as the settings say, for CI.", **COMMON})
+def status(c: Context, check: bool = False, verbose: bool = False, json: bool = False) -> None:
+    """Show every resource, its state, and what differs from the settings."""
+    given = locals()
+    from pipeline import status as standing
+
+    with _task("status", given) as report:
+        found = standing.look(_begin(report, given))
+        report.result("\n".join(found.lines()), **found.document())
+    if check and found.drifted:
+        raise Exit(f"status: {len(found.drifted)} of {len(found.changes)} are not as the settings say", code=2)
+
+
 # --- The embedded AWS -------------------------------------------------------------------------------------------------
 
 
@@ -538,6 +554,7 @@ namespace = Collection(
     deploy,
     smoke,
     clean,
+    status,
     bench,
     local,
 )

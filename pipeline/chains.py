@@ -50,10 +50,10 @@ def create_table(run: steps.Run, tell: Tell) -> None:
 
 
 def create_role(run: steps.Run, tell: Tell) -> str:
-    """The role; its ARN."""
+    """The role; its ARN, or what stands for it in a plan."""
     made = steps.create_role(run)
     tell(made)
-    return made.arn
+    return str(made.answer["Arn"])
 
 
 def put_policy(run: steps.Run, role_arn: str, tell: Tell) -> None:

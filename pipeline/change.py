@@ -54,9 +54,10 @@ class Change:
 
     @property
     def arn(self) -> str:
-        """The resource's ARN, or "" for what has none."""
-        names = ("TableArn", "Arn", "FunctionArn", "EventSourceMappingArn", "arn")
-        return next((str(self.answer[name]) for name in names if self.answer.get(name)), "")
+        """The resource's ARN; "" for what has none, or none yet."""
+        names = ("TableArn", "Arn", "EventSourceMappingArn", "FunctionArn", "arn")
+        told = (str(self.answer.get(name, "")) for name in names)
+        return next((arn for arn in told if arn.startswith("arn:")), "")
 
 
 class Refused(Exception):  # noqa: N818 - a decision, not a fault

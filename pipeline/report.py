@@ -60,7 +60,7 @@ class Report:
 
     def end(self, error: str = "") -> None:
         """Tell what is told at the end: the plan's count, or the document, with the error if there was one."""
-        if self.planned and self.changes and not error:
+        if self.planned and self.changes and not error and not self.quiet:
             count = Counter(change.did for change in self.changes)
             told = ", ".join(
                 f"{count[did]} {did}" for did in ("created", "updated", "replaced", "deleted", "unchanged")
@@ -84,18 +84,10 @@ class Report:
         self._line(line(name, change, seconds, inline=not self.planned))
         if self.planned:
             for difference in change.differences:
-                self._line(f"    {_difference(difference)}")
-        self._steps.append(
-            {
-                "step": name,
-                "resource": change.what,
-                "did": change.did,
-                "arn": change.arn,
-                "changes": [{"setting": d.setting, "old": d.old, "new": d.new} for d in change.differences],
-                "note": change.note,
-                "seconds": round(seconds, 3),
-            }
-        )
+                if difference.old is None and not difference.new and difference.new is not False:
+                    continue  # of what is not there yet, what stays unset
+                self._line(f"    {told(difference)}")
+        self._steps.append({"step": name, **described(change), "seconds": round(seconds, 3)})
 
     def _line(self, text: str) -> None:
         """A line for a person: on stdout, unless that is the document's."""
@@ -103,16 +95,28 @@ class Report:
             print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
 
+def described(change: Change) -> dict[str, Any]:
+    """A change as the document has it."""
+    return {
+        "resource": change.what,
+        "did": change.did,
+        "arn": change.arn,
+        "changes": [{"setting": d.setting, "old": d.old, "new": d.new} for d in change.differences],
+        "note": change.note,
+    }
+
+
 def line(step: str, change: Change, seconds: float, *, inline: bool = True) -> str:
     """The step's one line: sign, step, resource, what changed, time."""
     shown = change.differences if inline and change.did in ("updated", "replaced") else ()
-    said = "; ".join(filter(None, [*map(_difference, shown), change.note]))
+    said = "; ".join(filter(None, [*map(told, shown), change.note]))
     if change.did == "absent":
         said = said or "is not there"
     return f"{SIGNS[change.did]} {step:<16} {change.what}{'  ' + said if said else ''}  {seconds:.2f} s"
 
 
-def _difference(difference: Difference) -> str:
+def told(difference: Difference) -> str:
+    """One setting, from what to what."""
     if difference.old is None:
         return f"{difference.setting}: {_shown(difference.new)}"
     return f"{difference.setting}: {_shown(difference.old)} -> {_shown(difference.new)}"
@@ -120,4 +124,5 @@ def _difference(difference: Difference) -> str:
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
+    half = _SHOWN_CHARACTERS // 2
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:half]}...{text[-half:]}"
