@@ -22,17 +22,20 @@ if TYPE_CHECKING:
 def deploy(run: steps.Run, report: Report) -> None:
     """Build everything, or change what is not as wanted.
 
-    What takes AWS time is started first and waited for last: the table is made while the role spreads.
+    What is wrong with what is here is told before anything is written. What takes AWS time is started first and waited
+    for last: the table is made while the role spreads.
     """
+    with report.step("zip-code") as tell:
+        zipped, code = steps.zip_code(run.settings, run.root, dry=run.dry)
+        tell(zipped)
+    report.now = "deploy"
+    steps.check(run, code)
     with report.step("create-table") as tell_table:
         made = steps.create_table(run)
     with report.step("create-role") as tell:
         role_arn = create_role(run, tell)
     with report.step("put-policy") as tell:
         put_policy(run, role_arn, tell)
-    with report.step("zip-code") as tell:
-        zipped, code = steps.zip_code(run.settings, run.root, dry=run.dry)
-        tell(zipped)
     with report.step("create-function") as tell:
         retagged = create_function(run, role_arn, code, tell, tags=False)
     report.now = "create-table"

@@ -19,8 +19,8 @@ INLINE_POLICY_CHARACTERS = 10240
 _TOKEN = re.compile(r"\$\{([^}]*)\}")
 
 
-def render(source: Path, tokens: Callable[[], Mapping[str, str]], build: Path) -> dict[str, Any]:
-    """The document in `source` with `${Token}` replaced, written to `build` as it is sent, and returned.
+def render(source: Path, tokens: Callable[[], Mapping[str, str]]) -> dict[str, Any]:
+    """The document in `source` with `${Token}` replaced.
 
     `tokens` is asked for what stands for each name, such as "AWS::Region", when there is a token at all; IAM's own
     `${aws:...}` variables pass through. Raises Refused for a file that is no policy or names an unknown token.
@@ -33,7 +33,6 @@ def render(source: Path, tokens: Callable[[], Mapping[str, str]], build: Path) -
     except ValueError as error:
         raise Refused(f"{source} is not JSON: {error}") from None
     _check(source, document)
-    write(document, build / source.name)
     return dict(document)
 
 

@@ -61,20 +61,24 @@ def zip_code(settings: Settings, root: Path, *, dry: bool = False) -> tuple[Chan
     return Change(f"zip build/{path.name}", did, answer=answer), code
 
 
+def check(run: Run, code: bytes) -> None:
+    """Refuse what is wrong with the policies and the *_OPTIONS, before anything is written."""
+    for path in sorted({*(run.root / "policies").glob("*.json"), *(run.root / "policies" / name for name in _NEEDED)}):
+        policies.render(path, lambda: wanted.policy_tokens(run.settings, _SOME_ARN))
+    _table(run)
+    _role(run, {})
+    _function(run, _SOME_ARN, code)
+    _mapping(run, _SOME_ARN)
+
+
 def create_table(run: Run) -> Change:
     """The table with its stream on; AWS may still be at work on it."""
-    dynamodb = run.aws("dynamodb")
-    parameters = wanted.table(run.settings)
-    _check_options(dynamodb, "create_table", parameters, "TABLE_OPTIONS")
-    return table.ensure(dynamodb, parameters, adopt=run.adopt)
+    return table.ensure(run.aws("dynamodb"), _table(run), adopt=run.adopt)
 
 
 def create_role(run: Run) -> Change:
     """The role that Lambda assumes, by policies/trust-policy.json."""
-    iam = run.aws("iam")
-    parameters = wanted.role(run.settings, _policy(run, "trust-policy.json"))
-    _check_options(iam, "create_role", {**parameters, "AssumeRolePolicyDocument": "{}"}, "ROLE_OPTIONS")
-    return role.ensure(iam, parameters, adopt=run.adopt)
+    return role.ensure(run.aws("iam"), _role(run, _policy(run, "trust-policy.json")), adopt=run.adopt)
 
 
 def put_policies(run: Run, role_arn: str) -> Iterator[Change]:
@@ -98,18 +102,12 @@ def create_log_group(run: Run, *, tags: bool = True) -> Change:
 
 def create_function(run: Run, role_arn: str, code: bytes) -> Change:
     """The function with its code; AWS may still be at work on it."""
-    lambda_ = run.aws("lambda")
-    parameters = wanted.function(run.settings, role_arn, code)
-    _check_options(lambda_, "create_function", parameters, "FUNCTION_OPTIONS")
-    return function.ensure(lambda_, parameters, adopt=run.adopt)
+    return function.ensure(run.aws("lambda"), _function(run, role_arn, code), adopt=run.adopt)
 
 
 def map_stream(run: Run, stream_arn: str, *, tags: bool = True) -> Change:
     """The event source mapping from the table's stream to the function; AWS may still be at work on it."""
-    lambda_ = run.aws("lambda")
-    parameters = wanted.mapping(run.settings, stream_arn)
-    _check_options(lambda_, "create_event_source_mapping", parameters, "MAPPING_OPTIONS")
-    return mapping.ensure(lambda_, parameters, tags=tags)
+    return mapping.ensure(run.aws("lambda"), _mapping(run, stream_arn), tags=tags)
 
 
 def existing_role(run: Run) -> dict[str, Any]:
@@ -270,7 +268,7 @@ def _inline_policies(run: Run, role_arn: str) -> dict[str, dict[str, Any]]:
         documents[f"{settings.pipeline_name}-on-failure"] = wanted.on_failure_policy(settings.on_failure)
         policies.write(documents[f"{settings.pipeline_name}-on-failure"], build / "on-failure.json")
     for path in sorted(folder.glob("*.json")):
-        if path.name not in ("trust-policy.json", "execution-policy.json"):
+        if path.name not in _NEEDED:
             documents[f"{settings.pipeline_name}-{path.stem}"] = _policy(run, path.name, role_arn)
     return documents
 
@@ -288,17 +286,43 @@ def _policy(run: Run, name: str, arn: str = "") -> dict[str, Any]:
     def tokens() -> dict[str, str]:
         return wanted.policy_tokens(run.settings, arn if arn.startswith("arn:") else run.caller["Arn"])
 
-    return policies.render(run.root / "policies" / name, tokens, run.root / "build" / "policies")
+    document = policies.render(run.root / "policies" / name, tokens)
+    policies.write(document, run.root / "build" / "policies" / name)
+    return document
 
 
+_NEEDED = ("trust-policy.json", "execution-policy.json")
+# Stands for an ARN where only the form of a request is looked at.
+_SOME_ARN = "arn:aws:iam::000000000000:role/any"
 # What a noun takes beside the parameters of the create call.
 _OF_OTHER_CALLS = {"PointInTimeRecoverySpecification", "ManagedPolicyArns", "ReservedConcurrentExecutions"}
 
 
-def _check_options(client: Any, call: str, parameters: Mapping[str, Any], setting: str) -> None:
-    """Refuse what the API's own model of the call does not know, before anything is asked."""
+def _table(run: Run) -> dict[str, Any]:
+    return _checked(run.aws("dynamodb"), "create_table", wanted.table(run.settings), "TABLE_OPTIONS")
+
+
+def _role(run: Run, trust_policy: Mapping[str, Any]) -> dict[str, Any]:
+    return _checked(run.aws("iam"), "create_role", wanted.role(run.settings, trust_policy), "ROLE_OPTIONS")
+
+
+def _function(run: Run, role_arn: str, code: bytes) -> dict[str, Any]:
+    parameters = wanted.function(run.settings, role_arn, code)
+    return _checked(run.aws("lambda"), "create_function", parameters, "FUNCTION_OPTIONS")
+
+
+def _mapping(run: Run, stream_arn: str) -> dict[str, Any]:
+    parameters = wanted.mapping(run.settings, stream_arn)
+    return _checked(run.aws("lambda"), "create_event_source_mapping", parameters, "MAPPING_OPTIONS")
+
+
+def _checked(client: Any, call: str, parameters: dict[str, Any], setting: str) -> dict[str, Any]:
+    """The parameters, when the API's own model of the call knows them all; Refused otherwise."""
     shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[call]).input_shape
     checked = {name: value for name, value in parameters.items() if value != "" and name not in _OF_OTHER_CALLS}
+    if "AssumeRolePolicyDocument" in checked:
+        checked["AssumeRolePolicyDocument"] = "{}"  # a mapping until it is sent
     report = ParamValidator().validate(checked, shape)
     if report.has_errors():
         raise Refused(f"{setting}: {report.generate_report()}")
+    return parameters

@@ -22,7 +22,7 @@ TOKENS = {
 
 def render(tmp_path: Path, text: str, name: str = "execution-policy.json") -> dict[str, object]:
     (tmp_path / name).write_text(text)
-    return policies.render(tmp_path / name, TOKENS, tmp_path / "build")
+    return policies.render(tmp_path / name, lambda: TOKENS)
 
 
 def policy(resource: str = "arn:x", version: str = "2012-10-17") -> str:
@@ -45,8 +45,9 @@ def test_an_unknown_token_is_refused_with_those_there_are(tmp_path: Path) -> Non
         render(tmp_path, policy("${Tabel}"))
 
 
-def test_what_is_sent_lies_in_the_build_folder(tmp_path: Path) -> None:
+def test_what_is_sent_is_laid_down_to_be_read(tmp_path: Path) -> None:
     document = render(tmp_path, policy("${TableName}"))
+    policies.write(document, tmp_path / "build" / "execution-policy.json")
     assert json.loads((tmp_path / "build" / "execution-policy.json").read_text()) == document
 
 
@@ -72,7 +73,7 @@ def test_a_trust_policy_without_lambda_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"execution-policy\.json is missing"):
-        policies.render(tmp_path / "execution-policy.json", TOKENS, tmp_path)
+        policies.render(tmp_path / "execution-policy.json", lambda: TOKENS)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "policies").glob("*.json")), ids=lambda path: path.name)
