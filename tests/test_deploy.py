@@ -40,9 +40,9 @@ def test_deploy_smoke_clean_leaves_nothing(project: Project) -> None:
 def test_deploy_tells_each_step_with_its_sign_and_time(project: Project) -> None:
     output = project.run("deploy", PIPELINE_NAME="lines")
     steps = [
+        "zip-code",
         "create-role",
         "put-policy",
-        "zip-code",
         "create-function",
         "create-function",
         "create-table",
