@@ -35,6 +35,7 @@ LOCAL = ROOT / ".local"
 
 ADOPT = "Take over what stands already and carries no tag of this pipeline."
 JSON = "Print one JSON document (docs/json.md) on stdout, and the lines on stderr."
+YES = "Do not ask: with TARGET=aws this is asked about otherwise."
 COMMON = {"verbose": "Tell every call to AWS, and its time, on stderr.", "json": JSON}
 
 
@@ -62,6 +63,14 @@ def _task(name: str, given: Mapping[str, Any]) -> Iterator[Report]:
     except (ClientError, BotoCoreError) as error:
         report.end(message := failure(report.now, error))
         raise Exit(message) from error
+    except OSError as error:
+        if not error.filename:
+            raise  # not about a file: nothing that a person could mend
+        report.end(message := f"{report.now}: {error.filename}: {error.strerror}")
+        raise Exit(message) from error
+    except KeyboardInterrupt:
+        report.end(message := f"{report.now}: interrupted{report.standing()}")
+        raise Exit(message, code=130) from None
     report.end()
 
 
@@ -83,6 +92,7 @@ def _begin(report: Report, given: Mapping[str, Any]) -> Run:
     told = echo.printer(ROOT / "build", sys.stderr.write) if given["c"].config.run.echo else None
     aws = session.connect(settings, endpoint, dry=dry, verbose=given.get("verbose", False), echo=told)
     run = steps.Run(settings, aws, ROOT, dry=dry, adopt=given.get("adopt", False))
+    report.standing = partial(steps.standing, run)
     if settings.target == "aws":
         _ = run.caller  # the right account, before anything else is asked
     return run
@@ -421,14 +431,17 @@ def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
 # --- The chains -------------------------------------------------------------------------------------------------------
 
 
-@task(help={"adopt": ADOPT, **COMMON})
-def deploy(c: Context, adopt: bool = False, verbose: bool = False, json: bool = False) -> None:
+@task(help={"adopt": ADOPT, "yes": YES, **COMMON})
+def deploy(c: Context, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
     """Build everything, or change what is not as the settings say: a second run changes nothing."""
     given = locals()
-    from pipeline import chains
+    from pipeline import chains, question
 
     with _task("deploy", given) as report:
-        chains.deploy(_begin(report, given), report)
+        run = _begin(report, given)
+        if run.settings.target == "aws" and not run.dry:
+            question.ask(run, "deploy", chains.plan(run), ("y", "yes"), answered=yes)
+        chains.deploy(run, report)
 
 
 @task(help=_help("smoke_timeout", "smoke_item", **COMMON))
@@ -454,22 +467,51 @@ def smoke(
         report.result(f"  record      {proved.line}\n  request id  {proved.request_id}", **asdict(proved))
 
 
-@task(help=COMMON)
-def clean(c: Context, verbose: bool = False, json: bool = False) -> None:
-    """Remove everything, and ask AWS whether anything is left."""
+@task(
+    help={
+        "delete_data": "Delete the table also when it holds items.",
+        "backup": "With --delete-data: back up the table first, and wait until that is done.",
+        "keep_logs": "Keep the log group.",
+        "yes": YES,
+        **COMMON,
+    }
+)
+def clean(
+    c: Context,
+    delete_data: bool = False,
+    backup: bool = False,
+    keep_logs: bool = False,
+    yes: bool = False,
+    verbose: bool = False,
+    json: bool = False,
+) -> None:
+    """Remove everything but a table that holds items, and ask AWS whether anything is left."""
     given = locals()
-    from pipeline import steps
+    from pipeline import question, steps
 
     with _task("clean", given) as report, report.step("clean") as tell:
+        if backup and not delete_data:
+            raise Refused("--backup goes with --delete-data: without it a table that holds items is kept anyway")
         run = _begin(report, given)
-        for gone in steps.clean(run):
-            if gone.did != "absent":
-                tell(gone)
+        how = {"delete_data": delete_data, "backup_first": backup, "keep_logs": keep_logs}
+        # What must not go is told before anything goes.
+        changes: Iterable[Change] = list(steps.clean(run.planned(), **how))
+        if not run.dry:
+            if run.settings.target == "aws":
+                question.ask(run, "clean", changes, (run.settings.pipeline_name,), answered=yes)
+            changes = steps.clean(run, **how)
+        kept = []
+        for change in changes:
+            if change.did != "absent":
+                tell(change)
+            if change.did in ("unchanged", "created"):
+                kept.append(change.what)
         if run.dry:
             return
-        if left := steps.left_over(run):
+        if left := [what for what in steps.left_over(run) if what not in kept]:
             raise Refused(f"still there after deletion: {', '.join(left)}; run it again")
-        tell(Change(f"pipeline {run.settings.pipeline_name}", "absent", note="nothing is left"))
+        note = f"nothing is left but {', '.join(kept)}" if kept else "nothing is left"
+        tell(Change(f"pipeline {run.settings.pipeline_name}", "absent", note=note))
 
 
 # --- Around them ------------------------------------------------------------------------------------------------------
@@ -486,6 +528,27 @@ def status(c: Context, check: bool = False, verbose: bool = False, json: bool = 
         report.result("\n".join(found.lines()), **found.document())
     if check and found.drifted:
         raise Exit(f"status: {len(found.drifted)} of {len(found.changes)} are not as the settings say", code=2)
+
+
+@task(help={"format": "sh: a shell script that runs. md: a page for people."})
+def runbook(c: Context, format: str = "sh") -> None:  # noqa: A002 - the flag's name
+    """Write the whole procedure as AWS CLI commands; nothing is asked of the target."""
+    given = locals()
+    from tempfile import TemporaryDirectory
+
+    from localaws import control
+    from pipeline import recording, runbook_text
+
+    with _task("runbook", given) as report, TemporaryDirectory() as folder:
+        written = {"sh": runbook_text.script, "md": runbook_text.page}.get(format)
+        if not written:
+            raise Refused(f"--format: {format!r} is not allowed; allowed: sh or md")
+        settings = _settings(given, report)
+        aws, _ = control.start(Path(folder), 0, 1)
+        try:
+            report.result(written(settings, recording.record(settings, aws.endpoint, ROOT)).rstrip("\n"))
+        finally:
+            control.stop(Path(folder))
 
 
 # --- The embedded AWS -------------------------------------------------------------------------------------------------
@@ -553,6 +616,7 @@ namespace = Collection(
     fetch_logs,
     deploy,
     smoke,
+    runbook,
     clean,
     status,
     bench,

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import function, mapping, steps, table
+from .report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .change import Change
-    from .report import Report
 
     Tell = Callable[[Change], None]
 
@@ -43,6 +43,13 @@ def deploy(run: steps.Run, report: Report) -> None:
     tell_table(made)
     with report.step("map-stream") as tell:
         map_stream(run, str(made.answer["LatestStreamArn"]), tell, tags=retagged)
+
+
+def plan(run: steps.Run) -> list[Change]:
+    """What a deploy would do, without a word. Reading calls only."""
+    report = Report("deploy", planned=True, quiet=True)
+    deploy(run.planned(), report)
+    return report.changes
 
 
 def create_table(run: steps.Run, tell: Tell) -> None:

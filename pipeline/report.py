@@ -32,7 +32,8 @@ _JSON_VERSION = 1
 class Report:
     """One task's telling. `planned` (`invoke --dry`) tells attribute by attribute, and counts at the end.
 
-    A `quiet` one prints nothing: its `changes` are what is wanted of it.
+    A `quiet` one prints nothing: its `changes` are what is wanted of it. `standing` says what there is when the task is
+    interrupted.
     """
 
     task: str
@@ -41,6 +42,7 @@ class Report:
     quiet: bool = False
     about: dict[str, str] = field(default_factory=dict)
     now: str = ""
+    standing: Callable[[], str] = str
     changes: list[Change] = field(default_factory=list)
     _steps: list[dict[str, Any]] = field(default_factory=list)
     _results: dict[str, Any] = field(default_factory=dict)
@@ -106,13 +108,14 @@ def described(change: Change) -> dict[str, Any]:
     }
 
 
-def line(step: str, change: Change, seconds: float, *, inline: bool = True) -> str:
+def line(step: str, change: Change, seconds: float | None = None, *, inline: bool = True) -> str:
     """The step's one line: sign, step, resource, what changed, time."""
     shown = change.differences if inline and change.did in ("updated", "replaced") else ()
     said = "; ".join(filter(None, [*map(told, shown), change.note]))
     if change.did == "absent":
         said = said or "is not there"
-    return f"{SIGNS[change.did]} {step:<16} {change.what}{'  ' + said if said else ''}  {seconds:.2f} s"
+    took = "" if seconds is None else f"{seconds:.2f} s"
+    return "  ".join(filter(None, (f"{SIGNS[change.did]} {step:<16} {change.what}", said, took)))
 
 
 def told(difference: Difference) -> str:

@@ -44,11 +44,12 @@ def connect(
     """
     session: Any = _local_session(settings) if settings.target == "local" else _aws_session(settings)
     config = Config(retries=_RETRIES, proxies={}) if settings.target == "local" else Config(retries=_RETRIES)
+    wholly_dry = dry
 
     @cache
     def client(service: str, *, dry: bool = dry) -> Any:
         made = session.client(service, endpoint_url=endpoint_url or settings.aws_endpoint_url or None, config=config)
-        if echo:
+        if echo and dry == wholly_dry:  # what is planned before it is done is not to be copied twice
             listen(made, settings.aws_region, echo)
         if dry:
             made.meta.events.register("provide-client-params", _note_parameters)

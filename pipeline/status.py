@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from . import chains, logs, mapping, wanted
-from .report import SIGNS, Report, described, told
+from .report import SIGNS, described, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,10 +57,8 @@ def state(change: Change) -> str:
 
 def look(run: Run) -> Status:
     """Plan a deploy, without a word, and ask what else is worth knowing. Reading calls only."""
-    report = Report("status", planned=True, quiet=True)
-    chains.deploy(run.planned(), report)
     # The zip lies on this machine; whether it is what runs, the function's CodeSha256 tells.
-    changes = [change for change in report.changes if not change.what.startswith("zip ")]
+    changes = [change for change in chains.plan(run) if not change.what.startswith("zip ")]
     table, mapped = _named(changes, "table"), _named(changes, "mapping")
     facts: dict[str, Any] = {}
     if table.did != "created":

@@ -237,8 +237,14 @@ def left_over(run: Run) -> list[str]:
         f"role {settings.role_name}": role.describe(run.aws("iam"), settings.role_name),
         f"table {settings.table_name}": table.describe(run.aws("dynamodb"), settings.table_name),
     }
-    mappings = [f"mapping {entry['UUID']}" for entry in _mappings(run)]
-    return mappings + [what for what, found in asked.items() if found is not None]
+    mappings = mapping.of_function(run.aws("lambda"), settings.function_name)
+    return [f"mapping {each['UUID']}" for each in mappings] + [what for what, found in asked.items() if found]
+
+
+def standing(run: Run) -> str:
+    """What there is of the pipeline, in words: for a person who has interrupted a task."""
+    there = ", ".join(left_over(run)) or "nothing"
+    return f". There is now: {there}. Go on with: invoke deploy; remove it with: invoke clean"
 
 
 def _mappings(run: Run) -> list[dict[str, Any]]:
