@@ -44,7 +44,10 @@ _AS_JSON_TEXT = (
 
 @dataclass(frozen=True)
 class Call:
-    """One API call that is about to be made; `waiter`: the botocore waiter that makes it, `paged`: a paginator does."""
+    """One API call that is about to be made; `region`: the one to name, or "".
+
+    `waiter`: the botocore waiter that makes it, or None; `paged`: a paginator makes it.
+    """
 
     model: OperationModel
     parameters: Mapping[str, Any]
@@ -119,7 +122,8 @@ def command(call: Call, file_of: FileOf, name: str = "") -> list[str]:
         words.append(f"--cli-input-json {word(json_text(unsaid))}")
     if any(_has_bytes(value) for member, value in call.parameters.items() if not _hoisted(call, member, value)):
         words.append("--cli-binary-format base64")  # version 2 of the AWS CLI; version 1 cannot say such bytes
-    words.append(f"--region {word(call.region)}")
+    if call.region:
+        words.append(f"--region {word(call.region)}")
     if call.model.has_streaming_output:
         words.append("/dev/stdout")
     return words

@@ -61,7 +61,7 @@ def prove(aws: Callable[[str], Any], deployed: Deployed, extra: Mapping[str, Any
     `extra` are more attributes for it, as PutItem takes them; `timeout` is in seconds. Raises Refused, with the likely
     cause, when the log does not show the item in time.
     """
-    item, term = _item(deployed.table, extra)
+    item, term = new_item(deployed.table, extra)
     dynamodb, name = aws("dynamodb"), deployed.table["TableName"]
     hash_key = items.key_names(deployed.table)[0]
     began = time.time()
@@ -101,7 +101,7 @@ def _is_ours(item: Mapping[str, Any]) -> bool:
     return _ATTEMPT in item and bool(_MARKER_VALUE.fullmatch(item.get(_MARKER, {}).get("S", "")))
 
 
-def _item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def new_item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """An item with a unique key of the table's types, and the text of its partition key in a stream record."""
     marker = f"smoke{secrets.token_hex(16)}"
     number = f"{secrets.randbelow(10**28) + 10**28}7"

@@ -1,0 +1,142 @@
+"""A deployment and its removal, recorded call by call, with shell variables where names and identifiers were."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import chains, items, session, smoke, steps
+from .change import Refused
+from .shell import expansion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .change import Change
+    from .echo import Call
+    from .settings import Settings
+
+# What the recorded pipeline is called, so that names can be told from other texts wherever they turn up in a call.
+_STANDS_FOR = "runbook-{}-5f3759df"
+NAMES = ("pipeline_name", "table_name", "role_name", "policy_name", "function_name")
+
+# What a function's variable cannot be called, since its value is taken from the shell's variable of the same name.
+_OWN = {
+    *NAMES, "account_id", "answer", "delete_data", "encoded", "function_owner", "line", "mapping_uuid", "marker",
+    "number", "role_arn", "started", "stream_arn", "tries", "work", "ENV", "HOME", "IFS", "OPTARG", "OPTIND", "PATH",
+    "PPID", "PS1", "PS2", "PS4", "PWD", "SHELLOPTS", "TMPDIR", "UID",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The calls of each step by the step's task, the zip, and the policy documents by the names of their files."""
+
+    steps: Mapping[str, list[Call]]
+    code: bytes
+    documents: Mapping[str, Any]
+
+    def first(self, operation: str) -> Call:
+        """The first recorded call of this name, such as "CreateTable"."""
+        return next(call for calls in self.steps.values() for call in calls if call.model.name == operation)
+
+
+def record(settings: Settings, endpoint: str, root: Path) -> Recording:
+    """Deploy and clean for these settings on an empty AWS at `endpoint`, one step after the other.
+
+    The function is never run. `root` is the project's folder: the code is zipped there.
+    """
+    calls: list[Call] = []
+    changes: list[Change] = []
+    recorded: dict[str, list[Call]] = {}
+
+    def done(step: str) -> None:
+        recorded[step] = calls[:]
+        calls.clear()
+
+    _, code = steps.zip_code(settings, root)
+    named, variables = _stand_ins(settings)
+    aws = session.connect(named, endpoint, echo=calls.append)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(root / "policies", Path(folder) / "policies")
+        run = steps.Run(named, aws, Path(folder))
+        role_arn = chains.create_role(run, changes.append)
+        done("create-role")
+        chains.put_policy(run, role_arn, changes.append)
+        done("put-policy")
+        chains.create_function(run, role_arn, code, changes.append)
+        done("create-function")
+        chains.create_table(run, changes.append)
+        table = steps.existing_table(run)
+        done("create-table")
+        chains.map_stream(run, str(table["LatestStreamArn"]), changes.append)
+        done("map-stream")
+        variables |= _smoke(session.connect(named, endpoint, dry=True, echo=calls.append)("dynamodb"), named, table)
+        done("smoke")
+        variables |= {
+            role_arn: "$role_arn",
+            str(table["LatestStreamArn"]): "$stream_arn",
+            str(changes[-1].answer["UUID"]): "$mapping_uuid",
+        }
+        account = run.caller["Account"]
+        done("account")
+        list(steps.clean(run, delete_data=True))
+        done("clean")
+        sent = (Path(folder) / "build" / "policies").glob("*.json")
+        documents = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(sent)}
+    texts = {text: expansion(variable) for text, variable in sorted(variables.items(), key=lambda each: -len(each[0]))}
+    here, there = expansion("$AWS_REGION"), expansion("$account_id")
+    texts |= {f":{named.aws_region}:{account}:": f":{here}:{there}:", f"::{account}:": f"::{there}:"}
+    return Recording(
+        {
+            step: [replace(call, parameters=_with(texts, call.parameters), region="") for call in made]
+            for step, made in recorded.items()
+        },
+        code,
+        {name: _with(texts, document) for name, document in documents.items()},
+    )
+
+
+def _stand_ins(settings: Settings) -> tuple[Settings, dict[str, str]]:
+    """The settings with names that stand for variables, and these variables; a function's variables likewise."""
+    if taken := sorted(_OWN & settings.function_environment.keys()):
+        raise Refused(
+            f"FUNCTION_ENVIRONMENT: {taken[0]!r} is a name that the runbook's shell uses itself; its commands take the "
+            f"function's variables from the shell's. Choose another name for the runbook."
+        )
+    names = {name: _STANDS_FOR.format(name.replace("_", "-")) for name in NAMES}
+    secrets = {name: _STANDS_FOR.format(f"{number}-value") for number, name in enumerate(settings.function_environment)}
+    variables = {text: f"${name}" for name, text in names.items()}
+    variables |= {text: f'$(json_text "${name}")' for name, text in secrets.items()}
+    chosen = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    chosen |= {**names, "function_environment": secrets, "target": "local"}
+    return type(settings)(**chosen), variables
+
+
+def _smoke(planning: Any, settings: Settings, table: Mapping[str, Any]) -> dict[str, str]:
+    """Plan the writes of smoke, so that the function is not run; the variables of its item."""
+    extra = items.parse(json.dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {}
+    item, _ = smoke.new_item(table, extra)
+    planning.put_item(TableName=table["TableName"], Item=item)
+    planning.delete_item(TableName=table["TableName"], Key={name: item[name] for name in items.key_names(table)})
+    values = [next(iter(item[name].items())) for name in items.key_names(table)]
+    numbers = {value: "$number" for kind, value in values if kind == "N"}
+    return {item["smoke"]["S"]: "$marker", **numbers}
+
+
+def _with(texts: Mapping[str, str], value: Any) -> Any:
+    """The value with these texts replaced in all strings of it, longest first."""
+    if isinstance(value, dict):
+        return {_with(texts, name): _with(texts, each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with(texts, each) for each in value]
+    if isinstance(value, bytes) and value.decode(errors="replace") in texts:
+        return expansion("$encoded")  # smoke's key, of type B: the AWS CLI takes base64
+    if isinstance(value, str):
+        for text, variable in texts.items():
+            value = value.replace(text, variable)
+    return value
