@@ -15,8 +15,12 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localaws import ACCOUNT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Before moto and boto3 are imported: they read the environment. Nothing of the host's AWS is to be found there.
 # ruff: noqa: E402
@@ -31,15 +35,18 @@ os.environ |= {
 
 from localaws import (
     access,
+    archives,
     configuration,
     delays,
     expiry,
     invoke,
+    items,
     journal,
-    late_tables,
+    log_events,
     managed_policies,
     server,
     streams,
+    tables,
 )
 from localaws.destinations import Destinations
 from localaws.functions import Functions
@@ -58,21 +65,14 @@ def main() -> None:
         "id": secrets.token_hex(16),
         "directory": str(directory.resolve()),
     }
-    configuration.install()
-    journal.install()
-    late_tables.install()
+
+    def endpoint() -> str:
+        return str(identity["endpoint"])
+
+    functions = Functions(directory, endpoint, pure=arguments.pure_client)
     delays.scale(arguments.delays)
-    functions = Functions(directory, lambda: str(identity["endpoint"]), pure=arguments.pure_client)
-    destinations = Destinations(functions, lambda: str(identity["endpoint"]))
-    mappings = Mappings(functions, destinations.discard)
-    answerers: list[server.Answerer] = [
-        access.answer,
-        managed_policies.answer,
-        late_tables.answer,
-        partial(invoke.answer, functions),
-        mappings.answer,
-        streams.answer,
-    ]
+    _change_moto(functions, endpoint, arguments.aging)
+    answerers = _answerers(functions, Mappings(functions, Destinations(functions, endpoint).discard))
     front = server.Front(identity, answerers, seen=lambda: last_seen.__setitem__(0, time.monotonic()))
     listening = server.serve(arguments.port, front)
     identity["endpoint"] = f"http://{server.HOST}:{listening.server_port}"
@@ -94,12 +94,35 @@ def main() -> None:
         record.unlink(missing_ok=True)
 
 
+def _change_moto(functions: Functions, endpoint: Callable[[], str], aging: float) -> None:
+    """Put what is ours into moto, where a request that moto answers is to meet it."""
+    items.install()
+    journal.install(aging)
+    tables.install()
+    log_events.install()
+    configuration.install(partial(invoke.start_event, functions), endpoint)
+
+
+def _answerers(functions: Functions, mappings: Mappings) -> list[server.Answerer]:
+    """Who is asked, in this order, before moto is."""
+    return [
+        access.answer,
+        managed_policies.answer,
+        tables.answer,
+        partial(archives.answer, functions),
+        partial(invoke.answer, functions),
+        mappings.answer,
+        streams.answer,
+    ]
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="localaws", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1; 0 picks a free one")
     parser.add_argument("--directory", type=Path, required=True, help="for server.json and the functions' code")
     parser.add_argument("--idle-hours", type=float, default=8, help="end after so many hours without a request")
     parser.add_argument("--delays", type=float, default=0, help="be as late as AWS, by this factor; 0: be quick")
+    parser.add_argument("--aging", type=float, default=1, help="let stream records grow old so many times as fast")
     parser.add_argument("--pure-client", action="store_true", help="run functions on the pure-Python runtime client")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Deployment packages: checked as Lambda checks them, unpacked once each."""
+"""Deployment packages: checked as Lambda checks them, unpacked once each, and given back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ import stat
 import zipfile
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from werkzeug.wrappers import Response
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request
+
+    from localaws.functions import Functions
+
+PATH = "/_localaws/code/"
 # Lambda guide, "Lambda quotas".
 UNZIPPED_BYTES = 262_144_000
 BROKEN = "Could not unzip uploaded file. Please check your file, then try to upload again."
@@ -19,6 +29,14 @@ TOO_LARGE = f"Unzipped size must be smaller than {UNZIPPED_BYTES} bytes"
 
 class InvalidZipError(ValueError):
     """Lambda takes no such zip file; the text is its message."""
+
+
+def answer(functions: Functions, request: Request) -> Response | None:
+    """Hand out the package of the function whose ARN the path ends with: GetFunction's Code.Location leads here."""
+    if not request.path.startswith(PATH):
+        return None
+    function = functions.find(unquote(request.path.removeprefix(PATH)), "")
+    return Response(function.code_bytes, mimetype="application/zip") if function else Response(status=404)
 
 
 def check(data: bytes) -> None:

@@ -64,17 +64,20 @@ def event(batch: Batch, journal: Journal, window_seconds: int, state: dict[str, 
 
 
 class Collector:
-    """Fills the batches of one lane, one after the other, from a place in the journal on."""
+    """Fills the batches of one lane, one after the other, from where it has got to.
+
+    `place` is how far the journal is read, `window` the tumbling window that is open there.
+    """
 
     def __init__(self, mapping: Mapping, lane: int, stop: threading.Event) -> None:
-        self._mapping = mapping
         self._journal = mapping.journal
         self._options = mapping.options
         self._lane = lane
         self._stop = stop
         self._patterns = [json.loads(pattern) for pattern in mapping.patterns]
-        self._window: int | None = None
-        self.place = mapping.places[lane]
+        self._progress = mapping.lanes[lane]
+        self.window = self._progress.window
+        self.place = self._progress.place
 
     def next(self) -> Batch | None:
         """Wait for the next batch; None when the mapping stops or the closed shard is read to its end."""
@@ -108,7 +111,7 @@ class Collector:
             if self._journal.closed_at:
                 return self._batch(entries) if entries else None
             if not entries:
-                self._mapping.places[self._lane] = self.place
+                self._progress.place = self.place
             self._wait(min((moment for moment in (deadline, window_end) if moment), default=None))
         return None
 
@@ -129,18 +132,18 @@ class Collector:
         seconds = self._options["TumblingWindowInSeconds"]
         if not seconds:
             return False
-        if self._window is None:
-            self._window = int(entry.created) // seconds * seconds
-        return entry.created >= self._window + float(seconds)
+        if self.window is None:
+            self.window = int(entry.created) // seconds * seconds
+        return entry.created >= self.window + float(seconds)
 
     def _window_end(self) -> float | None:
         seconds: int = self._options["TumblingWindowInSeconds"]
-        return None if self._window is None else self._window + seconds
+        return None if self.window is None else self.window + seconds
 
     def _batch(self, entries: list[Entry], *, final: bool = False) -> Batch:
-        batch = Batch(entries, self._window, final)
+        batch = Batch(entries, self.window, final)
         if final:
-            self._window = None
+            self.window = None
         return batch
 
     def _wait(self, until: float | None) -> None:

@@ -24,7 +24,7 @@ from moto.awslambda.exceptions import (
 from localaws import archives, delays, roles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from moto.awslambda.models import LayerVersion
 
@@ -50,8 +50,18 @@ _IN_PROGRESS = {
 }
 
 
-def install() -> None:
-    """Make moto create functions of this kind: its own class has no place for what it leaves out."""
+_start_event: Callable[[Function, bytes], None]
+_endpoint: Callable[[], str]
+
+
+def install(start_event: Callable[[Function, bytes], None], endpoint: Callable[[], str]) -> None:
+    """Make moto create functions of this kind: its own class has no place for what it leaves out.
+
+    `start_event` is how the other services of moto (SNS, S3, EventBridge, CloudWatch Logs) hand a function an event;
+    `endpoint` tells the URL of this server.
+    """
+    global _start_event, _endpoint
+    _start_event, _endpoint = start_event, endpoint
     models.LambdaFunction = Function  # type: ignore[misc]
     models.LambdaBackend.update_function_code = _update_function_code  # type: ignore[method-assign]
 
@@ -114,9 +124,17 @@ class Function(models.LambdaFunction):
             configuration |= _IN_PROGRESS
         return {name: value for name, value in configuration.items() if value not in (None, [])}
 
+    def invoke(self, body: Any, request_headers: Any, response_headers: Any) -> bytes:  # noqa: ARG002 - moto's
+        """Take an event of another service of moto, to be run soon. The Invoke call itself never comes here."""
+        _start_event(self, body.encode() if isinstance(body, str) else body)
+        return b""
+
     def get_code(self) -> dict[str, Any]:
-        """GetFunction; moto leaves out a reserved concurrency of 0."""
+        """GetFunction; moto leaves out a reserved concurrency of 0, and its code is nowhere."""
         answer = super().get_code()
+        if self.code_bytes:
+            location = f"{_endpoint()}{archives.PATH}{self.function_arn}"
+            answer["Code"] = {"Location": location, "RepositoryType": "S3"}
         if self.reserved_concurrency is not None:
             answer["Concurrency"] = {"ReservedConcurrentExecutions": self.reserved_concurrency}
         return answer
@@ -136,7 +154,13 @@ class Function(models.LambdaFunction):
             _check_zip(base64.b64decode(updated_spec["ZipFile"]))
         if updated_spec.get("DryRun"):
             return self.get_configuration()
+        before = {**self.__dict__, "code": dict(self.code)}
         super().update_function_code(updated_spec)
+        try:
+            _check_zip(self.code_bytes)  # known only now when it comes from S3
+        except InvalidParameterValueException:
+            self.__dict__.update(before)
+            raise
         self.architectures = updated_spec.get("Architectures") or self.architectures
         self._touch()
         return self._updating()

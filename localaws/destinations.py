@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import uuid
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,10 @@ class Destinations:
     def __init__(self, functions: Functions, endpoint: Callable[[], str]) -> None:
         self._functions = functions
         self._endpoint = endpoint
+        self._session = boto3.Session()
+        # By service, region and role. A session is not to be used by two threads at once.
+        self._clients: dict[tuple[str, str, str], Any] = {}
+        self._lock = threading.Lock()
 
     def discard(self, mapping: Mapping, batch: Batch, condition: str, answer: Answer | None) -> None:
         """Tell the mapping's destination of a batch that is given up; without one nobody is told.
@@ -67,15 +72,19 @@ class Destinations:
 
     def _client(self, service: str, region: str, mapping: Mapping) -> Any:
         function = self._functions.find(mapping.function_arn, mapping.journal.region)
-        held = roles.credentials(function.role) if function else {}
-        return boto3.client(
-            service,  # type: ignore[call-overload] # one of three, known at run time only
-            region_name=region,
-            endpoint_url=self._endpoint(),
-            aws_access_key_id=held.get("AccessKeyId"),
-            aws_secret_access_key=held.get("SecretAccessKey"),
-            aws_session_token=held.get("SessionToken"),
-        )
+        key = (service, region, function.role if function else "")
+        with self._lock:
+            if key not in self._clients:
+                held = roles.credentials(function.role) if function else {}
+                self._clients[key] = self._session.client(
+                    service,  # type: ignore[call-overload] # one of three, known at run time only
+                    region_name=region,
+                    endpoint_url=self._endpoint(),
+                    aws_access_key_id=held.get("AccessKeyId"),
+                    aws_secret_access_key=held.get("SecretAccessKey"),
+                    aws_session_token=held.get("SessionToken"),
+                )
+            return self._clients[key]
 
 
 def _document(mapping: Mapping, batch: Batch, condition: str, answer: Answer | None) -> dict[str, Any]:

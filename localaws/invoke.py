@@ -53,8 +53,7 @@ def _invoke(functions: Functions, request: Request, function: Function, arn: str
         return Response(status=204, headers=headers)
     context = base64.b64decode(request.headers.get("X-Amz-Client-Context", "")).decode()
     if kind == "Event":
-        event = (functions, function, arn, payload, request_id)
-        threading.Thread(target=_run_event, args=event, daemon=True).start()
+        start_event(functions, function, payload, arn=arn, request_id=request_id)
         return Response(status=202, headers=headers)
     try:
         done = functions.invoke(arn, payload, client_context=context, request_id=request_id)
@@ -98,6 +97,14 @@ def _refuse(request: Request, function: Function) -> Response | None:
         message = f"Runtime {function.run_time} is not supported here: python3.x is. Function: {function.function_arn}"
         return _error(502, "InvalidRuntimeException", message)
     return None
+
+
+def start_event(
+    functions: Functions, function: Function, payload: bytes, *, arn: str = "", request_id: str = ""
+) -> None:
+    """Have the function run with that event soon; `arn` is the one that was invoked, with its qualifier."""
+    event = (functions, function, arn or function.function_arn, payload, request_id or str(uuid.uuid4()))
+    threading.Thread(target=_run_event, args=event, daemon=True).start()
 
 
 def _run_event(functions: Functions, function: Function, arn: str, payload: bytes, request_id: str) -> None:

@@ -18,17 +18,20 @@ from zlib import crc32
 import moto.dynamodb.models.table as moto_table
 from moto.dynamodb.exceptions import MockValidationException
 from moto.dynamodb.models import DynamoDBBackend
-from moto.dynamodb.models.dynamo_type import Item
 
 from localaws.records import TIME_TO_LIVE, image, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from moto.dynamodb.models.dynamo_type import Item
     from moto.dynamodb.models.table import Table
 
 RETENTION_SECONDS = 24 * 3600
 _TRIM_EVERY_SECONDS = 60
+
+# How many times as fast as time itself records grow old: 1, unless a test or a rehearsal wants to see the end of them.
+_aging = 1.0
 
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -159,17 +162,22 @@ class Journal:
 
     def _trim(self, now: float) -> None:
         """Forget what is older than the retention, to the minute."""
-        if not self._minutes or now - self._minutes[-1][0] > _TRIM_EVERY_SECONDS:
+        if not self._minutes or age(self._minutes[-1][0]) > _TRIM_EVERY_SECONDS:
             self._minutes.append((now, self.last))
-        while self._minutes and now - self._minutes[0][0] > RETENTION_SECONDS:
+        while self._minutes and age(self._minutes[0][0]) > RETENTION_SECONDS:
             self.trimmed = self._minutes.popleft()[1]
             self._rows.execute("DELETE FROM record WHERE place <= ?", (self.trimmed,))
+
+
+def age(moment: float) -> float:
+    """How many seconds old a record of that moment (seconds since 1970) is taken to be."""
+    return (time.time() - moment) * _aging
 
 
 def find(stream_arn: str) -> Journal | None:
     """The journal of a stream, also of one that was disabled or whose table is gone, until all of it is trimmed."""
     journal = _journals.get(stream_arn)
-    if journal and journal.closed_at and time.time() - journal.closed_at > RETENTION_SECONDS:
+    if journal and journal.closed_at and age(journal.closed_at) > RETENTION_SECONDS:
         return _journals.pop(stream_arn, None) and None
     return journal
 
@@ -192,14 +200,14 @@ def expire(table: Table, item: Item) -> None:
             stream.write([(deleted, None)], TIME_TO_LIVE)  # type: ignore[attr-defined] # a Journal
 
 
-def install() -> None:
-    """Put the journal in moto's place for it.
+def install(aging: float = 1) -> None:
+    """Put the journal in moto's place for it; its records grow old `aging` times as fast as time.
 
     moto has no hook for another stream: its own one empties itself once there is a mapping, and knows neither
     identical writes nor streams that were turned off. So its class is exchanged, and the calls that write are wrapped.
     """
-    # moto keeps each item that was ever written, for a page of its own that nobody asks for here.
-    Item.instances_tracked = deque(maxlen=0)  # type: ignore[attr-defined] # set by its metaclass
+    global _aging  # noqa: PLW0603 - set once, when the server starts
+    _aging = aging
     moto_table.StreamShard = Journal  # type: ignore[assignment,misc] # same two methods, as far as moto calls them
     for name in ("put_item", "update_item", "delete_item", "transact_write_items", "execute_statement"):
         setattr(DynamoDBBackend, name, _as_one_change(getattr(DynamoDBBackend, name)))

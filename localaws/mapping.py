@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.utilities.utils import get_partition
 
-from localaws import ACCOUNT_ID, filters
+from localaws import ACCOUNT_ID, filters, roles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Options
@@ -38,6 +38,7 @@ _STARTING = ("StartingPosition", "StartingPositionTimestamp")
 _LEAST_RECORD_AGE = 60
 _MOST_FILTERS = 10
 _DESTINATIONS = ("sqs", "sns", "s3")
+_STREAM_ACTIONS = ("GetRecords", "GetShardIterator", "DescribeStream", "ListStreams")
 
 
 class Invalid(Exception):  # noqa: N818 - AWS names its errors
@@ -50,10 +51,24 @@ class Invalid(Exception):  # noqa: N818 - AWS names its errors
 
 
 @dataclass
+class Progress:
+    """How far one lane has got: its place in the journal, and the tumbling window that is open there.
+
+    The window is of so many `window_seconds` and starts at `window`, seconds since 1970 (None: none is open); `state`
+    is what the function gave back in it.
+    """
+
+    place: int
+    window_seconds: int = 0
+    window: int | None = None
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class Mapping:
     """An event source mapping as it stands.
 
-    `places` is how far each lane has got in the journal; it is empty until polling begins for the first time.
+    `lanes` is how far each lane has got; it is empty until polling begins for the first time.
     """
 
     function_arn: str
@@ -65,7 +80,7 @@ class Mapping:
     tags: dict[str, str] = field(default_factory=dict)
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
     modified: float = field(default_factory=time.time)
-    places: list[int] = field(default_factory=list)
+    lanes: list[Progress] = field(default_factory=list)
 
     @property
     def arn(self) -> str:
@@ -135,6 +150,16 @@ def starting_position(request: Options[str, Any]) -> str:
     if request.get("StartingPositionTimestamp") is not None:
         raise Invalid("Timestamp only valid with StartingPosition AT_TIMESTAMP")
     return str(value)
+
+
+def unreadable(stream_arn: str, role_arn: str) -> str:
+    """Why a function of that role cannot be fed from a stream, in AWS's words; "" when it can."""
+    if all(roles.allows(role_arn, f"dynamodb:{action}", stream_arn) for action in _STREAM_ACTIONS):
+        return ""
+    return (
+        f"Cannot access stream {stream_arn}. Please ensure the role can perform the GetRecords, GetShardIterator, "
+        f"DescribeStream, and ListStreams Actions on your stream in IAM."
+    )
 
 
 def _check_number(name: str, value: Any) -> None:

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 from werkzeug.wrappers import Response
 
-from localaws import access, delays, journal, roles
-from localaws.mapping import Invalid, Mapping, options, starting_position
+from localaws import access, delays, journal
+from localaws.mapping import Invalid, Mapping, options, starting_position, unreadable
 from localaws.poller import Poller
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _PATH = re.compile(r"/2015-03-31/event-source-mappings(?:/(?P<uuid>[^/]+))?/?")
 _TAGS_PATH = re.compile(r"/2017-03-31/tags/(?P<arn>.+:event-source-mapping:(?P<uuid>[^/]+))")
 _FUNCTION = re.compile(r"(?:.*:function:)?(?P<name>[\w-]+)(?::(?P<qualifier>[\w$-]+))?")
-_STREAM_ACTIONS = ("GetRecords", "GetShardIterator", "DescribeStream", "ListStreams")
 _MOST_LISTED = 10_000
 
 
@@ -153,7 +152,7 @@ class Mappings:
                 return
             poller = Poller(mapping, self._functions, self._discard, self._pollers.get(mapping.uuid))
             self._pollers[mapping.uuid] = poller
-            if mapping.places or mapping.starting_position == "TRIM_HORIZON":
+            if mapping.lanes or mapping.starting_position == "TRIM_HORIZON":
                 poller.start()
             else:
                 delays.after("mapping-latest-effective", poller.start)
@@ -205,11 +204,8 @@ def _stream(arn: str, role_arn: str) -> Journal:
     stream = journal.find(arn)
     if not stream:
         raise Invalid(f"Stream not found: {arn}")
-    if not all(roles.allows(role_arn, f"dynamodb:{action}", arn) for action in _STREAM_ACTIONS):
-        raise Invalid(
-            f"Cannot access stream {arn}. Please ensure the role can perform the GetRecords, GetShardIterator, "
-            f"DescribeStream, and ListStreams Actions on your stream in IAM."
-        )
+    if problem := unreadable(arn, role_arn):
+        raise Invalid(problem)
     return stream
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from localaws.batches import Batch, Collector, event
 from localaws.functions import FunctionNotFound, Throttled
-from localaws.journal import RETENTION_SECONDS
+from localaws.journal import RETENTION_SECONDS, age
+from localaws.mapping import Progress, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,14 +55,7 @@ class Poller:
         if self._after:
             self._after.join()
             self._after = None
-        places = self._mapping.places
-        if not places:
-            latest = self._mapping.starting_position == "LATEST"
-            places = [self._mapping.journal.last if latest else 0]
-        if len(places) != len(self._threads):
-            # Other lanes, other keys in each: from where all of them have got to.
-            places = [min(places)] * len(self._threads)
-        self._mapping.places = places
+        self._mapping.lanes = _lanes_of(self._mapping)
         if not self._stop.is_set():
             for thread in self._threads:
                 thread.start()
@@ -81,6 +75,19 @@ class Poller:
             self._mapping.journal.written.notify_all()
 
 
+def _lanes_of(mapping: Mapping) -> list[Progress]:
+    """Where each lane begins: where it has got to, as far as the mapping is cut into the same lanes and windows."""
+    number, seconds = mapping.options["ParallelizationFactor"], mapping.options["TumblingWindowInSeconds"]
+    lanes = mapping.lanes
+    if not lanes:
+        lanes = [Progress(mapping.journal.last if mapping.starting_position == "LATEST" else 0)]
+    if len(lanes) != number:
+        # Other lanes, other keys in each: from where all of them have got to.
+        lanes = [Progress(min(lane.place for lane in lanes))] * number
+    # Each its own; a window of another length is another window.
+    return [replace(lane) if lane.window_seconds == seconds else Progress(lane.place, seconds) for lane in lanes]
+
+
 class _Lane:
     def __init__(
         self, mapping: Mapping, lane: int, functions: Functions, discard: Discard, stop: threading.Event
@@ -91,14 +98,14 @@ class _Lane:
         self._functions = functions
         self._discard = discard
         self._stop = stop
-        self._state: dict[str, Any] = {}
         self._answer: Answer | None = None
 
     def run(self) -> None:
+        self._progress = self._mapping.lanes[self._lane]
         collector = Collector(self._mapping, self._lane, self._stop)
         while batch := collector.next():
             if self._deliver(batch):
-                self._mapping.places[self._lane] = collector.place
+                self._progress.place, self._progress.window = collector.place, collector.window
 
     def _deliver(self, batch: Batch) -> bool:
         """Hand a batch over until all of it is done or given up (True), or the mapping stops (False)."""
@@ -109,7 +116,7 @@ class _Lane:
             pieces.extendleft(reversed(left))
             if pieces and pieces[0].entries:
                 # What is done is not done again when the mapping stops here and goes on later.
-                self._mapping.places[self._lane] = pieces[0].entries[0].place - 1
+                self._progress.place, self._progress.window = pieces[0].entries[0].place - 1, pieces[0].window
             if len(left) == 1:
                 self._stop.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -121,22 +128,24 @@ class _Lane:
         """Invoke the function once; return what is left of the batch: nothing, the same again, or its halves."""
         if not batch.entries and not batch.final:
             return []
-        seconds = self._options["TumblingWindowInSeconds"]
-        payload = event(batch, self._mapping.journal, seconds, self._state).encode()
+        journal = self._mapping.journal
+        function = self._functions.find(self._mapping.function_arn, journal.region)
+        problem = unreadable(journal.arn, function.role) if function else "Function not found"
+        if problem:
+            self._mapping.result = f"PROBLEM: {problem}"
+            return [batch]
+        payload = event(batch, journal, self._options["TumblingWindowInSeconds"], self._progress.state).encode()
         try:
             self._answer = self._functions.invoke(self._mapping.function_arn, payload)
-        except Throttled:
+        except (Throttled, FunctionNotFound):
             return [batch]  # uses up no retry
-        except FunctionNotFound:
-            self._mapping.result = "PROBLEM: Function not found"
-            return [batch]
         batch.invocations += 1
         failed = self._first_failed(batch)
         if failed is not None:
             self._mapping.result = "PROBLEM: Function call failed"
             return self._left_after_failure(batch, failed)
         self._mapping.result = "OK"
-        self._state = {} if batch.final else _returned(self._answer).get("state") or {}
+        self._progress.state = {} if batch.final else _returned(self._answer).get("state") or {}
         return []
 
     def _left_after_failure(self, batch: Batch, failed: int) -> list[Batch]:
@@ -148,15 +157,15 @@ class _Lane:
         rest.retries += 1
         if -1 < self._options["MaximumRetryAttempts"] < rest.retries:
             self._discard(self._mapping, rest, "RetryAttemptsExhausted", self._answer)
-            self._state = {} if rest.final else self._state
+            self._progress.state = {} if rest.final else self._progress.state
             return []
         return [rest]
 
     def _without_expired(self, batch: Batch) -> Batch:
         """The batch without the records that are too old to be tried (again); those are given up."""
-        age = self._options["MaximumRecordAgeInSeconds"]
-        oldest = time.time() - (age if age > 0 else RETENTION_SECONDS)
-        expired = sum(entry.created < oldest for entry in batch.entries)
+        oldest = self._options["MaximumRecordAgeInSeconds"]
+        oldest = oldest if oldest > 0 else RETENTION_SECONDS
+        expired = sum(age(entry.created) > oldest for entry in batch.entries)
         if not expired:
             return batch
         old, rest = batch.split(expired)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from moto.core.utils import utcnow
@@ -65,8 +65,9 @@ def assumable(role_arn: str, service: str) -> bool:
     return _judge([statements], "sts:AssumeRole", role_arn, {}) == "Allow"
 
 
+@cache  # moto keeps all that it gives out, and looks through them at each request
 def credentials(role_arn: str, session_name: str = "localaws") -> dict[str, str]:
-    """New temporary credentials of the role: AccessKeyId, SecretAccessKey, SessionToken (STS AssumeRole).
+    """Temporary credentials of the role: AccessKeyId, SecretAccessKey, SessionToken (STS AssumeRole).
 
     This server knows them by the access key: GetCallerIdentity answers with the assumed role.
     """

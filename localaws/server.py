@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from moto.core.common_models import BaseModel
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
@@ -46,6 +47,8 @@ class Front:
         self._identity = identity
         self._answerers = answerers
         self._seen = seen
+        # moto remembers every object that it ever made, for a page of its own that nobody asks for here.
+        BaseModel.__new__ = _untracked  # type: ignore[method-assign,assignment]
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -69,6 +72,10 @@ class Front:
             return Response(json.dumps(self._identity), mimetype="application/json")
         self._seen()
         return next((response for answer in self._answerers if (response := answer(request))), None)
+
+
+def _untracked(kind: type[BaseModel], *_: object, **__: object) -> BaseModel:
+    return object.__new__(kind)
 
 
 def serve(port: int, application: Front) -> BaseWSGIServer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import urllib.request
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -233,6 +234,24 @@ def test_code_comes_from_a_bucket_too(client: Any) -> None:
     client("s3").put_object(Bucket="code", Key="a.zip", Body=zipped("def handler(event, context): return 'a'"))
     function = deploy(client, Code={"S3Bucket": "code", "S3Key": "a.zip"})
     assert function.invoke().payload == "a"
+
+
+def test_code_of_a_bucket_that_is_no_zip_file_is_refused_and_the_old_one_stays(client: Any) -> None:
+    function = deploy(client, "def handler(event, context): return 'old'")
+    client("s3").create_bucket(Bucket="broken", CreateBucketConfiguration={"LocationConstraint": REGION})
+    client("s3").put_object(Bucket="broken", Key="a.zip", Body=b"no zip")
+    error_of(
+        lambda: client("lambda").update_function_code(FunctionName=function.name, S3Bucket="broken", S3Key="a.zip")
+    )
+    assert function.invoke().payload == "old"
+
+
+def test_code_can_be_downloaded_from_where_get_function_says(client: Any) -> None:
+    code = zipped("pass")
+    function = deploy(client, Code={"ZipFile": code})
+    location = client("lambda").get_function(FunctionName=function.name)["Code"]["Location"]
+    with urllib.request.urlopen(location) as answer:  # noqa: S310 - of this server
+        assert answer.read() == code
 
 
 @pytest.mark.parametrize("entry", ["/etc/absolute", "../above", "folder/../../above", "link"])

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+import uuid
 from typing import Any
 
 import pytest
@@ -228,6 +230,50 @@ def test_application_log_level_drops_what_is_below(client: Any) -> None:
 
 def test_system_log_level_drops_lambdas_own_lines(client: Any) -> None:
     assert [line for line in json_lines(client, SystemLogLevel="WARN") if "type" in line] == []
+
+
+def test_filter_log_events_gives_all_streams_in_the_order_of_time(client: Any) -> None:
+    """CloudWatch Logs API reference, "FilterLogEvents": sorted by time stamp, without `interleaved` too."""
+    group, logs = f"group-{uuid.uuid4().hex}", client("logs")
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="a")
+    logs.create_log_stream(logGroupName=group, logStreamName="b")
+    now = time.time_ns() // 1_000_000
+    for number in range(10):
+        event = {"timestamp": now + number, "message": str(number)}
+        logs.put_log_events(logGroupName=group, logStreamName="ab"[number % 2], logEvents=[event])
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, PaginationConfig={"PageSize": 3})
+    assert [[event["message"] for event in page["events"]] for page in pages] == [
+        ["0", "1", "2"],
+        ["3", "4", "5"],
+        ["6", "7", "8"],
+        ["9"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("from_head", "token", "pages"),
+    [
+        (True, "nextForwardToken", [["0", "1"], ["2", "3"], ["4"], []]),
+        (False, "nextBackwardToken", [["3", "4"], ["1", "2"], ["0"], []]),
+    ],
+)
+def test_get_log_events_pages_to_an_end_where_the_token_stays(
+    client: Any, from_head: bool, token: str, pages: list[list[str]]
+) -> None:
+    """CloudWatch Logs API reference, "GetLogEvents": at the end of the stream, the token that was passed in."""
+    group, logs = f"group-{uuid.uuid4().hex}", client("logs")
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="a")
+    now = time.time_ns() // 1_000_000
+    events = [{"timestamp": now + number, "message": str(number)} for number in range(5)]
+    logs.put_log_events(logGroupName=group, logStreamName="a", logEvents=events)
+    request: dict[str, Any] = {"logGroupName": group, "logStreamName": "a", "limit": 2, "startFromHead": from_head}
+    seen = []
+    while (answer := logs.get_log_events(**request))[token] != request.get("nextToken"):
+        seen.append([event["message"] for event in answer["events"]])
+        request["nextToken"] = answer[token]
+    assert [*seen, [event["message"] for event in answer["events"]]] == pages
 
 
 def test_lines_arrive_while_the_handler_runs(client: Any, tmp_path: Any) -> None:

@@ -160,6 +160,15 @@ def test_function_runs_on_its_runtimes_python_when_the_machine_has_it(either: An
     assert deploy(either, code, Runtime=f"python{version}").invoke().payload == expected
 
 
+def test_runtime_that_the_machine_lacks_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    server, client = own_server(tmp_path)
+    for _ in range(2):
+        deploy(client, Runtime="python3.99").invoke()
+    server.terminate()
+    server.wait(timeout=10)
+    assert capfd.readouterr().err.count("python3.99 is not on this machine") == 1
+
+
 def test_warm_process_is_used_again(client: Any) -> None:
     function = deploy(client, "import os\ndef handler(event, context): return os.getpid()")
     assert function.invoke().payload == function.invoke().payload
@@ -386,6 +395,32 @@ def test_reserved_concurrency_of_zero_refuses_every_invocation(client: Any) -> N
     client("lambda").put_function_concurrency(FunctionName=function.name, ReservedConcurrentExecutions=0)
     code, message, status = error_of(function.invoke)
     assert (code, message, status) == ("TooManyRequestsException", "Rate Exceeded.", 429)
+
+
+def test_reserved_concurrency_of_one_refuses_a_second_invocation(client: Any, tmp_path: Path) -> None:
+    code = """
+        import os, pathlib, time
+        def handler(event, context):
+            folder = pathlib.Path(os.environ["FOLDER"])
+            (folder / "began").touch()
+            while not (folder / "go").exists():
+                time.sleep(0.01)
+    """
+    function = deploy(client, code, Timeout=20, Environment={"Variables": {"FOLDER": str(tmp_path)}})
+    client("lambda").put_function_concurrency(FunctionName=function.name, ReservedConcurrentExecutions=1)
+    function.invoke(InvocationType="Event")
+    until((tmp_path / "began").exists)
+    code_of_second, _, status = error_of(function.invoke)
+    (tmp_path / "go").touch()
+    assert (code_of_second, status) == ("TooManyRequestsException", 429)
+
+
+def test_topic_invokes_the_function_that_subscribed_to_it(client: Any) -> None:
+    function = deploy(client, "def handler(event, context): print(event['Records'][0]['Sns']['Message'])")
+    topic = client("sns").create_topic(Name=function.name)["TopicArn"]
+    client("sns").subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function.arn)
+    client("sns").publish(TopicArn=topic, Message="published")
+    until(lambda: "published\n" in function.lines())
 
 
 def test_deleted_function_leaves_no_process(client: Any) -> None:

@@ -234,6 +234,22 @@ NO_STREAM = "arn:aws:dynamodb:eu-west-1:000000000000:table/none/stream/2026-01-0
             "Unsupported DestinationConfig parameter for given event source mapping type.",
         ),
         (
+            {"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:lambda:eu-west-1:000000000000:function:f"}}},
+            "InvalidParameterValueException",
+            (
+                "OnFailure destination arn:aws:lambda:eu-west-1:000000000000:function:f is invalid: "
+                "the ARN of one of sqs, sns, s3"
+            ),
+        ),
+        (
+            {"FilterCriteria": {"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}] * 11}},
+            "ValidationException",
+            (
+                "1 validation error detected: Value '11 filters' at 'filterCriteria.filters' failed to satisfy "
+                "constraint: Member must have length less than or equal to 10"
+            ),
+        ),
+        (
             {"FunctionResponseTypes": ["Other"]},
             "ValidationException",
             (
@@ -254,6 +270,11 @@ def test_at_timestamp_is_not_for_dynamodb(pipe: Pipe) -> None:
     with pytest.raises(ClientError) as error:
         pipe.map(StartingPosition="AT_TIMESTAMP", StartingPositionTimestamp=1)
     assert error.value.response["Error"]["Message"] == f"Unsupported starting position for arn type: {pipe.stream_arn}"
+
+
+def test_option_of_another_kind_of_source_is_refused(pipe: Pipe) -> None:
+    with pytest.raises(ClientError, match=r"InvalidParameterValueException.*Unsupported parameters.*: Queues"):
+        pipe.map(Queues=["queue"])
 
 
 def test_starting_position_is_required(pipe: Pipe) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.localaws.pipe import Pipe, build, name_of, until
+from tests.localaws.pipe import ACTIONS, Pipe, build, name_of, policy, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +58,16 @@ def test_record_names_its_stream(pipe: Callable[..., Pipe]) -> None:
     one.put("a")
     one.wait_for("a")
     assert one.events()[0]["Records"][0]["eventSourceARN"] == one.stream_arn
+
+
+def test_creation_time_is_in_whole_seconds_in_the_event(pipe: Callable[..., Pipe]) -> None:
+    """Lambda developer guide, "Using AWS Lambda with Amazon DynamoDB", the example event."""
+    one = pipe()
+    one.map()
+    one.put("a")
+    one.wait_for("a")
+    created = one.events()[0]["Records"][0]["dynamodb"]["ApproximateCreationDateTime"]
+    assert (type(created), created <= time.time()) == (int, True)
 
 
 def test_binary_is_base64_in_the_event(pipe: Callable[..., Pipe]) -> None:
@@ -205,6 +215,38 @@ def test_throttles_use_up_no_retries(pipe: Callable[..., Pipe]) -> None:
     other.wait_for("a")
     one.client("lambda").delete_function_concurrency(FunctionName=one.function)
     assert one.wait_for("a") == [["a"]]
+
+
+def test_reserved_concurrency_of_one_takes_the_lanes_in_turn(pipe: Callable[..., Pipe]) -> None:
+    one = pipe("time.sleep(0.01)")
+    one.client("lambda").put_function_concurrency(FunctionName=one.function, ReservedConcurrentExecutions=1)
+    one.map(ParallelizationFactor=4, BatchSize=1)
+    one.put(*"abcdefgh")
+    assert sorted(name for batch in one.wait_for(*"abcdefgh") for name in batch) == list("abcdefgh")
+
+
+def test_permission_taken_away_later_is_told_as_a_problem(pipe: Callable[..., Pipe]) -> None:
+    one = pipe()
+    mapping = one.map()
+    allow(one, "dynamodb:DescribeStream")
+    one.put("a")
+    assert until(lambda: result(one, mapping).startswith("PROBLEM: Cannot access stream"))
+
+
+def test_permission_given_back_lets_the_records_through(pipe: Callable[..., Pipe]) -> None:
+    one = pipe()
+    mapping = one.map()
+    allow(one, "dynamodb:DescribeStream")
+    one.put("a")
+    until(lambda: result(one, mapping).startswith("PROBLEM"))
+    allow(one, *ACTIONS)
+    assert one.wait_for("a") == [["a"]]
+
+
+def allow(pipe: Pipe, *actions: str) -> None:
+    """Let the function's role do that and nothing else."""
+    document = policy({"Effect": "Allow", "Action": actions, "Resource": "*"})
+    pipe.client("iam").put_role_policy(RoleName=pipe.role, PolicyName="allowed", PolicyDocument=document)
 
 
 def test_failing_record_blocks_those_behind_it(pipe: Callable[..., Pipe]) -> None:
@@ -406,6 +448,28 @@ def test_tumbling_window_of_a_handler_that_returns_no_state_goes_on(pipe: Callab
     one.map(TumblingWindowInSeconds=900, BatchSize=1)
     one.wait_for("b")
     assert [event["state"] for event in one.events()] == [{}, {}]
+
+
+def test_tumbling_window_keeps_its_state_when_the_mapping_is_updated(pipe: Callable[..., Pipe]) -> None:
+    one = pipe('return {"state": {"last": names[-1]}}')
+    mapping = one.map(TumblingWindowInSeconds=900)
+    one.put("a")
+    until(lambda: result(one, mapping) == "OK")
+    one.client("lambda").update_event_source_mapping(UUID=mapping["UUID"], BatchSize=1)
+    one.put("b")
+    one.wait_for("b")
+    assert one.events()[-1]["state"] == {"last": "a"}
+
+
+def test_tumbling_window_of_another_length_is_another_window(pipe: Callable[..., Pipe]) -> None:
+    one = pipe('return {"state": {"last": names[-1]}}')
+    mapping = one.map(TumblingWindowInSeconds=900)
+    one.put("a")
+    until(lambda: result(one, mapping) == "OK")
+    one.client("lambda").update_event_source_mapping(UUID=mapping["UUID"], TumblingWindowInSeconds=800)
+    one.put("b")
+    one.wait_for("b")
+    assert one.events()[-1]["state"] == {}
 
 
 def test_tumbling_window_event_says_where_it_stands(pipe: Callable[..., Pipe]) -> None:

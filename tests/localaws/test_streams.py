@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -211,6 +212,36 @@ def test_event_ids_are_unique_and_sequence_numbers_rise(
     found = records(name)
     numbers = [int(record["dynamodb"]["SequenceNumber"]) for record in found]
     assert (len({record["eventID"] for record in found}), sorted(set(numbers))) == (25, numbers)
+
+
+def test_event_id_is_32_hexadecimal_digits(
+    client: Any, table: Callable[..., str], records: Callable[[str], Records]
+) -> None:
+    name = table()
+    client("dynamodb").put_item(TableName=name, Item={"name": {"S": "a"}})
+    assert re.fullmatch("[0-9a-f]{32}", records(name)[0]["eventID"])
+
+
+def test_number_stands_in_the_image_in_its_shortest_form(
+    client: Any, table: Callable[..., str], records: Callable[[str], Records]
+) -> None:
+    name = table()
+    client("dynamodb").put_item(TableName=name, Item={"name": {"S": "a"}, "n": {"N": "1.50"}})
+    assert records(name)[0]["dynamodb"]["NewImage"]["n"] == {"N": "1.5"}
+
+
+def test_update_that_fails_writes_no_record(
+    client: Any, table: Callable[..., str], records: Callable[[str], Records]
+) -> None:
+    name = table()
+    with pytest.raises(ClientError, match="ValidationException"):
+        client("dynamodb").update_item(
+            TableName=name,
+            Key={"name": {"S": "a"}},
+            UpdateExpression="SET n = absent + :n",
+            ExpressionAttributeValues={":n": {"N": "1"}},
+        )
+    assert records(name) == []
 
 
 def test_transaction_writes_each_change(

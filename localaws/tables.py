@@ -1,6 +1,6 @@
-"""Tables that are created and deleted as late as AWS does it, when delays are asked for.
+"""What moto leaves out of tables: some of their settings, and, when delays are asked for, the states they pass.
 
-DynamoDB API reference, "CreateTable", "DeleteTable", "DescribeTable": the states, and what they refuse.
+DynamoDB API reference, "CreateTable", "UpdateTable", "DeleteTable", "DescribeTable".
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from functools import wraps
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from moto.core.utils import utcnow
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.table import Table
+from moto.dynamodb.responses import DynamoHandler, DynamoResult
 from werkzeug.wrappers import Response
 
 from localaws import ACCOUNT_ID, access, delays
@@ -27,10 +28,14 @@ _CHANGES = {"UpdateTable", "DeleteTable", "UpdateTimeToLive", "UpdateContinuousB
 _HARMLESS = {"CreateTable", "DescribeTable", "ListTables", "ListTagsOfResource", "TagResource", "UntagResource"}
 
 _deleting: WeakSet[Table] = WeakSet()
+# What each table shows beside what moto shows.
+_shown: WeakKeyDictionary[Table, dict[str, Any]] = WeakKeyDictionary()
 
 
 def install() -> None:
-    """Make moto's tables say how far they are."""
+    """Make moto's tables keep all settings and say how far they are."""
+    DynamoHandler.create_table = _keeping(DynamoHandler.create_table)  # type: ignore[method-assign]
+    DynamoHandler.update_table = _keeping(DynamoHandler.update_table)  # type: ignore[method-assign]
     Table.describe = _describe(Table.describe)  # type: ignore[method-assign]
 
 
@@ -57,14 +62,41 @@ def answer(request: Request) -> Response | None:
     return _json({"TableDescription": described}, 200)
 
 
+def _keeping(call: Callable[..., Any]) -> Callable[..., Any]:
+    """CreateTable or UpdateTable that keeps what moto does not."""
+
+    @wraps(call)
+    def whole(self: DynamoHandler) -> DynamoResult:
+        call(self)
+        table = self.dynamodb_backend.get_table(self.body["TableName"])
+        shown = _shown.setdefault(table, {})
+        if table_class := self.body.get("TableClass"):
+            shown["TableClassSummary"] = {"TableClass": table_class}
+        if limits := self.body.get("OnDemandThroughput"):
+            shown["OnDemandThroughput"] = {**shown.get("OnDemandThroughput", {}), **limits}
+        if encryption := self.body.get("SSESpecification"):
+            table.sse_specification = _encryption(table, encryption)
+        return DynamoResult(table.describe())
+
+    return whole
+
+
+def _encryption(table: Table, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The encryption with the ARN of its key; AWS's own key where none was named."""
+    key = wanted.get("KMSMasterKeyId") or table._get_default_encryption_key(table.account_id, table.region_name)  # noqa: SLF001 - moto has no other way to it
+    if not key.startswith("arn:"):
+        key = f"{table.table_arn.partition(':dynamodb:')[0]}:kms:{table.region_name}:{table.account_id}:key/{key}"
+    return {**wanted, "KMSMasterKeyId": key}
+
+
 def _describe(describe: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     @wraps(describe)
-    def with_status(self: Table, base_key: str = "TableDescription") -> dict[str, Any]:
+    def whole(self: Table, base_key: str = "TableDescription") -> dict[str, Any]:
         description = describe(self, base_key)
-        description[base_key]["TableStatus"] = _status(self)
+        description[base_key] |= {**_shown.get(self, {}), "TableStatus": _status(self)}
         return description
 
-    return with_status
+    return whole
 
 
 def _status(table: Table) -> str:
