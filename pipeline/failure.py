@@ -17,14 +17,15 @@ from botocore.exceptions import (
 _CREDENTIALS = (
     "log in (aws sso login), or check AWS_PROFILE and the credentials it names; see README, 'On a real account'"
 )
+_REGION = f"{_CREDENTIALS}; or AWS_REGION is a region that the account has not enabled"
 _TRY = {
     "AccessDenied": "allow the caller what is named above, then run the same again",
     "AccessDeniedException": "allow the caller what is named above, then run the same again",
     "UnauthorizedOperation": "allow the caller what is named above, then run the same again",
     "ExpiredToken": _CREDENTIALS,
     "ExpiredTokenException": _CREDENTIALS,
-    "InvalidClientTokenId": _CREDENTIALS,
-    "UnrecognizedClientException": _CREDENTIALS,
+    "InvalidClientTokenId": _REGION,
+    "UnrecognizedClientException": _REGION,
     "InvalidSignatureException": _CREDENTIALS,
     "SignatureDoesNotMatch": _CREDENTIALS,
     "LimitExceededException": "wait a minute, or raise the quota that is named above",

@@ -45,12 +45,15 @@ class Answer:
 
 @dataclass
 class Faults:
-    """Which call meets which fault: `rate` of the calls, drawn from `seed`. `met` counts what was met."""
+    """Which call meets which fault: `rate` of the calls, drawn from `seed`; `met` are those that were met.
+
+    `always` are operations that are refused each time, with (status, code, message).
+    """
 
     upstream: str
     rate: float = 0.2
     seed: int = 0
-    denied: str = ""
+    always: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     met: list[str] = field(default_factory=list)
     url: str = ""
     _known: dict[bytes, Answer] = field(default_factory=dict)
@@ -84,8 +87,8 @@ class _Handler(BaseHTTPRequestHandler):
         call = _Call(self.command, self.path, dict(self.headers.items()), body)
         with self.lock:
             fault = self.faults.draw()
-        if self.faults.denied and call.operation == self.faults.denied:
-            self._send(call.error(403, "AccessDeniedException", f"User is not authorized to perform: {call.operation}"))
+        if call.operation in self.faults.always:
+            self._send(call.error(*self.faults.always[call.operation]))
         elif fault == "cut before":
             self.close_connection = True
         elif refused := _refusal(call, fault):
