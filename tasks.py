@@ -593,15 +593,16 @@ def local_status(c: Context, json: bool = False) -> None:
 # --- For those who work on the project -------------------------------------------------------------------------------
 
 
-@task(help={"runs": "How often each side is measured."})
-def bench(c: Context, runs: str = "7") -> None:
+@task(help={"runs": "How often each side is measured.", "long": "Many records too, for a quarter of an hour."})
+def bench(c: Context, runs: str = "7", long: bool = False) -> None:
     """Measure how long things take, side by side with the least that could do the same."""
     given = locals()
     from pipeline import allowed
 
     with _task("bench", given):
         number = _parsed("--runs", runs, allowed.number(1, 1000))
-        subprocess.run([sys.executable, str(ROOT / "benchmarks" / "speed.py"), str(number)], check=True)
+        for module in ("speed", "volume") if long else ("speed",):
+            subprocess.run([sys.executable, "-m", f"benchmarks.{module}", str(number)], cwd=ROOT, check=True)
 
 
 local = Collection("local", local_start, local_stop, local_status)

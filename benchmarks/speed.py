@@ -53,12 +53,14 @@ def measure(project: Path, empty: Path, runs: int) -> None:
     )
     told("invoke deploy smoke : the same calls in a bare boto3 script", f"{ours / bare:.2f}", "2")
     invoke(project, "deploy")
-    told("put to log line, warm", f"{statistics.median(puts(project, endpoint, runs * 10)):.1f} ms", "10 ms")
+    told("put to log line, warm", f"{median_of('puts.py', project, endpoint, runs * 10):.1f} ms", "10 ms")
+    told("first invocation, cold", f"{median_of('cold.py', project, endpoint, runs):.0f} ms", "150 ms")
 
 
-def puts(project: Path, endpoint: str, runs: int) -> list[float]:
-    """Milliseconds from a put to the time stamp of the log line that shows it, by `benchmarks/puts.py`."""
-    return [float(line) for line in python(project, str(BARE.with_name("puts.py")), endpoint, str(runs)).split()]
+def median_of(script: str, project: Path, endpoint: str, runs: int) -> float:
+    """The median of the milliseconds that one of the scripts beside this one prints."""
+    printed = python(project, str(BARE.with_name(script)), endpoint, str(runs))
+    return statistics.median(map(float, printed.split()))
 
 
 def medians(runs: int, *sides: Callable[[], object], after: Callable[[], object] = lambda: None) -> list[float]:
