@@ -48,6 +48,7 @@ def deployment(recording: Recording) -> list[Step]:
 def _create_role(made: Commands) -> Step:
     create, look = made.recording.first("CreateRole"), made.recording.first("GetRole")
     trust = create.parameters["AssumeRolePolicyDocument"]
+    updates = [made.like(create, name) for name in ("UpdateRole", "PutRolePermissionsBoundary")]
     body = [
         made.write(trust),
         *either(
@@ -55,6 +56,7 @@ def _create_role(made: Commands) -> Step:
             [
                 (0, 'ours "role $role_name" "$answer"'),
                 made.of(made.like(create, "UpdateAssumeRolePolicy", PolicyDocument=trust)),
+                *(made.of(update, quiet=True) for update in updates if len(update.parameters) > 1),
                 made.of(made.like(create, "TagRole")),
             ],
             [made.of(create, quiet=True)],
@@ -87,7 +89,7 @@ def _put_policy(made: Commands) -> Step:
 def _create_function(made: Commands) -> Step:
     variables = made.recording.first("CreateFunction").parameters.get("Environment", {}).get("Variables", {})
     needed: list[Statement] = [
-        (0, f': "${{{name}?the function\'s variable {name} is to be in the environment}}"') for name in variables
+        (0, f': "${{{name}?set {name} to what the function is to find in it}}"') for name in variables
     ]
     return Step(
         "create-function",

@@ -80,6 +80,7 @@ def script(settings: Settings, recording: Recording) -> str:
     )
     calls = "\n".join(f'        {_name(step)}\n        say "{step.task}: done"' for step in deployment)
     return f"""#!/bin/sh
+# shellcheck disable=SC2016 # what stands in single quotes is meant as it stands
 {_comment(_about(settings))}
 #
 #     sh runbook.sh deploy    build it, or bring what stands to these settings
