@@ -104,7 +104,7 @@ class Settings:
 
     role_permissions_boundary: str = _setting(
         "",
-        allowed.text(r"(arn:aws[a-z-]*:iam::\d{12}:policy/.+)?", "the ARN of a policy"),
+        allowed.text(r"(arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+)?", "the ARN of a policy"),
         "A boundary's ARN; empty: none.",
     )
     role_managed_policy_arns: tuple[str, ...] = _setting(

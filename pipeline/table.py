@@ -286,11 +286,12 @@ def _refuse_what_cannot_change(what: str, changed: tuple[Difference, ...]) -> No
         "GlobalSecondaryIndexes": "AWS changes them one at a time: aws dynamodb update-table "
         "--global-secondary-index-updates; then put the same into the settings",
     }
-    for difference in changed:
-        if difference.setting in by_hand:
+    different = {difference.setting: difference for difference in changed}
+    for setting, way in by_hand.items():
+        if setting in different:
             raise Refused(
-                f"{what} has {difference.setting} {difference.old}, wanted is {difference.new}; "
-                f"no step changes that, as data would be lost. By hand: {by_hand[difference.setting]}."
+                f"{what} has {setting} {different[setting].old}, wanted is {different[setting].new}; "
+                f"no step changes that, as data would be lost. By hand: {way}."
             )
 
 

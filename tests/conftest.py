@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +60,14 @@ class Project:
 
     def client(self, service: str, region: str = "us-east-1") -> Any:
         """A boto3 client of the project's embedded AWS."""
-        session: Any = boto3.Session("local", "local", region_name=region)
-        return session.client(service, endpoint_url=self.endpoint)
+        return _client(self.endpoint, service, region)
+
+
+@cache
+def _client(endpoint: str, service: str, region: str) -> Any:
+    """Each client once: to make one takes longer than to ask it something."""
+    session: Any = boto3.Session("local", "local", region_name=region)
+    return session.client(service, endpoint_url=endpoint)
 
 
 def bare_environment() -> dict[str, str]:
