@@ -74,6 +74,8 @@ def _keeping(call: Callable[..., Any]) -> Callable[..., Any]:
             shown["TableClassSummary"] = {"TableClass": table_class}
         if limits := self.body.get("OnDemandThroughput"):
             shown["OnDemandThroughput"] = {**shown.get("OnDemandThroughput", {}), **limits}
+        if self.body.get("BillingMode") == "PAY_PER_REQUEST":
+            table.throughput = {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
         if encryption := self.body.get("SSESpecification"):
             table.sse_specification = _encryption(table, encryption)
         return DynamoResult(table.describe())
