@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import time
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeSerializer
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _ITEM_BYTES = 400 * 1024
+_KEY_BYTES = {"HASH": 2048, "RANGE": 1024}
 _BATCH_ITEMS = 25
 _BATCH_BYTES = 16 * 1024 * 1024
 _NUMBER_DIGITS, _NUMBER_EXPONENT = 38, 125
@@ -48,15 +49,16 @@ def parse(text: str, where: str = "the item") -> dict[str, Any]:
 def check(item: Mapping[str, Any], table: Mapping[str, Any], where: str = "the item") -> None:
     """Refuse an item that the table, as DescribeTable tells it, would not take."""
     kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
-    for name in key_names(table):
+    for name, role in ((each["AttributeName"], each["KeyType"]) for each in table["KeySchema"]):
         wanted = f"the key of {table['TableName']} is {name} of type {kinds[name]}"
         if name not in item:
             raise Refused(f"{where} has no attribute {name!r}; {wanted}")
         kind, value = next(iter(item[name].items()))
         if kind != kinds[name]:
             raise Refused(f"{where}: {name!r} is of type {kind}; {wanted}")
-        if value in ("", b""):
-            raise Refused(f"{where}: {name!r} is empty; a key has a value")
+        size, limit = len(value.encode() if isinstance(value, str) else value), _KEY_BYTES[role]
+        if not 1 <= size <= limit:
+            raise Refused(f"{where}: {name!r} has {size} bytes; allowed in this key: 1 to {limit}")
     size = len(json.dumps(item, default=_base64))
     if size > _ITEM_BYTES:
         raise Refused(f"{where} is about {size} bytes; allowed: {_ITEM_BYTES}")
@@ -147,9 +149,13 @@ def _scalar(kind: str, content: Any) -> Any:
             if kind in ("S", "N", "B")
             else "a list or an object"
         )
-        raise ValueError(f"{kind} takes {expected}, not {json.dumps(content, default=str)}")
+        shown = content if isinstance(content, Decimal) else json.dumps(content, default=str)
+        raise ValueError(f"{kind} takes {expected}, not {shown}")
     if kind == "N":
-        number = Decimal(content)
+        try:
+            number = Decimal(content)
+        except InvalidOperation:
+            raise ValueError(f"{content!r} is no number") from None
         digits = "".join(map(str, number.as_tuple().digits)).strip("0")
         if not number.is_finite() or len(digits) > _NUMBER_DIGITS or abs(number.adjusted()) > _NUMBER_EXPONENT:
             raise ValueError(f"{content!r} is no number of up to {_NUMBER_DIGITS} digits and {_NUMBER_EXPONENT} places")

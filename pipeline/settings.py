@@ -283,6 +283,10 @@ def load(env_file: Path | None, environment: Mapping[str, str], parameters: Mapp
         except ValueError as error:
             shown = "(not shown)" if setting.name == "FUNCTION_ENVIRONMENT" else f"{text!r}"
             problems.append(f"{setting.name}: {shown} is not allowed; allowed: {error}")
+    keys = [str(values.get(name)).rpartition(":")[0] for name in ("table_key", "table_sort_key")]
+    if keys[0] == keys[1] != "":
+        text = values["table_sort_key"]
+        problems.append(f"TABLE_SORT_KEY: {text!r} is not allowed; allowed: another attribute than TABLE_KEY's")
     if problems:
         raise SettingsError("\n".join(problems))
     known = {setting.name for setting in declarations()}
@@ -309,7 +313,8 @@ def _read(path: Path, problems: list[str]) -> Iterator[tuple[str, str]]:
         problems.append(f"{path.name}: cannot be read ({error}); it must be a text file in UTF-8")
         return
     for binding in parse_stream(io.StringIO(text)):
-        where = f"{path.name} line {binding.original.line}"
+        text = binding.original.string  # with the empty lines before it
+        where = f"{path.name} line {binding.original.line + text[: -len(text.lstrip())].count(chr(10))}"
         if binding.error or (binding.key and binding.value is None):
             problems.append(f"{where}: not understood; allowed: NAME=value, a comment, or an empty line")
         elif binding.key in known or (binding.key or "").startswith("AWS_"):

@@ -73,7 +73,7 @@ class Forks:
         self._settings = settings
 
     def invoke(
-        self, *words: str, at: tuple[str, int, str] | None = None, kill: int = signal.SIGKILL, **settings: str
+        self, *words: str, at: tuple[str, int, str] | None = None, kill: int = signal.SIGKILL, **settings: Any
     ) -> Ended:
         """Run `invoke` with these words.
 

@@ -73,7 +73,7 @@ def test_what_dynamodb_would_not_take_is_refused_before(text: str, told: str) ->
     [
         ('{"other": "x"}', "has no attribute 'name'; the key of test is name of type S"),
         ('{"name": 1}', "'name' is of type N; the key of test is name of type S"),
-        ('{"name": ""}', "'name' is empty"),
+        ('{"name": ""}', "'name' has 0 bytes"),
         (f'{{"name": "x", "data": "{"x" * 410_000}"}}', "allowed: 409600"),
     ],
 )
