@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import threading
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 from moto.awslambda.exceptions import UnknownFunctionException
 from moto.awslambda.models import lambda_backends
 
-from localaws import ACCOUNT_ID, archives, roles, runtimes
+from localaws import ACCOUNT_ID, archives, metrics, roles, runtimes
 from localaws.environment import Environment, GoneError, Invocation
 from localaws.logs import Log
 from localaws.process import Process
@@ -97,8 +98,13 @@ class Functions:
             raise FunctionNotFound(function_arn)
         invocation = Invocation(request_id or str(uuid.uuid4()), function_arn, payload, client_context)
         self._admit(latest)
+        began = time.monotonic()
         try:
-            return self._run(function, invocation)
+            answer = self._run(function, invocation)
+            metrics.count(latest, "Invocations", 1)
+            metrics.count(latest, "Errors", int(bool(answer.error)))
+            metrics.count(latest, "Duration", (time.monotonic() - began) * 1000, "Milliseconds")
+            return answer
         finally:
             with self._lock:
                 self._busy[latest.function_arn] -= 1
@@ -131,6 +137,7 @@ class Functions:
         with self._lock:
             busy = self._busy.get(latest.function_arn, 0)
             if reserved is not None and busy >= int(reserved):
+                metrics.count(latest, "Throttles", 1)
                 raise Throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
             if busy >= _CONCURRENT or self._closed:
                 raise Throttled("ConcurrentInvocationLimitExceeded")

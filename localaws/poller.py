@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from localaws import metrics
 from localaws.batches import Batch, Collector, event
 from localaws.functions import FunctionNotFound, Throttled
 from localaws.journal import RETENTION_SECONDS, age
@@ -140,6 +141,8 @@ class _Lane:
         except (Throttled, FunctionNotFound):
             return [batch]  # uses up no retry
         batch.invocations += 1
+        if function and batch.entries:
+            metrics.count(function, "IteratorAge", age(batch.entries[-1].created) * 1000, "Milliseconds")
         failed = self._first_failed(batch)
         if failed is not None:
             self._mapping.result = "PROBLEM: Function call failed"
