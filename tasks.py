@@ -85,14 +85,14 @@ def _settings(given: Mapping[str, Any], report: Report) -> Settings:
 
 def _begin(report: Report, given: Mapping[str, Any]) -> Run:
     """Settings and clients for a task, from its parameters; starts the embedded AWS if that is the target."""
-    from pipeline import echo, session, steps
+    from pipeline import cleaning, echo, session, steps
 
     settings, dry = _settings(given, report), report.planned
     endpoint = _local_aws(settings).endpoint if settings.target == "local" else None
     told = echo.printer(ROOT / "build", sys.stderr.write) if given["c"].config.run.echo else None
     aws = session.connect(settings, endpoint, dry=dry, verbose=given.get("verbose", False), echo=told)
     run = steps.Run(settings, aws, ROOT, dry=dry, adopt=given.get("adopt", False))
-    report.standing = partial(steps.standing, run)
+    report.standing = partial(cleaning.standing, run)
     if settings.target == "aws":
         _ = run.caller  # the right account, before anything else is asked
     return run
@@ -487,7 +487,7 @@ def clean(
 ) -> None:
     """Remove everything but a table that holds items, and ask AWS whether anything is left."""
     given = locals()
-    from pipeline import question, steps
+    from pipeline import cleaning, question
 
     with _task("clean", given) as report, report.step("clean") as tell:
         if backup and not delete_data:
@@ -495,11 +495,11 @@ def clean(
         run = _begin(report, given)
         how = {"delete_data": delete_data, "backup_first": backup, "keep_logs": keep_logs}
         # What must not go is told before anything goes.
-        changes: Iterable[Change] = list(steps.clean(run.planned(), **how))
+        changes: Iterable[Change] = list(cleaning.clean(run.planned(), **how))
         if not run.dry:
             if run.settings.target == "aws":
                 question.ask(run, "clean", changes, (run.settings.pipeline_name,), answered=yes)
-            changes = steps.clean(run, **how)
+            changes = cleaning.clean(run, **how)
         kept = []
         for change in changes:
             if change.did != "absent":
@@ -508,7 +508,7 @@ def clean(
                 kept.append(change.what)
         if run.dry:
             return
-        if left := [what for what in steps.left_over(run) if what not in kept]:
+        if left := [what for what in cleaning.left_over(run) if what not in kept]:
             raise Refused(f"still there after deletion: {', '.join(left)}; run it again")
         note = f"nothing is left but {', '.join(kept)}" if kept else "nothing is left"
         tell(Change(f"pipeline {run.settings.pipeline_name}", "absent", note=note))
@@ -601,7 +601,7 @@ def bench(c: Context, runs: str = "7", long: bool = False) -> None:
 
     with _task("bench", given):
         number = _parsed("--runs", runs, allowed.number(1, 1000))
-        for module in ("speed", "volume") if long else ("speed",):
+        for module in ("calls", "speed", "volume") if long else ("calls", "speed"):
             subprocess.run([sys.executable, "-m", f"benchmarks.{module}", str(number)], cwd=ROOT, check=True)
 
 

@@ -5,22 +5,19 @@ Each ratio is of two medians taken in turns in one run, so that what else the ma
 
 from __future__ import annotations
 
-import os
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.project import copy_project, invoke, python
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT = Path(__file__).resolve().parents[1]
 BARE = Path(__file__).with_name("bare.py")
-PARTS = ("tasks.py", "pipeline", "localaws", "lambda_src", "policies")
 
 
 def main() -> None:
@@ -53,6 +50,10 @@ def measure(project: Path, empty: Path, runs: int) -> None:
     )
     told("invoke deploy smoke : the same calls in a bare boto3 script", f"{ours / bare:.2f}", "2")
     invoke(project, "deploy")
+    ours, bare = medians(
+        runs, lambda: invoke(project, "deploy"), lambda: python(project, str(BARE.with_name("reads.py")), endpoint)
+    )
+    told("invoke deploy, no change : the same reads in a bare script", f"{ours / bare:.2f}", "1.3")
     told("put to log line, warm", f"{median_of('puts.py', project, endpoint, runs * 10):.1f} ms", "10 ms")
     told("first invocation, cold", f"{median_of('cold.py', project, endpoint, runs):.0f} ms", "150 ms")
 
@@ -78,34 +79,6 @@ def medians(runs: int, *sides: Callable[[], object], after: Callable[[], object]
 def told(what: str, figure: str, promise: str) -> None:
     """Print one figure and what it is to be at most."""
     print(f"{what:<62} {figure:>10}   (at most {promise})", flush=True)
-
-
-def invoke(folder: Path, *words: str, fails: bool = False) -> str:
-    """Run `invoke` in a folder; what it printed. An empty `tasks.py` makes Invoke exit 1."""
-    return python(folder, "-m", "invoke", *words, fails=fails)
-
-
-def python(folder: Path, *words: str, fails: bool = False) -> str:
-    """Run this Python in a folder, with no settings but a free port; what it printed."""
-    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    finished = subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
-        env={**environment, "LOCAL_PORT": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if bool(finished.returncode) != fails:
-        raise SystemExit(f"{' '.join(words)} exited {finished.returncode}:\n{finished.stdout}{finished.stderr}")
-    return finished.stdout
-
-
-def copy_project(folder: Path) -> None:
-    """A copy to measure in, so that nothing of a person's own is touched."""
-    folder.mkdir()
-    for part in PARTS:
-        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)
 
 
 if __name__ == "__main__":

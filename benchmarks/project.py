@@ -1,0 +1,45 @@
+"""A copy of the project to measure in, and commands run there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("tasks.py", "pipeline", "localaws", "lambda_src", "policies")
+
+
+def copy_project(folder: Path) -> None:
+    """A copy to measure in, so that nothing of a person's own is touched."""
+    folder.mkdir()
+    for part in PARTS:
+        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)
+
+
+def invoke(folder: Path, *words: str, fails: bool = False) -> str:
+    """Run `invoke` in a folder; what it printed. An empty `tasks.py` makes Invoke exit 1."""
+    return python(folder, "-m", "invoke", *words, fails=fails)
+
+
+def python(folder: Path, *words: str, fails: bool = False) -> str:
+    """Run this Python in a folder; what it printed on stdout."""
+    return run(folder, *words, fails=fails).stdout
+
+
+def run(folder: Path, *words: str, fails: bool = False, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run this Python in a folder, with these settings alone and a free port; both of its outputs."""
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    finished = subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env={**environment, "LOCAL_PORT": "0", **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if bool(finished.returncode) != fails:
+        raise SystemExit(f"{' '.join(words)} exited {finished.returncode}:\n{finished.stdout}{finished.stderr}")
+    return finished
