@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import chains, items, session, smoke, steps
+from . import chains, cleaning, items, session, smoke, steps
 from .change import Refused
 from .shell import expansion
 
@@ -84,7 +84,7 @@ def record(settings: Settings, endpoint: str, root: Path) -> Recording:
         }
         account = run.caller["Account"]
         done("account")
-        list(steps.clean(run, delete_data=True))
+        list(cleaning.clean(run, delete_data=True))
         done("clean")
         sent = (Path(folder) / "build" / "policies").glob("*.json")
         documents = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(sent)}

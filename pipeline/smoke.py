@@ -65,8 +65,13 @@ def prove(aws: Callable[[str], Any], deployed: Deployed, extra: Mapping[str, Any
     dynamodb, name = aws("dynamodb"), deployed.table["TableName"]
     hash_key = items.key_names(deployed.table)[0]
     began = time.time()
-    # The key is random, and it must be new: nobody else's item is ever overwritten or removed.
-    unwritten = {"ConditionExpression": "attribute_not_exists(#key)", "ExpressionAttributeNames": {"#key": hash_key}}
+    # The key is random, and it must be new: nobody else's item is ever overwritten or removed. Our own is, when the
+    # answer was lost and boto3 makes the call again.
+    unwritten = {
+        "ConditionExpression": "attribute_not_exists(#key) OR #marker = :marker",
+        "ExpressionAttributeNames": {"#key": hash_key, "#marker": _MARKER},
+        "ExpressionAttributeValues": {":marker": item[_MARKER]},
+    }
     dynamodb.put_item(TableName=name, Item=item, **unwritten)
     try:
         event = _wait_for(aws, deployed, (item, term), int(began * 1000), timeout)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
-from . import archive, backup, function, logs, mapping, policies, role, session, smoke, table, wanted
-from .change import Change, Did, Refused, check_owner
+from . import archive, function, logs, mapping, policies, role, session, smoke, table, wanted
+from .change import Change, Did, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,6 +45,27 @@ class Run:
         return replace(self, aws=partial(self.aws, dry=True), dry=True)
 
 
+# What a call meets that was made again since its answer was lost, or that was made after a look that was out of date.
+_MET_ITSELF = {
+    "EntityAlreadyExists",
+    "NoSuchEntity",
+    "ResourceAlreadyExistsException",
+    "ResourceConflictException",
+    "ResourceInUseException",
+    "ResourceNotFoundException",
+}
+
+
+def surely(step: Callable[[], Change]) -> Change:
+    """Take a step, and take it once more from the look on when it met what may be its own doing."""
+    try:
+        return step()
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _MET_ITSELF:
+            raise
+    return step()
+
+
 def zip_code(settings: Settings, root: Path, *, dry: bool = False) -> tuple[Change, bytes]:
     """lambda_src/ as build/function.zip, checked to hold the handler; the zip's bytes come along."""
     build = root / "build"
@@ -73,12 +95,13 @@ def check(run: Run, code: bytes) -> None:
 
 def create_table(run: Run) -> Change:
     """The table with its stream on; AWS may still be at work on it."""
-    return table.ensure(run.aws("dynamodb"), _table(run), adopt=run.adopt)
+    return surely(lambda: table.ensure(run.aws("dynamodb"), _table(run), adopt=run.adopt))
 
 
 def create_role(run: Run) -> Change:
     """The role that Lambda assumes, by policies/trust-policy.json."""
-    return role.ensure(run.aws("iam"), _role(run, _policy(run, "trust-policy.json")), adopt=run.adopt)
+    wanted_role = _role(run, _policy(run, "trust-policy.json"))
+    return surely(lambda: role.ensure(run.aws("iam"), wanted_role, adopt=run.adopt))
 
 
 def put_policies(run: Run, role_arn: str) -> Iterator[Change]:
@@ -90,24 +113,25 @@ def put_policies(run: Run, role_arn: str) -> Iterator[Change]:
     documents = _inline_policies(run, role_arn)
     for name, document in documents.items():
         yield role.ensure_policy(iam, settings.role_name, name, document, owner=settings.pipeline_name, adopt=run.adopt)
-    for name in _our_policy_names(run):
+    for name in our_policy_names(run):
         if name not in documents:
-            yield role.delete_policy(iam, settings.role_name, name, owner=settings.pipeline_name)
+            yield surely(partial(role.delete_policy, iam, settings.role_name, name, owner=settings.pipeline_name))
 
 
 def create_log_group(run: Run, *, tags: bool = True) -> Change:
     """The function's log group: ours, with a retention, so that `clean` may remove it and nothing is kept for ever."""
-    return logs.ensure_group(run.aws("logs"), wanted.log_group(run.settings), adopt=run.adopt, tags=tags)
+    group = wanted.log_group(run.settings)
+    return surely(lambda: logs.ensure_group(run.aws("logs"), group, adopt=run.adopt, tags=tags))
 
 
 def create_function(run: Run, role_arn: str, code: bytes) -> Change:
     """The function with its code; AWS may still be at work on it."""
-    return function.ensure(run.aws("lambda"), _function(run, role_arn, code), adopt=run.adopt)
+    return surely(lambda: function.ensure(run.aws("lambda"), _function(run, role_arn, code), adopt=run.adopt))
 
 
 def map_stream(run: Run, stream_arn: str, *, tags: bool = True) -> Change:
     """The event source mapping from the table's stream to the function; AWS may still be at work on it."""
-    return mapping.ensure(run.aws("lambda"), _mapping(run, stream_arn), tags=tags)
+    return surely(lambda: mapping.ensure(run.aws("lambda"), _mapping(run, stream_arn), tags=tags))
 
 
 def existing_role(run: Run) -> dict[str, Any]:
@@ -164,108 +188,6 @@ def deployed(run: Run) -> smoke.Deployed:
     )
 
 
-def clean(
-    run: Run, *, delete_data: bool = False, backup_first: bool = False, keep_logs: bool = False
-) -> Iterator[Change]:
-    """Remove everything, in the order in which nothing comes back and nothing dangles, each waited for.
-
-    A table that holds items stays, unless `delete_data`; `backup_first` backs it up before anything goes. What must not
-    go, as it is not ours or protected, raises Refused: run it `planned` first, and that is before anything is gone.
-    """
-    settings, owner = run.settings, run.settings.pipeline_name
-    lambda_, dynamodb, logs_ = run.aws("lambda"), run.aws("dynamodb"), run.aws("logs")
-    kept = None if delete_data else _kept_table(run)
-    if backup_first and table.describe(dynamodb, settings.table_name):
-        yield _backed_up(run)
-    for entry in _mappings(run):
-        gone = mapping.delete(lambda_, entry["UUID"])
-        if gone.pending:
-            mapping.wait_gone(lambda_, entry["UUID"])
-        yield gone
-    yield function.delete(lambda_, settings.function_name, owner=owner)
-    # After the function, whose last lines would make the group anew.
-    group = wanted.log_group_name(settings)
-    if keep_logs and logs.describe_group(logs_, group):
-        yield Change(f"log group {group}", "unchanged", note="kept, as --keep-logs says")
-    else:
-        yield logs.delete_group(logs_, group, owner=owner)
-    yield role.delete(
-        run.aws("iam"),
-        settings.role_name,
-        owner=owner,
-        policy_names=_our_policy_names(run),
-        managed_policy_arns=settings.role_managed_policy_arns,
-    )
-    if kept:
-        yield kept
-        return
-    gone = table.delete(dynamodb, settings.table_name, owner=owner)
-    if gone.pending:
-        table.wait_gone(dynamodb, settings.table_name)
-    yield gone
-
-
-def _kept_table(run: Run) -> Change | None:
-    """That the table stays, since it holds items that smoke did not write; None when it may go."""
-    name, dynamodb = run.settings.table_name, run.aws("dynamodb")
-    found = table.describe(dynamodb, name)
-    if found is None or found["TableStatus"] in ("CREATING", "DELETING"):
-        return None
-    check_owner(f"table {name}", found["Tags"], run.settings.pipeline_name)
-    if not smoke.others(dynamodb, name):
-        return None
-    return Change(
-        f"table {name}", "unchanged", answer=found, note="kept, as it holds items; --delete-data deletes them"
-    )
-
-
-def _backed_up(run: Run) -> Change:
-    dynamodb = run.aws("dynamodb")
-    made = backup.create(dynamodb, run.settings.table_name)
-    if made.pending:
-        backup.wait(dynamodb, made.answer["BackupArn"])
-    return made
-
-
-def left_over(run: Run) -> list[str]:
-    """What AWS still has of the pipeline, asked resource by resource; a role's policies go with it."""
-    settings = run.settings
-    group = wanted.log_group_name(settings)
-    asked = {
-        f"function {settings.function_name}": function.describe(run.aws("lambda"), settings.function_name),
-        f"log group {group}": logs.describe_group(run.aws("logs"), group),
-        f"role {settings.role_name}": role.describe(run.aws("iam"), settings.role_name),
-        f"table {settings.table_name}": table.describe(run.aws("dynamodb"), settings.table_name),
-    }
-    mappings = mapping.of_function(run.aws("lambda"), settings.function_name)
-    return [f"mapping {each['UUID']}" for each in mappings] + [what for what, found in asked.items() if found]
-
-
-def standing(run: Run) -> str:
-    """What there is of the pipeline, in words: for a person who has interrupted a task."""
-    there = ", ".join(left_over(run)) or "nothing"
-    return f". There is now: {there}. Go on with: invoke deploy; remove it with: invoke clean"
-
-
-def _mappings(run: Run) -> list[dict[str, Any]]:
-    """The function's mappings, also on streams that are no more; Refused when the function or one of them is not ours.
-
-    A mapping on our table is its function's. One on another table is ours by its tag: the setting was another then.
-    """
-    settings, lambda_ = run.settings, run.aws("lambda")
-    found = function.describe(lambda_, settings.function_name)
-    if found:
-        check_owner(f"function {settings.function_name}", found["Tags"], settings.pipeline_name)
-    entries = mapping.of_function(lambda_, settings.function_name)
-    for entry in entries:
-        source = entry["EventSourceArn"]
-        if f":table/{settings.table_name}/stream/" not in source:
-            what = f"mapping {entry['UUID']} of function {settings.function_name} on {source}"
-            owned = lambda_.list_tags(Resource=entry["EventSourceMappingArn"])["Tags"]
-            check_owner(what, owned, settings.pipeline_name)
-    return entries
-
-
 def _inline_policies(run: Run, role_arn: str) -> dict[str, dict[str, Any]]:
     """Each document by the name of its inline policy, as it lies in build/policies/."""
     settings, folder, build = run.settings, run.root / "policies", run.root / "build" / "policies"
@@ -279,7 +201,7 @@ def _inline_policies(run: Run, role_arn: str) -> dict[str, dict[str, Any]]:
     return documents
 
 
-def _our_policy_names(run: Run) -> list[str]:
+def our_policy_names(run: Run) -> list[str]:
     """The role's inline policies that this pipeline made."""
     settings = run.settings
     names = role.inline_policy_names(run.aws("iam"), settings.role_name)
