@@ -85,6 +85,7 @@ def test_a_mapping_on_another_table_is_told(project: Project) -> None:
     )
     assert document(project, "status")["result"]["facts"]["other mappings"][0].startswith(f"{made['UUID']} on {arn}: ")
     project.client("lambda").delete_event_source_mapping(UUID=made["UUID"])
+    project.client("iam").delete_role_policy(RoleName=f"{NAME}-role", PolicyName="more")
 
 
 def test_the_document_of_a_task_says_what_it_did(project: Project) -> None:
