@@ -42,7 +42,8 @@ EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 def main() -> None:
     """Print one line a figure, as `benchmarks/speed.py` does."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    mapped, alone = [], []
+    mapped: list[float] = []
+    alone: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         aws = EmbeddedAws(Path(folder))
         try:

@@ -6,12 +6,12 @@ moto calls it on each write, in place of its own `StreamShard`; readers of the s
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 import time
 from collections import deque
 from datetime import datetime, timezone
 from functools import wraps
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
@@ -19,6 +19,7 @@ import moto.dynamodb.models.table as moto_table
 from moto.dynamodb.exceptions import MockValidationException
 from moto.dynamodb.models import DynamoDBBackend
 
+from localaws import rows
 from localaws.records import TIME_TO_LIVE, image, record
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ _aging = 1.0
 
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
+rows.execute(
+    "CREATE TABLE record (stream INTEGER, place INTEGER, key INTEGER, created REAL, text,"
+    " PRIMARY KEY (stream, place)) WITHOUT ROWID"
+)
+_numbers = count()
 _journals: dict[str, Journal] = {}
 # Held by each call that writes to a table: moto's threads would else see the changes of one item in another order
 # than its stream.
@@ -53,7 +59,6 @@ class Entry(NamedTuple):
 class Journal:
     """The records of one stream, in one closed or open shard.
 
-    They lie in a private SQLite database that spills to a temporary file, so that a million of them cost no memory.
     `written` is notified on each write and on closing.
     """
 
@@ -76,9 +81,7 @@ class Journal:
         self.last = 0
         self.trimmed = 0
         self._minutes: deque[tuple[float, int]] = deque()
-        self._rows = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        self._rows.execute("PRAGMA journal_mode = OFF")
-        self._rows.execute("CREATE TABLE record (place INTEGER PRIMARY KEY, key INTEGER, created REAL, text TEXT)")
+        self._number = next(_numbers)
         _journals[self.arn] = self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Journal:
@@ -111,13 +114,11 @@ class Journal:
             if self.closed_at:
                 return
             created = time.time()
-            rows = []
             for old, new in changes:
                 if old is not None and new is not None and old == new:
                     continue
                 self.last += 1
-                rows.append(self._row(created, old, new, user_identity))
-            self._rows.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
+                rows.insert("record", [self._row(created, old, new, user_identity)])
             self._trim(created)
             self.written.notify_all()
 
@@ -128,11 +129,12 @@ class Journal:
         """
         with self.written:
             self._trim(time.time())
-            rows = self._rows.execute(
-                "SELECT place, created, text FROM record WHERE place > ? AND key % ? = ? ORDER BY place LIMIT ?",
-                (after, lanes, lane, limit),
-            ).fetchall()
-            entries = [Entry(*row) for row in rows]
+            found = rows.execute(
+                "SELECT place, created, text FROM record WHERE stream = ? AND place > ? AND key % ? = ?"
+                " ORDER BY place LIMIT ?",
+                *(self._number, after, lanes, lane, limit),
+            )
+            entries = [Entry(*row) for row in found]
             return entries, entries[-1].place if len(entries) == limit else max(after, self.last)
 
     def close(self) -> None:
@@ -141,9 +143,14 @@ class Journal:
             self.closed_at = self.closed_at or time.time()
             self.written.notify_all()
 
+    def forget(self) -> None:
+        """Let go of it: the last of its records has been trimmed."""
+        _journals.pop(self.arn, None)
+        rows.execute("DELETE FROM record WHERE stream = ?", self._number)
+
     def _row(
         self, created: float, old: Item | None, new: Item | None, user_identity: Mapping[str, str] | None
-    ) -> tuple[int, int, float, str]:
+    ) -> tuple[int, int, int, float, str]:
         before = image(old) if old else None
         after = image(new) if new else None
         attributes = after or before or {}
@@ -158,7 +165,7 @@ class Journal:
             view_type=self.view_type,
             user_identity=user_identity,
         )
-        return self.last, crc32(str(keys).encode()), created, _to_json(change)
+        return self._number, self.last, crc32(str(keys).encode()), created, _to_json(change)
 
     def _trim(self, now: float) -> None:
         """Forget what is older than the retention, to the minute."""
@@ -166,7 +173,7 @@ class Journal:
             self._minutes.append((now, self.last))
         while self._minutes and age(self._minutes[0][0]) > RETENTION_SECONDS:
             self.trimmed = self._minutes.popleft()[1]
-            self._rows.execute("DELETE FROM record WHERE place <= ?", (self.trimmed,))
+            rows.execute("DELETE FROM record WHERE stream = ? AND place <= ?", self._number, self.trimmed)
 
 
 def age(moment: float) -> float:
@@ -178,7 +185,8 @@ def find(stream_arn: str) -> Journal | None:
     """The journal of a stream, also of one that was disabled or whose table is gone, until all of it is trimmed."""
     journal = _journals.get(stream_arn)
     if journal and journal.closed_at and age(journal.closed_at) > RETENTION_SECONDS:
-        return _journals.pop(stream_arn, None) and None
+        journal.forget()
+        return None
     return journal
 
 

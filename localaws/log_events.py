@@ -7,8 +7,6 @@ In place of moto's lists, which it sorts anew on each read: CloudWatch Logs API 
 from __future__ import annotations
 
 import heapq
-import sqlite3
-import threading
 from functools import wraps
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,8 @@ from moto.logs import models
 from moto.logs.exceptions import InvalidParameterException
 from moto.logs.utils import EventMessageFilter
 
+from localaws import rows
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -24,12 +24,8 @@ _MOST_EVENTS = 10_000
 _CHUNK = 1000
 _FOREVER = 2**62
 
-# A private database that spills to a temporary file. The lock is for SQLite builds that leave locking to their users.
-_rows = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-_rows.execute("PRAGMA journal_mode = OFF")
-_rows.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, stream INTEGER, timestamp INTEGER, ingested INTEGER, text)")
-_rows.execute("CREATE INDEX in_time ON event (stream, timestamp, id)")
-_lock = threading.Lock()
+rows.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, stream INTEGER, timestamp INTEGER, ingested INTEGER, text)")
+rows.execute("CREATE INDEX in_time ON event (stream, timestamp, id)")
 _numbers = count()
 
 
@@ -48,9 +44,8 @@ class Events:
         self.stream = next(_numbers)
 
     def __iadd__(self, events: list[models.LogEvent]) -> Events:  # noqa: PYI034 - `Self` is not in Python 3.10
-        rows = [(one.event_id, self.stream, one.timestamp, one.ingestion_time, one.message) for one in events]
-        with _lock:
-            _rows.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?)", rows)
+        fields = ((one.event_id, self.stream, one.timestamp, one.ingestion_time, one.message) for one in events)
+        rows.insert("event", fields)
         return self
 
     def __len__(self) -> int:
@@ -64,19 +59,21 @@ class Events:
 
     def count(self, start: int, end: int) -> int:
         """How many there are from `start` to `end`, milliseconds since 1970."""
-        ((found,),) = _select(
+        ((found,),) = rows.execute(
             "SELECT count(*) FROM event WHERE stream = ? AND timestamp BETWEEN ? AND ?", self.stream, start, end
         )
         return int(found)
 
     def bounds(self) -> tuple[int | None, int | None]:
         """The time stamps of the first and of the last one."""
-        ((first, last),) = _select("SELECT min(timestamp), max(timestamp) FROM event WHERE stream = ?", self.stream)
+        ((first, last),) = rows.execute(
+            "SELECT min(timestamp), max(timestamp) FROM event WHERE stream = ?", self.stream
+        )
         return first, last
 
     def slice(self, start: int, end: int, first: int, last: int) -> list[dict[str, Any]]:
         """Those from `start` to `end`, counted in the order of their time stamps, as GetLogEvents shows them."""
-        found = _select(
+        found = rows.execute(
             "SELECT ingested, text, timestamp FROM event WHERE stream = ? AND timestamp BETWEEN ? AND ?"
             " ORDER BY timestamp, id LIMIT ? OFFSET ?",
             *(self.stream, start, end, last - first, first),
@@ -85,7 +82,7 @@ class Events:
 
     def after(self, place: tuple[int, int], end: int) -> Iterator[tuple[int, int, int, str]]:
         """Time stamp, id, time of ingestion and message of those behind a place, (time stamp, id), up to `end`."""
-        while found := _select(
+        while found := rows.execute(
             "SELECT timestamp, id, ingested, text FROM event WHERE stream = ? AND (timestamp, id) > (?, ?)"
             " AND timestamp <= ? ORDER BY timestamp, id LIMIT ?",
             *(self.stream, *place, end, _CHUNK),
@@ -95,7 +92,7 @@ class Events:
 
     def forget(self) -> None:
         """Let go of all of them."""
-        _select("DELETE FROM event WHERE stream = ?", self.stream)
+        rows.execute("DELETE FROM event WHERE stream = ?", self.stream)
 
 
 class Stream(models.LogStream):
@@ -198,8 +195,3 @@ def _forgetting_the_group(delete: Callable[..., None]) -> Callable[..., None]:
 def _forget(streams: Iterable[models.LogStream]) -> None:
     for stream in streams:
         stream.events.forget()  # type: ignore[attr-defined] # a Stream's
-
-
-def _select(statement: str, *values: object) -> list[tuple[Any, ...]]:
-    with _lock:
-        return _rows.execute(statement, values).fetchall()
