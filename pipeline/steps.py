@@ -56,13 +56,18 @@ _MET_ITSELF = {
 }
 
 
+# Each of a step's writing calls may lose its answer; more of them than this are no accident.
+_LOST_ANSWERS = 3
+
+
 def surely(step: Callable[[], Change]) -> Change:
-    """Take a step, and take it once more from the look on when it met what may be its own doing."""
-    try:
-        return step()
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in _MET_ITSELF:
-            raise
+    """Take a step, and take it again from the look on when it met what may be its own doing."""
+    for _ in range(_LOST_ANSWERS):
+        try:
+            return step()
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _MET_ITSELF:
+                raise
     return step()
 
 

@@ -11,6 +11,7 @@ import random
 import re
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _SLOW_SECONDS = 0.05
 _STALE_SECONDS = 2.0
 _FAULTS = ("throttled", "failing", "unavailable", "slow", "cut before", "cut after", "stale", "not ready")
+_ID = re.compile(r"^/\d{4}-\d\d-\d\d|/[0-9a-f]{8}-[0-9a-f-]{27}/?$")
 _READING = re.compile(r"Describe|Get|List|Scan|Filter")
 # What Lambda says while a new role has not reached it, and while an update is under way.
 _ROLE = ("InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.")
@@ -47,13 +49,16 @@ class Answer:
 class Faults:
     """Which call meets which fault: `rate` of the calls, drawn from `seed`; `met` are those that were met.
 
-    `always` are operations that are refused each time, with (status, code, message).
+    `once` are faults that the next call of an operation meets; `always` are operations that are refused each time,
+    with (status, code, message). `asked` counts how often each operation was asked for.
     """
 
     upstream: str
     rate: float = 0.2
     seed: int = 0
+    once: dict[str, str] = field(default_factory=dict)
     always: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
     met: list[str] = field(default_factory=list)
     url: str = ""
     _known: dict[bytes, Answer] = field(default_factory=dict)
@@ -67,9 +72,11 @@ class Faults:
         self._known.clear()
         self.met.clear()
 
-    def draw(self) -> str:
-        """The fault of the next call; "" for none."""
+    def draw(self, operation: str) -> str:
+        """The fault of a call of the operation that comes next; "" for none."""
+        self.asked[operation] += 1
         fault = self._random.choice(_FAULTS) if self._random.random() < self.rate else ""
+        fault = self.once.pop(operation, fault)
         self.met.extend([fault] if fault else [])
         return fault
 
@@ -86,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         call = _Call(self.command, self.path, dict(self.headers.items()), body)
         with self.lock:
-            fault = self.faults.draw()
+            fault = self.faults.draw(call.operation)
         if call.operation in self.faults.always:
             self._send(call.error(*self.faults.always[call.operation]))
         elif fault == "cut before":
@@ -140,11 +147,11 @@ class _Call:
 
     @property
     def operation(self) -> str:
-        """The API's name for the call; of a REST call its method and path."""
+        """The API's name for the call; of a REST call its method and path, without a version and without ids."""
         if target := self.headers.get("X-Amz-Target"):
             return target.rpartition(".")[2]
         named = re.search(rb"(?:^|&)Action=(\w+)", self.body)
-        return named[1].decode() if named else f"{self.method} {urlsplit(self.path).path}"
+        return named[1].decode() if named else f"{self.method} {_ID.sub('', self.path.partition('?')[0])}"
 
     @property
     def reads(self) -> bool:
