@@ -114,7 +114,7 @@ def command(call: Call, file_of: FileOf, name: str = "") -> list[str]:
         shape = members.get(member)
         if shape is None:  # a paginator's setting
             words.append(f"--{member} {value}")
-        elif shape.type_name == "string" and call.service != "sqs" and _PLACE.match(value):
+        elif shape.type_name == "string" and member != "QueueUrl" and _PLACE.match(value):
             unsaid[member] = value
         else:
             words.extend(_argument(call, member, shape, value, file_of))
@@ -122,6 +122,8 @@ def command(call: Call, file_of: FileOf, name: str = "") -> list[str]:
         words.append(f"--cli-input-json {word(json_text(unsaid))}")
     if any(_has_bytes(value) for member, value in call.parameters.items() if not _hoisted(call, member, value)):
         words.append("--cli-binary-format base64")  # version 2 of the AWS CLI; version 1 cannot say such bytes
+    if not call.paged and "MaxItems" in call.parameters:
+        words.append("--no-paginate")  # otherwise --max-items is the AWS CLI's own, across pages
     if call.region:
         words.append(f"--region {word(call.region)}")
     if call.model.has_streaming_output:
@@ -193,7 +195,8 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
         yield f"--{name} {word(place.removeprefix('fileb://') if shape.serialization.get('streaming') else place)}"
     elif shape.type_name == "string":
         shown = file_of(value) or _without_secrets(shape, value, member)
-        yield f"--{name}={word(shown)}" if shown.startswith("-") else f"--{name} {word(shown)}"
+        # What begins with a dash would be taken for an option.
+        yield f"--{name}={word(shown)}" if shown.startswith("-") or expands(shown) else f"--{name} {word(shown)}"
     elif shape.type_name in ("list", "map", "structure"):
         yield f"--{name} {word(json_text(_without_secrets(shape, value, member), _plain))}"
     else:

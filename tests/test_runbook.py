@@ -188,3 +188,11 @@ def test_another_format_is_refused(project: Project) -> None:
 
 def test_a_variable_that_the_script_uses_itself_is_refused(project: Project) -> None:
     assert "'answer' is a name" in project.refusal("runbook", FUNCTION_ENVIRONMENT='{"answer": "42"}')
+
+
+def test_echo_prints_the_commands_on_stderr_and_leaves_stdout_to_the_results(project: Project) -> None:
+    settings = {"PIPELINE_NAME": "echoed"}
+    planned = project.invoke("--echo", "--dry", "create-table", **settings)
+    plain = project.invoke("--dry", "create-table", **settings)
+    assert "aws dynamodb create-table --table-name echoed " in planned.stderr
+    assert "aws " not in planned.stdout + plain.stderr
