@@ -57,7 +57,7 @@ _endpoint: Callable[[], str]
 def install(start_event: Callable[[Function, bytes], None], endpoint: Callable[[], str]) -> None:
     """Make moto create functions of this kind: its own class has no place for what it leaves out.
 
-    `start_event` is how the other services of moto (SNS, S3, EventBridge, CloudWatch Logs) hand a function an event;
+    `start_event` is how the other services of moto (SNS, S3, CloudWatch Logs) hand a function an event;
     `endpoint` tells the URL of this server.
     """
     global _start_event, _endpoint
