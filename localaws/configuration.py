@@ -235,6 +235,8 @@ def _check(spec: Mapping[str, Any]) -> None:
     for name, (low, high) in _RANGES.items():
         _check_range(name[0].lower() + name[1:], spec.get(name), low, high)
     _check_range("ephemeralStorage.size", (spec.get("EphemeralStorage") or {}).get("Size"), *_EPHEMERAL_STORAGE)
+    if spec.get("PackageType") == "Image":
+        raise InvalidParameterValueException("PackageType Image is not supported here: this Lambda runs zip files")
     if spec.get("Runtime") in _RETIRED:
         raise InvalidParameterValueException(
             f"The runtime parameter of {spec['Runtime']} is no longer supported for creating or updating AWS Lambda "

@@ -59,7 +59,7 @@ def _invoke(functions: Functions, request: Request, function: Function, arn: str
         done = functions.invoke(arn, payload, client_context=context, request_id=request_id)
     except Throttled as reason:
         return _error(429, "TooManyRequestsException", "Rate Exceeded.", Reason=str(reason))
-    except archives.InvalidZipError as error:  # code from S3, which is looked at only now
+    except archives.InvalidZipError as error:  # a layer's, which is looked at only now
         return _error(502, "InvalidZipFileException", str(error))
     except FunctionNotFound:  # deleted this moment
         return _error(404, "ResourceNotFoundException", f"Function not found: {arn}")

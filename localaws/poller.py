@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from localaws import metrics
+from localaws.archives import InvalidZipError
 from localaws.batches import Batch, Collector, event
 from localaws.functions import FunctionNotFound, Throttled
 from localaws.journal import RETENTION_SECONDS, age
@@ -140,6 +141,9 @@ class _Lane:
             self._answer = self._functions.invoke(self._mapping.function_arn, payload)
         except (Throttled, FunctionNotFound):
             return [batch]  # uses up no retry
+        except InvalidZipError as error:  # a layer's, which is looked at only now
+            self._mapping.result = f"PROBLEM: {error}"
+            return [batch]
         batch.invocations += 1
         if function and batch.entries:
             metrics.count(function, "IteratorAge", age(batch.entries[-1].created) * 1000, "Milliseconds")

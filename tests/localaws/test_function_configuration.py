@@ -223,6 +223,13 @@ def test_role_that_lambda_may_not_assume_is_refused(client: Any) -> None:
     )
 
 
+def test_container_image_is_refused_plainly(client: Any) -> None:
+    with pytest.raises(ClientError, match="PackageType Image is not supported here"):
+        client("lambda").create_function(
+            FunctionName="image", Role=make_role(client), PackageType="Image", Code={"ImageUri": "registry/image:tag"}
+        )
+
+
 def test_code_that_is_no_zip_file_is_refused(client: Any) -> None:
     code, message = error_of(lambda: deploy(client, Code={"ZipFile": b"no zip"}))
     assert code == "InvalidParameterValueException"

@@ -420,6 +420,16 @@ def test_mapping_of_a_deleted_function_tells_its_problem(pipe: Callable[..., Pip
     assert until(lambda: result(one, mapping).startswith("PROBLEM: Function not found"))
 
 
+def test_broken_layer_is_told_as_a_problem(pipe: Callable[..., Pipe]) -> None:
+    one = pipe()
+    client = one.client("lambda")
+    layer = client.publish_layer_version(LayerName=one.function, Content={"ZipFile": b"no zip"})["LayerVersionArn"]
+    client.update_function_configuration(FunctionName=one.function, Layers=[layer])
+    mapping = one.map()
+    one.put("a")
+    assert until(lambda: result(one, mapping).startswith("PROBLEM: Could not unzip uploaded file."))
+
+
 def test_tumbling_window_carries_state(pipe: Callable[..., Pipe]) -> None:
     """Developer guide, "Using DynamoDB Streams windows": state goes on until the final invocation of the window."""
     one = pipe('return {"state": {"seen": event["state"].get("seen", 0) + len(records)}}')
