@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent
 LOCAL = ROOT / ".local"
 
+PROOFS = ("crash", "faults", "records", "runbook")
+
 ADOPT = "Take over what stands already and carries no tag of this pipeline."
 JSON = "Print one JSON document (docs/json.md) on stdout, and the lines on stderr."
 YES = "Do not ask: with TARGET=aws this is asked about otherwise."
@@ -605,6 +607,27 @@ def bench(c: Context, runs: str = "7", long: bool = False) -> None:
             subprocess.run([sys.executable, "-m", f"benchmarks.{module}", str(number)], cwd=ROOT, check=True)
 
 
+@task(
+    help={
+        "count": "How many points, seeds, records or settings of each; 0: as many as each has by itself.",
+        "only": f"One of {', '.join(PROOFS)}.",
+    }
+)
+def soak(c: Context, count: str = "0", only: str = "") -> None:
+    """Prove at length what the tests prove in short: crashes, faults, records, policies, runbooks."""
+    given = locals()
+    from pipeline import allowed
+
+    with _task("soak", given):
+        number = _parsed("--count", count, allowed.number(0, 1_000_000))
+        if only not in ("", *PROOFS):
+            raise Refused(f"--only: {only!r} is not allowed; allowed: {', '.join(PROOFS)}")
+        for proof in [only] if only else PROOFS:
+            words = [sys.executable, "-m", f"soak.{proof}", *([str(number)] if number else [])]
+            if subprocess.run(words, cwd=ROOT, check=False).returncode:
+                raise Refused(f"{proof} is not proved; what it met stands above")
+
+
 local = Collection("local", local_start, local_stop, local_status)
 namespace = Collection(
     zip_code,
@@ -621,5 +644,6 @@ namespace = Collection(
     clean,
     status,
     bench,
+    soak,
     local,
 )
