@@ -195,7 +195,7 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
         yield f"--{name} {word(place.removeprefix('fileb://') if shape.serialization.get('streaming') else place)}"
     elif shape.type_name == "string":
         shown = file_of(value) or _without_secrets(shape, value, member)
-        # What begins with a dash would be taken for an option.
+        # What begins with a dash would be taken for an option, and so may what a variable holds.
         yield f"--{name}={word(shown)}" if shown.startswith("-") or expands(shown) else f"--{name} {word(shown)}"
     elif shape.type_name in ("list", "map", "structure"):
         yield f"--{name} {word(json_text(_without_secrets(shape, value, member), _plain))}"

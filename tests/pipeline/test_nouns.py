@@ -27,14 +27,41 @@ TRUST = {
 }
 
 
-@pytest.mark.parametrize("noun", ["table", "backup", "role", "function", "mapping", "logs"])
-def test_a_noun_works_when_copied_with_change_alone(tmp_path: Path, noun: str) -> None:
-    steps = tmp_path / "steps"
+# What each noun says of what is not there, or did.
+COPIED = {
+    "table": 'table.describe(boto3.client("dynamodb"), "none") is None',
+    "backup": 'backup.create(boto3.client("dynamodb"), "backed-up").did == "created"',
+    "role": 'role.delete(boto3.client("iam"), "none").did == "absent"',
+    "function": 'function.delete(boto3.client("lambda"), "none").did == "absent"',
+    "mapping": 'mapping.of_function(boto3.client("lambda"), "none") == []',
+    "logs": 'logs.ensure_group(boto3.client("logs"), {"logGroupName": "copied"}).did == "created"',
+}
+
+
+@pytest.mark.parametrize("noun", COPIED)
+def test_a_noun_works_when_copied_with_change_alone(embedded: Aws, tmp_path: Path, noun: str) -> None:
+    steps, endpoint = tmp_path / "steps", embedded("dynamodb").meta.endpoint_url
     steps.mkdir()
     for name in (noun, "change"):
         shutil.copy(Path(table.__file__).with_name(f"{name}.py"), steps)
+    if noun == "backup":
+        key = {"AttributeName": "id", "AttributeType": "S"}
+        schema = [{"AttributeName": "id", "KeyType": "HASH"}]
+        parameters = {"AttributeDefinitions": [key], "KeySchema": schema, "BillingMode": "PAY_PER_REQUEST"}
+        embedded("dynamodb").create_table(TableName="backed-up", **parameters)
 
-    subprocess.run([sys.executable, "-c", f"from steps import {noun}"], cwd=tmp_path, check=True)
+    subprocess.run(
+        [sys.executable, "-c", f"import boto3; from steps import {noun}; assert {COPIED[noun]}"],
+        cwd=tmp_path,
+        env={
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "anyone",
+            "AWS_SECRET_ACCESS_KEY": "anything",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "HOME": str(tmp_path),
+        },
+        check=True,
+    )
 
 
 def test_all_of_them_unchanged_take_ten_reads_and_no_write(aws: Aws, calls: Calls, code: Zip) -> None:
