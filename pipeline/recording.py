@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,9 @@ _OWN = {
     "PPID", "PS1", "PS2", "PS4", "PWD", "SHELLOPTS", "TMPDIR", "UID",
 }  # fmt: skip
 
+_EMPTY_ZIP = b"PK\5\6" + bytes(18)
+_ALLOW_ALL = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -51,46 +54,26 @@ def record(settings: Settings, endpoint: str, root: Path) -> Recording:
     The function is never run. `root` is the project's folder: the code is zipped there.
     """
     calls: list[Call] = []
-    changes: list[Change] = []
-    recorded: dict[str, list[Call]] = {}
-
-    def done(step: str) -> None:
-        recorded[step] = calls[:]
-        calls.clear()
-
     _, code = steps.zip_code(settings, root)
     named, variables = _stand_ins(settings)
+    named, existing = _made_to_exist(named, session.connect(named, endpoint))
     aws = session.connect(named, endpoint, echo=calls.append)
+    planning = session.connect(named, endpoint, dry=True, echo=calls.append)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(root / "policies", Path(folder) / "policies")
         run = steps.Run(named, aws, Path(folder))
-        role_arn = chains.create_role(run, changes.append)
-        done("create-role")
-        chains.put_policy(run, role_arn, changes.append)
-        done("put-policy")
-        chains.create_function(run, role_arn, code, changes.append)
-        done("create-function")
-        chains.create_table(run, changes.append)
-        table = steps.existing_table(run)
-        done("create-table")
-        chains.map_stream(run, str(table["LatestStreamArn"]), changes.append)
-        done("map-stream")
-        variables |= _smoke(session.connect(named, endpoint, dry=True, echo=calls.append)("dynamodb"), named, table)
-        done("smoke")
-        variables |= {
-            role_arn: "$role_arn",
-            str(table["LatestStreamArn"]): "$stream_arn",
-            str(changes[-1].answer["UUID"]): "$mapping_uuid",
-        }
+        recorded, found = _walked(run, planning("dynamodb"), code, calls)
         account = run.caller["Account"]
-        done("account")
-        list(cleaning.clean(run, delete_data=True))
-        done("clean")
         sent = (Path(folder) / "build" / "policies").glob("*.json")
         documents = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(sent)}
-    texts = {text: expansion(variable) for text, variable in sorted(variables.items(), key=lambda each: -len(each[0]))}
+    variables |= found
     here, there = expansion("$AWS_REGION"), expansion("$account_id")
-    texts |= {f":{named.aws_region}:{account}:": f":{here}:{there}:", f"::{account}:": f"::{there}:"}
+    texts = {
+        **existing,
+        **{text: expansion(variables[text]) for text in sorted(variables, key=len, reverse=True)},
+        f":{named.aws_region}:{account}:": f":{here}:{there}:",
+        f"::{account}:": f"::{there}:",
+    }
     return Recording(
         {
             step: [replace(call, parameters=_with(texts, call.parameters), region="") for call in made]
@@ -99,6 +82,65 @@ def record(settings: Settings, endpoint: str, root: Path) -> Recording:
         code,
         {name: _with(texts, document) for name, document in documents.items()},
     )
+
+
+def _walked(
+    run: steps.Run, planning: Any, code: bytes, calls: list[Call]
+) -> tuple[dict[str, list[Call]], dict[str, str]]:
+    """All steps, one after the other: the calls of each, out of `calls`; and the variables that hold what AWS made."""
+    recorded: dict[str, list[Call]] = {}
+    changes: list[Change] = []
+
+    def done(step: str) -> None:
+        recorded[step] = calls[:]
+        calls.clear()
+
+    role_arn = chains.create_role(run, changes.append)
+    done("create-role")
+    chains.put_policy(run, role_arn, changes.append)
+    done("put-policy")
+    chains.create_function(run, role_arn, code, changes.append)
+    done("create-function")
+    chains.create_table(run, changes.append)
+    table = steps.existing_table(run)
+    done("create-table")
+    stream_arn = str(table["LatestStreamArn"])
+    chains.map_stream(run, stream_arn, changes.append)
+    done("map-stream")
+    made = _smoke(planning, run.settings, table)
+    done("smoke")
+    uuid = str(changes[-1].answer["UUID"])
+    list(cleaning.clean(run, delete_data=True))
+    done("clean")
+    return recorded, {**made, role_arn: "$role_arn", stream_arn: "$stream_arn", uuid: "$mapping_uuid"}
+
+
+def _made_to_exist(settings: Settings, aws: Any) -> tuple[Settings, dict[str, str]]:
+    """The settings with a layer or policy made on this AWS for each that they name, and which one stands for which."""
+    named: dict[str, str] = {}
+
+    def layer(arn: str) -> str:
+        name = _STANDS_FOR.format(f"layer-{len(named)}")
+        made: str = aws("lambda").publish_layer_version(LayerName=name, Content={"ZipFile": _EMPTY_ZIP})[
+            "LayerVersionArn"
+        ]
+        named[made] = arn
+        return made
+
+    def policy(arn: str) -> str:
+        name = _STANDS_FOR.format(f"policy-{len(named)}")
+        made: str = aws("iam").create_policy(PolicyName=name, PolicyDocument=_ALLOW_ALL)["Policy"]["Arn"]
+        named[made] = arn
+        return made
+
+    boundary = settings.role_permissions_boundary
+    made = replace(
+        settings,
+        function_layers=tuple(map(layer, settings.function_layers)),
+        role_managed_policy_arns=tuple(map(policy, settings.role_managed_policy_arns)),
+        role_permissions_boundary=policy(boundary) if boundary else "",
+    )
+    return made, named
 
 
 def _stand_ins(settings: Settings) -> tuple[Settings, dict[str, str]]:
@@ -112,9 +154,8 @@ def _stand_ins(settings: Settings) -> tuple[Settings, dict[str, str]]:
     secrets = {name: _STANDS_FOR.format(f"{number}-value") for number, name in enumerate(settings.function_environment)}
     variables = {text: f"${name}" for name, text in names.items()}
     variables |= {text: f'$(json_text "${name}")' for name, text in secrets.items()}
-    chosen = {each.name: getattr(settings, each.name) for each in fields(settings)}
-    chosen |= {**names, "function_environment": secrets, "target": "local"}
-    return type(settings)(**chosen), variables
+    chosen: dict[str, Any] = {**names, "function_environment": secrets, "target": "local"}
+    return replace(settings, **chosen), variables
 
 
 def _smoke(planning: Any, settings: Settings, table: Mapping[str, Any]) -> dict[str, str]:

@@ -182,6 +182,16 @@ def test_a_runbook_asks_the_target_nothing(new_project: Callable[[], Project]) -
     assert new_project().run("runbook", **nobody).startswith("#!/bin/sh\n")
 
 
+def test_what_the_settings_name_need_not_exist_for_a_runbook(project: Project) -> None:
+    named = {
+        "FUNCTION_LAYERS": "arn:aws:lambda:us-east-1:123456789012:layer:theirs:7",
+        "ROLE_PERMISSIONS_BOUNDARY": "arn:aws:iam::123456789012:policy/boundary",
+        "ROLE_MANAGED_POLICY_ARNS": "arn:aws:iam::123456789012:policy/managed",
+    }
+    written = project.run("runbook", **named)
+    assert [arn for arn in named.values() if arn not in written] == []
+
+
 def test_another_format_is_refused(project: Project) -> None:
     assert "--format: 'html' is not allowed; allowed: sh or md" in project.refusal("runbook", "--format", "html")
 
