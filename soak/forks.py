@@ -80,7 +80,8 @@ class Forks:
         `kill` is sent to it `at` "before" or "after" the how manieth call of an operation; None: never.
         """
         folder = self.project.folder / "said"
-        chosen = {**bare_environment(), "LOCAL_PORT": "0", **self._settings, **settings}
+        # All is on loopback; and to look for proxies is what a fork on macOS must not do.
+        chosen = {**bare_environment(), "no_proxy": "*", "LOCAL_PORT": "0", **self._settings, **settings}
         order = {"words": words, "settings": chosen, "folder": str(folder), "signal": kill, "at": at}
         assert self._server.stdin
         assert self._server.stdout
