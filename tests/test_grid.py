@@ -188,7 +188,7 @@ def _layer(number: int) -> bytes:
 
 def differing(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     """What differs, by resource and attribute, so that a failure can be read."""
-    found = {}
+    found: dict[str, Any] = {}
     for name in {*now, *before}:
         one, other = now.get(name), before.get(name)
         if isinstance(one, dict) and isinstance(other, dict):
