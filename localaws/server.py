@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from moto.core.common_models import BaseModel
@@ -30,11 +31,52 @@ class Handler(MotoRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    wbufsize = -1  # header and body leave in one piece
 
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
-        """Log errors only: a line a request is noise in a log that people read when something fails."""
-        if type == "error":
-            super().log(type, message, *args)
+    def run_wsgi(self) -> None:
+        """Answer one request. werkzeug's own closes the connection after it, not knowing that the body was read."""
+        status, headers, body = self._answer()
+        code, _, reason = status.partition(" ")
+        self.send_response(int(code), reason)
+        for name, value in headers:
+            if name.lower() not in ("connection", "content-length"):
+                self.send_header(name, value)
+        if self.command == "HEAD":
+            # Of a body that is not sent: an object's size.
+            length = dict(headers).get("Content-Length")
+            body = b""
+        else:
+            length = str(len(body))
+        if length is not None and code not in ("204", "304"):
+            self.send_header("Content-Length", length)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Log no request: a line each is noise in a log that people read when something fails."""
+
+    def _answer(self) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Status, headers and body of the application's answer; 500 when it fails, and the log says how."""
+        begun: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
+            begun[:] = status, headers
+            return lambda _: None
+
+        try:
+            answered = self.server.app(self.make_environ(), start_response)
+            body = b"".join(answered)
+        except ConnectionError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever fails, the client gets an answer
+            self.close_connection = True
+            traceback.print_exc()
+            return "500 Internal Server Error", [("Content-Type", "text/plain")], b"The server's log tells more.\n"
+        status, headers = begun
+        return status, headers, body
 
 
 class Front:
