@@ -34,8 +34,8 @@ _shown: WeakKeyDictionary[Table, dict[str, Any]] = WeakKeyDictionary()
 
 def install() -> None:
     """Make moto's tables keep all settings and say how far they are."""
-    DynamoHandler.create_table = _keeping(DynamoHandler.create_table)  # type: ignore[method-assign]
-    DynamoHandler.update_table = _keeping(DynamoHandler.update_table)  # type: ignore[method-assign]
+    DynamoHandler.create_table = _keeping(DynamoHandler.create_table, "CREATING")  # type: ignore[method-assign]
+    DynamoHandler.update_table = _keeping(DynamoHandler.update_table, "UPDATING")  # type: ignore[method-assign]
     Table.describe = _describe(Table.describe)  # type: ignore[method-assign]
 
 
@@ -62,8 +62,8 @@ def answer(request: Request) -> Response | None:
     return _json({"TableDescription": described}, 200)
 
 
-def _keeping(call: Callable[..., Any]) -> Callable[..., Any]:
-    """CreateTable or UpdateTable that keeps what moto does not."""
+def _keeping(call: Callable[..., Any], status: str) -> Callable[..., Any]:
+    """CreateTable or UpdateTable that keeps what moto does not, and answers that it is under way, as AWS does."""
 
     @wraps(call)
     def whole(self: DynamoHandler) -> DynamoResult:
@@ -78,7 +78,9 @@ def _keeping(call: Callable[..., Any]) -> Callable[..., Any]:
             table.throughput = {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
         if encryption := self.body.get("SSESpecification"):
             table.sse_specification = _encryption(table, encryption)
-        return DynamoResult(table.describe())
+        description = table.describe()
+        description["TableDescription"]["TableStatus"] = status
+        return DynamoResult(description)
 
     return whole
 

@@ -54,6 +54,25 @@ def test_update_table_keeps_the_setting(client: Any, setting: str, value: Any, s
     assert (answer[shown_as], described(client, name)[shown_as]) == (shown, shown)
 
 
+def test_create_answers_creating_and_the_table_is_active_when_asked(client: Any) -> None:
+    """Recorded on AWS: the answer's TableStatus."""
+    name = f"table-{uuid.uuid4().hex[:12]}"
+    answer = client("dynamodb").create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )["TableDescription"]
+    assert (answer["TableStatus"], described(client, name)["TableStatus"]) == ("CREATING", "ACTIVE")
+
+
+def test_update_answers_updating_and_the_table_is_active_when_asked(client: Any) -> None:
+    """Recorded on AWS: the answer's TableStatus."""
+    name = create(client)
+    answer = client("dynamodb").update_table(TableName=name, TableClass="STANDARD")["TableDescription"]
+    assert (answer["TableStatus"], described(client, name)["TableStatus"]) == ("UPDATING", "ACTIVE")
+
+
 def test_update_of_one_setting_leaves_the_others(client: Any) -> None:
     name = create(client, OnDemandThroughput=LIMITS, TableClass="STANDARD_INFREQUENT_ACCESS")
     client("dynamodb").update_table(TableName=name, OnDemandThroughput={"MaxReadRequestUnits": -1})
