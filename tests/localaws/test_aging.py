@@ -1,4 +1,4 @@
-"""What becomes of old records, on an embedded AWS on which they grow old 21,600 times as fast: a day in four seconds.
+"""What becomes of old records, on an embedded AWS on which they grow old 28,800 times as fast: a day in three seconds.
 
 DynamoDB developer guide, "Change data capture for DynamoDB Streams": records are kept for 24 hours. Lambda developer
 guide, "Retain discarded records for a DynamoDB event source in Lambda".
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def aged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
     """Clients of that embedded AWS."""
-    process, url = start(tmp_path_factory.mktemp("aged"), "--aging", "21600")
+    process, url = start(tmp_path_factory.mktemp("aged"), "--aging", "28800")
     yield clients(url)
     process.terminate()
     process.wait(timeout=10)
@@ -81,7 +81,7 @@ def test_disabled_stream_is_gone_after_a_day(aged: Callable[[str], Any], tmp_pat
 
 def test_record_older_than_its_maximum_age_is_given_up(aged: Callable[[str], Any], tmp_path: Path) -> None:
     pipe = build(aged, tmp_path, 'assert "old" not in names')
-    document = given_up(pipe, MaximumRecordAgeInSeconds=10_800)
+    document = given_up(pipe, MaximumRecordAgeInSeconds=14_400)
     assert document["requestContext"]["condition"] == "RecordAgeExceeded"
 
 
@@ -93,6 +93,6 @@ def test_record_without_a_maximum_age_is_given_up_when_it_expires(aged: Callable
 
 def test_next_record_follows_one_that_was_too_old(aged: Callable[[str], Any], tmp_path: Path) -> None:
     pipe = build(aged, tmp_path, 'assert "old" not in names')
-    given_up(pipe, MaximumRecordAgeInSeconds=10_800, BatchSize=1)
+    given_up(pipe, MaximumRecordAgeInSeconds=14_400, BatchSize=1)
     pipe.put("new")
     assert pipe.wait_for("new")[-1] == ["new"]

@@ -15,4 +15,4 @@ if TYPE_CHECKING:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_deleted_pipelines_leave_no_thread_file_process_or_memory(tmp_path: Path) -> None:
-    cycles.prove(tmp_path, 10)
+    cycles.prove(tmp_path, 5)
