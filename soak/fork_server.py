@@ -1,4 +1,4 @@
-"""Runs `invoke` as a person does, in a fork of a process that has imported everything: 0.1 s of CPU a command instead of 0.8.
+"""Runs `invoke` as a person does, in a fork of a process that has imported everything: a few times quicker.
 
 `python fork_server.py` in the project's folder. One JSON document a line on stdin: {"words", "settings", "folder",
 "signal", "at"}; for each, one line on stdout: the exit code, negative for a signal. What the command printed is in
