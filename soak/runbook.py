@@ -152,7 +152,7 @@ def shell(script: Path, endpoint: str, word: str, variables: Any) -> None:
         **variables,
     }
     command = ["sh", str(script), word]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
