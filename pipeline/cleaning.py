@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from . import backup, function, logs, mapping, role, smoke, table, wanted
 from .change import Change, check_owner
 from .steps import our_policy_names, surely
@@ -98,7 +100,10 @@ def left_over(run: Run) -> list[str]:
 
 def standing(run: Run) -> str:
     """What there is of the pipeline, in words: for a person who has interrupted a task."""
-    there = ", ".join(left_over(run)) or "nothing"
+    try:
+        there = ", ".join(left_over(run)) or "nothing"
+    except (BotoCoreError, ClientError):
+        return ". What there is now could not be asked; invoke status tells it"
     return f". There is now: {there}. Go on with: invoke deploy; remove it with: invoke clean"
 
 

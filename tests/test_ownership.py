@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.session import is_read
+from soak.faults import REAL
 from soak.forks import forking
 
 if TYPE_CHECKING:
@@ -69,6 +70,15 @@ def test_deploy_does_not_touch_what_is_foreign(ours: Forks, kind: str) -> None:
     told = refusal(ours, "deploy", **settings).err
     assert f"{name} exists and " in told
     assert "take it over with --adopt" in told
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_deploy_to_a_real_account_stops_at_what_is_foreign_before_it_has_made_anything(ours: Forks, kind: str) -> None:
+    settings, name = FOREIGN[kind]
+    account = {**REAL, "AWS_ENDPOINT_URL": ours.project.endpoint}
+    refused = refusal(ours, "deploy", "--yes", **account, **settings)
+    assert f"{name} exists and " in refused.err
+    assert [operation for operation in refused.calls if not is_read(operation)] == []
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
