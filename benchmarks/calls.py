@@ -30,7 +30,7 @@ def main() -> None:
 
 def counted(project: Path, what: str, *words: str, promise: str = "", **settings: str) -> None:
     """Run one chain and print how many calls it told of."""
-    told = run(project, "-m", "invoke", *words, "--verbose", **settings).stderr
+    told = run(project, "-m", "invoke", *words, "--verbose", settings=settings).stderr
     calls = re.findall(r"^    \S+ (\w+)  \d+ ms", told, re.MULTILINE)
     reading = sum(call.startswith(READING) for call in calls)
     figure = f"{reading} reading, {len(calls) - reading} writing"

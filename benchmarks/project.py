@@ -7,6 +7,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("tasks.py", "pipeline", "localaws", "lambda_src", "policies")
@@ -29,13 +33,15 @@ def python(folder: Path, *words: str, fails: bool = False) -> str:
     return run(folder, *words, fails=fails).stdout
 
 
-def run(folder: Path, *words: str, fails: bool = False, **settings: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, *words: str, fails: bool = False, settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run this Python in a folder, with these settings alone and a free port; both of its outputs."""
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     finished = subprocess.run(
         [sys.executable, *words],
         cwd=folder,
-        env={**environment, "LOCAL_PORT": "0", **settings},
+        env={**environment, "LOCAL_PORT": "0", **(settings or {})},
         capture_output=True,
         text=True,
         check=False,

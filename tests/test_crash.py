@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from soak.forks import Forks
 
+pytestmark = pytest.mark.proof
+
 
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from soak.forks import Forks
     from tests.faults import Faults
 
+pytestmark = pytest.mark.proof
+
 
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:

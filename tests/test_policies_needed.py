@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from soak.forks import Forks
 
+pytestmark = pytest.mark.proof
+
 POLICY = Path(__file__).resolve().parents[1] / "policies" / "execution-policy.json"
 ACTIONS = [action for statement in json.loads(POLICY.read_text())["Statement"] for action in statement["Action"]]
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from soak import records
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.proof
 
 
 def test_no_record_is_lost_or_invented_or_out_of_order_whatever_the_function_does(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Project
 
+pytestmark = pytest.mark.proof
+
 # Values that a careless quotation would break.
 SETTINGS = {
     "PIPELINE_NAME": "run-book",

@@ -32,7 +32,7 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
 
 
 @pytest.fixture
-def account(forks: Forks) -> Iterator[dict[str, str]]:
+def account(forks: Forks) -> Iterator[dict[str, Any]]:
     """The settings of a real account; it is empty before and after."""
     yield {"TARGET": "aws", "AWS_ENDPOINT_URL": forks.project.endpoint, **KEYS}
     if not forks.holds_nothing():
@@ -73,32 +73,32 @@ def typed(forks: Forks, words: list[str], answer: str, settings: dict[str, str])
     return process.wait(timeout=60), shown.decode()
 
 
-def test_deploy_asks_on_a_real_account(forks: Forks, account: dict[str, str]) -> None:
+def test_deploy_asks_on_a_real_account(forks: Forks, account: dict[str, Any]) -> None:
     code, shown = typed(forks, ["deploy"], "y", account)
     assert code == 0, shown
     assert "account 000000000000, region us-east-1, as arn:aws:sts::000000000000:" in shown
     assert re.search(r"\+ deploy +table stream-demo.*Type y to do this: .*\+ create-table +table", shown, re.DOTALL)
 
 
-def test_deploy_does_nothing_when_not_told_yes(forks: Forks, account: dict[str, str]) -> None:
+def test_deploy_does_nothing_when_not_told_yes(forks: Forks, account: dict[str, Any]) -> None:
     code, shown = typed(forks, ["deploy"], "", account)
     assert (code, tables(forks)) == (1, [])
     assert "deploy: y was not typed. Nothing was done." in shown
 
 
-def test_deploy_without_a_terminal_needs_yes(forks: Forks, account: dict[str, str]) -> None:
+def test_deploy_without_a_terminal_needs_yes(forks: Forks, account: dict[str, Any]) -> None:
     refused = forks.invoke("deploy", **account).expect(1)
     assert NO_TERMINAL in refused.err
     assert writes(refused) == []
     forks.invoke("deploy", "--yes", **account).expect(0)
 
 
-def test_a_deploy_that_changes_nothing_does_not_ask(forks: Forks, account: dict[str, str]) -> None:
+def test_a_deploy_that_changes_nothing_does_not_ask(forks: Forks, account: dict[str, Any]) -> None:
     forks.invoke("deploy", "--yes", **account).expect(0)
     forks.invoke("deploy", **account).expect(0)
 
 
-def test_clean_asks_for_the_pipelines_name_on_a_real_account(forks: Forks, account: dict[str, str]) -> None:
+def test_clean_asks_for_the_pipelines_name_on_a_real_account(forks: Forks, account: dict[str, Any]) -> None:
     forks.invoke("deploy", "--yes", **account).expect(0)
     code, shown = typed(forks, ["clean"], "stream-demo", account)
     assert code == 0, shown
@@ -106,7 +106,7 @@ def test_clean_asks_for_the_pipelines_name_on_a_real_account(forks: Forks, accou
 
 
 @pytest.mark.parametrize("answer", ["y", "stream-dem"])
-def test_clean_does_nothing_for_another_word(forks: Forks, account: dict[str, str], answer: str) -> None:
+def test_clean_does_nothing_for_another_word(forks: Forks, account: dict[str, Any], answer: str) -> None:
     forks.invoke("deploy", "--yes", **account).expect(0)
     before = forks.state()
     code, shown = typed(forks, ["clean"], answer, account)
@@ -114,7 +114,7 @@ def test_clean_does_nothing_for_another_word(forks: Forks, account: dict[str, st
     assert "clean: stream-demo was not typed. Nothing was done." in shown
 
 
-def test_clean_without_a_terminal_needs_yes(forks: Forks, account: dict[str, str]) -> None:
+def test_clean_without_a_terminal_needs_yes(forks: Forks, account: dict[str, Any]) -> None:
     forks.invoke("deploy", "--yes", **account).expect(0)
     refused = forks.invoke("clean", **account).expect(1)
     assert NO_TERMINAL in refused.err
@@ -225,14 +225,14 @@ def test_keep_logs_keeps_the_log_group_and_nothing_else(forks: Forks) -> None:
 
 @pytest.mark.parametrize("command", ["deploy", "clean", "create-table"])
 def test_another_account_than_the_settings_say_is_not_written_to(
-    forks: Forks, account: dict[str, str], command: str
+    forks: Forks, account: dict[str, Any], command: str
 ) -> None:
     refused = forks.invoke(command, AWS_ACCOUNT_ID="123456789012", **account).expect(1)
     assert "AWS_ACCOUNT_ID: 123456789012 is wanted, but the credentials are of 000000000000" in refused.err
     assert refused.calls == ["GetCallerIdentity"]
 
 
-def test_the_account_of_the_settings_is_written_to(forks: Forks, account: dict[str, str]) -> None:
+def test_the_account_of_the_settings_is_written_to(forks: Forks, account: dict[str, Any]) -> None:
     forks.invoke("deploy", "--yes", AWS_ACCOUNT_ID="000000000000", **account).expect(0)
 
 
@@ -248,7 +248,7 @@ def test_the_account_of_the_settings_is_written_to(forks: Forks, account: dict[s
     ids=["no credentials", "half of the credentials", "no such profile", "no network", "no such host"],
 )
 def test_an_account_that_cannot_be_asked_is_told_with_what_to_do(
-    forks: Forks, account: dict[str, str], settings: dict[str, str], told: str
+    forks: Forks, account: dict[str, Any], settings: dict[str, Any], told: str
 ) -> None:
     chosen = {name: value for name, value in {**account, **settings}.items() if value}
     nobodys = {"HOME": str(forks.project.folder)}
@@ -268,7 +268,7 @@ def test_an_account_that_cannot_be_asked_is_told_with_what_to_do(
     ],
 )
 def test_credentials_that_aws_refuses_are_told_with_what_to_do(
-    forks: Forks, account: dict[str, str], code: str, message: str
+    forks: Forks, account: dict[str, Any], code: str, message: str
 ) -> None:
     with in_front_of(forks.project.endpoint, rate=0) as faults:
         faults.always["GetCallerIdentity"] = (403, code, message)

@@ -12,6 +12,8 @@ from soak import cycles
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.proof
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_deleted_pipelines_leave_no_thread_file_process_or_memory(tmp_path: Path) -> None:
