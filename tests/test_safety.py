@@ -61,12 +61,13 @@ def typed(forks: Forks, words: list[str], answer: str, settings: dict[str, str])
         command, cwd=forks.project.folder, env=environment, stdin=terminal, stdout=terminal, stderr=terminal
     )
     os.close(terminal)
-    shown = b""
+    shown, asked = b"", False
     try:
         while chunk := os.read(person, 4096):
-            if b" to do this: " in chunk:
-                os.write(person, f"{answer}\n".encode())
             shown += chunk
+            if not asked and b" to do this: " in shown:
+                os.write(person, f"{answer}\n".encode())
+                asked = True
     except OSError:
         pass  # how Linux says that nobody has the terminal any more
     os.close(person)
