@@ -57,7 +57,7 @@ class Report:
     def result(self, text: str, **values: Any) -> None:
         """Tell a result: as text on stdout, or by name in the document."""
         self._results |= values
-        if not self.as_json:
+        if text and not self.as_json:
             print(text, flush=True)  # noqa: T201 - this is where it is printed
 
     def end(self, error: str = "") -> None:
