@@ -202,25 +202,25 @@ def test_waiting_for_a_group_returns_when_it_is_there(aws: Aws, calls: Calls) ->
     assert calls.operations == ["DescribeLogGroups"]
 
 
-def put(aws: Aws, stream: str, *events: tuple[int, str]) -> int:
-    """Write log events at so many milliseconds after now, and return now."""
-    now = int(time.time() * 1000)
+def put(aws: Aws, stream: str, now: int, *events: tuple[int, str]) -> None:
+    """Write log events at so many milliseconds after now."""
     aws("logs").create_log_stream(logGroupName=GROUP, logStreamName=stream)
     aws("logs").put_log_events(
         logGroupName=GROUP,
         logStreamName=stream,
         logEvents=[{"timestamp": now + after, "message": message} for after, message in events],
     )
-    return now
 
 
 @pytest.fixture
 def now(aws: Aws) -> int:
     """Two processes that handled one invocation each, at the same time, and an older line."""
     aws("logs").create_log_group(logGroupName=GROUP)
-    now = put(
+    now = int(time.time() * 1000)
+    put(
         aws,
         "one",
+        now,
         (-9000, "older"),
         (0, f"START RequestId: {FIRST} Version: $LATEST\n"),
         (20, "plain print\n"),
@@ -230,6 +230,7 @@ def now(aws: Aws) -> int:
     put(
         aws,
         "two",
+        now,
         (5, f"START RequestId: {SECOND} Version: $LATEST\n"),
         (25, "other print\n"),
         (50, f"END RequestId: {SECOND}\n"),
