@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
     from tests.conftest import Project
 
+pytestmark = pytest.mark.proof
+
 NAME = "grid"
 PATTERN = '{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}'
 PROVISIONED = {"TABLE_BILLING_MODE": "PROVISIONED"}
