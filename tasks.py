@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent
 LOCAL = ROOT / ".local"
 
-PROOFS = ("crash", "faults", "records", "runbook")
+PROOFS = ("crash", "cycles", "faults", "records", "runbook")
 
 ADOPT = "Take over what stands already and carries no tag of this pipeline."
 JSON = "Print one JSON document (docs/json.md) on stdout, and the lines on stderr."
@@ -609,12 +609,12 @@ def bench(c: Context, runs: str = "7", long: bool = False) -> None:
 
 @task(
     help={
-        "count": "How many points, seeds, records or settings of each; 0: as many as each has by itself.",
+        "count": "How many points, cycles, seeds, records or settings of each; 0: as many as each has by itself.",
         "only": f"One of {', '.join(PROOFS)}.",
     }
 )
 def soak(c: Context, count: str = "0", only: str = "") -> None:
-    """Prove at length what the tests prove in short: crashes, faults, records, policies, runbooks."""
+    """Prove at length what the tests prove in short: crashes, leaks, faults, records, policies, runbooks."""
     given = locals()
     from pipeline import allowed
 

@@ -1,4 +1,4 @@
-"""What is deleted leaves nothing behind in the server. `invoke soak` does it a thousand times."""
+"""What is deleted leaves nothing behind in the server: `invoke soak --only cycles` does it a thousand times."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.proof
 
 
+@pytest.mark.proof
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_deleted_pipelines_leave_no_thread_file_process_or_memory(tmp_path: Path) -> None:
     cycles.prove(tmp_path, 5)
