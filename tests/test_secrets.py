@@ -51,6 +51,7 @@ def shown(finished: CompletedProcess[str]) -> str:
     return finished.stdout + finished.stderr
 
 
+@pytest.mark.proof
 def test_no_command_shows_a_secret(project: Project) -> None:
     commands = [
         "--dry deploy",
