@@ -33,7 +33,7 @@ class Point:
 
     def strike(self, project: Forks) -> None:
         """Run the command, killed at this point."""
-        project.invoke(self.command, at=(self.when, self.number, self.operation)).expect(KILLED)
+        project.stop((self.when, self.number, self.operation), self.command).expect(KILLED)
 
     def __str__(self) -> str:
         """The point in words."""

@@ -43,7 +43,7 @@ def prove(project: Forks, seeds: range) -> tuple[Counter[str], int]:
     project.invoke("deploy").expect(0)
     deployed = project.state()
     project.invoke("clean").expect(0)
-    with in_front_of(project.project.endpoint) as faults:
+    with in_front_of(project.endpoint) as faults:
         for seed in seeds:
             faults.reseed(seed)
             try:
@@ -58,7 +58,7 @@ def _run(project: Forks, faults: Faults, deployed: Any) -> list[str]:
     through: dict[str, Any] = {**REAL, "AWS_ENDPOINT_URL": faults.url}
     first = project.invoke("deploy", "--yes", **through)
     how = [_judge(project, first, "deploy")]
-    assert project.state() == deployed, f"not as wanted after:\n{first.out}{first.err}"
+    assert project.state() == deployed, f"not as wanted after:\n{first.stdout}{first.stderr}"
     how.append(_judge(project, project.invoke("smoke", **through), "smoke"))
     how.append(_judge(project, project.invoke("clean", "--yes", **through), "clean"))
     assert project.holds_nothing(), "something is left"
@@ -67,18 +67,18 @@ def _run(project: Forks, faults: Faults, deployed: Any) -> list[str]:
 
 def _judge(project: Forks, ended: Ended, command: str) -> str:
     """How the command ended; what failed is run again, without faults."""
-    if ended.code == 0:
+    if ended.returncode == 0:
         return f"{command} well"
-    assert ended.code == 1, f"exit code {ended.code}:\n{ended.err}"
-    said = ended.err[ended.err.rindex(f"{_last_step(ended)}: ") :]
-    assert CLEAR.match(said), f"not clear:\n{ended.err}"
+    assert ended.returncode == 1, f"exit code {ended.returncode}:\n{ended.stderr}"
+    said = ended.stderr[ended.stderr.rindex(f"{_last_step(ended)}: ") :]
+    assert CLEAR.match(said), f"not clear:\n{ended.stderr}"
     project.invoke(command).expect(0)
     return f"{command}: {' '.join(said.split())[:90]}"
 
 
 def _last_step(ended: Ended) -> str:
     """The step that the message is about: what stands before its colon."""
-    return [match[1] for match in re.finditer(r"^([\w-]+): ", ended.err, re.MULTILINE)][-1]
+    return [match[1] for match in re.finditer(r"^([\w-]+): ", ended.stderr, re.MULTILINE)][-1]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Runs `invoke` as a person does, in a fork of a process that has imported everything: a few times quicker.
 
 `python fork_server.py` in the project's folder. One JSON document a line on stdin: {"words", "settings", "folder",
-"signal", "at"}; for each, one line on stdout: the exit code, negative for a signal. What the command printed is in
-folder/out and folder/err, the API calls that it made are in folder/calls, one a line. `signal` is sent to the command
-`at` ["before" or "after", the how manieth, operation], or never.
+"signal", "at"}; for each, one line on stdout: the exit code, negative for a signal. The command reads folder/in; what
+it printed is in folder/out and folder/err, the API calls that it made are in folder/calls, one a line. `signal` is sent
+to the command `at` ["before" or "after", the how manieth, operation], or never.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _run(order: Mapping[str, Any]) -> NoReturn:
     folder = Path(order["folder"])
     for name, stream in (("out", 1), ("err", 2)):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(folder / "in", os.O_RDONLY), 0)
     os.environ.clear()
     os.environ.update(order["settings"])
     _retry_at_once()

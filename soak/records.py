@@ -99,10 +99,10 @@ def project_of(folder: Path, seed: int = 0) -> Any:
 
 def prove(project: Forks, count: int) -> tuple[Told, int]:
     """Put `count` records, one in two hundred of them poison, wait until each became something, and check it."""
-    folder = project.project.folder
+    folder = project.folder
     handled = folder.parent / "handled.jsonl"
     (folder / "lambda_src" / "example.py").write_text(HANDLER)
-    queue = project.project.client("sqs").create_queue(QueueName="given-up")["QueueUrl"]
+    queue = project.client("sqs").create_queue(QueueName="given-up")["QueueUrl"]
     project.invoke("deploy").expect(0)
     written = {(f"key {number % KEYS}", number): number % 200 == 199 for number in range(count)}
     _put(project, written)
@@ -113,7 +113,7 @@ def prove(project: Forks, count: int) -> tuple[Told, int]:
 
 
 def _put(project: Forks, written: dict[tuple[str, int], bool]) -> None:
-    dynamodb = project.project.client("dynamodb")
+    dynamodb = project.client("dynamodb")
     waiting = [
         {"name": {"S": key}, "number": {"N": str(number)}, **({"poison": {"BOOL": True}} if poison else {})}
         for (key, number), poison in written.items()
@@ -155,7 +155,7 @@ def _read(path: Path, given_up: set[tuple[str, int]]) -> Told:
 
 def _given_up(project: Forks, queue: str) -> Iterator[tuple[str, int]]:
     """The records of the batches that the destination was told of, looked up in the stream by their place."""
-    sqs, streams = project.project.client("sqs"), project.project.client("dynamodbstreams")
+    sqs, streams = project.client("sqs"), project.client("dynamodbstreams")
     while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
         for message in messages:
             where = json.loads(message["Body"])["DDBStreamBatchInfo"]
@@ -179,7 +179,7 @@ def _records(streams: Any, where: dict[str, Any]) -> Iterator[tuple[str, int]]:
 
 def _kill_one(project: Forks, chance: random.Random) -> int:
     """Kill one of the function's processes, if there is one; 1 when there was."""
-    server = json.loads((project.project.folder / ".local" / "server.json").read_text())["pid"]
+    server = json.loads((project.folder / ".local" / "server.json").read_text())["pid"]
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     processes = [int(pid) for pid, parent in (line.split() for line in listed.splitlines()) if int(parent) == server]
     if not processes:

@@ -1,64 +1,51 @@
-"""What AWS has of a pipeline, in its own words, without what differs from one making to the next."""
+"""All that an account holds of what pipelines are made of, in AWS's own words."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-# Times, and identifiers that AWS makes up.
+# What differs from one making of the same thing to the next: times, and identifiers that AWS makes up.
 _MADE_UP = {
-    "CreationDateTime", "CreationTime", "CreateDate", "EventSourceMappingArn", "LastIncreaseDateTime",
-    "LastDecreaseDateTime", "LastModified", "LastProcessingResult", "LastUpdateToPayPerRequestDateTime",
-    "LatestRestorableDateTime", "EarliestRestorableDateTime", "LatestStreamArn", "LatestStreamLabel", "Location",
-    "ResponseMetadata", "RevisionId", "RoleId", "RoleLastUsed", "StateTransitionReason", "TableId", "UUID",
+    "CreateDate", "CreationDateTime", "CreationTime", "EarliestRestorableDateTime", "EventSourceMappingArn",
+    "LastDecreaseDateTime", "LastIncreaseDateTime", "LastModified", "LastProcessingResult", "LastUpdateStatus",
+    "LastUpdateToPayPerRequestDateTime", "LatestRestorableDateTime", "LatestStreamArn", "LatestStreamLabel",
+    "Location", "ResponseMetadata", "RevisionId", "RoleId", "RoleLastUsed", "StateTransitionReason", "TableId", "UUID",
     "creationTime", "storedBytes",
 }  # fmt: skip
 
 
-def everything(client: Callable[[str], Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """All attributes of table, role, policies, function, log group and mapping; what is missing is None.
+def everything(client: Callable[[str], Any]) -> dict[str, list[Any]]:
+    """Every table, role, function, mapping and log group with its policies and tags, without what is made up anew.
 
-    `names` has PIPELINE_NAME, TABLE_NAME, ROLE_NAME, POLICY_NAME and FUNCTION_NAME.
+    `client` makes a boto3 client of a service's name.
     """
     dynamodb, iam, lambda_, logs = (client(service) for service in ("dynamodb", "iam", "lambda", "logs"))
-    table, role, function = names["TABLE_NAME"], names["ROLE_NAME"], names["FUNCTION_NAME"]
-    group = f"/aws/lambda/{function}"
-    found = _asked(dynamodb.describe_table, TableName=table)
-    groups = [each for each in logs.describe_log_groups()["logGroups"] if each["logGroupName"] == group]
-    mappings = _asked(lambda_.list_event_source_mappings, FunctionName=function)
-    of_table = {} if found is None else {"ResourceArn": found["Table"]["TableArn"]}
-    asked = {
-        "table": found,
-        "table tags": found and dynamodb.list_tags_of_resource(**of_table),
-        "recovery": found and dynamodb.describe_continuous_backups(TableName=table),
-        "role": _asked(iam.get_role, RoleName=role),
-        "inline": _asked(iam.list_role_policies, RoleName=role),
-        "policy": _asked(iam.get_role_policy, RoleName=role, PolicyName=names["POLICY_NAME"]),
-        "attached": _asked(iam.list_attached_role_policies, RoleName=role),
-        "function": _asked(lambda_.get_function, FunctionName=function),
-        "group": groups or None,
-        "group tags": logs.list_tags_for_resource(resourceArn=groups[0]["arn"].removesuffix(":*")) if groups else None,
-        "mappings": mappings and (mappings["EventSourceMappings"] or None),
-        "mapping tags": [
-            lambda_.list_tags(Resource=each["EventSourceMappingArn"])["Tags"]
-            for each in (mappings or {}).get("EventSourceMappings", ())
-        ]
-        or None,
+    tables = [dynamodb.describe_table(TableName=name)["Table"] for name in dynamodb.list_tables()["TableNames"]]
+    roles = [each["RoleName"] for each in iam.list_roles()["Roles"]]
+    functions = [each["FunctionName"] for each in lambda_.list_functions()["Functions"]]
+    mappings = lambda_.list_event_source_mappings()["EventSourceMappings"]
+    groups = logs.describe_log_groups()["logGroups"]
+    held: dict[str, list[Any]] = {
+        "tables": tables,
+        "tags of tables": [dynamodb.list_tags_of_resource(ResourceArn=each["TableArn"]) for each in tables],
+        "recovery": [dynamodb.describe_continuous_backups(TableName=each["TableName"]) for each in tables],
+        "roles": [iam.get_role(RoleName=name) for name in roles],
+        "policies": [
+            iam.get_role_policy(RoleName=role, PolicyName=name)
+            for role in roles
+            for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+        ],
+        "attached": [iam.list_attached_role_policies(RoleName=name) for name in roles],
+        "functions": [lambda_.get_function(FunctionName=name) for name in functions],
+        "mappings": mappings,
+        "tags of mappings": [lambda_.list_tags(Resource=each["EventSourceMappingArn"]) for each in mappings],
+        "log groups": groups,
+        "tags of log groups": [logs.list_tags_for_resource(resourceArn=each["logGroupArn"]) for each in groups],
     }
-    return {name: _lasting(answer) for name, answer in asked.items()}
-
-
-def _asked(call: Callable[..., Any], **parameters: Any) -> Any:
-    try:
-        return call(**parameters)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("ResourceNotFoundException", "NoSuchEntity"):
-            return None
-        raise
+    return {kind: [_lasting(each) for each in found] for kind, found in held.items()}
 
 
 def _lasting(value: Any) -> Any:
@@ -69,6 +56,5 @@ def _lasting(value: Any) -> Any:
             name: each.partition("/stream/")[0] if name == "EventSourceArn" else each for name, each in kept.items()
         }
     if isinstance(value, list):
-        lasting = [_lasting(each) for each in value]
-        return sorted(lasting, key=str)  # sets, as AWS answers them
+        return sorted((_lasting(each) for each in value), key=str)  # sets, as AWS answers them
     return value

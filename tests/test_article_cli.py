@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Project
+    from tests.project import Project
 
 # What changed since: the runtime (python3.7 is retired), and jq, for which `--query` stands here.
 ARTICLE = """

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.session import is_read
 from soak.forks import forking
-from tests.conftest import copy_project
+from tests.project import copy_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -246,13 +246,13 @@ def test_there_are_at_least_eighty_cases() -> None:
 def test_what_is_wrong_is_told_in_one_line_before_anything_is_written(forks: Forks, case: Case) -> None:
     words = case.words.split(" ", 2) if case.words.startswith("put-item --item ") else case.words.split()
     of_its_own = {} if words[0] in ("put-item", "smoke", "fetch-logs") else {"PIPELINE_NAME": "wrong"}
-    with changed(forks.project.folder, case.files):
+    with changed(forks.folder, case.files):
         settings: dict[str, Any] = {**of_its_own, **case.settings}
         ended = forks.invoke(*words, **settings).expect(1)
     for fragment in case.told:
-        assert fragment in ended.err
-    assert len(ended.err.splitlines()) == 1
-    assert "Traceback" not in ended.err
+        assert fragment in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert "Traceback" not in ended.stderr
     assert [operation for operation in ended.calls if not is_read(operation)] == []
 
 

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.standing import everything
+
 if TYPE_CHECKING:
-    from tests.conftest import Project
+    from tests.project import Project
 
 ARTICLE = Path(__file__).parent / "article.env"
-
-
-def everything(project: Project, region: str = "us-east-1") -> dict[str, list[Any]]:
-    """What the account holds, by kind of resource."""
-    lambda_ = project.client("lambda", region)
-    return {
-        "tables": project.client("dynamodb", region).list_tables()["TableNames"],
-        "roles": project.client("iam", region).list_roles()["Roles"],
-        "policies": project.client("iam", region).list_policies(Scope="Local")["Policies"],
-        "functions": lambda_.list_functions()["Functions"],
-        "mappings": lambda_.list_event_source_mappings()["EventSourceMappings"],
-        "log groups": project.client("logs", region).describe_log_groups()["logGroups"],
-    }
 
 
 def signs(output: str) -> list[tuple[str, str]]:
@@ -34,7 +23,7 @@ def signs(output: str) -> list[tuple[str, str]]:
 
 def test_deploy_smoke_clean_leaves_nothing(project: Project) -> None:
     project.run("deploy", "smoke", "clean")
-    assert not any(everything(project).values())
+    assert not any(everything(project.client).values())
 
 
 def test_deploy_tells_each_step_with_its_sign_and_time(project: Project) -> None:
@@ -71,7 +60,7 @@ def test_clean_removes_in_the_order_in_which_nothing_dangles(project: Project) -
 def test_clean_removes_what_half_a_deploy_has_left(project: Project) -> None:
     project.run("create-role", "create-table", PIPELINE_NAME="half")
     project.run("clean", PIPELINE_NAME="half")
-    assert "half" not in str(everything(project))
+    assert "half" not in str(everything(project.client))
 
 
 def test_two_pipelines_leave_each_other_alone(project: Project) -> None:
@@ -100,10 +89,10 @@ def test_changed_code_is_deployed_and_seen(project: Project) -> None:
 
 
 def test_a_dry_deploy_of_an_empty_account_writes_nothing(project: Project) -> None:
-    before = everything(project)
+    before = everything(project.client)
     output = project.run("--dry", "deploy", PIPELINE_NAME="planned")
     assert ("+", "map-stream") in signs(output)
-    assert everything(project) == before
+    assert everything(project.client) == before
 
 
 def test_a_dry_clean_removes_nothing(project: Project) -> None:

@@ -38,7 +38,7 @@ def deployed(forks: Forks) -> Any:
 @pytest.fixture
 def faults(forks: Forks) -> Iterator[Faults]:
     """No faults but those that the test asks for; the account is left empty."""
-    with in_front_of(forks.project.endpoint, rate=0) as proxy:
+    with in_front_of(forks.endpoint, rate=0) as proxy:
         yield proxy
     forks.invoke("clean").expect(0)
     assert forks.holds_nothing()
@@ -80,7 +80,7 @@ def test_a_smoke_whose_every_writing_call_fails_once_ends_well(forks: Forks, fau
     faults.once = dict.fromkeys(["PutItem", "DeleteItem"], fault)
     forks.invoke("smoke", **through(faults)).expect(0)
     assert len(faults.met) == 2
-    assert forks.project.client("dynamodb").scan(TableName="stream-demo")["Count"] == 0
+    assert forks.client("dynamodb").scan(TableName="stream-demo")["Count"] == 0
 
 
 def test_a_role_that_lambda_cannot_assume_yet_is_waited_for(forks: Forks, faults: Faults, deployed: Any) -> None:
@@ -102,7 +102,7 @@ def test_an_update_that_is_under_way_is_waited_for(
     forks.invoke("deploy", "--yes", **through(faults, **changed)).expect(0)
     assert faults.met == ["not ready"]
     again = forks.invoke("--dry", "deploy", **changed).expect(0)
-    assert "0 updated" in again.out
+    assert "0 updated" in again.stdout
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_an_update_that_is_under_way_is_waited_for(
 def test_a_real_refusal_is_told_at_once(forks: Forks, faults: Faults, call: str, status: int, code: str) -> None:
     faults.always[call] = (status, code, "You are not authorized to do this")
     refused = forks.invoke("deploy", "--yes", **through(faults)).expect(1)
-    assert f"failed\n  AWS said: {code}: You are not authorized to do this\n  try: " in refused.err
+    assert f"failed\n  AWS said: {code}: You are not authorized to do this\n  try: " in refused.stderr
     assert faults.asked[call] == 1
 
 
@@ -134,10 +134,10 @@ def test_ctrl_c_says_in_one_line_what_there_is_and_deploy_picks_up(
 ) -> None:
     if command != "deploy":
         forks.invoke("deploy").expect(0)
-    stopped = forks.invoke(command, at=at, kill=signal.SIGINT).expect(130)
-    assert len(stopped.err.splitlines()) == 1
-    assert ": interrupted. There is now: " in stopped.err
-    assert there in stopped.err
+    stopped = forks.stop(at, command, by=signal.SIGINT).expect(130)
+    assert len(stopped.stderr.splitlines()) == 1
+    assert ": interrupted. There is now: " in stopped.stderr
+    assert there in stopped.stderr
     assert faults.met == []
     forks.invoke("deploy").expect(0)
     assert forks.state() == deployed

@@ -21,12 +21,13 @@ from pipeline.change import Refused
 from pipeline.report import Report
 from pipeline.settings import declarations, load
 from pipeline.steps import Run
+from tests.standing import everything
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.settings import Settings
-    from tests.conftest import Project
+    from tests.project import Project
 
 pytestmark = pytest.mark.proof
 
@@ -119,52 +120,14 @@ class Account:
 
     def snapshot(self) -> dict[str, Any]:
         """What AWS tells of every resource, without what differs each time."""
-        lambda_, iam = self.project.client("lambda"), self.project.client("iam")
-        table = self.project.client("dynamodb").describe_table(TableName=NAME)["Table"]
-        backups = self.project.client("dynamodb").describe_continuous_backups(TableName=NAME)
-        role = iam.get_role(RoleName=f"{NAME}-role")["Role"]
-        policies = iam.list_role_policies(RoleName=f"{NAME}-role")["PolicyNames"]
-        function = lambda_.get_function(FunctionName=NAME)
-        (mapping,) = lambda_.list_event_source_mappings(FunctionName=NAME)["EventSourceMappings"]
-        group = self.project.client("logs").describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{NAME}")["logGroups"]
-        told = {
-            "table": table,
-            "backups": backups["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"],
-            "table tags": self.project.client("dynamodb").list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"],
-            "role": role,
-            "attached": iam.list_attached_role_policies(RoleName=f"{NAME}-role")["AttachedPolicies"],
-            "policies": {
-                name: iam.get_role_policy(RoleName=f"{NAME}-role", PolicyName=name)["PolicyDocument"]
-                for name in policies
-            },
-            "function": {name: function.get(name) for name in ("Configuration", "Tags", "Concurrency")},
-            "mapping": mapping,
-            "mapping tags": lambda_.list_tags(Resource=mapping["EventSourceMappingArn"])["Tags"],
-            "log group": group,
-        }
-        return dict(json.loads(json.dumps(told, default=str), object_hook=without_what_varies))
+        told = everything(self.project.client)
+        return dict(json.loads(json.dumps(told, default=str), object_hook=without_what_is_empty))
 
 
-def without_what_varies(entry: dict[str, Any]) -> dict[str, Any]:
-    varying = {
-        "UUID",
-        "EventSourceMappingArn",
-        "LatestStreamArn",
-        "LatestStreamLabel",
-        "EventSourceArn",
-        "LastModified",
-    }
-    varying |= {"RevisionId", "LastUpdateToPayPerRequestDateTime", "StateTransitionReason", "LastProcessingResult"}
-    varying |= {
-        "storedBytes",
-        "EarliestRestorableDateTime",
-        "LatestRestorableDateTime",
-        "LastUpdateStatus",
-        "RoleLastUsed",
-    }
-    if entry.get("TableClassSummary") == {"TableClass": "STANDARD"}:
-        varying.add("TableClassSummary")  # AWS tells the ordinary class only once there was another
-    return {key: value for key, value in entry.items() if key not in varying and value not in ({}, [], "", None)}
+def without_what_is_empty(entry: dict[str, Any]) -> dict[str, Any]:
+    # AWS tells the ordinary class only once there was another.
+    nothing: tuple[Any, ...] = ({}, [], "", None, {"TableClass": "STANDARD"})
+    return {key: value for key, value in entry.items() if value not in nothing}
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
     """A project whose account has a pipeline of another name, and a log group that nobody tagged."""
     with forking(tmp_path_factory.mktemp("owners") / "project") as started:
         started.invoke("deploy", PIPELINE_NAME="theirs").expect(0)
-        started.project.client("logs").create_log_group(logGroupName="/aws/lambda/theirs-alone")
+        started.client("logs").create_log_group(logGroupName="/aws/lambda/theirs-alone")
         yield started
 
 
@@ -67,7 +67,7 @@ def refusal(forks: Forks, *words: str, **settings: Any) -> Ended:
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_deploy_does_not_touch_what_is_foreign(ours: Forks, kind: str) -> None:
     settings, name = FOREIGN[kind]
-    told = refusal(ours, "deploy", **settings).err
+    told = refusal(ours, "deploy", **settings).stderr
     assert f"{name} exists and " in told
     assert "take it over with --adopt" in told
 
@@ -75,9 +75,9 @@ def test_deploy_does_not_touch_what_is_foreign(ours: Forks, kind: str) -> None:
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_deploy_to_a_real_account_stops_at_what_is_foreign_before_it_has_made_anything(ours: Forks, kind: str) -> None:
     settings, name = FOREIGN[kind]
-    account = {**REAL, "AWS_ENDPOINT_URL": ours.project.endpoint}
+    account = {**REAL, "AWS_ENDPOINT_URL": ours.endpoint}
     refused = refusal(ours, "deploy", "--yes", **account, **settings)
-    assert f"{name} exists and " in refused.err
+    assert f"{name} exists and " in refused.stderr
     assert [operation for operation in refused.calls if not is_read(operation)] == []
 
 
@@ -86,7 +86,7 @@ def test_clean_stops_at_what_is_foreign_before_it_has_deleted_anything(ours: For
     settings, name = FOREIGN[kind]
     ours.invoke("deploy").expect(0)
     refused = refusal(ours, "clean", **settings)
-    assert f"{name} exists and " in refused.err
+    assert f"{name} exists and " in refused.stderr
     assert [operation for operation in refused.calls if not is_read(operation)] == []
 
 
@@ -97,38 +97,38 @@ def test_clean_stops_at_what_is_foreign_before_it_has_deleted_anything(ours: For
 def test_a_step_does_not_touch_what_is_foreign(ours: Forks, step: str, kind: str) -> None:
     settings, name = FOREIGN[kind]
     ours.invoke("create-role").expect(0)
-    assert f"{name} exists and " in refusal(ours, step, **settings).err
+    assert f"{name} exists and " in refusal(ours, step, **settings).stderr
 
 
 def test_map_stream_does_not_touch_a_foreign_functions_mappings(ours: Forks) -> None:
     ours.invoke("create-table").expect(0)
     assert (
         "function theirs exists and belongs to pipeline 'theirs'"
-        in refusal(ours, "map-stream", FUNCTION_NAME="theirs").err
+        in refusal(ours, "map-stream", FUNCTION_NAME="theirs").stderr
     )
 
 
 def test_map_stream_does_not_move_a_foreign_mapping_of_a_foreign_table(ours: Forks) -> None:
     refused = refusal(ours, "map-stream", TABLE_NAME="theirs", FUNCTION_NAME="theirs")
-    assert "function theirs exists and belongs to pipeline 'theirs'" in refused.err
+    assert "function theirs exists and belongs to pipeline 'theirs'" in refused.stderr
 
 
 @pytest.fixture
 def other_source(ours: Forks) -> Iterator[Callable[[dict[str, str]], str]]:
     """Maps their table's stream to our function, deployed, with tags: the mapping's UUID. It is removed afterwards."""
-    lambda_ = ours.project.client("lambda")
+    lambda_ = ours.client("lambda")
     made: list[str] = []
     reading = [f"dynamodb:{action}" for action in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")]
     statement = {"Effect": "Allow", "Action": reading, "Resource": "arn:aws:dynamodb:*:*:table/theirs/stream/*"}
     ours.invoke("deploy").expect(0)
-    ours.project.client("iam").put_role_policy(
+    ours.client("iam").put_role_policy(
         RoleName="stream-demo-role",
         PolicyName="stream-demo-also",
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
     )
 
     def make(tags: dict[str, str]) -> str:
-        stream = ours.project.client("dynamodb").describe_table(TableName="theirs")["Table"]["LatestStreamArn"]
+        stream = ours.client("dynamodb").describe_table(TableName="theirs")["Table"]["LatestStreamArn"]
         answer = lambda_.create_event_source_mapping(
             FunctionName="stream-demo", EventSourceArn=stream, StartingPosition="LATEST", Tags=tags
         )
@@ -146,8 +146,8 @@ def test_clean_stops_at_a_mapping_on_another_table_that_is_not_ours(
 ) -> None:
     uuid = other_source({})
     refused = refusal(ours, "clean")
-    assert f"mapping {uuid} of function stream-demo on arn:aws:dynamodb" in refused.err
-    assert "carries no pipeline tag" in refused.err
+    assert f"mapping {uuid} of function stream-demo on arn:aws:dynamodb" in refused.stderr
+    assert "carries no pipeline tag" in refused.stderr
     assert [operation for operation in refused.calls if not is_read(operation)] == []
 
 
@@ -156,34 +156,31 @@ def test_clean_removes_a_mapping_on_a_table_that_the_settings_named_before(
 ) -> None:
     other_source({"pipeline": "stream-demo"})
     ours.invoke("clean").expect(0)
-    assert (
-        ours.project.client("lambda").list_event_source_mappings(FunctionName="stream-demo")["EventSourceMappings"]
-        == []
-    )
+    assert ours.client("lambda").list_event_source_mappings(FunctionName="stream-demo")["EventSourceMappings"] == []
 
 
 def test_a_role_with_a_policy_that_is_not_ours_stops_clean_before_it_has_deleted_anything(ours: Forks) -> None:
     ours.invoke("deploy").expect(0)
-    iam = ours.project.client("iam")
+    iam = ours.client("iam")
     iam.put_role_policy(RoleName="stream-demo-role", PolicyName="by-hand", PolicyDocument=json.dumps(ALLOWED))
     refused = refusal(ours, "clean")
-    assert "role stream-demo-role has what this pipeline did not give it: inline policy by-hand" in refused.err
+    assert "role stream-demo-role has what this pipeline did not give it: inline policy by-hand" in refused.stderr
     assert [operation for operation in refused.calls if not is_read(operation)] == []
     iam.delete_role_policy(RoleName="stream-demo-role", PolicyName="by-hand")
 
 
 def test_a_role_with_an_attachment_that_is_not_ours_stops_clean_before_it_has_deleted_anything(ours: Forks) -> None:
     ours.invoke("deploy").expect(0)
-    iam, arn = ours.project.client("iam"), "arn:aws:iam::aws:policy/ReadOnlyAccess"
+    iam, arn = ours.client("iam"), "arn:aws:iam::aws:policy/ReadOnlyAccess"
     iam.attach_role_policy(RoleName="stream-demo-role", PolicyArn=arn)
     refused = refusal(ours, "clean")
-    assert f"role stream-demo-role has what this pipeline did not give it: managed policy {arn}" in refused.err
+    assert f"role stream-demo-role has what this pipeline did not give it: managed policy {arn}" in refused.stderr
     assert [operation for operation in refused.calls if not is_read(operation)] == []
     iam.detach_role_policy(RoleName="stream-demo-role", PolicyArn=arn)
 
 
 def test_adopt_takes_over_all_that_stands_already(ours: Forks) -> None:
-    dynamodb, iam, logs = (ours.project.client(service) for service in ("dynamodb", "iam", "logs"))
+    dynamodb, iam, logs = (ours.client(service) for service in ("dynamodb", "iam", "logs"))
     dynamodb.create_table(
         TableName="stream-demo",
         AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
@@ -192,7 +189,7 @@ def test_adopt_takes_over_all_that_stands_already(ours: Forks) -> None:
     )
     iam.create_role(RoleName="stream-demo-role", AssumeRolePolicyDocument=json.dumps(TRUST))
     logs.create_log_group(logGroupName="/aws/lambda/stream-demo")
-    assert "table stream-demo exists and carries no pipeline tag" in refusal(ours, "deploy").err
+    assert "table stream-demo exists and carries no pipeline tag" in refusal(ours, "deploy").stderr
     ours.invoke("deploy", "--adopt").expect(0)
     ours.invoke("smoke").expect(0)
     ours.invoke("deploy").expect(0)

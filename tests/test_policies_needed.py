@@ -38,7 +38,7 @@ def deployed(forks: Forks) -> Iterator[None]:
 def unmapped(forks: Forks) -> str:
     """The ARN of the stream of a pipeline of its own, unmapped, whose mapping was deleted."""
     forks.invoke("deploy", PIPELINE_NAME="unmapped").expect(0)
-    lambda_ = forks.project.client("lambda")
+    lambda_ = forks.client("lambda")
     (mapping,) = lambda_.list_event_source_mappings(FunctionName="unmapped")["EventSourceMappings"]
     lambda_.delete_event_source_mapping(UUID=mapping["UUID"])
     return str(mapping["EventSourceArn"])
@@ -46,12 +46,12 @@ def unmapped(forks: Forks) -> str:
 
 def allow_all_but(forks: Forks, pipeline: str, action: str) -> None:
     """Give the pipeline's role its policy without one action."""
-    stored = (forks.project.folder / "build" / "policies" / POLICY.name).read_text()
+    stored = (forks.folder / "build" / "policies" / POLICY.name).read_text()
     document = json.loads(stored)
     for statement in document["Statement"]:
         statement["Action"] = [each for each in statement["Action"] if each != action]
     assert action in stored
-    forks.project.client("iam").put_role_policy(
+    forks.client("iam").put_role_policy(
         RoleName=f"{pipeline}-role", PolicyName=f"{pipeline}-policy", PolicyDocument=json.dumps(document)
     )
 
@@ -65,14 +65,14 @@ def test_the_actions_together_are_enough(forks: Forks) -> None:
 @pytest.mark.parametrize("action", [each for each in ACTIONS if each.startswith("logs:")])
 def test_without_an_action_on_the_log_nothing_is_logged(forks: Forks, action: str) -> None:
     allow_all_but(forks, "stream-demo", action)
-    assert "Nothing was logged" in forks.invoke("smoke").expect(1).err
+    assert "Nothing was logged" in forks.invoke("smoke").expect(1).stderr
 
 
 @pytest.mark.parametrize("action", [each for each in ACTIONS if each.startswith("dynamodb:")])
 def test_without_an_action_on_the_stream_it_cannot_be_mapped(forks: Forks, unmapped: str, action: str) -> None:
     forks.invoke("put-policy", PIPELINE_NAME="unmapped").expect(0)
     allow_all_but(forks, "unmapped", action)
-    lambda_: Any = forks.project.client("lambda")
+    lambda_: Any = forks.client("lambda")
     with pytest.raises(lambda_.exceptions.InvalidParameterValueException, match="ensure the role can perform"):
         lambda_.create_event_source_mapping(
             FunctionName="unmapped", EventSourceArn=unmapped, StartingPosition="TRIM_HORIZON"

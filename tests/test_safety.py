@@ -13,8 +13,8 @@ import pytest
 
 from pipeline.session import is_read
 from soak.forks import forking
-from tests.conftest import bare_environment
 from tests.faults import in_front_of
+from tests.project import bare_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
 @pytest.fixture
 def account(forks: Forks) -> Iterator[dict[str, Any]]:
     """The settings of a real account; it is empty before and after."""
-    yield {"TARGET": "aws", "AWS_ENDPOINT_URL": forks.project.endpoint, **KEYS}
+    yield {"TARGET": "aws", "AWS_ENDPOINT_URL": forks.endpoint, **KEYS}
     if not forks.holds_nothing():
         forks.invoke("clean", "--delete-data").expect(0)
         assert forks.holds_nothing()
@@ -45,7 +45,7 @@ def put(forks: Forks, name: str = "an order") -> None:
 
 
 def tables(forks: Forks) -> list[str]:
-    return list(forks.project.client("dynamodb").list_tables()["TableNames"])
+    return list(forks.client("dynamodb").list_tables()["TableNames"])
 
 
 def writes(ended: Ended) -> list[str]:
@@ -58,7 +58,7 @@ def typed(forks: Forks, words: list[str], answer: str, settings: dict[str, str])
     command = [sys.executable, "-m", "invoke", *words]
     environment = {**bare_environment(), "LOCAL_PORT": "0", **settings}
     process = subprocess.Popen(
-        command, cwd=forks.project.folder, env=environment, stdin=terminal, stdout=terminal, stderr=terminal
+        command, cwd=forks.folder, env=environment, stdin=terminal, stdout=terminal, stderr=terminal
     )
     os.close(terminal)
     shown, asked = b"", False
@@ -89,7 +89,7 @@ def test_deploy_does_nothing_when_not_told_yes(forks: Forks, account: dict[str, 
 
 def test_deploy_without_a_terminal_needs_yes(forks: Forks, account: dict[str, Any]) -> None:
     refused = forks.invoke("deploy", **account).expect(1)
-    assert NO_TERMINAL in refused.err
+    assert NO_TERMINAL in refused.stderr
     assert writes(refused) == []
     forks.invoke("deploy", "--yes", **account).expect(0)
 
@@ -118,7 +118,7 @@ def test_clean_does_nothing_for_another_word(forks: Forks, account: dict[str, An
 def test_clean_without_a_terminal_needs_yes(forks: Forks, account: dict[str, Any]) -> None:
     forks.invoke("deploy", "--yes", **account).expect(0)
     refused = forks.invoke("clean", **account).expect(1)
-    assert NO_TERMINAL in refused.err
+    assert NO_TERMINAL in refused.stderr
     assert writes(refused) == []
     forks.invoke("clean", "--yes", **account).expect(0)
 
@@ -128,9 +128,9 @@ def test_clean_keeps_a_table_that_holds_items(forks: Forks) -> None:
     forks.invoke("deploy").expect(0)
     put(forks)
     cleaned = forks.invoke("clean").expect(0)
-    assert re.search(r"^= clean +table stream-demo  kept, as it holds items", cleaned.out, re.MULTILINE)
-    assert "nothing is left but table stream-demo" in cleaned.out
-    assert forks.project.client("dynamodb").scan(TableName="stream-demo")["Count"] == 1
+    assert re.search(r"^= clean +table stream-demo  kept, as it holds items", cleaned.stdout, re.MULTILINE)
+    assert "nothing is left but table stream-demo" in cleaned.stdout
+    assert forks.client("dynamodb").scan(TableName="stream-demo")["Count"] == 1
 
 
 @pytest.mark.usefixtures("account")
@@ -153,8 +153,8 @@ def test_clean_deletes_the_items_when_told_so(forks: Forks) -> None:
 @pytest.mark.usefixtures("account")
 def test_an_item_left_by_a_killed_smoke_is_no_reason_to_keep_the_table(forks: Forks) -> None:
     forks.invoke("deploy").expect(0)
-    forks.invoke("smoke", at=("before", 1, "DeleteItem")).expect(-9)
-    assert forks.project.client("dynamodb").scan(TableName="stream-demo")["Count"] == 1
+    forks.stop(("before", 1, "DeleteItem"), "smoke").expect(-9)
+    assert forks.client("dynamodb").scan(TableName="stream-demo")["Count"] == 1
     forks.invoke("clean").expect(0)
     assert tables(forks) == []
 
@@ -170,7 +170,7 @@ def test_an_item_left_by_a_killed_smoke_is_no_reason_to_keep_the_table(forks: Fo
 )
 def test_an_item_that_only_looks_like_smokes_keeps_the_table(forks: Forks, attributes: dict[str, Any]) -> None:
     forks.invoke("create-table").expect(0)
-    forks.project.client("dynamodb").put_item(TableName="stream-demo", Item={"name": {"S": "alarm"}, **attributes})
+    forks.client("dynamodb").put_item(TableName="stream-demo", Item={"name": {"S": "alarm"}, **attributes})
     forks.invoke("clean").expect(0)
     assert tables(forks) == ["stream-demo"]
 
@@ -178,7 +178,7 @@ def test_an_item_that_only_looks_like_smokes_keeps_the_table(forks: Forks, attri
 @pytest.mark.usefixtures("account")
 def test_one_item_among_many_of_smokes_keeps_the_table(forks: Forks) -> None:
     forks.invoke("create-table").expect(0)
-    dynamodb = forks.project.client("dynamodb")
+    dynamodb = forks.client("dynamodb")
     markers = [f"smoke{number:032x}" for number in range(110)]
     smokes = [{"name": {"S": each}, "smoke": {"S": each}, "smoke_attempt": {"N": "1"}} for each in markers]
     while smokes:
@@ -194,7 +194,7 @@ def test_backup_is_made_and_available_before_anything_goes(forks: Forks) -> None
     forks.invoke("deploy").expect(0)
     put(forks)
     cleaned = forks.invoke("clean", "--delete-data", "--backup").expect(0)
-    dynamodb = forks.project.client("dynamodb")
+    dynamodb = forks.client("dynamodb")
     (backup,) = dynamodb.list_backups(TableName="stream-demo")["BackupSummaries"]
     assert backup["BackupStatus"] == "AVAILABLE"
     assert writes(cleaned)[0] == "CreateBackup"
@@ -210,7 +210,7 @@ def test_a_table_protected_from_deletion_stops_clean_before_anything_goes(forks:
     forks.invoke("deploy", TABLE_DELETION_PROTECTION_ENABLED="true").expect(0)
     before = forks.state()
     refused = forks.invoke("clean", "--delete-data").expect(1)
-    assert "table stream-demo is protected from deletion" in refused.err
+    assert "table stream-demo is protected from deletion" in refused.stderr
     assert forks.state() == before
     forks.invoke("deploy").expect(0)  # the protection is off by default
 
@@ -219,7 +219,7 @@ def test_a_table_protected_from_deletion_stops_clean_before_anything_goes(forks:
 def test_keep_logs_keeps_the_log_group_and_nothing_else(forks: Forks) -> None:
     forks.invoke("deploy").expect(0)
     cleaned = forks.invoke("clean", "--keep-logs").expect(0)
-    assert "nothing is left but log group /aws/lambda/stream-demo" in cleaned.out
+    assert "nothing is left but log group /aws/lambda/stream-demo" in cleaned.stdout
     held = forks.state()
     assert [kind for kind, each in held.items() if each] == ["log groups", "tags of log groups"]
 
@@ -229,7 +229,7 @@ def test_another_account_than_the_settings_say_is_not_written_to(
     forks: Forks, account: dict[str, Any], command: str
 ) -> None:
     refused = forks.invoke(command, AWS_ACCOUNT_ID="123456789012", **account).expect(1)
-    assert "AWS_ACCOUNT_ID: 123456789012 is wanted, but the credentials are of 000000000000" in refused.err
+    assert "AWS_ACCOUNT_ID: 123456789012 is wanted, but the credentials are of 000000000000" in refused.stderr
     assert refused.calls == ["GetCallerIdentity"]
 
 
@@ -252,12 +252,12 @@ def test_an_account_that_cannot_be_asked_is_told_with_what_to_do(
     forks: Forks, account: dict[str, Any], settings: dict[str, Any], told: str
 ) -> None:
     chosen = {name: value for name, value in {**account, **settings}.items() if value}
-    nobodys = {"HOME": str(forks.project.folder)}
+    nobodys = {"HOME": str(forks.folder)}
     refused = forks.invoke("deploy", "--yes", **{**chosen, **nobodys}).expect(1)
-    assert refused.err.startswith("deploy: ")
-    assert told in refused.err
-    assert "Traceback" not in refused.err
-    assert "  try: " in refused.err
+    assert refused.stderr.startswith("deploy: ")
+    assert told in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "  try: " in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -271,9 +271,9 @@ def test_an_account_that_cannot_be_asked_is_told_with_what_to_do(
 def test_credentials_that_aws_refuses_are_told_with_what_to_do(
     forks: Forks, account: dict[str, Any], code: str, message: str
 ) -> None:
-    with in_front_of(forks.project.endpoint, rate=0) as faults:
+    with in_front_of(forks.endpoint, rate=0) as faults:
         faults.always["GetCallerIdentity"] = (403, code, message)
         refused = forks.invoke("deploy", "--yes", **{**account, "AWS_ENDPOINT_URL": faults.url}).expect(1)
     said = f"deploy: GetCallerIdentity failed\n  AWS said: {code}: {message}\n  try: log in (aws sso login)"
-    assert refused.err.startswith(said)
+    assert refused.stderr.startswith(said)
     assert refused.calls == ["GetCallerIdentity"]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import copy_project
+from tests.project import copy_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from subprocess import CompletedProcess
 
-    from tests.conftest import Project
+    from tests.project import Project
 
 # Planted in the function's environment, in `.env` and in the shell; none of them looks like anything else.
 OF_THE_FUNCTION, OF_THE_FILE, OF_THE_SHELL = "pl4nted-function", "pl4nted-file", "pl4nted-shell"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Project
+    from tests.project import Project
 
 NAME = "standing"
 RESOURCES = ["role", "policy", "log group", "function", "table", "mapping"]

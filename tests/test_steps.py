@@ -11,7 +11,7 @@ import pytest
 import tasks
 
 if TYPE_CHECKING:
-    from tests.conftest import Project
+    from tests.project import Project
 
 STEPS = ("zip-code", "create-table", "create-role", "put-policy", "create-function", "map-stream")
 
