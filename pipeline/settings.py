@@ -187,10 +187,10 @@ class Settings:
     bisect_batch_on_function_error: bool = _setting(
         "true", allowed.switch, "Halve a failing batch until the bad record is alone; AWS's own default: false."
     )
-    function_response_types: tuple[str, ...] = _setting(
+    function_response_types: str = _setting(
         "ReportBatchItemFailures",
-        allowed.items("ReportBatchItemFailures", "ReportBatchItemFailures"),
-        "The function may name the records that failed; AWS's own default: none.",
+        allowed.choice("ReportBatchItemFailures", "none"),
+        "ReportBatchItemFailures: the function may name the records that failed. none: AWS's own default.",
     )
     parallelization_factor: int = _setting(
         "1", allowed.number(1, 10), "Batches at once per shard; order stays, per key."

@@ -111,7 +111,7 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
         "MaximumRecordAgeInSeconds": settings.maximum_record_age_in_seconds,
         "BisectBatchOnFunctionError": settings.bisect_batch_on_function_error,
         "ParallelizationFactor": settings.parallelization_factor,
-        "FunctionResponseTypes": list(settings.function_response_types),
+        "FunctionResponseTypes": [each for each in [settings.function_response_types] if each != "none"],
         "FilterCriteria": dict(settings.filter_criteria),
         "TumblingWindowInSeconds": settings.tumbling_window_in_seconds,
         "DestinationConfig": {"OnFailure": {"Destination": settings.on_failure} if settings.on_failure else {}},

@@ -73,6 +73,7 @@ CHOSEN = st.fixed_dictionaries(
         "MAXIMUM_RETRY_ATTEMPTS": st.integers(-1, 10000).map(str),
         "MAXIMUM_RECORD_AGE_IN_SECONDS": st.sampled_from(["-1", "60", "604800"]),
         "BISECT_BATCH_ON_FUNCTION_ERROR": st.sampled_from(["true", "false"]),
+        "FUNCTION_RESPONSE_TYPES": st.sampled_from(["ReportBatchItemFailures", "none"]),
         "PARALLELIZATION_FACTOR": st.integers(1, 10).map(str),
         "STARTING_POSITION": st.sampled_from(["LATEST", "TRIM_HORIZON"]),
         "FILTER_CRITERIA": PATTERN.map(lambda pattern: json.dumps({"Filters": [{"Pattern": pattern}]})),
