@@ -324,7 +324,7 @@ def _remove_role(made: Commands) -> list[Statement]:
 def _remove_table(made: Commands) -> list[Statement]:
     look, delete = made.recording.first("DescribeTable"), made.recording.first("DeleteTable")
     gone: Call = [call for call in made.recording.steps["clean"] if call.waiter and call.service == "dynamodb"][-1]
-    items = made.like(look, "Scan", Limit=1)
+    items = made.like(look, "Scan", Limit=1, ConsistentRead=True)
     return either(
         made.ask(look, "Table.TableStatus"),
         [

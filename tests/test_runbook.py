@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -41,7 +40,8 @@ SETTINGS = {
     "BATCH_SIZE": "7",
     "LOG_RETENTION_IN_DAYS": "7",
 }
-SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
+SHELLS = ("dash", "bash")
+RUNS = ("deploy", "deploy again", "smoke", "clean", "clean again")
 
 
 @dataclass(frozen=True)
@@ -83,31 +83,20 @@ class Life:
     had: dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def life(project: Project, script: Script) -> Life:
-    """The script's whole life, each shell taking its turns, after `invoke deploy` and `invoke clean`."""
+@pytest.fixture(scope="module", params=SHELLS)
+def life(request: pytest.FixtureRequest, project: Project, script: Script) -> Life:
+    """The script's whole life in a shell, after `invoke deploy` and `invoke clean`."""
     project.run("deploy", **SETTINGS)
     invoked = everything(project.client)
     project.run("clean", **SETTINGS)
     printed, had = {}, {}
     variables = json.loads(SETTINGS["FUNCTION_ENVIRONMENT"])
-    first, second = (SHELLS * 2)[:2]
-    for run, shell in (
-        ("deploy", first),
-        ("deploy again", second),
-        ("smoke", second),
-        ("clean", first),
-        ("clean again", second),
-    ):
-        finished = script(shell, run.split()[0], **variables)
-        assert finished.returncode == 0, f"{shell} {run}: {finished.stdout}{finished.stderr}"
+    for run in RUNS:
+        finished = script(request.param, run.split()[0], **variables)
+        assert finished.returncode == 0, f"{run}: {finished.stdout}{finished.stderr}"
         printed[run] = finished.stdout
         had[run] = everything(project.client)
     return Life(invoked, printed, had)
-
-
-def test_both_shells_are_there() -> None:
-    assert SHELLS == ["dash", "bash"]
 
 
 def test_deploy_builds_what_invoke_deploy_builds(life: Life) -> None:
@@ -143,12 +132,24 @@ def test_without_a_word_the_script_says_its_usage(script: Script) -> None:
     assert (finished.returncode, finished.stderr[:6]) == (1, "usage:")
 
 
-def test_what_is_not_of_the_pipeline_is_left_alone(project: Project, script: Script, life: Life) -> None:
-    assert life
-    project.client("iam").create_role(RoleName=SETTINGS["ROLE_NAME"], AssumeRolePolicyDocument="{}")
+def test_what_is_not_of_the_pipeline_is_left_alone(project: Project, script: Script) -> None:
+    iam = project.client("iam")
+    iam.create_role(RoleName=SETTINGS["ROLE_NAME"], AssumeRolePolicyDocument="{}")
     finished = script("sh", "deploy", SECRET="", STAGE="")
+    iam.delete_role(RoleName=SETTINGS["ROLE_NAME"])
     assert finished.returncode == 1
     assert "role r+=,.@-_ stands already and is not tagged pipeline=run-book" in finished.stderr
+
+
+def test_clean_keeps_a_table_that_holds_items_unless_told_to_delete_them(project: Project, script: Script) -> None:
+    project.run("deploy", **SETTINGS)
+    key = SETTINGS["TABLE_KEY"].removesuffix(":S")
+    project.client("dynamodb").put_item(TableName=SETTINGS["TABLE_NAME"], Item={key: {"S": "an order"}})
+    kept = script("sh", "clean")
+    assert (kept.returncode, project.client("dynamodb").list_tables()["TableNames"]) == (1, [SETTINGS["TABLE_NAME"]])
+    assert "table Tab.le-1 holds items and is kept, all else is removed; see --delete-data" in kept.stderr
+    assert script("sh", "clean", "--delete-data").returncode == 0
+    assert not any(everything(project.client).values())
 
 
 def test_shellcheck_finds_nothing(script: Script) -> None:
