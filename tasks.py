@@ -510,7 +510,7 @@ def clean(
                 kept.append(change.what)
         if run.dry:
             return
-        if left := [what for what in cleaning.left_over(run) if what not in kept]:
+        if left := cleaning.not_gone(run, kept):
             raise Refused(f"still there after deletion: {', '.join(left)}; run it again")
         note = f"nothing is left but {', '.join(kept)}" if kept else "nothing is left"
         tell(Change(f"pipeline {run.settings.pipeline_name}", "absent", note=note))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,13 @@ from .change import Change, check_owner
 from .steps import our_policy_names, surely
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from .steps import Run
+
+# How long AWS may still tell of what it has deleted: IAM user guide, "Changes that I make are not always immediately
+# visible".
+_STILL_TOLD_SECONDS = 15.0
 
 
 def clean(
@@ -82,6 +87,14 @@ def _backed_up(run: Run) -> Change:
     if made.pending:
         backup.wait(dynamodb, made.answer["BackupArn"])
     return made
+
+
+def not_gone(run: Run, kept: Collection[str]) -> list[str]:
+    """What AWS still has beside what was `kept`, when it still has it after a while."""
+    deadline = time.monotonic() + _STILL_TOLD_SECONDS
+    while (left := [what for what in left_over(run) if what not in kept]) and time.monotonic() < deadline:
+        time.sleep(1)
+    return left
 
 
 def left_over(run: Run) -> list[str]:

@@ -122,18 +122,15 @@ def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any], *, adopt: bool = Fa
     return Change(what, "updated", tuple(map(_told, changed)), answer=answer, pending=pending)
 
 
-def wait(lambda_: LambdaClient, name: str) -> dict[str, Any]:
-    """Wait until creation and update of the function are done and return what `describe` says; 10 minutes at most.
+def wait(lambda_: LambdaClient, name: str) -> None:
+    """Wait until creation and update of the function are done; 10 minutes at most.
 
     Raises Refused with AWS's reason when they failed. Lambda developer guide: "Lambda function states".
     """
     _until_settled(lambda_, name)
-    found = describe(lambda_, name)
-    if found is None:
-        raise Refused(f"function {name} was deleted while it was waited for; run the step again")
-    if _failure(found):
-        raise Refused(f"function {name}: {_failure(found)}. Correct that and run the step again.")
-    return found
+    # As the waiter asked: an answer of GetFunction may be older than the creation.
+    if why := _failure(lambda_.get_function_configuration(FunctionName=name)):
+        raise Refused(f"function {name}: {why}. Correct that and run the step again.")
 
 
 def delete(lambda_: LambdaClient, name: str, *, owner: str = "") -> Change:
@@ -149,8 +146,8 @@ def delete(lambda_: LambdaClient, name: str, *, owner: str = "") -> Change:
 
 def _failure(found: Mapping[str, Any]) -> str:
     for state, reason in (("State", "StateReason"), ("LastUpdateStatus", "LastUpdateStatusReason")):
-        if found[state] == "Failed":
-            return f"{state} is Failed: {found[reason]}"
+        if found.get(state) == "Failed":
+            return f"{state} is Failed: {found.get(reason)}"
     return ""
 
 

@@ -47,10 +47,10 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
     """
     try:
         role = iam.get_role(RoleName=name)["Role"]
+        pages = iam.get_paginator("list_attached_role_policies").paginate(RoleName=name)
+        attached = [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
     except iam.exceptions.NoSuchEntityException:
         return None
-    pages = iam.get_paginator("list_attached_role_policies").paginate(RoleName=name)
-    attached = [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
     return {
         "RoleName": role["RoleName"],
         "Arn": role["Arn"],

@@ -73,7 +73,7 @@ def test_creates_when_absent(aws: Aws, wanted: dict[str, Any]) -> None:
     made = function.ensure(aws("lambda"), wanted)
 
     assert (made.what, made.did, made.pending) == ("function test", "created", True)
-    assert made.answer["FunctionArn"] == function.wait(aws("lambda"), "test")["FunctionArn"]
+    assert made.answer["FunctionArn"] == aws("lambda").get_function(FunctionName="test")["Configuration"]["FunctionArn"]
 
 
 def test_creates_with_reserved_concurrency(aws: Aws, wanted: dict[str, Any]) -> None:
@@ -318,7 +318,7 @@ def test_any_other_invalid_parameter_surfaces_at_once(aws: Aws, calls: Calls, wa
 def test_wait_tells_why_it_failed(aws: Aws, configuration: dict[str, Any], text: str) -> None:
     with Stubber(aws("lambda")) as stub:
         stub.add_response("get_function_configuration", configuration)
-        stub.add_response("get_function", {"Configuration": configuration})
+        stub.add_response("get_function_configuration", configuration)
 
         with pytest.raises(Refused, match=text):
             function.wait(aws("lambda"), "test")
