@@ -214,6 +214,10 @@ def _of_stream(name: str, events: Iterable[Mapping[str, Any]]) -> Iterator[Invoc
         yield Invocation(request_id, name, started, tuple(lines))
 
 
+# What is written once for an invocation that failed: the runtime's word for an exception, Lambda's for a process that
+# ended or took too long. A line that the function itself logs as an error has a tab, or "message", in that place.
+FAILURE = re.compile(r'\[ERROR\] |"level": ?"ERROR", ?"errorMessage"|Error: Runtime exited |Task timed out after ')
+
 # Lambda's own lines, as the text and as the JSON log format have them.
 _TEXT_MARK = re.compile(r"(START|END|REPORT) RequestId: (\S+)")
 _JSON_MARK = re.compile(r'\{"time":.*"type": ?"platform\.(start|runtimeDone|report)".*"requestId": ?"([^"]+)"')

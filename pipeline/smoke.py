@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from . import items
 from .change import Refused
+from .logs import FAILURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +28,6 @@ _FIRST_REWRITE_SECONDS, _LONGEST_REWRITE_SECONDS = 2.0, 15.0
 # One failed invocation may be a passing fault that a retry heals; two are a broken function.
 _FAILED_INVOCATIONS = 2
 _REQUEST_ID = re.compile(r'(?:START RequestId: |"requestId": ?")([0-9a-f-]{36})')
-_FAILURE = re.compile(r"\[ERROR\]|Task timed out|Runtime\.\w+|\"level\": ?\"ERROR\"|Runtime exited")
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _failures(logs: Any, group: str, since: int, pause: float) -> list[str]:
     """What failing invocations logged; looked at only once the waiting has become long."""
     if pause < _LONGEST_PAUSE_SECONDS / 4:
         return []
-    return [event["message"] for event in _events(logs, group, since, "") if _FAILURE.search(event["message"])]
+    return [event["message"] for event in _events(logs, group, since, "") if FAILURE.search(event["message"])]
 
 
 def _request_id(logs: Any, group: str, event: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 _METRICS_MINUTES = 15
 _EVENTS_LOOKED_AT = 1000
-_FAILURE = re.compile(r"\[ERROR\]|Task timed out|Runtime\.\w+|\"level\": ?\"ERROR\"|Status: (error|timeout)")
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ def _last_run(run: Run) -> dict[str, Any]:
         logGroupName=group, logStreamName=name, startFromHead=False, limit=_EVENTS_LOOKED_AT
     )["events"]
     runs = logs.invocations([{**event, "logStreamName": name} for event in events])
-    failed = [(each, line) for each in runs for line in each.lines if _FAILURE.search(line)]
+    failed = [(each, line) for each in runs for line in each.lines if logs.FAILURE.search(line)]
     last: dict[str, Any] = {"last run": _told(runs[-1])} if runs else {}
     return last | ({"last error": f"{_told(failed[-1][0])}: {failed[-1][1].splitlines()[0]}"} if failed else {})
 

@@ -74,6 +74,21 @@ def test_smoke_removes_its_item_also_when_it_fails(project: Project) -> None:
     assert project.client("dynamodb").scan(TableName="silent")["Items"] == []
 
 
+def test_smoke_is_not_put_off_by_what_a_function_logs_as_an_error(project: Project) -> None:
+    code = """
+import logging, time
+
+def lambda_handler(event, context):
+    for _ in range(3):
+        logging.getLogger().error("an order without a price")
+    time.sleep(2)
+    print(event)
+"""
+    with function_code(project, code):
+        project.run("deploy", "smoke", PIPELINE_NAME="grumbling")
+        project.run("deploy", "smoke", PIPELINE_NAME="grumbling", FUNCTION_LOG_FORMAT="JSON")
+
+
 def test_smoke_tells_a_failing_functions_traceback(project: Project) -> None:
     with function_code(project, "def lambda_handler(event, context):\n    raise KeyError('no such order')\n"):
         project.run("deploy", PIPELINE_NAME="failing")
