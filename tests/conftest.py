@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,11 @@ from tests.project import Project, copy_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are CPUs: most tests wait for another process now and then."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="module")
