@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Collection, Context, Exit, task
 
-from pipeline import settings as declared
-from pipeline.change import Change, Refused, check_owner
+# Invoke tells Python not to keep what it compiled (unless --write-pyc): every command would compile the project anew.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
+from pipeline import settings as declared  # noqa: E402
+from pipeline.change import Change, Refused, check_owner  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
