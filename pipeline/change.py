@@ -108,6 +108,15 @@ def tag_changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[list[st
     return [name for name in old if name not in new], {k: v for k, v in new.items() if old.get(k) != v}
 
 
+def retag_in_lambda(lambda_: Any, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Bring the tags of a function or mapping from `old` to `new`. Lambda API reference: UntagResource, TagResource."""
+    gone, put = tag_changes(old, new)
+    if gone:
+        lambda_.untag_resource(Resource=arn, TagKeys=gone)
+    if put:
+        lambda_.tag_resource(Resource=arn, Tags=put)
+
+
 def refuse_unknown(what: str, wanted: Iterable[str], known: Iterable[str]) -> None:
     """Refuse parameters that could be set once but not be compared afterwards."""
     unknown = sorted(set(wanted) - set(known))

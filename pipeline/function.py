@@ -22,7 +22,7 @@ from .change import (
     differences,
     planned,
     refuse_unknown,
-    tag_changes,
+    retag_in_lambda,
     when_role_is_ready,
 )
 
@@ -245,16 +245,8 @@ def _update(
         reserved = wanted["ReservedConcurrentExecutions"]
         lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
     if "Tags" in settings:
-        _update_tags(lambda_, found["FunctionArn"], found["Tags"], wanted["Tags"])
+        retag_in_lambda(lambda_, found["FunctionArn"], found["Tags"], wanted["Tags"])
     return pending
-
-
-def _update_tags(lambda_: LambdaClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    gone, put = tag_changes(old, new)
-    if gone:
-        lambda_.untag_resource(Resource=arn, TagKeys=gone)
-    if put:
-        lambda_.tag_resource(Resource=arn, Tags=put)
 
 
 def _told(difference: Difference) -> Difference:

@@ -17,7 +17,7 @@ from .change import (
     differences,
     planned,
     refuse_unknown,
-    tag_changes,
+    retag_in_lambda,
     when_role_is_ready,
 )
 
@@ -191,16 +191,8 @@ def _bring_about(
         updated = lambda_.update_event_source_mapping(UUID=found["UUID"], **parameters)
         pending = not planned(updated)
     if len(parameters) < len(changed):
-        _update_tags(lambda_, found["EventSourceMappingArn"], found["Tags"], wanted.get("Tags", {}))
+        retag_in_lambda(lambda_, found["EventSourceMappingArn"], found["Tags"], wanted.get("Tags", {}))
     return Change(what, "updated", changed, answer={**found, **parameters}, pending=pending)
-
-
-def _update_tags(lambda_: LambdaClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    gone, put = tag_changes(old, new)
-    if gone:
-        lambda_.untag_resource(Resource=arn, TagKeys=gone)
-    if put:
-        lambda_.tag_resource(Resource=arn, Tags=put)
 
 
 def _replace(

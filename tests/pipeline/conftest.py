@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
-import time
 import zipfile
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,6 +12,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from localaws import control
 from pipeline import session, settings
 
 if TYPE_CHECKING:
@@ -88,17 +86,10 @@ def plan(aws: Callable[[str], Any], _dry_clients: Callable[[str], Any]) -> Calla
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
     """boto3 clients of an embedded AWS, for what moto alone does not do."""
     directory = tmp_path_factory.mktemp("localaws")
-    process = subprocess.Popen([sys.executable, "-m", "localaws", "--port", "0", "--directory", str(directory)])
-    record, deadline = directory / "server.json", time.monotonic() + 20
-    while not record.exists():
-        assert process.poll() is None, "the embedded AWS ended before it was ready"
-        assert time.monotonic() < deadline, "the embedded AWS was not ready in 20 s"
-        time.sleep(0.02)
-    endpoint = json.loads(record.read_text())["endpoint"]
+    server, _ = control.start(directory, port=0, idle_hours=1)
     made = boto3.Session("local", "local", region_name=REGION)
-    yield cache(lambda service: made.client(service, endpoint_url=endpoint))
-    process.terminate()
-    process.wait(timeout=10)
+    yield cache(lambda service: made.client(service, endpoint_url=server.endpoint))
+    control.stop(directory)
 
 
 @pytest.fixture
