@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import chains, logs, mapping, wanted
+from . import chains, logs, mapping, table, wanted
 from .report import SIGNS, described, told
 
 if TYPE_CHECKING:
@@ -57,36 +57,36 @@ def look(run: Run) -> Status:
     """Plan a deploy, without a word, and ask what else is worth knowing. Reading calls only."""
     # The zip lies on this machine; whether it is what runs, the function's CodeSha256 tells.
     changes = [change for change in chains.plan(run) if not change.what.startswith("zip ")]
-    table, mapped = _named(changes, "table"), _named(changes, "mapping")
+    # A plan answers what there will be; this is about what there is.
+    found = table.describe(run.aws("dynamodb"), run.settings.table_name)
+    mappings = mapping.of_function(run.aws("lambda"), run.settings.function_name)
+    stream = str(found["LatestStreamArn"]) if found else ""
+    ours = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
     facts: dict[str, Any] = {}
-    if table.did != "created":
-        facts["items"] = table.answer["ItemCount"]
-        facts["stream"] = _stream(run, table.answer["LatestStreamArn"])
-    if mapped.did in ("unchanged", "updated"):
-        facts["last result"] = mapped.answer["LastProcessingResult"]
-    facts["other mappings"] = list(_other_mappings(run, table.answer["LatestStreamArn"]))
-    if _named(changes, "function").did != "created":
+    if found:
+        facts["items"] = found["ItemCount"]
+        facts["stream"] = _stream(run, stream)
+    if ours:
+        facts["last result"] = ours["LastProcessingResult"]
+        changes = [replace(each, answer=ours) if each.what.startswith("mapping ") else each for each in changes]
+    # On streams that are no more, or made by hand.
+    others = [entry for entry in mappings if entry is not ours]
+    facts["other mappings"] = [f"{each['UUID']} on {each['EventSourceArn']}: {each['State']}" for each in others]
+    if any(each.what.startswith("function ") and each.did != "created" for each in changes):
         facts |= _metrics(run)
         facts |= _last_run(run)
     return Status(changes, facts)
 
 
-def _named(changes: list[Change], kind: str) -> Change:
-    return next(change for change in changes if change.what.startswith(f"{kind} "))
-
-
 def _stream(run: Run, arn: str) -> str:
-    if not arn.startswith("arn:") or arn.endswith(">"):
+    client = run.aws("dynamodbstreams")
+    if not arn:
         return "none"
-    described = run.aws("dynamodbstreams").describe_stream(StreamArn=arn)["StreamDescription"]
+    try:
+        described = client.describe_stream(StreamArn=arn)["StreamDescription"]
+    except client.exceptions.ResourceNotFoundException:  # turned off a day ago
+        return "none"
     return f"{described['StreamStatus']}, {described['StreamViewType']}, shards: {len(described['Shards'])}"
-
-
-def _other_mappings(run: Run, stream_arn: str) -> Iterator[str]:
-    """Mappings of the function that `deploy` did not make: on streams that are no more, or made by hand."""
-    for entry in mapping.of_function(run.aws("lambda"), run.settings.function_name):
-        if entry["EventSourceArn"] != stream_arn:
-            yield f"{entry['UUID']} on {entry['EventSourceArn']}: {entry['State']}"
 
 
 def _metrics(run: Run) -> dict[str, Any]:

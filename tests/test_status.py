@@ -61,6 +61,14 @@ def test_on_drift_check_exits_2_and_names_it(project: Project) -> None:
     assert "2 of 6 are not as the settings say" in finished.stderr
 
 
+def test_status_shows_what_there_is_also_where_it_would_be_replaced(project: Project) -> None:
+    told = document(project, "status", STREAM_VIEW_TYPE="KEYS_ONLY")["result"]
+    assert told["facts"]["stream"] == "ENABLED, NEW_AND_OLD_IMAGES, shards: 1"
+    assert (told["facts"]["last result"], told["facts"]["other mappings"]) == ("OK", [])
+    states = {each["resource"].split()[0]: (each["did"], each["state"]) for each in told["resources"]}
+    assert (states["table"], states["mapping"]) == (("replaced", "ACTIVE"), ("replaced", "Enabled"))
+
+
 def test_what_is_missing_is_drift(project: Project) -> None:
     finished = project.invoke("status", "--check", PIPELINE_NAME="nowhere")
     assert (finished.returncode, finished.stdout.count(" missing")) == (2, 6)
