@@ -83,7 +83,7 @@ def script(settings: Settings, recording: Recording) -> str:
 # shellcheck disable=SC2016 # what stands in single quotes is meant as it stands
 {_comment(_about(settings))}
 #
-#     sh runbook.sh deploy    build it, or bring what stands to these settings
+#     sh runbook.sh deploy    build it; what stands already, but for the table, is brought to these settings
 #     sh runbook.sh smoke     prove it: an item, seen in the function's log
 #     sh runbook.sh clean     remove everything; a table that holds items stays, unless --delete-data follows
 #
@@ -125,7 +125,9 @@ def page(settings: Settings, recording: Recording) -> str:
     deployment, smoke, removal = runbook.deployment(recording), runbook.smoke(recording), runbook.removal(recording)
     once = "\n\n".join([_names(settings), _helpers(recording), _BEGIN.replace("DELETE_DATA", "")])
     needs = f"Written by `invoke runbook --format md`. It needs the AWS CLI and credentials{_variables(recording)}."
-    repeat = "Every step can be repeated: it looks first, and changes what is not as it says."
+    repeat = (
+        "Every step can be repeated: it looks first, and what stands already, but for the table, is made as it says."
+    )
     parts = [
         f"# Runbook: {settings.pipeline_name}",
         f"{_about(settings)} {needs} {repeat}",

@@ -141,6 +141,20 @@ def test_what_is_not_of_the_pipeline_is_left_alone(project: Project, script: Scr
     assert "role r+=,.@-_ stands already and is not tagged pipeline=run-book" in finished.stderr
 
 
+def test_deploy_puts_back_what_was_changed_by_hand(project: Project, script: Script) -> None:
+    project.run("deploy", **SETTINGS)
+    deployed = everything(project.client)
+    name, lambda_ = SETTINGS["FUNCTION_NAME"], project.client("lambda")
+    (mapping,) = lambda_.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    lambda_.update_function_configuration(FunctionName=name, MemorySize=1024, Environment={"Variables": {}})
+    lambda_.update_event_source_mapping(UUID=mapping["UUID"], BatchSize=1, Enabled=False)
+    project.client("iam").update_role(RoleName=SETTINGS["ROLE_NAME"], MaxSessionDuration=3600)
+    project.client("logs").put_retention_policy(logGroupName=f"/aws/lambda/{name}", retentionInDays=1)
+    finished = script("sh", "deploy", **json.loads(SETTINGS["FUNCTION_ENVIRONMENT"]))
+    assert (finished.returncode, everything(project.client)) == (0, deployed), finished.stderr
+    project.run("clean", **SETTINGS)
+
+
 def test_clean_keeps_a_table_that_holds_items_unless_told_to_delete_them(project: Project, script: Script) -> None:
     project.run("deploy", **SETTINGS)
     key = SETTINGS["TABLE_KEY"].removesuffix(":S")
