@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # How long AWS may still tell of what it has deleted: IAM user guide, "Changes that I make are not always immediately
 # visible".
-_STILL_TOLD_SECONDS = 15.0
+STILL_TOLD_SECONDS = 15.0
 
 
 def clean(
@@ -91,7 +91,7 @@ def _backed_up(run: Run) -> Change:
 
 def not_gone(run: Run, kept: Collection[str]) -> list[str]:
     """What AWS still has beside what was `kept`, when it still has it after a while."""
-    deadline = time.monotonic() + _STILL_TOLD_SECONDS
+    deadline = time.monotonic() + STILL_TOLD_SECONDS
     while (left := [what for what in left_over(run) if what not in kept]) and time.monotonic() < deadline:
         time.sleep(1)
     return left

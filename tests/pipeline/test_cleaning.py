@@ -31,7 +31,7 @@ def test_what_is_told_of_for_a_moment_is_not_left(run: Run) -> None:
 
 
 def test_what_stays_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleaning, "_STILL_TOLD_SECONDS", 0)
+    monkeypatch.setattr(cleaning, "STILL_TOLD_SECONDS", 0)
     assert cleaning.not_gone(run, ()) == ["role stream-demo-role"]
 
 
