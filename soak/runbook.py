@@ -47,6 +47,7 @@ DESCRIPTION = st.text("abc '\"$`\\!~-<>&|;()é", max_size=30)
 PATTERN = st.sampled_from(
     ['{"eventName": ["INSERT"]}', '{"dynamodb": {"Keys": {"k": {"S": ["it\'s", "a\\\\b", "ü"]}}}}']
 )
+AWS_POLICY = "arn:aws:iam::aws:policy/"
 CHOSEN = st.fixed_dictionaries(
     {
         "PIPELINE_NAME": names("-_", 3, 50),
@@ -62,11 +63,18 @@ CHOSEN = st.fixed_dictionaries(
         "TABLE_POINT_IN_TIME_RECOVERY_ENABLED": st.sampled_from(["true", "false"]),
         "STREAM_VIEW_TYPE": st.sampled_from(["NEW_AND_OLD_IMAGES", "NEW_IMAGE", "OLD_IMAGE", "KEYS_ONLY"]),
         "TAGS": TAGS.map(json.dumps),
+        "TABLE_OPTIONS": st.just(json.dumps({"TableClass": "STANDARD_INFREQUENT_ACCESS"})),
+        "ROLE_PERMISSIONS_BOUNDARY": st.just(f"{AWS_POLICY}AdministratorAccess"),
+        "ROLE_MANAGED_POLICY_ARNS": st.just(f"{AWS_POLICY}AWSXRayDaemonWriteAccess"),
         "ROLE_OPTIONS": st.builds(lambda text: json.dumps({"Description": text}), DESCRIPTION),
         "FUNCTION_OPTIONS": st.builds(lambda text: json.dumps({"Description": text}), DESCRIPTION),
         "FUNCTION_ENVIRONMENT": VARIABLES.map(json.dumps),
         "FUNCTION_MEMORY_SIZE": st.integers(128, 10240).map(str),
         "FUNCTION_TIMEOUT": st.integers(1, 900).map(str),
+        "FUNCTION_ARCHITECTURE": st.sampled_from(["x86_64", "arm64"]),
+        "FUNCTION_EPHEMERAL_STORAGE": st.integers(512, 10240).map(str),
+        "FUNCTION_TRACING": st.sampled_from(["Active", "PassThrough"]),
+        "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": st.integers(0, 10).map(str),
         "FUNCTION_LOG_FORMAT": st.sampled_from(["Text", "JSON"]),
         "LOG_RETENTION_IN_DAYS": st.sampled_from(["0", "1", "3653"]),
         "BATCH_SIZE": st.integers(1, 10000).map(str),
@@ -75,6 +83,9 @@ CHOSEN = st.fixed_dictionaries(
         "BISECT_BATCH_ON_FUNCTION_ERROR": st.sampled_from(["true", "false"]),
         "FUNCTION_RESPONSE_TYPES": st.sampled_from(["ReportBatchItemFailures", "none"]),
         "PARALLELIZATION_FACTOR": st.integers(1, 10).map(str),
+        "TUMBLING_WINDOW_IN_SECONDS": st.sampled_from(["0", "900"]),
+        "ON_FAILURE": st.sampled_from(["arn:aws:sqs:us-east-1:000000000000:given-up", "arn:aws:s3:::given-up"]),
+        "MAPPING_ENABLED": st.sampled_from(["true", "false"]),
         "STARTING_POSITION": st.sampled_from(["LATEST", "TRIM_HORIZON"]),
         "FILTER_CRITERIA": PATTERN.map(lambda pattern: json.dumps({"Filters": [{"Pattern": pattern}]})),
     },
@@ -86,8 +97,7 @@ def main() -> None:
     count = count_argument(50)
     compared = 0
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("target", "recorded"):
-            control.start(Path(folder) / name, 0, 1)
+        control.start(Path(folder) / "target", 0, 1)
 
         @settings(
             max_examples=count,
@@ -106,8 +116,7 @@ def main() -> None:
         try:
             compare()
         finally:
-            for name in ("target", "recorded"):
-                control.stop(Path(folder) / name)
+            control.stop(Path(folder) / "target")
     print(f"{compared} runbooks built what deploy builds, attribute by attribute, and left nothing")
 
 
@@ -115,11 +124,15 @@ def prove(folder: Path, chosen: dict[str, str]) -> None:
     """The runbook of these settings builds what deploy builds; clean leaves nothing."""
     wanted = load(None, chosen, {})
     target, _ = control.start(folder / "target", 0, 1)
-    recorded, _ = control.start(folder / "recorded", 0, 1)
     client = clients(target.endpoint)
     deployed = deploy_and_clean(wanted, target.endpoint)
     script = folder / "runbook.sh"
-    script.write_text(runbook_text.script(wanted, recording.record(wanted, recorded.endpoint, ROOT)), encoding="utf-8")
+    recorded, _ = control.start(folder / "recorded", 0, 1)
+    try:
+        calls = recording.record(wanted, recorded.endpoint, ROOT)
+    finally:
+        control.stop(folder / "recorded")
+    script.write_text(runbook_text.script(wanted, calls), encoding="utf-8")
     shell(script, target.endpoint, "deploy", wanted.function_environment)
     built = everything(client)
     assert built == deployed, f"{chosen}\nbuilt    {built}\ndeployed {deployed}"
