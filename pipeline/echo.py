@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 # Where the AWS CLI does not take the name of the API (awscli/customizations).
 _COMMANDS = {"s3": "s3api", "codedeploy": "deploy", "config": "configservice"}
 _ARGUMENTS = {("sns", "Subscribe", "Endpoint"): "notification-endpoint"}
-# A text at the top level that the AWS CLI would read as the place of a file; version 1 fetches addresses too.
-_PLACE = re.compile(r"file://|fileb://|https?://")
+# A text at the top level that the AWS CLI would not take for itself: the place of a file (version 1 fetches addresses
+# too), and two dashes, which end its options wherever they stand.
+_NOT_ITSELF = re.compile(r"file://|fileb://|https?://|--\Z")
 # JSON's text of a variable's value, when that has quotes, backslashes or lines.
 _AS_JSON_TEXT = (
     r"""$(printf '%s\n' "$NAME" | awk 'NR > 1 { printf "\\n" } """
@@ -114,7 +115,7 @@ def command(call: Call, file_of: FileOf, name: str = "") -> list[str]:
         shape = members.get(member)
         if shape is None:  # a paginator's setting
             words.append(f"--{member} {value}")
-        elif shape.type_name == "string" and member != "QueueUrl" and _PLACE.match(value):
+        elif shape.type_name == "string" and member != "QueueUrl" and _NOT_ITSELF.match(value):
             unsaid[member] = value
         else:
             words.extend(_argument(call, member, shape, value, file_of))

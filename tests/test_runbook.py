@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from soak import runbook as soak
 from tests.standing import everything
 
 if TYPE_CHECKING:
@@ -223,3 +224,7 @@ def test_echo_prints_the_commands_on_stderr_and_leaves_stdout_to_the_results(pro
     plain = project.invoke("--dry", "create-table", **settings)
     assert "aws dynamodb create-table --table-name echoed " in planned.stderr
     assert "aws " not in planned.stdout + plain.stderr
+
+
+def test_runbooks_of_settings_that_nobody_would_think_of_build_what_invoke_deploy_builds(tmp_path: Path) -> None:
+    assert soak.prove(tmp_path, 3) == 3
