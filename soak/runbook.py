@@ -102,7 +102,8 @@ def main() -> None:
 def prove(folder: Path, count: int) -> int:
     """Compare so many settings, the same ones each time; how many there were."""
     compared = 0
-    chosen_alike = settings(
+
+    @settings(
         max_examples=count,
         deadline=None,
         derandomize=True,
@@ -110,8 +111,6 @@ def prove(folder: Path, count: int) -> int:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-
-    @chosen_alike
     @given(chosen=CHOSEN)
     def each(chosen: dict[str, str]) -> None:
         nonlocal compared

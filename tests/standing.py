@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 # What differs from one making of the same thing to the next: times, and identifiers that AWS makes up.
 _MADE_UP = {
     "CreateDate", "CreationDateTime", "CreationTime", "EarliestRestorableDateTime", "EventSourceMappingArn",
-    "LastDecreaseDateTime", "LastIncreaseDateTime", "LastModified", "LastProcessingResult", "LastUpdateStatus",
+    "LastDecreaseDateTime", "LastIncreaseDateTime", "LastModified", "LastProcessingResult",
     "LastUpdateToPayPerRequestDateTime", "LatestRestorableDateTime", "LatestStreamArn", "LatestStreamLabel",
-    "Location", "ResponseMetadata", "RevisionId", "RoleId", "RoleLastUsed", "StateTransitionReason", "TableId", "UUID",
+    "Location", "ResponseMetadata", "RevisionId", "RoleId", "RoleLastUsed", "TableId", "UUID",
     "creationTime", "storedBytes",
 }  # fmt: skip
 

@@ -24,6 +24,7 @@ def signs(output: str) -> list[tuple[str, str]]:
 def test_deploy_smoke_clean_leaves_nothing(project: Project) -> None:
     project.run("deploy", "smoke", "clean")
     assert not any(everything(project.client).values())
+    assert not project.client("iam").list_policies(Scope="Local")["Policies"]
 
 
 def test_deploy_tells_each_step_with_its_sign_and_time(project: Project) -> None:
