@@ -23,7 +23,7 @@ from invoke import Collection, Context, Exit, task
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 from pipeline import settings as declared  # noqa: E402
-from pipeline.change import Change, Refused, check_owner  # noqa: E402
+from pipeline.resources.change import Change, UserError, check_owner  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -62,7 +62,7 @@ def _task(name: str, given: Mapping[str, Any]) -> Iterator[Report]:
     report = Report(name, as_json=given.get("json", False), planned=bool(given["c"].config.run.dry), now=name)
     try:
         yield report
-    except (Refused, ControlError, declared.SettingsError) as error:
+    except (UserError, ControlError, declared.SettingsError) as error:
         report.end(message := f"{report.now}: {error}")
         raise Exit(message) from error
     except (ClientError, BotoCoreError) as error:
@@ -364,7 +364,7 @@ def put_item(
 def _item_lines(item: str | None, file: str | None) -> Iterable[tuple[str, str]]:
     """Each item's text, with the name it has in errors."""
     if item and file:
-        raise Refused("--item and --file: give one of them")
+        raise UserError("--item and --file: give one of them")
     if item:
         return [("--item", item)]
     try:
@@ -373,14 +373,14 @@ def _item_lines(item: str | None, file: str | None) -> Iterable[tuple[str, str]]
         elif file or not sys.stdin.isatty():
             text, source = sys.stdin.read(), "standard input"
         else:
-            raise Refused(
+            raise UserError(
                 'no item: give --item \'{"name": "test3"}\', --file FILE, or one item a line on standard input'
             )
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"--file: {file!r} cannot be read: {error}") from None
+        raise UserError(f"--file: {file!r} cannot be read: {error}") from None
     lines = [(f"{source} line {number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
-        raise Refused(f"{source} holds no item; one a line is wanted")
+        raise UserError(f"{source} holds no item; one a line is wanted")
     return lines
 
 
@@ -416,7 +416,7 @@ def fetch_logs(
         newest = _parsed("--last", last, allowed.number(0, 1_000_000))
         run = _begin(report, given)
         group = wanted.log_group_name(run.settings)
-        logs.wait_for_group(run.aws("logs"), group, seconds)
+        logs.wait(run.aws("logs"), group, seconds)
         events = logs.fetch(run.aws("logs"), group, since_ms=since_ms, pattern=filter, request_id=request_id)
         shown = logs.invocations(events)[-newest:]
         report.result(
@@ -426,11 +426,11 @@ def fetch_logs(
 
 
 def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
-    """A flag's value, or Refused with what is allowed."""
+    """A flag's value, or UserError with what is allowed."""
     try:
         return parse(value)
     except ValueError as error:
-        raise Refused(f"{flag}: {value!r} is not allowed; allowed: {error}") from None
+        raise UserError(f"{flag}: {value!r} is not allowed; allowed: {error}") from None
 
 
 # --- The chains -------------------------------------------------------------------------------------------------------
@@ -465,7 +465,7 @@ def smoke(
     with _task("smoke", given) as report, report.step("smoke") as tell:
         run = _begin(report, given)
         if run.dry:
-            raise Refused("a proof cannot be planned; run it without --dry")
+            raise UserError("a proof cannot be planned; run it without --dry")
         extra = items.parse(dumps(run.settings.smoke_item), "SMOKE_ITEM") if run.settings.smoke_item else {}
         proved = proof.prove(run.aws, steps.deployed(run), extra, run.settings.smoke_timeout)
         tell(Change(f"function {run.settings.function_name}", "unchanged", note=proved.text))
@@ -496,7 +496,7 @@ def clean(
 
     with _task("clean", given) as report, report.step("clean") as tell:
         if backup and not delete_data:
-            raise Refused("--backup goes with --delete-data: without it a table that holds items is kept anyway")
+            raise UserError("--backup goes with --delete-data: without it a table that holds items is kept anyway")
         run = _begin(report, given)
         how = {"delete_data": delete_data, "backup_first": backup, "keep_logs": keep_logs}
         # What must not go is told before anything goes.
@@ -507,14 +507,14 @@ def clean(
             changes = cleaning.clean(run, **how)
         kept = []
         for change in changes:
-            if change.did != "absent":
+            if change.action != "absent":
                 tell(change)
-            if change.did in ("unchanged", "created"):
-                kept.append(change.what)
+            if change.action in ("unchanged", "created"):
+                kept.append(change.resource)
         if run.dry:
             return
         if left := cleaning.not_gone(run, kept):
-            raise Refused(f"still there after deletion: {', '.join(left)}; run it again")
+            raise UserError(f"still there after deletion: {', '.join(left)}; run it again")
         note = f"nothing is left but {', '.join(kept)}" if kept else "nothing is left"
         tell(Change(f"pipeline {run.settings.pipeline_name}", "absent", note=note))
 
@@ -547,7 +547,7 @@ def runbook(c: Context, format: str = "sh") -> None:  # noqa: A002 - the flag's 
     with _task("runbook", given) as report, TemporaryDirectory() as folder:
         written = {"sh": runbook_text.script, "md": runbook_text.page}.get(format)
         if not written:
-            raise Refused(f"--format: {format!r} is not allowed; allowed: sh or md")
+            raise UserError(f"--format: {format!r} is not allowed; allowed: sh or md")
         settings = _settings(given, report)
         aws, _ = control.start(Path(folder), 0, 1)
         try:
@@ -589,7 +589,7 @@ def local_status(c: Context, json: bool = False) -> None:
     with _task("local.status", given) as report:
         running = control.status(LOCAL)
         if not running:
-            raise Refused("the embedded AWS is not running; start it with: invoke local.start")
+            raise UserError("the embedded AWS is not running; start it with: invoke local.start")
         log = LOCAL / "server.log"
         told = f"running at {running.endpoint}, process {running.pid}, log {log}"
         report.result(told, endpoint=running.endpoint, pid=running.pid, log=str(log))
@@ -624,11 +624,11 @@ def soak(c: Context, count: str = "0", only: str = "") -> None:
     with _task("soak", given):
         number = _parsed("--count", count, allowed.number(0, 1_000_000))
         if only not in ("", *PROOFS):
-            raise Refused(f"--only: {only!r} is not allowed; allowed: {', '.join(PROOFS)}")
+            raise UserError(f"--only: {only!r} is not allowed; allowed: {', '.join(PROOFS)}")
         for proof in [only] if only else PROOFS:
             words = [sys.executable, "-m", f"soak.{proof}", *([str(number)] if number else [])]
             if subprocess.run(words, cwd=ROOT, check=False).returncode:
-                raise Refused(f"{proof} is not proved; what it met stands above")
+                raise UserError(f"{proof} is not proved; what it met stands above")
 
 
 local = Collection("local", local_start, local_stop, local_status)

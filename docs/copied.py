@@ -14,4 +14,4 @@ made = table.ensure(
 )
 if made.pending:
     table.wait(dynamodb, "orders")
-print(made.what, made.did, [difference.setting for difference in made.differences])
+print(made.resource, made.action, [difference.setting for difference in made.diffs])

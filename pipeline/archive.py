@@ -15,7 +15,7 @@ import sys
 import zipfile
 from typing import TYPE_CHECKING
 
-from .change import Refused
+from .resources.change import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,17 +35,17 @@ def build(source: Path, cache: Path, runtime: str, architecture: str) -> bytes:
     """The zip of `source`, with what its requirements.txt names vendored beside it.
 
     `runtime` ("python3.13") and `architecture` ("x86_64", "arm64") choose the wheels; `cache` keeps what pip installed.
-    Raises Refused for links, for a missing folder, for what pip cannot install, and above Lambda's limits.
+    Raises UserError for links, for a missing folder, for what pip cannot install, and above Lambda's limits.
     """
     if not source.is_dir():
-        raise Refused(f"{source} is not a folder; it holds the function's code")
+        raise UserError(f"{source} is not a folder; it holds the function's code")
     entries: dict[str, Path] = {}
     requirements = source / "requirements.txt"
     if requirements.is_file():
         entries.update(_files(vendor(requirements, cache, runtime, architecture)))
     entries.update(_files(source))
     if not entries:
-        raise Refused(f"{source} holds no file to zip")
+        raise UserError(f"{source} holds no file to zip")
     contents = {name: path.read_bytes() for name, path in entries.items()}
     _check_size("unzipped", sum(map(len, contents.values())), UNZIPPED_BYTES, contents)
     # Stored, since deflate's bytes differ from one zlib to another; deflated only where Lambda would not take it else.
@@ -70,16 +70,16 @@ def check_handler(zipped: bytes, handler: str, runtime: str) -> None:
         found = next((name for name in (f"{path}.py", f"{path}/__init__.py") if name in names), None)
         if not found:
             modules = ", ".join(name for name in names if name.endswith(".py") and "/" not in name) or "none"
-            raise Refused(f"FUNCTION_HANDLER: {handler!r}: no {path}.py in the zip; Python files there: {modules}")
+            raise UserError(f"FUNCTION_HANDLER: {handler!r}: no {path}.py in the zip; Python files there: {modules}")
         text = archive.read(found)
     try:
         tree = ast.parse(text, filename=found)
     except SyntaxError as error:
         if f"python3.{sys.version_info.minor}" == runtime:
-            raise Refused(f"FUNCTION_HANDLER: {handler!r}: {found} line {error.lineno}: {error.msg}") from None
+            raise UserError(f"FUNCTION_HANDLER: {handler!r}: {found} line {error.lineno}: {error.msg}") from None
         return  # another Python may understand it
     if function not in (names_bound := _names_bound(tree)) and "*" not in names_bound:
-        raise Refused(
+        raise UserError(
             f"FUNCTION_HANDLER: {handler!r}: {found} defines no {function}; it defines: {_listed(names_bound)}"
         )
 
@@ -106,7 +106,7 @@ def vendor(requirements: Path, cache: Path, runtime: str, architecture: str) -> 
         reason = [line for line in finished.stderr.splitlines() if line.startswith("ERROR")] or [
             finished.stderr.strip()
         ]
-        raise Refused(f"{requirements}: pip found no wheels for {runtime} on {architecture}: {reason[0]}")
+        raise UserError(f"{requirements}: pip found no wheels for {runtime} on {architecture}: {reason[0]}")
     _forget_this_machine(draft)
     draft.rename(folder)
     return folder
@@ -134,7 +134,7 @@ def _files(folder: Path) -> dict[str, Path]:
         if any(part.startswith(".") or part == "__pycache__" for part in relative.parts) or path.suffix == ".pyc":
             continue
         if path.is_symlink():
-            raise Refused(f"{path} is a link; put the file itself there, since a link may leave the folder")
+            raise UserError(f"{path} is a link; put the file itself there, since a link may leave the folder")
         if path.is_file():
             found[relative.as_posix()] = path
     return found
@@ -156,7 +156,7 @@ def _check_size(kind: str, size: int, limit: int, contents: dict[str, bytes]) ->
     if size > limit:
         largest = sorted(contents, key=lambda name: len(contents[name]), reverse=True)[:5]
         listed = ", ".join(f"{name} ({len(contents[name]) / 2**20:.1f} MB)" for name in largest)
-        raise Refused(
+        raise UserError(
             f"the code is {size / 2**20:.1f} MB {kind}; allowed: {limit / 2**20:.0f} MB. "
             f"The largest files: {listed}. Leave out what Lambda has (boto3), or move data to S3 or a layer."
         )

@@ -14,13 +14,13 @@ from .report import Report
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .change import Change
+    from .resources.change import Change
 
     Tell = Callable[[Change], None]
 
 
 def deploy(run: steps.Run, report: Report) -> None:
-    """Build everything, or change what is not as wanted.
+    """Build everything, or change what is not as parameters.
 
     What is wrong with what is here is told before anything is written. What takes AWS time is started first and waited
     for last: the table is made while the role spreads.
@@ -42,7 +42,7 @@ def deploy(run: steps.Run, report: Report) -> None:
     _wait_for_table(run, made)
     tell_table(made)
     with report.step("map-stream") as tell:
-        map_stream(run, str(made.answer["LatestStreamArn"]), tell, tags=retagged)
+        map_stream(run, str(made.attributes["LatestStreamArn"]), tell, tags=retagged)
 
 
 def plan(run: steps.Run) -> list[Change]:
@@ -63,7 +63,7 @@ def create_role(run: steps.Run, tell: Tell) -> str:
     """The role; its ARN, or what stands for it in a plan."""
     made = steps.create_role(run)
     tell(made)
-    return str(made.answer["Arn"])
+    return str(made.attributes["Arn"])
 
 
 def put_policy(run: steps.Run, role_arn: str, tell: Tell) -> None:
@@ -79,7 +79,7 @@ def create_function(run: steps.Run, role_arn: str, code: bytes, tell: Tell, *, t
     were changed: that spares a call, and one changed by hand in the console shows in `status`.
     """
     made = steps.create_function(run, role_arn, code)
-    retagged = any(difference.setting == "Tags" for difference in made.differences) and made.did != "created"
+    retagged = any(difference.setting == "Tags" for difference in made.diffs) and made.action != "created"
     tell(steps.create_log_group(run, tags=tags or retagged))
     if made.pending:
         function.wait(run.aws("lambda"), run.settings.function_name)
@@ -88,10 +88,10 @@ def create_function(run: steps.Run, role_arn: str, code: bytes, tell: Tell, *, t
 
 
 def map_stream(run: steps.Run, stream_arn: str, tell: Tell, *, tags: bool = True) -> None:
-    """The mapping, enabled or disabled as wanted."""
+    """The mapping, enabled or disabled as parameters."""
     made = steps.map_stream(run, stream_arn, tags=tags)
     if made.pending:
-        mapping.wait(run.aws("lambda"), str(made.answer["UUID"]))
+        mapping.wait(run.aws("lambda"), str(made.attributes["UUID"]))
     tell(made)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeSerializer
 
-from .change import Change, Refused
+from .resources.change import Change, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,20 +30,20 @@ def parse(text: str, where: str = "the item") -> dict[str, Any]:
     """One JSON object as the attributes that PutItem takes.
 
     DynamoDB JSON ({"name": {"S": "test3"}}) when every attribute is written so, otherwise plain JSON
-    ({"name": "test3"}). `where` names the item in errors. Raises Refused.
+    ({"name": "test3"}). `where` names the item in errors. Raises UserError.
     """
     try:
         document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)
     except ValueError as error:
-        raise Refused(f"{where} is not JSON: {error}; allowed: an object such as " + '{"name": "test3"}') from None
+        raise UserError(f"{where} is not JSON: {error}; allowed: an object such as " + '{"name": "test3"}') from None
     if not isinstance(document, dict) or not document:
-        raise Refused(f"{where} is no JSON object; allowed: an object such as " + '{"name": "test3"}')
+        raise UserError(f"{where} is no JSON object; allowed: an object such as " + '{"name": "test3"}')
     try:
         if all(_is_typed(value) for value in document.values()):
             return {name: _from_typed(value) for name, value in document.items()}
         return {name: TypeSerializer().serialize(value) for name, value in document.items()}
     except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise Refused(f"{where}: {error}; a number has up to 38 digits, binary is base64") from None
+        raise UserError(f"{where}: {error}; a number has up to 38 digits, binary is base64") from None
 
 
 def check(item: Mapping[str, Any], table: Mapping[str, Any], where: str = "the item") -> None:
@@ -52,16 +52,16 @@ def check(item: Mapping[str, Any], table: Mapping[str, Any], where: str = "the i
     for name, role in ((each["AttributeName"], each["KeyType"]) for each in table["KeySchema"]):
         wanted = f"the key of {table['TableName']} is {name} of type {kinds[name]}"
         if name not in item:
-            raise Refused(f"{where} has no attribute {name!r}; {wanted}")
+            raise UserError(f"{where} has no attribute {name!r}; {wanted}")
         kind, value = next(iter(item[name].items()))
         if kind != kinds[name]:
-            raise Refused(f"{where}: {name!r} is of type {kind}; {wanted}")
+            raise UserError(f"{where}: {name!r} is of type {kind}; {wanted}")
         size, limit = len(value.encode() if isinstance(value, str) else value), _KEY_BYTES[role]
         if not 1 <= size <= limit:
-            raise Refused(f"{where}: {name!r} has {size} bytes; allowed in this key: 1 to {limit}")
+            raise UserError(f"{where}: {name!r} has {size} bytes; allowed in this key: 1 to {limit}")
     size = len(json.dumps(item, default=_base64))
     if size > _ITEM_BYTES:
-        raise Refused(f"{where} is about {size} bytes; allowed: {_ITEM_BYTES}")
+        raise UserError(f"{where} is about {size} bytes; allowed: {_ITEM_BYTES}")
 
 
 def key_names(table: Mapping[str, Any]) -> list[str]:
@@ -110,7 +110,7 @@ def _write(client: Any, name: str, batch: list[Mapping[str, Any]]) -> None:
         if not waiting:
             return
         if time.monotonic() > deadline:
-            raise Refused(
+            raise UserError(
                 f"table {name}: {len(waiting[name])} items were still unprocessed after "
                 f"{_UNPROCESSED_DEADLINE_SECONDS} s; raise TABLE_WRITE_CAPACITY_UNITS, or put the rest again"
             )

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from .change import Refused
+from .resources.change import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,15 +23,15 @@ def render(source: Path, tokens: Callable[[], Mapping[str, str]]) -> dict[str, A
     """The document in `source` with `${Token}` replaced.
 
     `tokens` is asked for what stands for each name, such as "AWS::Region", when there is a token at all; IAM's own
-    `${aws:...}` variables pass through. Raises Refused for a file that is no policy or names an unknown token.
+    `${aws:...}` variables pass through. Raises UserError for a file that is no policy or names an unknown token.
     """
     try:
         text = source.read_text(encoding="utf-8")
         document = json.loads(_replace(source, text, tokens))
     except FileNotFoundError:
-        raise Refused(f"{source} is missing; it holds the policy document that IAM is to store") from None
+        raise UserError(f"{source} is missing; it holds the policy document that IAM is to store") from None
     except ValueError as error:
-        raise Refused(f"{source} is not JSON: {error}") from None
+        raise UserError(f"{source} is not JSON: {error}") from None
     _check(source, document)
     return dict(document)
 
@@ -49,7 +49,7 @@ def _replace(source: Path, text: str, tokens: Callable[[], Mapping[str, str]]) -
             return match[0]
         if name not in (known := tokens()):
             allowed = ", ".join(f"${{{token}}}" for token in known)
-            raise Refused(f"{source}: ${{{name}}} is no token; allowed: {allowed}, and IAM's own ${{aws:...}}")
+            raise UserError(f"{source}: ${{{name}}} is no token; allowed: {allowed}, and IAM's own ${{aws:...}}")
         return json.dumps(known[name])[1:-1]
 
     return _TOKEN.sub(value, text)
@@ -58,15 +58,15 @@ def _replace(source: Path, text: str, tokens: Callable[[], Mapping[str, str]]) -
 def _check(source: Path, document: Any) -> None:
     """What IAM would refuse as MalformedPolicyDocument or LimitExceeded, told before IAM is asked."""
     if not isinstance(document, dict) or not document.get("Statement"):
-        raise Refused(f"{source}: a policy is a JSON object with a Statement")
+        raise UserError(f"{source}: a policy is a JSON object with a Statement")
     if document.get("Version") != "2012-10-17":
-        raise Refused(f'{source}: Version is {document.get("Version")!r}; allowed: "2012-10-17"')
+        raise UserError(f'{source}: Version is {document.get("Version")!r}; allowed: "2012-10-17"')
     trust = source.name == "trust-policy.json"
     limit = TRUST_POLICY_CHARACTERS if trust else INLINE_POLICY_CHARACTERS
     size = len(json.dumps(document, separators=(",", ":")))
     if size > limit:
-        raise Refused(f"{source}: {size} characters; allowed: {limit}")
+        raise UserError(f"{source}: {size} characters; allowed: {limit}")
     if trust and "lambda.amazonaws.com" not in json.dumps(document):
-        raise Refused(
+        raise UserError(
             f"{source}: lambda.amazonaws.com is not allowed to assume the role; add it as the Principal's Service"
         )

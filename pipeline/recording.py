@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import chains, cleaning, items, session, smoke, steps
-from .change import Refused
+from .resources.change import UserError
 from .shell import expansion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .change import Change
+    from .resources.change import Change
     from .echo import Call
     from .settings import Settings
 
@@ -146,7 +146,7 @@ def _made_to_exist(settings: Settings, aws: Any) -> tuple[Settings, dict[str, st
 def _stand_ins(settings: Settings) -> tuple[Settings, dict[str, str]]:
     """The settings with names that stand for variables, and these variables; a function's variables likewise."""
     if taken := sorted(_OWN & settings.function_environment.keys()):
-        raise Refused(
+        raise UserError(
             f"FUNCTION_ENVIRONMENT: {taken[0]!r} is a name that the runbook's shell uses itself; its commands take the "
             f"function's variables from the shell's. Choose another name for the runbook."
         )

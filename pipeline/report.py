@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .change import Change, Did, Difference
+    from .resources.change import Change, Action, Diff
 
-SIGNS: dict[Did, str] = {
+SIGNS: dict[Action, str] = {
     "created": "+",
     "updated": "~",
     "replaced": "!",
@@ -63,7 +63,7 @@ class Report:
     def end(self, error: str = "") -> None:
         """Tell what is told at the end: the plan's count, or the document, with the error if there was one."""
         if self.planned and self.changes and not error and not self.quiet:
-            count = Counter(change.did for change in self.changes)
+            count = Counter(change.action for change in self.changes)
             told = ", ".join(
                 f"{count[did]} {did}" for did in ("created", "updated", "replaced", "deleted", "unchanged")
             )
@@ -85,7 +85,7 @@ class Report:
         self.changes.append(change)
         self._line(line(name, change, seconds, inline=not self.planned))
         if self.planned:
-            for difference in change.differences:
+            for difference in change.diffs:
                 if difference.old is None and not difference.new and difference.new is not False:
                     continue  # of what is not there yet, what stays unset
                 self._line(f"    {told(difference)}")
@@ -100,25 +100,25 @@ class Report:
 def described(change: Change) -> dict[str, Any]:
     """A change as the document has it."""
     return {
-        "resource": change.what,
-        "did": change.did,
+        "resource": change.resource,
+        "did": change.action,
         "arn": change.arn,
-        "changes": [{"setting": d.setting, "old": d.old, "new": d.new} for d in change.differences],
+        "changes": [{"setting": d.setting, "old": d.old, "new": d.new} for d in change.diffs],
         "note": change.note,
     }
 
 
 def line(step: str, change: Change, seconds: float | None = None, *, inline: bool = True) -> str:
     """The step's one line: sign, step, resource, what changed, time."""
-    shown = change.differences if inline and change.did in ("updated", "replaced") else ()
+    shown = change.diffs if inline and change.action in ("updated", "replaced") else ()
     said = "; ".join(filter(None, [*map(told, shown), change.note]))
-    if change.did == "absent":
+    if change.action == "absent":
         said = said or "is not there"
     took = "" if seconds is None else f"{seconds:.2f} s"
-    return "  ".join(filter(None, (f"{SIGNS[change.did]} {step:<16} {change.what}", said, took)))
+    return "  ".join(filter(None, (f"{SIGNS[change.action]} {step:<16} {change.resource}", said, took)))
 
 
-def told(difference: Difference) -> str:
+def told(difference: Diff) -> str:
     """One setting, from what to what."""
     if difference.old is None:
         return f"{difference.setting}: {_shown(difference.new)}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import archive
-from .change import OWNER_TAG
+from .resources.change import OWNER_TAG
 from .commands import Commands, deeper, either
 from .shell import double_quoted, expansion, word
 
@@ -145,11 +145,11 @@ def _function(made: Commands) -> list[Statement]:
                 made.of(code, 1, quiet=True),
                 (0, "fi"),
                 *settled,
-                made.of(made.like(create, "UpdateFunctionConfiguration"), before="when_role_is_ready ", quiet=True),
+                made.of(made.like(create, "UpdateFunctionConfiguration"), before="retry_while_role_propagates ", quiet=True),
                 made.ask(look, "Configuration.FunctionArn"),
                 made.of(made.like(create, "TagResource", Resource=expansion("$answer"))),
             ],
-            [made.of(create, before="when_role_is_ready ", quiet=True)],
+            [made.of(create, before="retry_while_role_propagates ", quiet=True)],
         ),
         *settled,
         *made.repeated("create-function", "lambda"),
@@ -198,7 +198,7 @@ def _map_stream(made: Commands) -> Step:
     create, look = (made.recording.first(name) for name in ("CreateEventSourceMapping", "ListEventSourceMappings"))
     settled = made.wait(next(call for call in made.recording.steps["map-stream"] if call.waiter))
     update = made.like(create, "UpdateEventSourceMapping", UUID=expansion("$mapping_uuid"))
-    depth, new = made.of(create, before="mapping_uuid=$(when_role_is_ready ")
+    depth, new = made.of(create, before="mapping_uuid=$(retry_while_role_propagates ")
     body = [
         *either(
             made.ask(look, f"EventSourceMappings[?EventSourceArn=='{expansion('$stream_arn')}'].UUID"),

@@ -30,10 +30,10 @@ say() {
 
 # Run the command; its answer is in $answer, and empty when AWS says that there is no such thing.
 ask() {
-    if answer=$("$@" 2>"$work/error"); then
+    if attributes=$("$@" 2>"$work/error"); then
         return
     fi
-    answer=
+    attributes=
     grep -q -e ResourceNotFoundException -e NoSuchEntity "$work/error" || fail "$(cat "$work/error")"
 }
 
@@ -43,7 +43,7 @@ ours() {
 }
 
 # Run the command, again for a minute while Lambda says that it does not see the role or its policies yet.
-when_role_is_ready() {
+retry_while_role_propagates() {
     tries=0
     until "$@" 2>"$work/error"; do
         tries=$((tries + 1))

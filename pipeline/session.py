@@ -12,7 +12,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from .change import Refused
+from .resources.change import UserError
 from .echo import listen
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def connect(
 
 
 def check_account(settings: Settings, sts: Any) -> dict[str, str]:
-    """Who calls, as GetCallerIdentity tells it; Refused when AWS_ACCOUNT_ID names another account."""
+    """Who calls, as GetCallerIdentity tells it; UserError when AWS_ACCOUNT_ID names another account."""
     caller: dict[str, str] = sts.get_caller_identity()
     if settings.target == "aws" and settings.aws_account_id not in ("", caller["Account"]):
-        raise Refused(
+        raise UserError(
             f"AWS_ACCOUNT_ID: {settings.aws_account_id} is wanted, but the credentials are of {caller['Account']} "
             f"({caller['Arn']}). Nothing was changed; choose another AWS_PROFILE, or correct AWS_ACCOUNT_ID."
         )
@@ -105,7 +105,7 @@ def _answer_writes(model: OperationModel, context: dict[str, Any], **_: Any) -> 
     if is_read(model.name):
         return None
     answer = _foreseen(model.output_shape, context["parameters"]) if model.output_shape else {}
-    return _Accepted(), {**answer, "ResponseMetadata": {"HTTPStatusCode": 200, "Planned": True}}
+    return _Accepted(), {**answer, "ResponseMetadata": {"HTTPStatusCode": 200, "DryRun": True}}
 
 
 def _note_time(context: dict[str, Any], **_: Any) -> None:
@@ -114,7 +114,7 @@ def _note_time(context: dict[str, Any], **_: Any) -> None:
 
 def _tell_call(model: OperationModel, context: dict[str, Any], parsed: Mapping[str, Any], **_: Any) -> None:
     took = (time.monotonic() - context.get("began", time.monotonic())) * 1000
-    answer = parsed.get("Error", {}).get("Code") or ("planned" if "Planned" in parsed["ResponseMetadata"] else "")
+    answer = parsed.get("Error", {}).get("Code") or ("planned" if "DryRun" in parsed["ResponseMetadata"] else "")
     sys.stderr.write(f"    {model.service_model.service_name} {model.name}  {took:.0f} ms  {answer}".rstrip() + "\n")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from . import items
-from .change import Refused
+from .resources.change import UserError
 from .logs import FAILURE
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Deployed:
 def prove(aws: Callable[[str], Any], deployed: Deployed, extra: Mapping[str, Any], timeout: float) -> Proof:
     """Put one item of our own, wait until the function's log shows it, and remove it, whatever happened.
 
-    `extra` are more attributes for it, as PutItem takes them; `timeout` is in seconds. Raises Refused, with the likely
+    `extra` are more attributes for it, as PutItem takes them; `timeout` is in seconds. Raises UserError, with the likely
     cause, when the log does not show the item in time.
     """
     item, term = new_item(deployed.table, extra)
@@ -115,9 +115,9 @@ def new_item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[dict[s
     kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
     hash_key, *_ = keys = items.key_names(table)
     if hash_key in extra:
-        raise Refused(f"SMOKE_ITEM: {hash_key!r} is the partition key, which smoke makes up itself; leave it out")
+        raise UserError(f"SMOKE_ITEM: {hash_key!r} is the partition key, which smoke makes up itself; leave it out")
     if taken := {_MARKER, _ATTEMPT} & extra.keys():
-        raise Refused(f"SMOKE_ITEM: {taken.pop()!r} marks smoke's own items; choose another attribute")
+        raise UserError(f"SMOKE_ITEM: {taken.pop()!r} marks smoke's own items; choose another attribute")
     key = {name: {kinds[name]: unique[kinds[name]]} for name in keys}
     item = {_MARKER: {"S": marker}, _ATTEMPT: {"N": "1"}, **key, **extra}
     items.check(item, table, "SMOKE_ITEM")
@@ -135,7 +135,7 @@ def _wait_for(
         now = time.monotonic()
         if now > deadline or len(_failures(logs, deployed.log_group, since, pause)) >= _FAILED_INVOCATIONS:
             waited = timeout - (deadline - now)
-            raise Refused(f"the log did not show the item in {waited:.0f} s. {likely_cause(aws, deployed, since)}")
+            raise UserError(f"the log did not show the item in {waited:.0f} s. {likely_cause(aws, deployed, since)}")
         if deployed.mapping.get("StartingPosition", "LATEST") == "LATEST" and now > next_write:
             item[_ATTEMPT] = {"N": str(int(item[_ATTEMPT]["N"]) + 1)}  # an identical put makes no record
             aws("dynamodb").put_item(TableName=deployed.table["TableName"], Item=item)

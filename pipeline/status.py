@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import chains, logs, mapping, table, wanted
+from . import chains, logs, mapping, table, parameters
 from .report import SIGNS, described, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .change import Change
+    from .resources.change import Change
     from .steps import Run
 
 _METRICS_MINUTES = 15
@@ -29,13 +29,13 @@ class Status:
     @property
     def drifted(self) -> list[Change]:
         """What is not as the settings say."""
-        return [change for change in self.changes if change.did != "unchanged"]
+        return [change for change in self.changes if change.action != "unchanged"]
 
     def lines(self) -> Iterator[str]:
         """All of it, for a person."""
         for change in self.changes:
-            yield f"{SIGNS[change.did]} {change.what:<52} {state(change):<9} {change.arn}".rstrip()
-            for difference in change.differences if change.did != "created" else ():
+            yield f"{SIGNS[change.action]} {change.resource:<52} {state(change):<9} {change.arn}".rstrip()
+            for difference in change.diffs if change.action != "created" else ():
                 yield f"    {told(difference)}"
         for name, value in self.facts.items():
             yield f"  {name:<14} {'; '.join(value) or 'none' if isinstance(value, list) else value}"
@@ -48,15 +48,15 @@ class Status:
 
 def state(change: Change) -> str:
     """The resource's state in AWS's word, where it has one."""
-    if change.did in ("created", "deleted"):
-        return "missing" if change.did == "created" else "left over"
-    return str(change.answer.get("TableStatus") or change.answer.get("State") or "present")
+    if change.action in ("created", "deleted"):
+        return "missing" if change.action == "created" else "left over"
+    return str(change.attributes.get("TableStatus") or change.attributes.get("State") or "present")
 
 
 def look(run: Run) -> Status:
     """Plan a deploy, without a word, and ask what else is worth knowing. Reading calls only."""
     # The zip lies on this machine; whether it is what runs, the function's CodeSha256 tells.
-    changes = [change for change in chains.plan(run) if not change.what.startswith("zip ")]
+    changes = [change for change in chains.plan(run) if not change.resource.startswith("zip ")]
     # A plan answers what there will be; this is about what there is.
     found = table.describe(run.aws("dynamodb"), run.settings.table_name)
     mappings = mapping.of_function(run.aws("lambda"), run.settings.function_name)
@@ -68,11 +68,11 @@ def look(run: Run) -> Status:
         facts["stream"] = _stream(run, stream)
     if ours:
         facts["last result"] = ours["LastProcessingResult"]
-        changes = [replace(each, answer=ours) if each.what.startswith("mapping ") else each for each in changes]
+        changes = [replace(each, attributes=ours) if each.resource.startswith("mapping ") else each for each in changes]
     # On streams that are no more, or made by hand.
     others = [entry for entry in mappings if entry is not ours]
     facts["other mappings"] = [f"{each['UUID']} on {each['EventSourceArn']}: {each['State']}" for each in others]
-    if any(each.what.startswith("function ") and each.did != "created" for each in changes):
+    if any(each.resource.startswith("function ") and each.action != "created" for each in changes):
         facts |= _metrics(run)
         facts |= _last_run(run)
     return Status(changes, facts)
@@ -116,7 +116,7 @@ def _metrics(run: Run) -> dict[str, Any]:
 
 def _last_run(run: Run) -> dict[str, Any]:
     """The newest invocation that was logged, and the newest that failed, of the newest log stream."""
-    client, group = run.aws("logs"), wanted.log_group_name(run.settings)
+    client, group = run.aws("logs"), parameters.log_group_name(run.settings)
     try:
         newest = client.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True, limit=1)
     except client.exceptions.ResourceNotFoundException:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
-from . import archive, function, logs, mapping, policies, role, session, smoke, table, wanted
-from .change import Change, Did, Refused
+from . import archive, function, logs, mapping, policies, role, session, smoke, table, parameters
+from .resources.change import Change, Action, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +37,7 @@ class Run:
 
     @cached_property
     def caller(self) -> dict[str, str]:
-        """Who calls, as GetCallerIdentity tells it; Refused when that is not the account of the settings."""
+        """Who calls, as GetCallerIdentity tells it; UserError when that is not the account of the settings."""
         return session.check_account(self.settings, self.aws("sts"))
 
     def planned(self) -> Run:
@@ -83,15 +83,15 @@ def zip_code(settings: Settings, root: Path, *, dry: bool = False) -> tuple[Chan
     if before != code and not dry:
         build.mkdir(exist_ok=True)
         path.write_bytes(code)
-    did: Did = "unchanged" if before == code else "updated" if before else "created"
+    did: Action = "unchanged" if before == code else "updated" if before else "created"
     answer = {"CodeSha256": archive.sha256(code), "CodeSize": len(code)}
-    return Change(f"zip build/{path.name}", did, answer=answer), code
+    return Change(f"zip build/{path.name}", did, attributes=answer), code
 
 
 def check(run: Run, code: bytes) -> None:
     """Refuse what is wrong with the policies and the *_OPTIONS, before anything is written."""
     for path in sorted({*(run.root / "policies").glob("*.json"), *(run.root / "policies" / name for name in _NEEDED)}):
-        policies.render(path, lambda: wanted.policy_tokens(run.settings, _SOME_ARN))
+        policies.render(path, lambda: parameters.policy_tokens(run.settings, _SOME_ARN))
     _table(run)
     _role(run, {})
     _function(run, _SOME_ARN, code)
@@ -125,8 +125,8 @@ def put_policies(run: Run, role_arn: str) -> Iterator[Change]:
 
 def create_log_group(run: Run, *, tags: bool = True) -> Change:
     """The function's log group: ours, with a retention, so that `clean` may remove it and nothing is kept for ever."""
-    group = wanted.log_group(run.settings)
-    return surely(lambda: logs.ensure_group(run.aws("logs"), group, adopt=run.adopt, tags=tags))
+    group = parameters.log_group(run.settings)
+    return surely(lambda: logs.ensure(run.aws("logs"), group, adopt=run.adopt, tags=tags))
 
 
 def create_function(run: Run, role_arn: str, code: bytes) -> Change:
@@ -140,41 +140,41 @@ def map_stream(run: Run, stream_arn: str, *, tags: bool = True) -> Change:
 
 
 def existing_role(run: Run) -> dict[str, Any]:
-    """The role that is there; Refused, naming the task that makes it, when it is not."""
+    """The role that is there; UserError, naming the task that makes it, when it is not."""
     found = role.describe(run.aws("iam"), run.settings.role_name)
     if found is None:
-        raise Refused(f"role {run.settings.role_name} does not exist; make it with: invoke create-role")
+        raise UserError(f"role {run.settings.role_name} does not exist; make it with: invoke create-role")
     return found
 
 
 def existing_table(run: Run) -> dict[str, Any]:
-    """The table that is there; Refused, naming the task that makes it, when it is not."""
+    """The table that is there; UserError, naming the task that makes it, when it is not."""
     found = table.describe(run.aws("dynamodb"), run.settings.table_name)
     if found is None:
-        raise Refused(f"table {run.settings.table_name} does not exist; make it with: invoke create-table")
+        raise UserError(f"table {run.settings.table_name} does not exist; make it with: invoke create-table")
     return found
 
 
 def stream_of(found: Mapping[str, Any]) -> str:
-    """The ARN of the stream of a table that was found; Refused, naming the task that makes it, when it is off."""
+    """The ARN of the stream of a table that was found; UserError, naming the task that makes it, when it is off."""
     if not found["StreamSpecification"]["StreamEnabled"]:
-        raise Refused(f"table {found['TableName']} has no stream; turn it on with: invoke create-table")
+        raise UserError(f"table {found['TableName']} has no stream; turn it on with: invoke create-table")
     return str(found["LatestStreamArn"])
 
 
 def existing_function(run: Run) -> dict[str, Any]:
-    """The function that is there; Refused, naming the task that makes it, when it is not."""
+    """The function that is there; UserError, naming the task that makes it, when it is not."""
     found = function.describe(run.aws("lambda"), run.settings.function_name)
     if found is None:
-        raise Refused(f"function {run.settings.function_name} does not exist; make it with: invoke create-function")
+        raise UserError(f"function {run.settings.function_name} does not exist; make it with: invoke create-function")
     return found
 
 
 def existing_mapping(run: Run, stream_arn: str) -> dict[str, Any]:
-    """The mapping that is there; Refused, naming the task that makes it, when it is not."""
+    """The mapping that is there; UserError, naming the task that makes it, when it is not."""
     found = mapping.describe(run.aws("lambda"), run.settings.function_name, stream_arn)
     if found is None:
-        raise Refused(
+        raise UserError(
             f"function {run.settings.function_name} has no mapping on the stream of table {run.settings.table_name}; "
             f"make it with: invoke map-stream"
         )
@@ -182,13 +182,13 @@ def existing_mapping(run: Run, stream_arn: str) -> dict[str, Any]:
 
 
 def deployed(run: Run) -> smoke.Deployed:
-    """All that an item passes on its way to the log; Refused, naming the task that makes it, when a part is missing."""
+    """All that an item passes on its way to the log; UserError, naming the task that makes it, when a part is missing."""
     existing_function(run)
     found = existing_table(run)
     return smoke.Deployed(
         table=found,
         mapping=existing_mapping(run, stream_of(found)),
-        log_group=wanted.log_group_name(run.settings),
+        log_group=parameters.log_group_name(run.settings),
         role=role.describe(run.aws("iam"), run.settings.role_name),
     )
 
@@ -198,7 +198,7 @@ def _inline_policies(run: Run, role_arn: str) -> dict[str, dict[str, Any]]:
     settings, folder, build = run.settings, run.root / "policies", run.root / "build" / "policies"
     documents = {settings.policy_name: _policy(run, "execution-policy.json", role_arn)}
     if settings.on_failure:
-        documents[f"{settings.pipeline_name}-on-failure"] = wanted.on_failure_policy(settings.on_failure)
+        documents[f"{settings.pipeline_name}-on-failure"] = parameters.on_failure_policy(settings.on_failure)
         policies.write(documents[f"{settings.pipeline_name}-on-failure"], build / "on-failure.json")
     for path in sorted(folder.glob("*.json")):
         if path.name not in _NEEDED:
@@ -217,7 +217,7 @@ def _policy(run: Run, name: str, arn: str = "") -> dict[str, Any]:
     """A document of policies/; `arn`, of anything in the account, spares asking who calls."""
 
     def tokens() -> dict[str, str]:
-        return wanted.policy_tokens(run.settings, arn if arn.startswith("arn:") else run.caller["Arn"])
+        return parameters.policy_tokens(run.settings, arn if arn.startswith("arn:") else run.caller["Arn"])
 
     document = policies.render(run.root / "policies" / name, tokens)
     policies.write(document, run.root / "build" / "policies" / name)
@@ -232,30 +232,30 @@ _OF_OTHER_CALLS = {"PointInTimeRecoverySpecification", "ManagedPolicyArns", "Res
 
 
 def _table(run: Run) -> dict[str, Any]:
-    return _checked(run.aws("dynamodb"), "create_table", wanted.table(run.settings), "TABLE_OPTIONS")
+    return _checked(run.aws("dynamodb"), "create_table", parameters.table(run.settings), "TABLE_OPTIONS")
 
 
 def _role(run: Run, trust_policy: Mapping[str, Any]) -> dict[str, Any]:
-    return _checked(run.aws("iam"), "create_role", wanted.role(run.settings, trust_policy), "ROLE_OPTIONS")
+    return _checked(run.aws("iam"), "create_role", parameters.role(run.settings, trust_policy), "ROLE_OPTIONS")
 
 
 def _function(run: Run, role_arn: str, code: bytes) -> dict[str, Any]:
-    parameters = wanted.function(run.settings, role_arn, code)
+    parameters = parameters.function(run.settings, role_arn, code)
     return _checked(run.aws("lambda"), "create_function", parameters, "FUNCTION_OPTIONS")
 
 
 def _mapping(run: Run, stream_arn: str) -> dict[str, Any]:
-    parameters = wanted.mapping(run.settings, stream_arn)
+    parameters = parameters.mapping(run.settings, stream_arn)
     return _checked(run.aws("lambda"), "create_event_source_mapping", parameters, "MAPPING_OPTIONS")
 
 
 def _checked(client: Any, call: str, parameters: dict[str, Any], setting: str) -> dict[str, Any]:
-    """The parameters, when the API's own model of the call knows them all; Refused otherwise."""
+    """The parameters, when the API's own model of the call knows them all; UserError otherwise."""
     shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[call]).input_shape
     checked = {name: value for name, value in parameters.items() if value != "" and name not in _OF_OTHER_CALLS}
     if "AssumeRolePolicyDocument" in checked:
         checked["AssumeRolePolicyDocument"] = "{}"  # a mapping until it is sent
     report = ParamValidator().validate(checked, shape)
     if report.has_errors():
-        raise Refused(f"{setting}: {report.generate_report()}")
+        raise UserError(f"{setting}: {report.generate_report()}")
     return parameters

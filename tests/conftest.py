@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localaws import control
-from soak.forks import forking
+from tests.forks import forking
 from tests.project import Project, copy_project
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.session import is_read
-from soak.forks import forking
+from tests.forks import forking
 from tests.project import copy_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from soak.forks import Forks
+    from tests.forks import Forks
 
 RUNNING = f"python3.{sys.version_info.minor}"
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from soak import crash
-from soak.forks import forking
+from tests.proofs import crash
+from tests.forks import forking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from soak.forks import Forks
+    from tests.forks import Forks
 
 pytestmark = pytest.mark.proof
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.standing import everything
+from tests.snapshot import everything
 
 if TYPE_CHECKING:
     from tests.project import Project

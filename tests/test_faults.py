@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from soak import faults as soak
-from soak.forks import forking
-from tests.faults import in_front_of
+from tests.proofs import faults as soak
+from tests.forks import forking
+from tests.fault_proxy import in_front_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from soak.forks import Forks
-    from tests.faults import Faults
+    from tests.forks import Forks
+    from tests.fault_proxy import Faults
 
 pytestmark = pytest.mark.proof
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline import chains, session
-from pipeline.change import Refused
+from pipeline.resources.change import UserError
 from pipeline.report import Report
 from pipeline.settings import declarations, load
 from pipeline.steps import Run
-from tests.standing import everything
+from tests.snapshot import everything
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,7 +169,7 @@ def differing(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
 
 def told(report: Report) -> list[tuple[str, str, str]]:
     """What was said of each resource, with ARNs left out: those of what is not there yet no plan can know."""
-    return [(each.what, each.did, re.sub(r"arn:[^']*|<\w+>", "ARN", str(each.differences))) for each in report.changes]
+    return [(each.resource, each.action, re.sub(r"arn:[^']*|<\w+>", "ARN", str(each.diffs))) for each in report.changes]
 
 
 def as_planned(account: Account, settings: Mapping[str, str] | None = None) -> list[str]:
@@ -180,8 +180,8 @@ def as_planned(account: Account, settings: Mapping[str, str] | None = None) -> l
     assert account.calls == planned_calls
     assert told(done) == told(planned)
     again = account.deploy(settings)
-    assert ({change.did for change in again.changes}, account.calls) == ({"unchanged"}, [])
-    return sorted(change.did for change in done.changes if change.did != "unchanged")
+    assert ({change.action for change in again.changes}, account.calls) == ({"unchanged"}, [])
+    return sorted(change.action for change in done.changes if change.action != "unchanged")
 
 
 @pytest.mark.parametrize(("setting", "value", "other", "beside"), CASES, ids=[case[0] for case in CASES])
@@ -230,7 +230,7 @@ def test_every_setting_of_a_resource_stands_in_the_grid() -> None:
 def test_what_cannot_be_is_refused_before_anything_is_written(
     account: Account, settings: dict[str, str], told: str
 ) -> None:
-    with pytest.raises(Refused, match=re.escape(told)):
+    with pytest.raises(UserError, match=re.escape(told)):
         account.deploy(settings)
     assert account.calls == []
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.session import is_read
-from soak.faults import REAL
-from soak.forks import forking
+from tests.proofs.faults import REAL
+from tests.forks import forking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from soak.forks import Ended, Forks
+    from tests.forks import Ended, Forks
 
 TRUST = {
     "Version": "2012-10-17",

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from soak.forks import forking
+from tests.forks import forking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from soak.forks import Forks
+    from tests.forks import Forks
 
 pytestmark = pytest.mark.proof
 

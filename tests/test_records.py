@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from soak import records
+from tests.proofs import records
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from soak import runbook as soak
-from tests.standing import everything
+from tests.proofs import runbook as soak
+from tests.snapshot import everything
 
 if TYPE_CHECKING:
     from collections.abc import Callable

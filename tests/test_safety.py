@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.session import is_read
-from soak.forks import forking
-from tests.faults import in_front_of
+from tests.forks import forking
+from tests.fault_proxy import in_front_of
 from tests.project import bare_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from soak.forks import Ended, Forks
+    from tests.forks import Ended, Forks
 
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true"}
 NO_TERMINAL = "there is no terminal to ask on; say --yes. Nothing was done."

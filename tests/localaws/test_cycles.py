@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from soak import cycles
+from tests.proofs import cycles
 
 if TYPE_CHECKING:
     from pathlib import Path

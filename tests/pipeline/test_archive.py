@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import archive
-from pipeline.change import Refused
+from pipeline.resources.change import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = "def lambda_handler(event, context):\n    return None\n"
@@ -72,18 +72,18 @@ def test_an_executable_stays_executable_and_the_rest_does_not(source: Path) -> N
 
 def test_a_link_is_refused(source: Path) -> None:
     (source / "link.py").symlink_to("/etc/hostname")
-    with pytest.raises(Refused, match=r"link\.py is a link"):
+    with pytest.raises(UserError, match=r"link\.py is a link"):
         build(source)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="nowhere is not a folder"):
+    with pytest.raises(UserError, match="nowhere is not a folder"):
         build(tmp_path / "nowhere")
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Refused, match="holds no file"):
+    with pytest.raises(UserError, match="holds no file"):
         build(tmp_path / "empty")
 
 
@@ -94,7 +94,7 @@ def test_the_digest_is_the_one_that_lambda_tells() -> None:
 def test_above_250_mb_unzipped_the_largest_files_are_named(source: Path) -> None:
     with (source / "model.bin").open("wb") as file:
         file.truncate(251 * 2**20)
-    with pytest.raises(Refused, match=r"251\.0 MB unzipped; allowed: 250 MB.*model\.bin \(251\.0 MB\)"):
+    with pytest.raises(UserError, match=r"251\.0 MB unzipped; allowed: 250 MB.*model\.bin \(251\.0 MB\)"):
         build(source)
 
 
@@ -102,7 +102,7 @@ def test_above_50_mb_zipped_the_largest_files_are_named(source: Path) -> None:
     noise = random.Random(1).randbytes(2**20)  # noqa: S311 - not for secrets
     (source / "model.bin").write_bytes(b"".join(bytes([n]) + noise[n:] + noise[:n] for n in range(52)))
     (source / "model.bin").write_bytes(random.Random(2).randbytes(52 * 2**20))  # noqa: S311
-    with pytest.raises(Refused, match=r"MB zipped; allowed: 50 MB.*model\.bin"):
+    with pytest.raises(UserError, match=r"MB zipped; allowed: 50 MB.*model\.bin"):
         build(source)
 
 
@@ -131,12 +131,12 @@ def test_a_handler_behind_a_star_import_is_accepted(source: Path) -> None:
 
 
 def test_a_handler_whose_file_is_missing_is_told_what_files_there_are(source: Path) -> None:
-    with pytest.raises(Refused, match=r"'exmaple\.lambda_handler': no exmaple\.py in the zip.*example\.py"):
+    with pytest.raises(UserError, match=r"'exmaple\.lambda_handler': no exmaple\.py in the zip.*example\.py"):
         handler(source, "exmaple.lambda_handler")
 
 
 def test_a_handler_whose_function_is_missing_is_told_what_names_there_are(source: Path) -> None:
-    with pytest.raises(Refused, match=r"example\.py defines no handler; it defines: lambda_handler"):
+    with pytest.raises(UserError, match=r"example\.py defines no handler; it defines: lambda_handler"):
         handler(source, "example.handler")
 
 
@@ -189,5 +189,5 @@ def test_vendored_requirements_are_kept_by_their_hash(source: Path, wheels: Path
 def test_a_requirement_without_a_wheel_for_the_function_is_named(source: Path, wheels: Path, tag: str) -> None:
     wheel(wheels, "vendored", tag)
     (source / "requirements.txt").write_text("vendored==1.0\n")
-    with pytest.raises(Refused, match=r"no wheels for python3\.13 on x86_64.*vendored"):
+    with pytest.raises(UserError, match=r"no wheels for python3\.13 on x86_64.*vendored"):
         build(source)

@@ -10,7 +10,7 @@ import pytest
 from moto import mock_aws
 
 from pipeline import items
-from pipeline.change import Refused
+from pipeline.resources.change import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def test_binary_in_dynamodb_json_is_base64() -> None:
     ],
 )
 def test_what_dynamodb_would_not_take_is_refused_before(text: str, told: str) -> None:
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(UserError, match=told):
         items.parse(text)
 
 
@@ -78,7 +78,7 @@ def test_what_dynamodb_would_not_take_is_refused_before(text: str, told: str) ->
     ],
 )
 def test_an_item_that_the_table_would_not_take_is_refused_before(text: str, told: str) -> None:
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(UserError, match=told):
         items.check(items.parse(text), TABLE, "items.json line 3")
 
 
@@ -96,7 +96,7 @@ def stored(client: Any) -> dict[str, Any]:
 
 def test_many_items_are_written_in_batches(dynamodb: Any) -> None:
     change = items.put(dynamodb, TABLE, [{"name": {"S": f"item {n}"}} for n in range(60)])
-    assert (len(stored(dynamodb)), change.what) == (60, "60 items in table test")
+    assert (len(stored(dynamodb)), change.resource) == (60, "60 items in table test")
 
 
 def test_of_two_items_of_one_key_the_later_stays(dynamodb: Any) -> None:

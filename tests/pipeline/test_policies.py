@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import policies
-from pipeline.change import Refused
+from pipeline.resources.change import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKENS = {
@@ -41,7 +41,7 @@ def test_iams_own_variables_pass_through(tmp_path: Path) -> None:
 
 
 def test_an_unknown_token_is_refused_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"\$\{Tabel\} is no token; allowed: \$\{AWS::Partition\}.*\$\{FunctionName\}"):
+    with pytest.raises(UserError, match=r"\$\{Tabel\} is no token; allowed: \$\{AWS::Partition\}.*\$\{FunctionName\}"):
         render(tmp_path, policy("${Tabel}"))
 
 
@@ -62,17 +62,17 @@ def test_what_is_sent_is_laid_down_to_be_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_iam_would_refuse_is_told_before(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(UserError, match=told):
         render(tmp_path, text)
 
 
 def test_a_trust_policy_without_lambda_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"lambda\.amazonaws\.com is not allowed to assume the role"):
+    with pytest.raises(UserError, match=r"lambda\.amazonaws\.com is not allowed to assume the role"):
         render(tmp_path, policy(), "trust-policy.json")
 
 
 def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"execution-policy\.json is missing"):
+    with pytest.raises(UserError, match=r"execution-policy\.json is missing"):
         policies.render(tmp_path / "execution-policy.json", lambda: TOKENS)
 
 

@@ -8,7 +8,7 @@ import pytest
 from moto import mock_aws
 
 from pipeline import session
-from pipeline.change import Refused, planned
+from pipeline.resources.change import UserError, is_dry_run
 from pipeline.settings import load
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
 
 def test_a_planned_write_is_answered_and_not_made(aws: Callable[..., Any]) -> None:
     answer = aws("dynamodb", dry=True).create_table(**TABLE)
-    assert planned(answer)
+    assert is_dry_run(answer)
     assert aws("dynamodb").list_tables()["TableNames"] == []
 
 
@@ -49,7 +49,7 @@ def test_a_read_is_made_in_a_plan_too(aws: Callable[..., Any]) -> None:
 
 
 def test_a_real_write_is_not_planned(aws: Callable[..., Any]) -> None:
-    assert not planned(aws("dynamodb").create_table(**TABLE))
+    assert not is_dry_run(aws("dynamodb").create_table(**TABLE))
 
 
 def test_a_planned_call_is_still_checked_by_boto3(aws: Callable[..., Any]) -> None:
@@ -60,7 +60,7 @@ def test_a_planned_call_is_still_checked_by_boto3(aws: Callable[..., Any]) -> No
 def test_a_foreign_account_is_refused(aws: Callable[..., Any]) -> None:
     settings = load(None, {"TARGET": "aws", "AWS_ACCOUNT_ID": "999999999999"}, {})
     with pytest.raises(
-        Refused, match="AWS_ACCOUNT_ID: 999999999999 is wanted, but the credentials are of 123456789012"
+        UserError, match="AWS_ACCOUNT_ID: 999999999999 is wanted, but the credentials are of 123456789012"
     ):
         session.check_account(settings, aws("sts"))
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soak.forks import Forks, count_argument, forking
+from tests.forks import Forks, count_argument, forking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from pipeline import role
-from pipeline.change import Refused
+from pipeline.resources import role
+from pipeline.resources.change import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,8 +64,8 @@ def _managed_policies(aws: Aws) -> None:
 def test_creates_when_absent(aws: Aws) -> None:
     change = role.ensure(aws("iam"), WANTED)
 
-    assert (change.what, change.did) == ("role runs", "created")
-    assert change.answer["Arn"] == aws("iam").get_role(RoleName="runs")["Role"]["Arn"]
+    assert (change.resource, change.action) == ("role runs", "created")
+    assert change.attributes["Arn"] == aws("iam").get_role(RoleName="runs")["Role"]["Arn"]
 
 
 def test_creates_with_every_setting(aws: Aws) -> None:
@@ -83,7 +83,7 @@ def test_says_unchanged_when_same(aws: Aws) -> None:
 
     change = role.ensure(aws("iam"), WANTED)
 
-    assert (change.did, change.differences) == ("unchanged", ())
+    assert (change.action, change.diffs) == ("unchanged", ())
 
 
 def test_unchanged_takes_two_reads(aws: Aws, calls: Calls) -> None:
@@ -119,7 +119,7 @@ def test_names_what_drifted(aws: Aws, setting: str, value: Any, write: Any) -> N
 
     change = role.ensure(aws("iam"), {**WANTED, setting: value})
 
-    assert (change.did, [difference.setting for difference in change.differences]) == ("updated", [setting])
+    assert (change.action, [difference.setting for difference in change.diffs]) == ("updated", [setting])
 
 
 @DRIFTED
@@ -151,7 +151,7 @@ def test_plan_foretells_the_run_call_by_call(
 
 
 def test_plan_of_a_creation_writes_nothing(aws: Aws, plan: Aws) -> None:
-    assert role.ensure(plan("iam"), {**WANTED, "ManagedPolicyArns": [MANAGED]}).did == "created"
+    assert role.ensure(plan("iam"), {**WANTED, "ManagedPolicyArns": [MANAGED]}).action == "created"
 
     assert role.describe(aws("iam"), "runs") is None
 
@@ -159,7 +159,7 @@ def test_plan_of_a_creation_writes_nothing(aws: Aws, plan: Aws) -> None:
 def test_refuses_another_path(aws: Aws) -> None:
     role.ensure(aws("iam"), WANTED)
 
-    with pytest.raises(Refused, match="role runs has Path /, wanted is /team/"):
+    with pytest.raises(UserError, match="role runs has Path /, wanted is /team/"):
         role.ensure(aws("iam"), {**WANTED, "Path": "/team/"})
 
 
@@ -167,7 +167,7 @@ def test_refuses_the_role_of_another_pipeline(aws: Aws, calls: Calls) -> None:
     role.ensure(aws("iam"), {**WANTED, "Tags": []})
     calls.clear()
 
-    with pytest.raises(Refused, match="role runs exists and carries no pipeline tag"):
+    with pytest.raises(UserError, match="role runs exists and carries no pipeline tag"):
         role.ensure(aws("iam"), WANTED)
 
     assert calls.writes == []
@@ -178,7 +178,7 @@ def test_adopt_takes_over(aws: Aws) -> None:
 
     role.ensure(aws("iam"), WANTED, adopt=True)
 
-    assert role.ensure(aws("iam"), WANTED).did == "unchanged"
+    assert role.ensure(aws("iam"), WANTED).action == "unchanged"
 
 
 def test_denied_surfaces_as_aws_said_it(aws: Aws) -> None:
@@ -192,7 +192,7 @@ def test_denied_surfaces_as_aws_said_it(aws: Aws) -> None:
 def test_policy_is_created_when_absent(aws: Aws) -> None:
     role.ensure(aws("iam"), WANTED)
 
-    assert role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo").did == "created"
+    assert role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo").action == "created"
 
     assert aws("iam").get_role_policy(RoleName="runs", PolicyName="may")["PolicyDocument"] == DOCUMENT
 
@@ -202,7 +202,7 @@ def test_policy_that_is_as_wanted_takes_one_read(aws: Aws, calls: Calls) -> None
     role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo")
     calls.clear()
 
-    assert role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo").did == "unchanged"
+    assert role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo").action == "unchanged"
 
     assert calls.operations == ["GetRolePolicy"]
 
@@ -213,21 +213,21 @@ def test_policy_that_drifted_shows_both_documents(aws: Aws) -> None:
 
     change = role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
 
-    assert [(each.setting, each.old, each.new) for each in change.differences] == [
+    assert [(each.setting, each.old, each.new) for each in change.diffs] == [
         ("PolicyDocument", OTHER_DOCUMENT, DOCUMENT)
     ]
     assert aws("iam").get_role_policy(RoleName="runs", PolicyName="may")["PolicyDocument"] == DOCUMENT
 
 
 def test_policy_of_a_role_that_is_only_planned_can_be_planned(plan: Aws) -> None:
-    assert role.ensure_policy(plan("iam"), "runs", "may", DOCUMENT, owner="demo").did == "created"
+    assert role.ensure_policy(plan("iam"), "runs", "may", DOCUMENT, owner="demo").action == "created"
 
 
 def test_policy_of_a_foreign_role_is_refused(aws: Aws, calls: Calls) -> None:
     role.ensure(aws("iam"), WANTED)
     calls.clear()
 
-    with pytest.raises(Refused, match="role runs exists and belongs to pipeline 'demo'"):
+    with pytest.raises(UserError, match="role runs exists and belongs to pipeline 'demo'"):
         role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="mine")
 
     assert calls.writes == []
@@ -237,9 +237,9 @@ def test_policy_is_deleted(aws: Aws) -> None:
     role.ensure(aws("iam"), WANTED)
     role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
 
-    assert role.delete_policy(aws("iam"), "runs", "may", owner="demo").did == "deleted"
+    assert role.delete_policy(aws("iam"), "runs", "may", owner="demo").action == "deleted"
 
-    assert role.delete_policy(aws("iam"), "runs", "may", owner="demo").did == "absent"
+    assert role.delete_policy(aws("iam"), "runs", "may", owner="demo").action == "absent"
 
 
 def test_delete_takes_our_policies_along(aws: Aws) -> None:
@@ -252,7 +252,7 @@ def test_delete_takes_our_policies_along(aws: Aws) -> None:
 
 
 def test_delete_says_absent_when_absent(aws: Aws) -> None:
-    assert role.delete(aws("iam"), "runs", owner="demo").did == "absent"
+    assert role.delete(aws("iam"), "runs", owner="demo").action == "absent"
 
 
 def test_delete_refuses_a_role_with_an_inline_policy_that_is_not_ours(aws: Aws, calls: Calls) -> None:
@@ -261,7 +261,7 @@ def test_delete_refuses_a_role_with_an_inline_policy_that_is_not_ours(aws: Aws, 
     role.ensure_policy(aws("iam"), "runs", "theirs", DOCUMENT)
     calls.clear()
 
-    with pytest.raises(Refused, match="role runs has what this pipeline did not give it: inline policy theirs"):
+    with pytest.raises(UserError, match="role runs has what this pipeline did not give it: inline policy theirs"):
         role.delete(aws("iam"), "runs", owner="demo", policy_names=["may"])
 
     assert calls.writes == []
@@ -271,7 +271,7 @@ def test_delete_refuses_a_role_with_an_attachment_that_is_not_ours(aws: Aws, cal
     role.ensure(aws("iam"), {**WANTED, "ManagedPolicyArns": [MANAGED]})
     calls.clear()
 
-    with pytest.raises(Refused, match=f"managed policy {MANAGED}"):
+    with pytest.raises(UserError, match=f"managed policy {MANAGED}"):
         role.delete(aws("iam"), "runs", owner="demo")
 
     assert calls.writes == []
@@ -283,7 +283,7 @@ def test_delete_refuses_a_role_in_an_instance_profile(aws: Aws, calls: Calls) ->
     aws("iam").add_role_to_instance_profile(InstanceProfileName="machine", RoleName="runs")
     calls.clear()
 
-    with pytest.raises(Refused, match="instance profile machine"):
+    with pytest.raises(UserError, match="instance profile machine"):
         role.delete(aws("iam"), "runs", owner="demo")
 
     assert calls.writes == []
@@ -292,5 +292,5 @@ def test_delete_refuses_a_role_in_an_instance_profile(aws: Aws, calls: Calls) ->
 def test_delete_refuses_the_role_of_another_pipeline(aws: Aws) -> None:
     role.ensure(aws("iam"), WANTED)
 
-    with pytest.raises(Refused, match="belongs to pipeline 'demo'"):
+    with pytest.raises(UserError, match="belongs to pipeline 'demo'"):
         role.delete(aws("iam"), "runs", owner="mine")

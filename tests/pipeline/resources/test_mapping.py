@@ -6,8 +6,9 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from pipeline import change, mapping, session, settings, table
-from pipeline.change import Refused
+from pipeline import session, settings
+from pipeline.resources import change, mapping, table
+from pipeline.resources.change import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +66,7 @@ def keyed_table(name: str, view_type: str = "KEYS_ONLY") -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def stream(embedded: Aws) -> str:
-    return str(table.ensure(embedded("dynamodb"), keyed_table("mapped")).answer["LatestStreamArn"])
+    return str(table.ensure(embedded("dynamodb"), keyed_table("mapped")).attributes["LatestStreamArn"])
 
 
 @pytest.fixture
@@ -74,13 +75,13 @@ def wanted(lambda_: Any, stream: str) -> Iterator[dict[str, Any]]:
     yield {"FunctionName": "mapped", "EventSourceArn": stream, "StartingPosition": "TRIM_HORIZON"}
     for entry in mapping.of_function(lambda_, "mapped"):
         mapping.delete(lambda_, entry["UUID"])
-        mapping.wait_gone(lambda_, entry["UUID"])
+        mapping.wait_until_deleted(lambda_, entry["UUID"])
 
 
 @pytest.fixture
 def made(lambda_: Any, wanted: dict[str, Any]) -> dict[str, Any]:
     """The mapping as `wanted`, enabled."""
-    return mapping.wait(lambda_, mapping.ensure(lambda_, wanted).answer["UUID"])
+    return mapping.wait(lambda_, mapping.ensure(lambda_, wanted).attributes["UUID"])
 
 
 @pytest.fixture
@@ -94,14 +95,14 @@ def asked(calls: Calls, lambda_: Any) -> Iterator[Calls]:
 def test_creates_when_absent(lambda_: Any, wanted: dict[str, Any]) -> None:
     done = mapping.ensure(lambda_, wanted)
 
-    assert (done.did, done.pending) == ("created", True)
-    assert mapping.wait(lambda_, done.answer["UUID"])["State"] == "Enabled"
+    assert (done.action, done.pending) == ("created", True)
+    assert mapping.wait(lambda_, done.attributes["UUID"])["State"] == "Enabled"
 
 
 def test_creates_with_every_setting(lambda_: Any, wanted: dict[str, Any]) -> None:
     every = {**wanted, **DRIFTS, "TumblingWindowInSeconds": 0}
 
-    uuid = mapping.ensure(lambda_, every).answer["UUID"]
+    uuid = mapping.ensure(lambda_, every).attributes["UUID"]
 
     found = mapping.wait(lambda_, uuid)
     assert {setting: found[setting] for setting in DRIFTS} == {**DRIFTS, "TumblingWindowInSeconds": 0}
@@ -111,7 +112,7 @@ def test_creates_with_every_setting(lambda_: Any, wanted: dict[str, Any]) -> Non
 def test_says_unchanged_when_same(lambda_: Any, wanted: dict[str, Any]) -> None:
     again = mapping.ensure(lambda_, wanted)
 
-    assert (again.did, again.differences, again.pending) == ("unchanged", (), False)
+    assert (again.action, again.diffs, again.pending) == ("unchanged", (), False)
 
 
 @pytest.mark.usefixtures("made")
@@ -132,7 +133,7 @@ def test_changes_exactly_what_drifted(
     done = mapping.ensure(lambda_, {**wanted, setting: value})
 
     assert asked.writes == [("UpdateEventSourceMapping", {"UUID": made["UUID"], setting: value})]
-    assert [difference.setting for difference in done.differences] == [setting]
+    assert [difference.setting for difference in done.diffs] == [setting]
 
 
 @DRIFTED
@@ -141,7 +142,7 @@ def test_an_option_is_set_and_taken_away_again(
 ) -> None:
     mapping.ensure(lambda_, {**wanted, setting: value})
     mapping.wait(lambda_, made["UUID"])
-    assert mapping.ensure(lambda_, {**wanted, setting: value}).did == "unchanged"
+    assert mapping.ensure(lambda_, {**wanted, setting: value}).action == "unchanged"
 
     mapping.ensure(lambda_, wanted)
 
@@ -160,7 +161,7 @@ def test_plan_foretells_the_run(lambda_: Any, wanted: dict[str, Any], setting: s
     foretold = mapping.ensure(planning, {**wanted, setting: value})
 
     done = mapping.ensure(lambda_, {**wanted, setting: value})
-    assert (foretold.did, foretold.differences, foretold.note) == (done.did, done.differences, done.note)
+    assert (foretold.action, foretold.diffs, foretold.note) == (done.action, done.diffs, done.note)
 
 
 def test_another_starting_position_takes_a_new_mapping(
@@ -168,7 +169,7 @@ def test_another_starting_position_takes_a_new_mapping(
 ) -> None:
     done = mapping.ensure(lambda_, {**wanted, "StartingPosition": "LATEST"})
 
-    assert (done.did, [difference.setting for difference in done.differences]) == ("replaced", ["StartingPosition"])
+    assert (done.action, [difference.setting for difference in done.diffs]) == ("replaced", ["StartingPosition"])
     [now] = mapping.of_function(lambda_, "mapped")
     assert now["UUID"] != made["UUID"]
     assert now["StartingPosition"] == "LATEST"
@@ -178,13 +179,13 @@ def test_another_starting_position_takes_a_new_mapping(
 def moved(embedded: Aws, lambda_: Any, wanted: dict[str, Any]) -> Iterator[list[str]]:
     """Two streams of one table, the older one first and mapped."""
     dynamodb = embedded("dynamodb")
-    old = table.ensure(dynamodb, keyed_table("moved")).answer["LatestStreamArn"]
+    old = table.ensure(dynamodb, keyed_table("moved")).attributes["LatestStreamArn"]
     made = mapping.ensure(lambda_, {**wanted, "EventSourceArn": old})
-    mapping.wait(lambda_, made.answer["UUID"])
-    new = table.ensure(dynamodb, keyed_table("moved", "NEW_IMAGE")).answer["LatestStreamArn"]
+    mapping.wait(lambda_, made.attributes["UUID"])
+    new = table.ensure(dynamodb, keyed_table("moved", "NEW_IMAGE")).attributes["LatestStreamArn"]
     yield [old, new]
     table.delete(dynamodb, "moved")
-    table.wait_gone(dynamodb, "moved")
+    table.wait_until_deleted(dynamodb, "moved")
 
 
 def test_a_mapping_on_an_earlier_stream_of_the_table_is_moved(
@@ -192,7 +193,7 @@ def test_a_mapping_on_an_earlier_stream_of_the_table_is_moved(
 ) -> None:
     done = mapping.ensure(lambda_, {**wanted, "EventSourceArn": moved[1]})
 
-    assert (done.did, [(each.old, each.new) for each in done.differences]) == ("replaced", [tuple(moved)])
+    assert (done.action, [(each.old, each.new) for each in done.diffs]) == ("replaced", [tuple(moved)])
     left = [entry["EventSourceArn"] for entry in mapping.of_function(lambda_, "mapped") if entry["State"] != "Deleting"]
     assert left == [moved[1]]
 
@@ -200,7 +201,7 @@ def test_a_mapping_on_an_earlier_stream_of_the_table_is_moved(
 def test_a_move_names_what_else_changes(lambda_: Any, wanted: dict[str, Any], moved: list[str]) -> None:
     done = mapping.ensure(lambda_, {**wanted, "EventSourceArn": moved[1], "BatchSize": 7})
 
-    assert [difference.setting for difference in done.differences] == ["EventSourceArn", "BatchSize"]
+    assert [difference.setting for difference in done.diffs] == ["EventSourceArn", "BatchSize"]
 
 
 def test_of_a_function_that_is_not_there_are_none(lambda_: Any) -> None:
@@ -208,14 +209,14 @@ def test_of_a_function_that_is_not_there_are_none(lambda_: Any) -> None:
 
 
 def test_deletes(lambda_: Any, made: dict[str, Any]) -> None:
-    assert mapping.delete(lambda_, made["UUID"]).did == "deleted"
+    assert mapping.delete(lambda_, made["UUID"]).action == "deleted"
 
-    mapping.wait_gone(lambda_, made["UUID"])
+    mapping.wait_until_deleted(lambda_, made["UUID"])
     assert mapping.describe(lambda_, "mapped", made["EventSourceArn"]) is None
 
 
 def test_delete_says_absent_when_absent(lambda_: Any) -> None:
-    assert mapping.delete(lambda_, "11111111-2222-3333-4444-555555555555").did == "absent"
+    assert mapping.delete(lambda_, "11111111-2222-3333-4444-555555555555").action == "absent"
 
 
 # Below: what AWS is asked and answers in states and faults that do not come about on request.
@@ -235,7 +236,7 @@ def entry(state: str = "Enabled", stream: str = STREAM) -> dict[str, Any]:
 
 
 def test_refuses_a_parameter_that_is_not_for_a_stream_of_dynamodb(aws: Aws, calls: Calls) -> None:
-    with pytest.raises(Refused, match=r"mapping test -> test: ScalingConfig cannot be kept"):
+    with pytest.raises(UserError, match=r"mapping test -> test: ScalingConfig cannot be kept"):
         mapping.ensure(aws("lambda"), {**SMALLEST, "ScalingConfig": {"MaximumConcurrency": 2}})
 
     assert calls == []
@@ -258,11 +259,11 @@ def test_permissions_that_lambda_does_not_see_yet_are_waited_for(aws: Aws) -> No
         stub.add_client_error("create_event_source_mapping", "InvalidParameterValueException", CANNOT_ACCESS)
         stub.add_response("create_event_source_mapping", entry("Creating"))
 
-        assert mapping.ensure(aws("lambda"), SMALLEST).did == "created"
+        assert mapping.ensure(aws("lambda"), SMALLEST).action == "created"
 
 
 def test_permissions_that_never_come_surface_at_the_deadline(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(change, "ROLE_SECONDS", 0)
+    monkeypatch.setattr(change, "IAM_PROPAGATION_TIMEOUT", 0)
     with Stubber(aws("lambda")) as stub:
         stub.add_response("list_event_source_mappings", {"EventSourceMappings": []})
         stub.add_client_error("create_event_source_mapping", "InvalidParameterValueException", CANNOT_ACCESS)
@@ -278,7 +279,7 @@ def test_a_mapping_that_aws_is_still_changing_is_waited_for_and_then_compared(aw
         stub.add_response("get_event_source_mapping", entry("Disabled"))
         stub.add_response("update_event_source_mapping", entry("Enabling"), {"UUID": UUID, "Enabled": True})
 
-        assert mapping.ensure(aws("lambda"), SMALLEST).did == "updated"
+        assert mapping.ensure(aws("lambda"), SMALLEST).action == "updated"
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,7 @@ def test_other_mappings_of_the_function_are_left_alone(aws: Aws, other: dict[str
     with Stubber(aws("lambda")) as stub:
         stub.add_response("list_event_source_mappings", {"EventSourceMappings": [other, entry()]})
 
-        assert mapping.ensure(aws("lambda"), SMALLEST).did == "unchanged"
+        assert mapping.ensure(aws("lambda"), SMALLEST).action == "unchanged"
 
 
 def test_a_mapping_that_is_going_is_waited_for_and_made_anew(aws: Aws) -> None:
@@ -303,28 +304,28 @@ def test_a_mapping_that_is_going_is_waited_for_and_made_anew(aws: Aws) -> None:
         stub.add_client_error("get_event_source_mapping", "ResourceNotFoundException")
         stub.add_response("create_event_source_mapping", entry("Creating"))
 
-        assert mapping.ensure(aws("lambda"), SMALLEST).did == "created"
+        assert mapping.ensure(aws("lambda"), SMALLEST).action == "created"
 
 
 def test_plan_of_a_creation_writes_nothing(aws: Aws, plan: Aws) -> None:
     done = mapping.ensure(plan("lambda"), {**SMALLEST, "EventSourceArn": "<LatestStreamArn>"})
 
-    assert (done.did, done.pending) == ("created", False)
+    assert (done.action, done.pending) == ("created", False)
     assert aws("lambda").list_event_source_mappings()["EventSourceMappings"] == []
 
 
 def test_plan_of_another_view_type_moves_the_mapping(
     aws: Aws, plan: Aws, calls: Calls, role_arn: str, code: Zip
 ) -> None:
-    old = table.ensure(aws("dynamodb"), keyed_table("test")).answer["LatestStreamArn"]
+    old = table.ensure(aws("dynamodb"), keyed_table("test")).attributes["LatestStreamArn"]
     aws("lambda").create_function(
         FunctionName="test", Role=role_arn, Handler="example.h", Runtime="python3.13", Code={"ZipFile": code()}
     )
     mapping.ensure(aws("lambda"), {**SMALLEST, "EventSourceArn": old})
-    new = table.ensure(plan("dynamodb"), keyed_table("test", "NEW_IMAGE")).answer["LatestStreamArn"]
+    new = table.ensure(plan("dynamodb"), keyed_table("test", "NEW_IMAGE")).attributes["LatestStreamArn"]
     calls.clear()
 
     done = mapping.ensure(plan("lambda"), {**SMALLEST, "EventSourceArn": new})
 
-    assert done.did == "replaced"
+    assert done.action == "replaced"
     assert [operation for operation, _ in calls.writes] == ["CreateEventSourceMapping", "DeleteEventSourceMapping"]

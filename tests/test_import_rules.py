@@ -36,7 +36,7 @@ def test_a_noun_stands_on_boto3_the_standard_library_and_change_alone(noun: str)
     allowed = sys.stdlib_module_names | {"boto3", "botocore", "pipeline"}
     found = {name for name in imports(ROOT / "pipeline" / f"{noun}.py") if not name.startswith("types_boto3_")}
     assert {name.split(".")[0] for name in found} <= allowed
-    assert {name for name in found if name.startswith("pipeline")} <= {"pipeline.change"}
+    assert {name for name in found if name.startswith("pipeline")} <= {"pipeline.resources.change"}
 
 
 @pytest.mark.parametrize("path", room("pipeline"), ids=lambda path: path.name)

@@ -1,6 +1,6 @@
 """Deploy, smoke and clean through a network and an AWS with faults, by seed: each ends well or with one clear error.
 
-`python -m soak.faults [COUNT]`: so many seeds, 200 by default, at 20 percent faults a call. What ends with an error is
+`python -m tests.proofs.faults [COUNT]`: so many seeds, 200 by default, at 20 percent faults a call. What ends with an error is
 run again without faults, and must end as if there had been none.
 """
 
@@ -12,11 +12,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soak.forks import Ended, Forks, count_argument, forking
-from tests.faults import in_front_of
+from tests.forks import Ended, Forks, count_argument, forking
+from tests.fault_proxy import in_front_of
 
 if TYPE_CHECKING:
-    from tests.faults import Faults
+    from tests.fault_proxy import Faults
 
 REAL = {"TARGET": "aws", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
 # What a step says when AWS refused or could not be asked: one message, with what to try.

@@ -7,8 +7,8 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 from botocore.stub import Stubber
 
-from pipeline import logs
-from pipeline.change import Refused
+from pipeline.resources import log_group
+from pipeline.resources.change import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,10 +42,10 @@ DRIFTED = pytest.mark.parametrize(("setting", "value", "write"), [(s, *d) for s,
 
 
 def test_creates_when_absent(aws: Aws) -> None:
-    change = logs.ensure_group(aws("logs"), WANTED)
+    change = log_group.ensure(aws("logs"), WANTED)
 
-    assert (change.what, change.did) == (f"log group {GROUP}", "created")
-    found = logs.describe_group(aws("logs"), GROUP)
+    assert (change.resource, change.action) == (f"log group {GROUP}", "created")
+    found = log_group.describe(aws("logs"), GROUP)
     assert found
     assert {setting: found[setting] for setting in WANTED} == WANTED
 
@@ -53,20 +53,20 @@ def test_creates_when_absent(aws: Aws) -> None:
 def test_a_group_whose_name_only_begins_alike_is_another(aws: Aws) -> None:
     aws("logs").create_log_group(logGroupName=f"{GROUP}-2")
 
-    assert logs.ensure_group(aws("logs"), WANTED).did == "created"
+    assert log_group.ensure(aws("logs"), WANTED).action == "created"
 
 
 def test_says_unchanged_when_same(aws: Aws) -> None:
-    logs.ensure_group(aws("logs"), WANTED)
+    log_group.ensure(aws("logs"), WANTED)
 
-    assert logs.ensure_group(aws("logs"), WANTED).did == "unchanged"
+    assert log_group.ensure(aws("logs"), WANTED).action == "unchanged"
 
 
 def test_unchanged_takes_two_reads(aws: Aws, calls: Calls) -> None:
-    logs.ensure_group(aws("logs"), WANTED)
+    log_group.ensure(aws("logs"), WANTED)
     calls.clear()
 
-    logs.ensure_group(aws("logs"), WANTED)
+    log_group.ensure(aws("logs"), WANTED)
 
     assert calls.operations == ["DescribeLogGroups", "ListTagsForResource"]
 
@@ -80,67 +80,67 @@ def test_the_grid_below_knows_every_setting() -> None:
 def test_changes_exactly_what_drifted(
     aws: Aws, plan: Aws, calls: Calls, setting: str, value: Any, write: tuple[str, dict[str, Any]]
 ) -> None:
-    logs.ensure_group(aws("logs"), WANTED)
+    log_group.ensure(aws("logs"), WANTED)
     calls.clear()
 
-    change = logs.ensure_group(plan("logs"), {**WANTED, setting: value})
+    change = log_group.ensure(plan("logs"), {**WANTED, setting: value})
 
     assert calls.writes == [write]
-    assert [difference.setting for difference in change.differences] == [setting]
+    assert [difference.setting for difference in change.diffs] == [setting]
 
 
 def test_a_key_taken_away_is_disassociated(aws: Aws, plan: Aws, calls: Calls) -> None:
-    logs.ensure_group(aws("logs"), {**WANTED, "kmsKeyId": KEY})
+    log_group.ensure(aws("logs"), {**WANTED, "kmsKeyId": KEY})
     calls.clear()
 
-    logs.ensure_group(plan("logs"), WANTED)
+    log_group.ensure(plan("logs"), WANTED)
 
     assert calls.writes == [("DisassociateKmsKey", {"logGroupName": GROUP})]
 
 
 @pytest.mark.parametrize("setting", ["retentionInDays", "tags"])
 def test_an_option_taken_away_goes_back_to_the_default(aws: Aws, setting: str) -> None:
-    logs.ensure_group(aws("logs"), {**WANTED, setting: DRIFTS[setting][0]})
+    log_group.ensure(aws("logs"), {**WANTED, setting: DRIFTS[setting][0]})
 
-    logs.ensure_group(aws("logs"), {"logGroupName": GROUP}, adopt=True)
+    log_group.ensure(aws("logs"), {"logGroupName": GROUP}, adopt=True)
 
-    found = logs.describe_group(aws("logs"), GROUP)
+    found = log_group.describe(aws("logs"), GROUP)
     assert found
     assert found[setting] == logs._DEFAULTS[setting]
 
 
 def test_plan_foretells_the_run_call_by_call(aws: Aws, plan: Aws, calls: Calls) -> None:
-    logs.ensure_group(aws("logs"), WANTED)
+    log_group.ensure(aws("logs"), WANTED)
     other = {**WANTED, "retentionInDays": None, "tags": {"pipeline": "demo", "stage": "test"}}
     calls.clear()
 
-    foretold = logs.ensure_group(plan("logs"), other)
+    foretold = log_group.ensure(plan("logs"), other)
     planned_calls = list(calls)
     calls.clear()
 
-    assert foretold == logs.ensure_group(aws("logs"), other)
+    assert foretold == log_group.ensure(aws("logs"), other)
     assert planned_calls == calls
 
 
 def test_plan_of_a_creation_writes_nothing(aws: Aws, plan: Aws) -> None:
-    assert logs.ensure_group(plan("logs"), WANTED).did == "created"
+    assert log_group.ensure(plan("logs"), WANTED).action == "created"
 
-    assert logs.describe_group(aws("logs"), GROUP) is None
+    assert log_group.describe(aws("logs"), GROUP) is None
 
 
 def test_refuses_another_class(aws: Aws) -> None:
-    logs.ensure_group(aws("logs"), WANTED)
+    log_group.ensure(aws("logs"), WANTED)
 
-    with pytest.raises(Refused, match="has logGroupClass STANDARD, wanted is INFREQUENT_ACCESS"):
-        logs.ensure_group(aws("logs"), {**WANTED, "logGroupClass": "INFREQUENT_ACCESS"})
+    with pytest.raises(UserError, match="has logGroupClass STANDARD, wanted is INFREQUENT_ACCESS"):
+        log_group.ensure(aws("logs"), {**WANTED, "logGroupClass": "INFREQUENT_ACCESS"})
 
 
 def test_refuses_a_group_that_is_not_ours(aws: Aws, calls: Calls) -> None:
     aws("logs").create_log_group(logGroupName=GROUP)
     calls.clear()
 
-    with pytest.raises(Refused, match="exists and carries no pipeline tag"):
-        logs.ensure_group(aws("logs"), WANTED)
+    with pytest.raises(UserError, match="exists and carries no pipeline tag"):
+        log_group.ensure(aws("logs"), WANTED)
 
     assert calls.writes == []
 
@@ -148,9 +148,9 @@ def test_refuses_a_group_that_is_not_ours(aws: Aws, calls: Calls) -> None:
 def test_adopt_takes_over(aws: Aws) -> None:
     aws("logs").create_log_group(logGroupName=GROUP)
 
-    logs.ensure_group(aws("logs"), WANTED, adopt=True)
+    log_group.ensure(aws("logs"), WANTED, adopt=True)
 
-    assert logs.ensure_group(aws("logs"), WANTED).did == "unchanged"
+    assert log_group.ensure(aws("logs"), WANTED).action == "unchanged"
 
 
 def test_denied_surfaces_as_aws_said_it(aws: Aws) -> None:
@@ -158,31 +158,31 @@ def test_denied_surfaces_as_aws_said_it(aws: Aws) -> None:
         stub.add_client_error("describe_log_groups", "AccessDeniedException", "not authorized")
 
         with pytest.raises(ClientError, match="not authorized"):
-            logs.ensure_group(aws("logs"), WANTED)
+            log_group.ensure(aws("logs"), WANTED)
 
 
 def test_deletes(aws: Aws) -> None:
-    logs.ensure_group(aws("logs"), WANTED)
+    log_group.ensure(aws("logs"), WANTED)
 
-    assert logs.delete_group(aws("logs"), GROUP, owner="demo").did == "deleted"
+    assert log_group.delete(aws("logs"), GROUP, owner="demo").action == "deleted"
 
-    assert logs.describe_group(aws("logs"), GROUP) is None
+    assert log_group.describe(aws("logs"), GROUP) is None
 
 
 def test_delete_says_absent_when_absent(aws: Aws) -> None:
-    assert logs.delete_group(aws("logs"), GROUP, owner="demo").did == "absent"
+    assert log_group.delete(aws("logs"), GROUP, owner="demo").action == "absent"
 
 
 def test_delete_refuses_a_group_of_another_pipeline(aws: Aws) -> None:
-    logs.ensure_group(aws("logs"), WANTED)
+    log_group.ensure(aws("logs"), WANTED)
 
-    with pytest.raises(Refused, match="belongs to pipeline 'demo'"):
-        logs.delete_group(aws("logs"), GROUP, owner="mine")
+    with pytest.raises(UserError, match="belongs to pipeline 'demo'"):
+        log_group.delete(aws("logs"), GROUP, owner="mine")
 
 
 def test_waiting_for_a_group_ends_at_its_deadline(aws: Aws) -> None:
-    with pytest.raises(Refused, match=f"log group {GROUP} is not there after 0 s"):
-        logs.wait_for_group(aws("logs"), GROUP, timeout=0)
+    with pytest.raises(UserError, match=f"log group {GROUP} is not there after 0 s"):
+        log_group.wait(aws("logs"), GROUP, timeout=0)
 
 
 def test_waiting_for_a_group_that_may_not_be_seen_surfaces_at_once(aws: Aws) -> None:
@@ -190,14 +190,14 @@ def test_waiting_for_a_group_that_may_not_be_seen_surfaces_at_once(aws: Aws) -> 
         stub.add_client_error("describe_log_groups", "AccessDeniedException", "not authorized")
 
         with pytest.raises(WaiterError, match="AccessDeniedException"):
-            logs.wait_for_group(aws("logs"), GROUP, timeout=60)
+            log_group.wait(aws("logs"), GROUP, timeout=60)
 
 
 def test_waiting_for_a_group_returns_when_it_is_there(aws: Aws, calls: Calls) -> None:
     aws("logs").create_log_group(logGroupName=GROUP)
     calls.clear()
 
-    logs.wait_for_group(aws("logs"), GROUP, timeout=60)
+    log_group.wait(aws("logs"), GROUP, timeout=60)
 
     assert calls.operations == ["DescribeLogGroups"]
 
@@ -240,7 +240,7 @@ def now(aws: Aws) -> int:
 
 
 def test_fetch_reads_across_streams_in_order_of_time(aws: Aws, now: int) -> None:
-    events = list(logs.fetch(aws("logs"), GROUP, since_ms=now - 100))
+    events = list(log_group.fetch(aws("logs"), GROUP, since_ms=now - 100))
 
     assert [event["message"].split()[0] for event in events] == [
         "START",
@@ -255,13 +255,13 @@ def test_fetch_reads_across_streams_in_order_of_time(aws: Aws, now: int) -> None
 
 
 def test_fetch_reads_what_the_pattern_matches(aws: Aws, now: int) -> None:
-    events = logs.fetch(aws("logs"), GROUP, since_ms=now - 100, pattern="print")
+    events = log_group.fetch(aws("logs"), GROUP, since_ms=now - 100, pattern="print")
 
     assert [event["message"].strip() for event in events] == ["plain print", "other print"]
 
 
 def test_fetch_of_a_request_brings_the_prints_that_do_not_name_it(aws: Aws, now: int) -> None:
-    events = logs.fetch(aws("logs"), GROUP, since_ms=now - 100, request_id=SECOND)
+    events = log_group.fetch(aws("logs"), GROUP, since_ms=now - 100, request_id=SECOND)
 
     assert "other print" in [event["message"].strip() for event in events]
 
@@ -269,11 +269,11 @@ def test_fetch_of_a_request_brings_the_prints_that_do_not_name_it(aws: Aws, now:
 def test_fetch_of_an_unknown_request_is_empty(aws: Aws, now: int) -> None:
     unknown = "99999999-9999-9999-9999-999999999999"
 
-    assert list(logs.fetch(aws("logs"), GROUP, since_ms=now - 100, request_id=unknown)) == []
+    assert list(log_group.fetch(aws("logs"), GROUP, since_ms=now - 100, request_id=unknown)) == []
 
 
 def test_interleaved_invocations_are_told_apart(aws: Aws, now: int) -> None:
-    found = logs.invocations(logs.fetch(aws("logs"), GROUP, since_ms=now - 100))
+    found = log_group.invocations(log_group.fetch(aws("logs"), GROUP, since_ms=now - 100))
 
     assert [(each.request_id, each.log_stream, each.lines[1]) for each in found] == [
         (FIRST, "one", "plain print"),
@@ -286,7 +286,7 @@ def events(*messages: str) -> list[dict[str, Any]]:
 
 
 def test_lines_before_the_first_start_belong_to_it() -> None:
-    [cold] = logs.invocations(
+    [cold] = log_group.invocations(
         events("INIT_START Runtime Version: x", "importing", f"START RequestId: {FIRST} Version: 1")
     )
 
@@ -294,7 +294,7 @@ def test_lines_before_the_first_start_belong_to_it() -> None:
 
 
 def test_an_invocation_without_report_ends_at_the_next_start() -> None:
-    found = logs.invocations(
+    found = log_group.invocations(
         events(f"START RequestId: {FIRST} Version: 1", "a", f"START RequestId: {SECOND} Version: 1", "b")
     )
 
@@ -302,20 +302,20 @@ def test_an_invocation_without_report_ends_at_the_next_start() -> None:
 
 
 def test_an_invocation_whose_start_was_not_read_is_known_by_its_end() -> None:
-    [found] = logs.invocations(events("tail", f"END RequestId: {FIRST}", f"REPORT RequestId: {FIRST}\tDuration: 1 ms"))
+    [found] = log_group.invocations(events("tail", f"END RequestId: {FIRST}", f"REPORT RequestId: {FIRST}\tDuration: 1 ms"))
 
     assert (found.request_id, found.report) == (FIRST, f"REPORT RequestId: {FIRST}\tDuration: 1 ms")
 
 
 def test_lines_outside_of_any_invocation_have_no_request_id() -> None:
-    [found] = logs.invocations(events("only", "matches"))
+    [found] = log_group.invocations(events("only", "matches"))
 
     assert (found.request_id, found.lines) == ("", ("only", "matches"))
 
 
 def test_the_json_log_format_is_understood() -> None:
     time_ = '{"time":"2025-01-01T00:00:00.000Z","type":"platform.'
-    [found] = logs.invocations(
+    [found] = log_group.invocations(
         events(
             f'{time_}start","record":{{"requestId":"{FIRST}","version":"$LATEST"}}}}',
             '{"timestamp":"2025-01-01T00:00:00Z","level":"INFO","message":"hello"}',

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.project import Project, bare_environment, copy_project
-from tests.standing import everything
+from tests.snapshot import everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

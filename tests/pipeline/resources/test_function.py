@@ -6,8 +6,8 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from pipeline import change, function
-from pipeline.change import Refused
+from pipeline.resources import change, function
+from pipeline.resources.change import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +72,8 @@ def wanted(role_arn: str, code: Zip) -> dict[str, Any]:
 def test_creates_when_absent(aws: Aws, wanted: dict[str, Any]) -> None:
     made = function.ensure(aws("lambda"), wanted)
 
-    assert (made.what, made.did, made.pending) == ("function test", "created", True)
-    assert made.answer["FunctionArn"] == aws("lambda").get_function(FunctionName="test")["Configuration"]["FunctionArn"]
+    assert (made.resource, made.action, made.pending) == ("function test", "created", True)
+    assert made.attributes["FunctionArn"] == aws("lambda").get_function(FunctionName="test")["Configuration"]["FunctionArn"]
 
 
 def test_creates_with_reserved_concurrency(aws: Aws, wanted: dict[str, Any]) -> None:
@@ -87,7 +87,7 @@ def test_says_unchanged_when_same(aws: Aws, wanted: dict[str, Any]) -> None:
 
     again = function.ensure(aws("lambda"), wanted)
 
-    assert (again.did, again.differences, again.pending) == ("unchanged", (), False)
+    assert (again.action, again.diffs, again.pending) == ("unchanged", (), False)
 
 
 def test_unchanged_takes_one_read(aws: Aws, calls: Calls, wanted: dict[str, Any]) -> None:
@@ -116,7 +116,7 @@ def test_changes_exactly_what_drifted(
     done = function.ensure(plan("lambda"), {**wanted, setting: value})
 
     assert calls.writes == [("UpdateFunctionConfiguration", {"FunctionName": "test", setting: value})]
-    assert [difference.setting for difference in done.differences] == [setting]
+    assert [difference.setting for difference in done.diffs] == [setting]
 
 
 def test_new_code_is_sent_with_the_architecture(aws: Aws, calls: Calls, wanted: dict[str, Any], code: Zip) -> None:
@@ -128,7 +128,7 @@ def test_new_code_is_sent_with_the_architecture(aws: Aws, calls: Calls, wanted: 
 
     parameters = {"FunctionName": "test", "ZipFile": new, "Architectures": ["x86_64"]}
     assert calls.writes == [("UpdateFunctionCode", parameters)]
-    assert [difference.setting for difference in done.differences] == ["CodeSha256"]
+    assert [difference.setting for difference in done.diffs] == ["CodeSha256"]
 
 
 def test_another_architecture_is_sent_with_the_code(
@@ -198,14 +198,14 @@ def test_plan_foretells_the_run_call_by_call(
     calls.clear()
 
     done = function.ensure(aws("lambda"), other)
-    assert (foretold.did, foretold.differences) == (done.did, done.differences)
+    assert (foretold.action, foretold.diffs) == (done.action, done.diffs)
     assert planned_calls == calls
 
 
 def test_plan_of_a_creation_writes_nothing(aws: Aws, plan: Aws, wanted: dict[str, Any]) -> None:
     made = function.ensure(plan("lambda"), {**wanted, "Role": "<RoleArn>", "ReservedConcurrentExecutions": 1})
 
-    assert (made.did, made.pending) == ("created", False)
+    assert (made.action, made.pending) == ("created", False)
     assert function.describe(aws("lambda"), "test") is None
 
 
@@ -225,21 +225,21 @@ def test_a_changed_environment_names_the_variables(aws: Aws, wanted: dict[str, A
 
     changed = function.ensure(aws("lambda"), {**wanted, "Environment": {"Variables": {"A": "2", "C": "1"}}})
 
-    [difference] = changed.differences
+    [difference] = changed.diffs
     assert (difference.old, difference.new) == (["A", "B"], ["A (changed)", "C"])
 
 
 def test_refuses_another_package_type(aws: Aws, wanted: dict[str, Any]) -> None:
     function.ensure(aws("lambda"), wanted)
 
-    with pytest.raises(Refused, match="function test has PackageType Zip, wanted is Image"):
+    with pytest.raises(UserError, match="function test has PackageType Zip, wanted is Image"):
         function.ensure(aws("lambda"), {**wanted, "PackageType": "Image"})
 
 
 def test_refuses_a_parameter_that_it_could_not_compare(aws: Aws, calls: Calls, wanted: dict[str, Any]) -> None:
     calls.clear()
 
-    with pytest.raises(Refused, match="function test: Publish cannot be kept"):
+    with pytest.raises(UserError, match="function test: Publish cannot be kept"):
         function.ensure(aws("lambda"), {**wanted, "Publish": True})
 
     assert calls == []
@@ -249,7 +249,7 @@ def test_refuses_the_function_of_another_pipeline(aws: Aws, calls: Calls, wanted
     function.ensure(aws("lambda"), {**wanted, "Tags": {"pipeline": "other"}})
     calls.clear()
 
-    with pytest.raises(Refused, match="function test exists and belongs to pipeline 'other'"):
+    with pytest.raises(UserError, match="function test exists and belongs to pipeline 'other'"):
         function.ensure(aws("lambda"), wanted)
 
     assert calls.writes == []
@@ -260,7 +260,7 @@ def test_adopt_takes_over(aws: Aws, wanted: dict[str, Any]) -> None:
 
     function.ensure(aws("lambda"), wanted, adopt=True)
 
-    assert function.ensure(aws("lambda"), wanted).did == "unchanged"
+    assert function.ensure(aws("lambda"), wanted).action == "unchanged"
 
 
 def test_denied_surfaces_as_aws_said_it(aws: Aws, wanted: dict[str, Any]) -> None:
@@ -282,13 +282,13 @@ def test_a_role_that_is_not_assumable_yet_is_tried_again(aws: Aws, wanted: dict[
         stub.add_client_error("create_function", "InvalidParameterValueException", text)
         stub.add_response("create_function", {"FunctionArn": "arn:x"})
 
-        assert function.ensure(aws("lambda"), wanted).did == "created"
+        assert function.ensure(aws("lambda"), wanted).action == "created"
 
 
 def test_a_role_that_never_becomes_assumable_surfaces_at_the_deadline(
     aws: Aws, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(change, "ROLE_SECONDS", 0)
+    monkeypatch.setattr(change, "IAM_PROPAGATION_TIMEOUT", 0)
 
     with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
         function.ensure(aws("lambda"), {**wanted, "Role": "arn:aws:iam::123456789012:role/unknown"})
@@ -320,7 +320,7 @@ def test_wait_tells_why_it_failed(aws: Aws, configuration: dict[str, Any], text:
         stub.add_response("get_function_configuration", configuration)
         stub.add_response("get_function_configuration", configuration)
 
-        with pytest.raises(Refused, match=text):
+        with pytest.raises(UserError, match=text):
             function.wait(aws("lambda"), "test")
 
 
@@ -346,25 +346,25 @@ def test_an_unchanged_function_whose_last_update_failed_says_so(aws: Aws, wanted
 
         done = function.ensure(aws("lambda"), wanted)
 
-    assert (done.did, done.note) == ("unchanged", "LastUpdateStatus is Failed: no key")
+    assert (done.action, done.note) == ("unchanged", "LastUpdateStatus is Failed: no key")
 
 
 def test_deletes(aws: Aws, wanted: dict[str, Any]) -> None:
     function.ensure(aws("lambda"), wanted)
 
-    assert function.delete(aws("lambda"), "test", owner="demo").did == "deleted"
+    assert function.delete(aws("lambda"), "test", owner="demo").action == "deleted"
 
     assert function.describe(aws("lambda"), "test") is None
 
 
 def test_delete_says_absent_when_absent(aws: Aws) -> None:
-    assert function.delete(aws("lambda"), "test", owner="demo").did == "absent"
+    assert function.delete(aws("lambda"), "test", owner="demo").action == "absent"
 
 
 def test_delete_refuses_the_function_of_another_pipeline(aws: Aws, wanted: dict[str, Any]) -> None:
     function.ensure(aws("lambda"), wanted)
 
-    with pytest.raises(Refused, match="belongs to pipeline 'demo'"):
+    with pytest.raises(UserError, match="belongs to pipeline 'demo'"):
         function.delete(aws("lambda"), "test", owner="mine")
 
 
@@ -390,7 +390,7 @@ def test_an_option_is_set_and_taken_away_again(
     before = function.describe(lambda_, name)
 
     function.ensure(lambda_, {**wanted, setting: value})
-    assert function.ensure(lambda_, {**wanted, setting: value}).did == "unchanged"
+    assert function.ensure(lambda_, {**wanted, setting: value}).action == "unchanged"
 
     function.ensure(lambda_, wanted)
     assert function.describe(lambda_, name) == before

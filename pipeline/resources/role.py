@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from .change import (
     OWNER_TAG,
     Change,
-    Difference,
-    Refused,
-    all_new,
+    Diff,
+    UserError,
+    added,
     check_owner,
-    differences,
-    refuse_unknown,
+    diff,
+    reject_unsupported,
     tag_changes,
     tag_map,
 )
@@ -70,31 +70,31 @@ def ensure(iam: IAMClient, wanted: Mapping[str, Any], *, adopt: bool = False) ->
     `wanted` are CreateRole's parameters, AssumeRolePolicyDocument as a mapping, and ManagedPolicyArns: exactly these
     managed policies are attached. What is left out is put to AWS's default.
 
-    Raises Refused for a role of another pipeline (unless `adopt`) and for another Path, which AWS cannot change.
+    Raises UserError for a role of another pipeline (unless `adopt`) and for another Path, which AWS cannot change.
     IAM API reference: CreateRole, UpdateRole, UpdateAssumeRolePolicy, AttachRolePolicy,
     PutRolePermissionsBoundary, TagRole.
     """
     name = wanted["RoleName"]
-    what = f"role {name}"
-    refuse_unknown(what, wanted, _KNOWN)
+    resource = f"role {name}"
+    reject_unsupported(resource, wanted, _KNOWN)
     complete = {**_DEFAULTS, **wanted}
     complete["ManagedPolicyArns"] = sorted(complete["ManagedPolicyArns"])
     complete["Tags"] = tag_map(complete["Tags"])
     found = describe(iam, name)
     if found is None:
         return _create(iam, wanted, complete)
-    check_owner(what, found["Tags"], complete["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    changed = differences(found, complete)
+    check_owner(resource, found["Tags"], complete["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    changed = diff(found, complete)
     if not changed:
-        return Change(what, "unchanged", answer=found)
+        return Change(resource, "unchanged", attributes=found)
     settings = {difference.setting for difference in changed}
     if "Path" in settings:
-        raise Refused(
-            f"{what} has Path {found['Path']}, wanted is {complete['Path']}; AWS cannot change it. "
+        raise UserError(
+            f"{resource} has Path {found['Path']}, wanted is {complete['Path']}; AWS cannot change it. "
             f"Choose another role name, or delete the role and create it anew."
         )
     _update(iam, found, complete, settings)
-    return Change(what, "updated", changed, answer={**found, **complete})
+    return Change(resource, "updated", changed, attributes={**found, **complete})
 
 
 def delete(
@@ -107,14 +107,14 @@ def delete(
 ) -> Change:
     """Delete the role with the inline policies and attachments named here, which are ours.
 
-    Raises Refused, before anything is deleted, for a role of another pipeline and for one that has more than these.
+    Raises UserError, before anything is deleted, for a role of another pipeline and for one that has more than these.
     IAM API reference: DeleteRole, which takes only a role that has no policies any more.
     """
-    what = f"role {name}"
+    resource = f"role {name}"
     found = describe(iam, name)
     if found is None:
-        return Change(what, "absent")
-    check_owner(what, found["Tags"], owner)
+        return Change(resource, "absent")
+    check_owner(resource, found["Tags"], owner)
     inline = inline_policy_names(iam, name)
     profiles = iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]
     foreign = [
@@ -123,8 +123,8 @@ def delete(
         *(f"instance profile {profile['InstanceProfileName']}" for profile in profiles),
     ]
     if foreign:
-        raise Refused(
-            f"{what} has what this pipeline did not give it: {', '.join(foreign)}. "
+        raise UserError(
+            f"{resource} has what this pipeline did not give it: {', '.join(foreign)}. "
             f"It is not deleted; take that away first, if nobody else needs it."
         )
     for policy in inline:
@@ -132,7 +132,7 @@ def delete(
     for arn in found["ManagedPolicyArns"]:
         iam.detach_role_policy(RoleName=name, PolicyArn=arn)
     iam.delete_role(RoleName=name)
-    return Change(what, "deleted", answer=found)
+    return Change(resource, "deleted", attributes=found)
 
 
 def ensure_policy(
@@ -146,19 +146,19 @@ def ensure_policy(
 ) -> Change:
     """Make the role's inline policy this document.
 
-    Raises Refused when the role is of another pipeline (unless `adopt`).
+    Raises UserError when the role is of another pipeline (unless `adopt`).
     IAM API reference: GetRolePolicy, PutRolePolicy.
     """
-    what = f"policy {policy_name} of role {role_name}"
+    resource = f"policy {policy_name} of role {role_name}"
     answer = {"RoleName": role_name, "PolicyName": policy_name, "PolicyDocument": document}
     found = _inline(iam, role_name, policy_name)
     if found == document:
-        return Change(what, "unchanged", answer=answer)
+        return Change(resource, "unchanged", attributes=answer)
     _check_owner_of_role(iam, role_name, owner, adopt=adopt)
     iam.put_role_policy(RoleName=role_name, PolicyName=policy_name, PolicyDocument=json.dumps(document))
     if found is None:
-        return Change(what, "created", all_new({"PolicyDocument": document}), answer=answer)
-    return Change(what, "updated", (Difference("PolicyDocument", found, document),), answer=answer)
+        return Change(resource, "created", added({"PolicyDocument": document}), attributes=answer)
+    return Change(resource, "updated", (Diff("PolicyDocument", found, document),), attributes=answer)
 
 
 def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:
@@ -171,13 +171,13 @@ def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:
 
 
 def delete_policy(iam: IAMClient, role_name: str, policy_name: str, *, owner: str = "") -> Change:
-    """Delete the role's inline policy; Refused when the role is of another pipeline."""
-    what = f"policy {policy_name} of role {role_name}"
+    """Delete the role's inline policy; UserError when the role is of another pipeline."""
+    resource = f"policy {policy_name} of role {role_name}"
     if _inline(iam, role_name, policy_name) is None:
-        return Change(what, "absent")
+        return Change(resource, "absent")
     _check_owner_of_role(iam, role_name, owner)
     iam.delete_role_policy(RoleName=role_name, PolicyName=policy_name)
-    return Change(what, "deleted")
+    return Change(resource, "deleted")
 
 
 def _inline(iam: IAMClient, role_name: str, policy_name: str) -> Mapping[str, Any] | None:
@@ -209,8 +209,8 @@ def _create(iam: IAMClient, wanted: Mapping[str, Any], complete: Mapping[str, An
     role = iam.create_role(**parameters)["Role"]
     for arn in complete["ManagedPolicyArns"]:
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-    new = all_new({setting: complete[setting] for setting in wanted})
-    return Change(f"role {name}", "created", new, answer={**complete, "Arn": role["Arn"]})
+    new = added({setting: complete[setting] for setting in wanted})
+    return Change(f"role {name}", "created", new, attributes={**complete, "Arn": role["Arn"]})
 
 
 def _update(iam: IAMClient, found: Mapping[str, Any], wanted: Mapping[str, Any], settings: set[str]) -> None:

@@ -22,8 +22,8 @@ from localaws import control
 from pipeline import chains, cleaning, recording, runbook_text, session, steps
 from pipeline.report import Report
 from pipeline.settings import Settings, load
-from soak.forks import count_argument
-from tests.standing import everything
+from tests.forks import count_argument
+from tests.snapshot import everything
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .change import OWNER_TAG, Refused
+from .resources.change import OWNER_TAG, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,13 +146,13 @@ def policy_tokens(settings: Settings, arn: str) -> dict[str, str]:
 
 
 def _merged(parameters: dict[str, Any], options: Mapping[str, Any], setting: str) -> dict[str, Any]:
-    """The parameters with the options beside them; Refused for an option that has a setting of its own."""
+    """The parameters with the options beside them; UserError for an option that has a setting of its own."""
     merged = dict(parameters)
     for name, value in options.items():
         if isinstance(merged.get(name), dict) and isinstance(value, dict):
             merged[name] = _merged(merged[name], value, f"{setting}: {name}")
         elif name in merged:
-            raise Refused(f"{setting}: {name} has a setting of its own; see docs/settings.md")
+            raise UserError(f"{setting}: {name} has a setting of its own; see docs/settings.md")
         else:
             merged[name] = value
     return merged

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from botocore.waiter import WaiterModel, create_waiter_with_client
 
-from .change import Change, planned
+from .change import Change, is_dry_run
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -50,7 +50,7 @@ def create(dynamodb: DynamoDBClient, table_name: str) -> Change:
     answer = dynamodb.create_backup(TableName=table_name, BackupName=name)
     details = answer["BackupDetails"]
     note = f"of table {table_name}: {details['BackupArn']}"
-    return Change(f"backup {name}", "created", answer={**details}, note=note, pending=not planned(answer))
+    return Change(f"backup {name}", "created", attributes={**details}, note=note, pending=not is_dry_run(answer))
 
 
 def wait(dynamodb: DynamoDBClient, arn: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline import cleaning
+from pipeline import teardown
 from pipeline.settings import load
 from pipeline.steps import Run
 
@@ -26,14 +26,14 @@ def run(aws: Callable[[str], Any]) -> Run:
 def test_what_is_told_of_for_a_moment_is_not_left(run: Run) -> None:
     gone = threading.Timer(0.5, run.aws("iam").delete_role, kwargs={"RoleName": "stream-demo-role"})
     gone.start()
-    assert cleaning.not_gone(run, ()) == []
+    assert teardown.wait_until_gone(run, ()) == []
     gone.join()
 
 
 def test_what_stays_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleaning, "STILL_TOLD_SECONDS", 0)
-    assert cleaning.not_gone(run, ()) == ["role stream-demo-role"]
+    monkeypatch.setattr(teardown, "STILL_TOLD_SECONDS", 0)
+    assert teardown.wait_until_gone(run, ()) == ["role stream-demo-role"]
 
 
 def test_what_was_kept_on_purpose_is_not_left(run: Run) -> None:
-    assert cleaning.not_gone(run, {"role stream-demo-role"}) == []
+    assert teardown.wait_until_gone(run, {"role stream-demo-role"}) == []

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from localaws import control
-from soak.forks import count_argument
+from tests.forks import count_argument
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline import function, logs, mapping, role, settings, table, wanted
+from pipeline import parameters, settings
+from pipeline.resources import function, log_group, mapping, role, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +31,11 @@ TRUST = {
 # What each noun says of what is not there, or did.
 COPIED = {
     "table": 'table.describe(boto3.client("dynamodb"), "none") is None',
-    "backup": 'backup.create(boto3.client("dynamodb"), "backed-up").did == "created"',
-    "role": 'role.delete(boto3.client("iam"), "none").did == "absent"',
-    "function": 'function.delete(boto3.client("lambda"), "none").did == "absent"',
+    "backup": 'backup.create(boto3.client("dynamodb"), "backed-up").action == "created"',
+    "role": 'role.delete(boto3.client("iam"), "none").action == "absent"',
+    "function": 'function.delete(boto3.client("lambda"), "none").action == "absent"',
     "mapping": 'mapping.of_function(boto3.client("lambda"), "none") == []',
-    "logs": 'logs.ensure_group(boto3.client("logs"), {"logGroupName": "copied"}).did == "created"',
+    "log_group": 'log_group.ensure(boto3.client("logs"), {"logGroupName": "copied"}).action == "created"',
 }
 
 
@@ -68,13 +69,13 @@ def test_all_of_them_unchanged_take_ten_reads_and_no_write(aws: Aws, calls: Call
     chosen = settings.load(None, {}, {})
 
     def deploy() -> set[str]:
-        stream = table.ensure(aws("dynamodb"), wanted.table(chosen))
-        trusted = role.ensure(aws("iam"), wanted.role(chosen, TRUST))
+        stream = table.ensure(aws("dynamodb"), parameters.table(chosen))
+        trusted = role.ensure(aws("iam"), parameters.role(chosen, TRUST))
         allowed = role.ensure_policy(aws("iam"), chosen.role_name, chosen.policy_name, ALLOWED, owner="stream-demo")
-        group = logs.ensure_group(aws("logs"), wanted.log_group(chosen))
-        runs = function.ensure(aws("lambda"), wanted.function(chosen, trusted.answer["Arn"], code()))
-        mapped = mapping.ensure(aws("lambda"), wanted.mapping(chosen, stream.answer["LatestStreamArn"]))
-        return {change.did for change in (stream, trusted, allowed, group, runs, mapped)}
+        group = log_group.ensure(aws("logs"), parameters.log_group(chosen))
+        runs = function.ensure(aws("lambda"), parameters.function(chosen, trusted.attributes["Arn"], code()))
+        mapped = mapping.ensure(aws("lambda"), parameters.mapping(chosen, stream.attributes["LatestStreamArn"]))
+        return {change.action for change in (stream, trusted, allowed, group, runs, mapped)}
 
     deploy()
     calls.clear()

@@ -15,15 +15,15 @@ from botocore.waiter import WaiterModel, create_waiter_with_client
 from .change import (
     OWNER_TAG,
     Change,
-    Difference,
-    Refused,
-    all_new,
+    Diff,
+    UserError,
+    added,
     check_owner,
-    differences,
-    planned,
-    refuse_unknown,
+    diff,
+    is_dry_run,
+    reject_unsupported,
     retag_in_lambda,
-    when_role_is_ready,
+    retry_while_role_propagates,
 )
 
 if TYPE_CHECKING:
@@ -96,52 +96,52 @@ def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any], *, adopt: bool = Fa
     PutFunctionConcurrency has it. What is left out is put to AWS's default. The code is compared by CodeSha256. While
     the role is new and Lambda does not see it yet, the call is made again, a minute at most.
 
-    Raises Refused for a function of another pipeline (unless `adopt`) and for another PackageType. Lambda API
+    Raises UserError for a function of another pipeline (unless `adopt`) and for another PackageType. Lambda API
     reference: CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration, PutFunctionConcurrency, TagResource.
     """
     name = wanted["FunctionName"]
-    what = f"function {name}"
-    refuse_unknown(what, wanted, _KNOWN)
-    refuse_unknown(f"Code of {what}", wanted["Code"], {"ZipFile"})
+    resource = f"function {name}"
+    reject_unsupported(resource, wanted, _KNOWN)
+    reject_unsupported(f"Code of {resource}", wanted["Code"], {"ZipFile"})
     complete = _complete(wanted)
     found = _find(lambda_, name)
     if found is None:
         return _create(lambda_, wanted, complete)
-    check_owner(what, found["Tags"], complete["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    changed = differences(found, complete)
+    check_owner(resource, found["Tags"], complete["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    changed = diff(found, complete)
     if not changed:
         pending = found["State"] == "Pending" or found["LastUpdateStatus"] == "InProgress"
-        return Change(what, "unchanged", answer=_without_secrets(found), note=_failure(found), pending=pending)
+        return Change(resource, "unchanged", attributes=_without_secrets(found), note=_failure(found), pending=pending)
     if found["PackageType"] != complete["PackageType"]:
-        raise Refused(
-            f"{what} has PackageType {found['PackageType']}, wanted is {complete['PackageType']}; AWS cannot change "
+        raise UserError(
+            f"{resource} has PackageType {found['PackageType']}, wanted is {complete['PackageType']}; AWS cannot change "
             f"it. Choose another function name, or delete the function and create it anew."
         )
     pending = _update(lambda_, found, complete, wanted["Code"], {difference.setting for difference in changed})
     answer = _without_secrets({**found, **complete})
-    return Change(what, "updated", tuple(map(_told, changed)), answer=answer, pending=pending)
+    return Change(resource, "updated", tuple(map(_told, changed)), attributes=answer, pending=pending)
 
 
 def wait(lambda_: LambdaClient, name: str) -> None:
     """Wait until creation and update of the function are done; 10 minutes at most.
 
-    Raises Refused with AWS's reason when they failed. Lambda developer guide: "Lambda function states".
+    Raises UserError with AWS's reason when they failed. Lambda developer guide: "Lambda function states".
     """
     _until_settled(lambda_, name)
     # As the waiter asked: an answer of GetFunction may be older than the creation.
     if why := _failure(lambda_.get_function_configuration(FunctionName=name)):
-        raise Refused(f"function {name}: {why}. Correct that and run the step again.")
+        raise UserError(f"function {name}: {why}. Correct that and run the step again.")
 
 
 def delete(lambda_: LambdaClient, name: str, *, owner: str = "") -> Change:
-    """Delete the function; Refused when it is of another pipeline. Lambda API reference: DeleteFunction."""
-    what = f"function {name}"
+    """Delete the function; UserError when it is of another pipeline. Lambda API reference: DeleteFunction."""
+    resource = f"function {name}"
     found = describe(lambda_, name)
     if found is None:
-        return Change(what, "absent")
-    check_owner(what, found["Tags"], owner)
+        return Change(resource, "absent")
+    check_owner(resource, found["Tags"], owner)
     lambda_.delete_function(FunctionName=name)
-    return Change(what, "deleted", answer=found)
+    return Change(resource, "deleted", attributes=found)
 
 
 def _failure(found: Mapping[str, Any]) -> str:
@@ -171,7 +171,7 @@ def _find(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
         "Tags": {name: value for name, value in answer.get("Tags", {}).items() if not name.startswith("aws:")},
         "ReservedConcurrentExecutions": answer.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
     }
-    return _in_one_form(found)
+    return normalize(found)
 
 
 def _complete(wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,10 +179,10 @@ def _complete(wanted: Mapping[str, Any]) -> dict[str, Any]:
     complete = {**_DEFAULTS, **wanted}
     code = complete.pop("Code")["ZipFile"]
     complete["CodeSha256"] = base64.b64encode(hashlib.sha256(code).digest()).decode()
-    return _in_one_form(complete)
+    return normalize(complete)
 
 
-def _in_one_form(parameters: dict[str, Any]) -> dict[str, Any]:
+def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     """Fill in the defaults within nested parameters, leave out what only AWS says, sort what has no order."""
     logging = {"LogGroup": f"/aws/lambda/{parameters['FunctionName']}", **parameters["LoggingConfig"]}
     if logging.get("LogFormat") == "JSON":
@@ -206,15 +206,15 @@ def _create(lambda_: LambdaClient, wanted: Mapping[str, Any], complete: Mapping[
     name = wanted["FunctionName"]
     reserved = wanted.get("ReservedConcurrentExecutions")
     parameters = {setting: value for setting, value in wanted.items() if setting != "ReservedConcurrentExecutions"}
-    answer = when_role_is_ready(lambda_, lambda: lambda_.create_function(**parameters))
+    answer = retry_while_role_propagates(lambda_, lambda: lambda_.create_function(**parameters))
     if reserved is not None:
-        if not planned(answer):
+        if not is_dry_run(answer):
             _until_settled(lambda_, name)
         lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
     created = _without_secrets({**complete, "FunctionArn": answer["FunctionArn"]})
-    new = all_new({setting: complete[setting] for setting in complete if setting in wanted or setting == "CodeSha256"})
+    new = added({setting: complete[setting] for setting in complete if setting in wanted or setting == "CodeSha256"})
     told = tuple(map(_told, new))
-    return Change(f"function {name}", "created", told, answer=created, pending=not planned(answer))
+    return Change(f"function {name}", "created", told, attributes=created, pending=not is_dry_run(answer))
 
 
 def _update(
@@ -230,15 +230,15 @@ def _update(
     if settings & {"CodeSha256", "Architectures"}:
         _until_settled(lambda_, name)
         updated = lambda_.update_function_code(FunctionName=name, Architectures=wanted["Architectures"], **code)
-        pending = not planned(updated)
+        pending = not is_dry_run(updated)
     parameters = {setting: wanted[setting] for setting in sorted(settings - _NOT_CONFIGURATION)}
     if parameters:
         # AWS refuses an update while another one is under way.
         _until_settled(lambda_, name)
-        configured = when_role_is_ready(
+        configured = retry_while_role_propagates(
             lambda_, lambda: lambda_.update_function_configuration(FunctionName=name, **parameters)
         )
-        pending = not planned(configured)
+        pending = not is_dry_run(configured)
     if "ReservedConcurrentExecutions" in settings and wanted["ReservedConcurrentExecutions"] is None:
         lambda_.delete_function_concurrency(FunctionName=name)
     elif "ReservedConcurrentExecutions" in settings:
@@ -249,13 +249,13 @@ def _update(
     return pending
 
 
-def _told(difference: Difference) -> Difference:
+def _told(difference: Diff) -> Diff:
     """The difference as it may be shown: of the environment, names of variables and which of them changed."""
     if difference.setting != "Environment":
         return difference
     old, new = (environment["Variables"] if environment else {} for environment in (difference.old, difference.new))
     marked = [f"{name} (changed)" if name in old and old[name] != new[name] else name for name in sorted(new)]
-    return Difference("Environment", sorted(old) if difference.old else None, marked)
+    return Diff("Environment", sorted(old) if difference.old else None, marked)
 
 
 def _without_secrets(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from pipeline import table
-from pipeline.change import Refused
+from pipeline.resources import table
+from pipeline.resources.change import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +72,8 @@ DRIFTED = pytest.mark.parametrize(("other", "write"), DRIFTS.values(), ids=DRIFT
 def test_creates_when_absent(aws: Aws) -> None:
     change = table.ensure(aws("dynamodb"), WANTED)
 
-    assert (change.what, change.did) == ("table test", "created")
-    assert change.answer["LatestStreamArn"] == table.wait(aws("dynamodb"), "test")["LatestStreamArn"]
+    assert (change.resource, change.action) == ("table test", "created")
+    assert change.attributes["LatestStreamArn"] == table.wait(aws("dynamodb"), "test")["LatestStreamArn"]
 
 
 def test_creates_with_point_in_time_recovery(aws: Aws) -> None:
@@ -92,7 +92,7 @@ def test_recovery_of_a_new_table_is_tried_until_aws_can(aws: Aws) -> None:
         stub.add_client_error("update_continuous_backups", "ContinuousBackupsUnavailableException")
         stub.add_response("update_continuous_backups", {"ResponseMetadata": {"HTTPStatusCode": 200}})
 
-        assert table.ensure(aws("dynamodb"), {**WANTED, "PointInTimeRecoverySpecification": RECOVERY}).did == "created"
+        assert table.ensure(aws("dynamodb"), {**WANTED, "PointInTimeRecoverySpecification": RECOVERY}).action == "created"
 
 
 def test_says_unchanged_when_same(aws: Aws) -> None:
@@ -100,7 +100,7 @@ def test_says_unchanged_when_same(aws: Aws) -> None:
 
     change = table.ensure(aws("dynamodb"), WANTED)
 
-    assert (change.did, change.differences, change.pending) == ("unchanged", (), False)
+    assert (change.action, change.diffs, change.pending) == ("unchanged", (), False)
 
 
 def test_unchanged_takes_three_reads(aws: Aws, calls: Calls) -> None:
@@ -129,7 +129,7 @@ def test_changes_exactly_what_drifted(
 
     operation, parameters = write
     assert calls.writes == [(operation, {"TableName": "test", **parameters})]
-    assert change.did == "updated"
+    assert change.action == "updated"
 
 
 @pytest.mark.parametrize(("setting", "other"), [(setting, other) for setting, (other, _) in DRIFTS.items()], ids=DRIFTS)
@@ -138,7 +138,7 @@ def test_names_what_drifted(aws: Aws, setting: str, other: dict[str, Any]) -> No
 
     change = table.ensure(aws("dynamodb"), other)
 
-    assert setting in [difference.setting for difference in change.differences]
+    assert setting in [difference.setting for difference in change.diffs]
 
 
 # moto takes these into account; what it ignores is tested as the call that is made, above.
@@ -152,7 +152,7 @@ def test_says_unchanged_after_a_change(aws: Aws, setting: str) -> None:
     table.ensure(aws("dynamodb"), WANTED)
     table.ensure(aws("dynamodb"), DRIFTS[setting][0])
 
-    assert table.ensure(aws("dynamodb"), DRIFTS[setting][0]).differences == ()
+    assert table.ensure(aws("dynamodb"), DRIFTS[setting][0]).diffs == ()
 
 
 @TAKEN_BY_MOTO
@@ -177,26 +177,26 @@ def test_tags_become_exactly_the_wanted_ones(aws: Aws) -> None:
 
 
 def test_another_view_type_replaces_the_stream(aws: Aws, plan: Aws) -> None:
-    old = table.ensure(aws("dynamodb"), WANTED).answer["LatestStreamArn"]
+    old = table.ensure(aws("dynamodb"), WANTED).attributes["LatestStreamArn"]
     keys_only = {**WANTED, "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}}
 
     change = table.ensure(plan("dynamodb"), keys_only)
 
-    assert change.did == "replaced"
-    assert change.answer["LatestStreamArn"] != old
+    assert change.action == "replaced"
+    assert change.attributes["LatestStreamArn"] != old
     assert "24 hours" in change.note
 
 
 def test_the_replaced_stream_is_a_new_one_of_the_wanted_view_type(embedded: Aws) -> None:
     dynamodb, wanted = embedded("dynamodb"), {**WANTED, "TableName": "view-type"}
-    old = table.ensure(dynamodb, wanted).answer["LatestStreamArn"]
+    old = table.ensure(dynamodb, wanted).attributes["LatestStreamArn"]
     keys_only = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
 
     change = table.ensure(dynamodb, {**wanted, "StreamSpecification": keys_only})
 
     found = table.wait(dynamodb, "view-type")
     assert found["StreamSpecification"] == keys_only
-    assert old != found["LatestStreamArn"] == change.answer["LatestStreamArn"]
+    assert old != found["LatestStreamArn"] == change.attributes["LatestStreamArn"]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_refuses_what_would_lose_data(aws: Aws, calls: Calls, setting: str, valu
     table.ensure(aws("dynamodb"), WANTED)
     calls.clear()
 
-    with pytest.raises(Refused, match=rf"table test has {setting} .* By hand"):
+    with pytest.raises(UserError, match=rf"table test has {setting} .* By hand"):
         table.ensure(aws("dynamodb"), {**WANTED, setting: value})
 
     assert calls.writes == []
@@ -236,7 +236,7 @@ def test_indexes_that_are_as_wanted_are_unchanged(aws: Aws) -> None:
     wanted = {**WANTED, "GlobalSecondaryIndexes": [index]}
     table.ensure(aws("dynamodb"), wanted)
 
-    assert table.ensure(aws("dynamodb"), wanted).did == "unchanged"
+    assert table.ensure(aws("dynamodb"), wanted).action == "unchanged"
 
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
@@ -249,7 +249,7 @@ def test_an_encryption_key_is_compared_by_arn_or_id(aws: Aws, wanted_key: str) -
 
     again = table.ensure(aws("dynamodb"), {**WANTED, "SSESpecification": {**encrypted, "KMSMasterKeyId": wanted_key}})
 
-    assert again.did == "unchanged"
+    assert again.action == "unchanged"
 
 
 def test_another_encryption_key_is_set(aws: Aws, calls: Calls) -> None:
@@ -264,7 +264,7 @@ def test_another_encryption_key_is_set(aws: Aws, calls: Calls) -> None:
 
 
 def test_refuses_a_parameter_that_it_could_not_compare(aws: Aws, calls: Calls) -> None:
-    with pytest.raises(Refused, match="table test: ResourcePolicy cannot be kept"):
+    with pytest.raises(UserError, match="table test: ResourcePolicy cannot be kept"):
         table.ensure(aws("dynamodb"), {**WANTED, "ResourcePolicy": "{}"})
 
     assert calls == []
@@ -274,7 +274,7 @@ def test_refuses_the_table_of_another_pipeline(aws: Aws, calls: Calls) -> None:
     table.ensure(aws("dynamodb"), {**WANTED, "Tags": [{"Key": "pipeline", "Value": "other"}]})
     calls.clear()
 
-    with pytest.raises(Refused, match="table test exists and belongs to pipeline 'other'"):
+    with pytest.raises(UserError, match="table test exists and belongs to pipeline 'other'"):
         table.ensure(aws("dynamodb"), WANTED)
 
     assert calls.writes == []
@@ -285,8 +285,8 @@ def test_adopt_takes_over_an_untagged_table(aws: Aws) -> None:
 
     change = table.ensure(aws("dynamodb"), WANTED, adopt=True)
 
-    assert [difference.setting for difference in change.differences] == ["Tags"]
-    assert table.ensure(aws("dynamodb"), WANTED).did == "unchanged"
+    assert [difference.setting for difference in change.diffs] == ["Tags"]
+    assert table.ensure(aws("dynamodb"), WANTED).action == "unchanged"
 
 
 def test_denied_surfaces_as_aws_said_it(aws: Aws) -> None:
@@ -317,7 +317,7 @@ def test_a_table_that_is_still_being_created_is_waited_for_and_then_compared(aws
         )
         stub.add_response("list_tags_of_resource", {"Tags": [{"Key": "aws:cloudformation:stack-id", "Value": "x"}]})
 
-        assert table.ensure(aws("dynamodb"), wanted).did == "unchanged"
+        assert table.ensure(aws("dynamodb"), wanted).action == "unchanged"
 
 
 def test_a_table_that_is_going_is_waited_for_and_made_anew(aws: Aws) -> None:
@@ -326,7 +326,7 @@ def test_a_table_that_is_going_is_waited_for_and_made_anew(aws: Aws) -> None:
         stub.add_client_error("describe_table", "ResourceNotFoundException")
         stub.add_response("create_table", {"TableDescription": described("CREATING")["Table"]})
 
-        assert table.ensure(aws("dynamodb"), WANTED).did == "created"
+        assert table.ensure(aws("dynamodb"), WANTED).action == "created"
 
 
 def test_deleting_what_is_going_already_asks_for_nothing_more(aws: Aws) -> None:
@@ -335,7 +335,7 @@ def test_deleting_what_is_going_already_asks_for_nothing_more(aws: Aws) -> None:
 
         done = table.delete(aws("dynamodb"), "test", owner="demo")
 
-    assert (done.did, done.pending) == ("deleted", True)
+    assert (done.action, done.pending) == ("deleted", True)
 
 
 @pytest.mark.parametrize("status", ["ARCHIVED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS"])
@@ -343,41 +343,41 @@ def test_wait_gives_up_on_a_table_that_cannot_become_active(aws: Aws, status: st
     with Stubber(aws("dynamodb")) as stub:
         stub.add_response("describe_table", {"Table": {"TableStatus": status}})
 
-        with pytest.raises(Refused, match=f"table test is {status}"):
+        with pytest.raises(UserError, match=f"table test is {status}"):
             table.wait(aws("dynamodb"), "test")
 
 
 def test_deletes(aws: Aws) -> None:
     table.ensure(aws("dynamodb"), WANTED)
 
-    assert table.delete(aws("dynamodb"), "test", owner="demo").did == "deleted"
+    assert table.delete(aws("dynamodb"), "test", owner="demo").action == "deleted"
 
-    table.wait_gone(aws("dynamodb"), "test")
+    table.wait_until_deleted(aws("dynamodb"), "test")
     assert table.describe(aws("dynamodb"), "test") is None
 
 
 def test_delete_says_absent_when_absent(aws: Aws) -> None:
-    assert table.delete(aws("dynamodb"), "test", owner="demo").did == "absent"
+    assert table.delete(aws("dynamodb"), "test", owner="demo").action == "absent"
 
 
 def test_delete_refuses_the_table_of_another_pipeline(aws: Aws) -> None:
     table.ensure(aws("dynamodb"), WANTED)
 
-    with pytest.raises(Refused, match="belongs to pipeline 'demo'"):
+    with pytest.raises(UserError, match="belongs to pipeline 'demo'"):
         table.delete(aws("dynamodb"), "test", owner="mine")
 
 
 def test_delete_respects_deletion_protection(aws: Aws) -> None:
     table.ensure(aws("dynamodb"), {**WANTED, "DeletionProtectionEnabled": True})
 
-    with pytest.raises(Refused, match="protected from deletion"):
+    with pytest.raises(UserError, match="protected from deletion"):
         table.delete(aws("dynamodb"), "test", owner="demo")
 
 
 def test_plan_of_a_creation_writes_nothing(aws: Aws, plan: Aws) -> None:
     change = table.ensure(plan("dynamodb"), {**WANTED, "PointInTimeRecoverySpecification": RECOVERY})
 
-    assert (change.did, change.pending) == ("created", False)
+    assert (change.action, change.pending) == ("created", False)
     assert table.describe(aws("dynamodb"), "test") is None
 
 
@@ -394,13 +394,13 @@ def test_plan_foretells_the_run_call_by_call(
     calls.clear()
 
     done = table.ensure(aws("dynamodb"), other)
-    assert (foretold.did, foretold.differences) == (done.did, done.differences)
+    assert (foretold.action, foretold.diffs) == (done.action, done.diffs)
     assert planned_calls == calls
 
 
 def test_plan_of_a_deletion_writes_nothing(aws: Aws, plan: Aws) -> None:
     table.ensure(aws("dynamodb"), WANTED)
 
-    assert table.delete(plan("dynamodb"), "test", owner="demo").did == "deleted"
+    assert table.delete(plan("dynamodb"), "test", owner="demo").action == "deleted"
 
     assert table.describe(aws("dynamodb"), "test")

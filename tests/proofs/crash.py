@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soak.forks import count_argument, forking
+from tests.forks import count_argument, forking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from soak.forks import Forks
+    from tests.forks import Forks
 
 KILLED = -signal.SIGKILL
 

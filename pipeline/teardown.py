@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import backup, function, logs, mapping, role, smoke, table, wanted
-from .change import Change, check_owner
+from . import backup, function, logs, mapping, role, smoke, table, parameters
+from .resources.change import Change, check_owner
 from .steps import our_policy_names, surely
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def clean(
     """Remove everything, in the order in which nothing comes back and nothing dangles, each waited for.
 
     A table that holds items stays, unless `delete_data`; `backup_first` backs it up before anything goes. What must not
-    go, as it is not ours or protected, raises Refused: run it `planned` first, and that is before anything is gone.
+    go, as it is not ours or protected, raises UserError: run it `planned` first, and that is before anything is gone.
     """
     settings, owner = run.settings, run.settings.pipeline_name
     lambda_, dynamodb, logs_ = run.aws("lambda"), run.aws("dynamodb"), run.aws("logs")
@@ -38,22 +38,22 @@ def clean(
     for entry in _mappings(run):
         gone = surely(partial(mapping.delete, lambda_, entry["UUID"]))
         if gone.pending:
-            mapping.wait_gone(lambda_, entry["UUID"])
+            mapping.wait_until_deleted(lambda_, entry["UUID"])
         yield gone
     yield surely(lambda: function.delete(lambda_, settings.function_name, owner=owner))
     # After the function, whose last lines would make the group anew.
-    group = wanted.log_group_name(settings)
-    if keep_logs and logs.describe_group(logs_, group):
+    group = parameters.log_group_name(settings)
+    if keep_logs and logs.describe(logs_, group):
         yield Change(f"log group {group}", "unchanged", note="kept, as --keep-logs says")
     else:
-        yield surely(lambda: logs.delete_group(logs_, group, owner=owner))
+        yield surely(lambda: logs.delete(logs_, group, owner=owner))
     yield surely(lambda: _delete_role(run))
     if kept:
         yield kept
         return
     gone = surely(lambda: table.delete(dynamodb, settings.table_name, owner=owner))
     if gone.pending:
-        table.wait_gone(dynamodb, settings.table_name)
+        table.wait_until_deleted(dynamodb, settings.table_name)
     yield gone
 
 
@@ -77,7 +77,7 @@ def _kept_table(run: Run) -> Change | None:
     if not smoke.others(dynamodb, name):
         return None
     return Change(
-        f"table {name}", "unchanged", answer=found, note="kept, as it holds items; --delete-data deletes them"
+        f"table {name}", "unchanged", attributes=found, note="kept, as it holds items; --delete-data deletes them"
     )
 
 
@@ -85,7 +85,7 @@ def _backed_up(run: Run) -> Change:
     dynamodb = run.aws("dynamodb")
     made = backup.create(dynamodb, run.settings.table_name)
     if made.pending:
-        backup.wait(dynamodb, made.answer["BackupArn"])
+        backup.wait(dynamodb, made.attributes["BackupArn"])
     return made
 
 
@@ -100,10 +100,10 @@ def not_gone(run: Run, kept: Collection[str]) -> list[str]:
 def left_over(run: Run) -> list[str]:
     """What AWS still has of the pipeline, asked resource by resource; a role's policies go with it."""
     settings = run.settings
-    group = wanted.log_group_name(settings)
+    group = parameters.log_group_name(settings)
     asked = {
         f"function {settings.function_name}": function.describe(run.aws("lambda"), settings.function_name),
-        f"log group {group}": logs.describe_group(run.aws("logs"), group),
+        f"log group {group}": logs.describe(run.aws("logs"), group),
         f"role {settings.role_name}": role.describe(run.aws("iam"), settings.role_name),
         f"table {settings.table_name}": table.describe(run.aws("dynamodb"), settings.table_name),
     }
@@ -121,7 +121,7 @@ def standing(run: Run) -> str:
 
 
 def _mappings(run: Run) -> list[dict[str, Any]]:
-    """The function's mappings, also on streams that are no more; Refused when the function or one of them is not ours.
+    """The function's mappings, also on streams that are no more; UserError when the function or one of them is not ours.
 
     A mapping on our table is its function's. One on another table is ours by its tag: the setting was another then.
     """

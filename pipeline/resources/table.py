@@ -14,13 +14,13 @@ from botocore.waiter import WaiterModel, create_waiter_with_client
 from .change import (
     OWNER_TAG,
     Change,
-    Difference,
-    Refused,
-    all_new,
+    Diff,
+    UserError,
+    added,
     check_owner,
-    differences,
-    planned,
-    refuse_unknown,
+    diff,
+    is_dry_run,
+    reject_unsupported,
     tag_changes,
     tag_map,
 )
@@ -94,7 +94,7 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
         table = dynamodb.describe_table(TableName=name)["Table"]
     except dynamodb.exceptions.ResourceNotFoundException:
         return None
-    found = _in_words_of_create(table)
+    found = to_create_parameters(table)
     if found["TableStatus"] in ("CREATING", "DELETING"):
         return found
     backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
@@ -113,67 +113,67 @@ def ensure(dynamodb: DynamoDBClient, wanted: Mapping[str, Any], *, adopt: bool =
     is left out is put to AWS's default (WarmThroughput is left alone). A KMSMasterKeyId is compared when it is wanted,
     by key id or ARN. The answer's LatestStreamArn is what an event source mapping needs.
 
-    Raises Refused for a table of another pipeline (unless `adopt`), and for what AWS cannot change in place: the keys
+    Raises UserError for a table of another pipeline (unless `adopt`), and for what AWS cannot change in place: the keys
     and the indexes. DynamoDB API reference: CreateTable, UpdateTable, UpdateContinuousBackups, TagResource.
     """
     name = wanted["TableName"]
-    what = f"table {name}"
-    refuse_unknown(what, wanted, _KNOWN)
+    resource = f"table {name}"
+    reject_unsupported(resource, wanted, _KNOWN)
     found = describe(dynamodb, name)
     if found and found["TableStatus"] == "DELETING":
-        wait_gone(dynamodb, name)
+        wait_until_deleted(dynamodb, name)
         found = None
     elif found and found["TableStatus"] == "CREATING":
         found = wait(dynamodb, name)
     if found is None:
         return _create(dynamodb, wanted)
     complete = _complete(wanted, found)
-    check_owner(what, found["Tags"], complete["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    changed = differences(found, complete)
+    check_owner(resource, found["Tags"], complete["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    changed = diff(found, complete)
     if not changed:
-        return Change(what, "unchanged", answer=found, pending=found["TableStatus"] != "ACTIVE")
-    _refuse_what_cannot_change(what, changed)
+        return Change(resource, "unchanged", attributes=found, pending=found["TableStatus"] != "ACTIVE")
+    _refuse_what_cannot_change(resource, changed)
     return _update(dynamodb, found, complete, changed)
 
 
 def wait(dynamodb: DynamoDBClient, name: str) -> dict[str, Any]:
     """Wait until the table is ACTIVE and return what `describe` says; 15 minutes at most.
 
-    Raises Refused for a state that does not become ACTIVE by waiting.
+    Raises UserError for a state that does not become ACTIVE by waiting.
     """
     _until_active(dynamodb, name)
     found = describe(dynamodb, name)
     if found is None:
-        raise Refused(f"table {name} was deleted while it was waited for; run the step again")
+        raise UserError(f"table {name} was deleted while it was waited for; run the step again")
     return found
 
 
 def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "") -> Change:
-    """Delete the table, with all items; not waiting until it is gone (`wait_gone` does).
+    """Delete the table, with all items; not waiting until it is gone (`wait_until_deleted` does).
 
-    Raises Refused for a table of another pipeline and for one that is protected from deletion.
+    Raises UserError for a table of another pipeline and for one that is protected from deletion.
     DynamoDB API reference: DeleteTable.
     """
-    what = f"table {name}"
+    resource = f"table {name}"
     found = describe(dynamodb, name)
     if found and found["TableStatus"] == "CREATING":
         found = wait(dynamodb, name)
     if found is None:
-        return Change(what, "absent")
+        return Change(resource, "absent")
     if found["TableStatus"] == "DELETING":
-        return Change(what, "deleted", answer=found, note="it was being deleted already", pending=True)
-    check_owner(what, found["Tags"], owner)
+        return Change(resource, "deleted", attributes=found, note="it was being deleted already", pending=True)
+    check_owner(resource, found["Tags"], owner)
     if found["DeletionProtectionEnabled"]:
-        raise Refused(
-            f"{what} is protected from deletion (DeletionProtectionEnabled is true). "
+        raise UserError(
+            f"{resource} is protected from deletion (DeletionProtectionEnabled is true). "
             f"To delete it, turn the protection off first: in the settings, then create-table."
         )
     _until_active(dynamodb, name)
     answer = dynamodb.delete_table(TableName=name)
-    return Change(what, "deleted", answer=found, pending=not planned(answer))
+    return Change(resource, "deleted", attributes=found, pending=not is_dry_run(answer))
 
 
-def wait_gone(dynamodb: DynamoDBClient, name: str) -> None:
+def wait_until_deleted(dynamodb: DynamoDBClient, name: str) -> None:
     """Wait until AWS has no such table; 15 minutes at most."""
     dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 900})
 
@@ -186,7 +186,7 @@ def _until_active(dynamodb: DynamoDBClient, name: str) -> None:
         status = answer.get("Table", {}).get("TableStatus")
         if status in (None, "CREATING", "UPDATING"):
             raise
-        raise Refused(
+        raise UserError(
             f"table {name} is {status} and does not become ACTIVE by waiting; "
             f"look at its encryption key and its backups: aws dynamodb describe-table --table-name {name}"
         ) from error
@@ -199,22 +199,22 @@ def _create(dynamodb: DynamoDBClient, wanted: Mapping[str, Any]) -> Change:
     recovery: Any = wanted.get("PointInTimeRecoverySpecification", {})
     if recovery.get("PointInTimeRecoveryEnabled"):
         # CreateTable does not take it, and UpdateContinuousBackups takes only a table that is ACTIVE.
-        if not planned(answer):
+        if not is_dry_run(answer):
             _until_active(dynamodb, name)
         _set_recovery(dynamodb, name, recovery)
     table: dict[str, Any] = {**answer["TableDescription"]}
-    if planned(answer):
+    if is_dry_run(answer):
         table["LatestStreamArn"] = _planned_stream(
             f"arn:aws:dynamodb:{dynamodb.meta.region_name}:<AccountId>:table/{name}"
         )
-    created = {**_in_words_of_create(table), "PointInTimeRecoverySpecification": _recovery(recovery)}
+    created = {**to_create_parameters(table), "PointInTimeRecoverySpecification": _recovery(recovery)}
     created["Tags"] = tag_map(wanted.get("Tags", ()))
-    new = all_new({setting: created.get(setting, value) for setting, value in wanted.items()})
-    return Change(f"table {name}", "created", new, answer=created, pending=not planned(answer))
+    new = added({setting: created.get(setting, value) for setting, value in wanted.items()})
+    return Change(f"table {name}", "created", new, attributes=created, pending=not is_dry_run(answer))
 
 
 def _update(
-    dynamodb: DynamoDBClient, found: Mapping[str, Any], wanted: Mapping[str, Any], changed: tuple[Difference, ...]
+    dynamodb: DynamoDBClient, found: Mapping[str, Any], wanted: Mapping[str, Any], changed: tuple[Diff, ...]
 ) -> Change:
     name = found["TableName"]
     settings = {difference.setting for difference in changed}
@@ -224,7 +224,7 @@ def _update(
         # AWS takes one update at a time; a run before this one may have begun one as well.
         _until_active(dynamodb, name)
         answer = dynamodb.update_table(TableName=name, **parameters)
-        written = not planned(answer)
+        written = not is_dry_run(answer)
         if parameters.get("StreamSpecification", {}).get("StreamEnabled"):
             now["LatestStreamArn"] = (
                 answer["TableDescription"]["LatestStreamArn"] if written else _planned_stream(found["TableArn"])
@@ -240,8 +240,8 @@ def _update(
         "but a mapping that moves to the new one does not read it any more"
     )
     if moved:
-        return Change(f"table {name}", "replaced", changed, answer=now, note=note, pending=written)
-    return Change(f"table {name}", "updated", changed, answer=now, pending=written)
+        return Change(f"table {name}", "replaced", changed, attributes=now, note=note, pending=written)
+    return Change(f"table {name}", "updated", changed, attributes=now, pending=written)
 
 
 def _updates(
@@ -278,7 +278,7 @@ def _update_tags(dynamodb: DynamoDBClient, arn: str, old: Mapping[str, str], new
         dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": name, "Value": value} for name, value in put.items()])
 
 
-def _refuse_what_cannot_change(what: str, changed: tuple[Difference, ...]) -> None:
+def _refuse_what_cannot_change(resource: str, changed: tuple[Diff, ...]) -> None:
     by_hand = {
         "KeySchema": "copy the items to a table of another name, or delete the table with its items and create it anew",
         "AttributeDefinitions": "they belong to the keys and indexes: change the table by hand, or create it anew",
@@ -289,8 +289,8 @@ def _refuse_what_cannot_change(what: str, changed: tuple[Difference, ...]) -> No
     different = {difference.setting: difference for difference in changed}
     for setting, way in by_hand.items():
         if setting in different:
-            raise Refused(
-                f"{what} has {setting} {different[setting].old}, wanted is {different[setting].new}; "
+            raise UserError(
+                f"{resource} has {setting} {different[setting].old}, wanted is {different[setting].new}; "
                 f"no step changes that, as data would be lost. By hand: {way}."
             )
 
@@ -300,7 +300,7 @@ def _planned_stream(table_arn: str) -> str:
     return f"{table_arn}/stream/<LatestStreamLabel>"
 
 
-def _in_words_of_create(table: Mapping[str, Any]) -> dict[str, Any]:
+def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
     """DescribeTable's answer under the names of CreateTable's parameters, with AWS's defaults where it is silent."""
     found = {setting: table.get(setting, default) for setting, default in _DEFAULTS.items() if setting != "Tags"}
     found.update({name: table.get(name, "") for name in ("TableName", "TableArn", "TableStatus", "LatestStreamArn")})
@@ -317,12 +317,12 @@ def _in_words_of_create(table: Mapping[str, Any]) -> dict[str, Any]:
     if "WarmThroughput" in table:
         units = ("ReadUnitsPerSecond", "WriteUnitsPerSecond")
         found["WarmThroughput"] = {unit: table["WarmThroughput"].get(unit) for unit in units}
-    return _in_one_form(found)
+    return normalize(found)
 
 
 def _complete(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """The wanted parameters with AWS's defaults, in the forms of `describe`."""
-    complete = _in_one_form({**_DEFAULTS, **wanted})
+    complete = normalize({**_DEFAULTS, **wanted})
     complete["Tags"] = tag_map(complete["Tags"])
     encryption = complete["SSESpecification"]
     if encryption.get("Enabled"):
@@ -333,7 +333,7 @@ def _complete(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, 
     return complete
 
 
-def _in_one_form(parameters: dict[str, Any]) -> dict[str, Any]:
+def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     """Fill in the defaults within nested parameters, leave out what only AWS says, sort what has no order."""
     return {
         **parameters,

@@ -12,13 +12,13 @@ from botocore.waiter import WaiterModel, create_waiter_with_client
 
 from .change import (
     Change,
-    Difference,
-    all_new,
-    differences,
-    planned,
-    refuse_unknown,
+    Diff,
+    added,
+    diff,
+    is_dry_run,
+    reject_unsupported,
     retag_in_lambda,
-    when_role_is_ready,
+    retry_while_role_propagates,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 _NOT_COMPARED = {"EventSourceArn", "FunctionName", "Tags"}
 _KNOWN = {*_DEFAULTS, *_NOT_COMPARED, "StartingPosition"}
-_ON_THE_MOVE = ("Creating", "Enabling", "Disabling", "Updating")
+TRANSITIONAL_STATES = ("Creating", "Enabling", "Disabling", "Updating")
 
 _WAITERS = WaiterModel(
     {
@@ -75,7 +75,7 @@ def of_function(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any
     """All mappings of the function, in the form of `describe`. Lambda API reference: ListEventSourceMappings."""
     pages = lambda_.get_paginator("list_event_source_mappings").paginate(FunctionName=function_name)
     try:
-        return [_in_words_of_create(entry) for page in pages for entry in page["EventSourceMappings"]]
+        return [to_create_parameters(entry) for page in pages for entry in page["EventSourceMappings"]]
     except lambda_.exceptions.ResourceNotFoundException:
         return []
 
@@ -102,8 +102,8 @@ def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any], *, tags: bool = Fal
     Lambda API reference: CreateEventSourceMapping, UpdateEventSourceMapping.
     """
     function, stream = wanted["FunctionName"], wanted["EventSourceArn"]
-    what = f"mapping {_table(stream)} -> {function}"
-    refuse_unknown(what, wanted, _KNOWN)
+    resource = f"mapping {_table(stream)} -> {function}"
+    reject_unsupported(resource, wanted, _KNOWN)
     mappings = of_function(lambda_, function)
     dead = [entry for entry in mappings if _on_an_earlier_stream(entry, stream)]
     found = _settled(lambda_, next((entry for entry in mappings if entry["EventSourceArn"] == stream), None))
@@ -114,19 +114,19 @@ def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any], *, tags: bool = Fal
     if tags and found:
         found["Tags"] = lambda_.list_tags(Resource=found["EventSourceMappingArn"])["Tags"]
         compared["Tags"] = complete.get("Tags", {})
-    changed = differences(before, compared)
-    now = _bring_about(lambda_, what, found, wanted, changed)
+    changed = diff(before, compared)
+    now = _apply(lambda_, resource, found, wanted, changed)
     if not dead:
         return now
     for entry in dead:
         if _settled(lambda_, entry):
             lambda_.delete_event_source_mapping(UUID=entry["UUID"])
-    moved = tuple(Difference("EventSourceArn", entry["EventSourceArn"], stream) for entry in dead)
+    moved = tuple(Diff("EventSourceArn", entry["EventSourceArn"], stream) for entry in dead)
     note = (
         "moved to the table's new stream; what the old stream still holds is not handled any more, and the new one "
         f"is read from {wanted['StartingPosition']}"
     )
-    return Change(what, "replaced", (*moved, *changed), now.answer, note, now.pending)
+    return Change(resource, "replaced", (*moved, *changed), now.attributes, note, now.pending)
 
 
 def wait(lambda_: LambdaClient, uuid: str) -> dict[str, Any]:
@@ -135,27 +135,27 @@ def wait(lambda_: LambdaClient, uuid: str) -> dict[str, Any]:
     10 minutes at most. Lambda API reference: GetEventSourceMapping.
     """
     create_waiter_with_client("Settled", _WAITERS, lambda_).wait(UUID=uuid)
-    return _in_words_of_create(lambda_.get_event_source_mapping(UUID=uuid))
+    return to_create_parameters(lambda_.get_event_source_mapping(UUID=uuid))
 
 
 def delete(lambda_: LambdaClient, uuid: str) -> Change:
-    """Delete the mapping; not waiting until it is gone (`wait_gone` does).
+    """Delete the mapping; not waiting until it is gone (`wait_until_deleted` does).
 
     Lambda API reference: DeleteEventSourceMapping.
     """
     try:
-        found = _in_words_of_create(lambda_.get_event_source_mapping(UUID=uuid))
+        found = to_create_parameters(lambda_.get_event_source_mapping(UUID=uuid))
     except lambda_.exceptions.ResourceNotFoundException:
         return Change(f"mapping {uuid}", "absent")
-    what = f"mapping {_table(found['EventSourceArn'])} -> {found['FunctionArn'].rpartition(':')[2]}"
+    resource = f"mapping {_table(found['EventSourceArn'])} -> {found['FunctionArn'].rpartition(':')[2]}"
     if found["State"] == "Deleting":
-        return Change(what, "deleted", answer=found, note="it was being deleted already", pending=True)
+        return Change(resource, "deleted", attributes=found, note="it was being deleted already", pending=True)
     _settled(lambda_, found)
     answer = lambda_.delete_event_source_mapping(UUID=uuid)
-    return Change(what, "deleted", answer=found, pending=not planned(answer))
+    return Change(resource, "deleted", attributes=found, pending=not is_dry_run(answer))
 
 
-def wait_gone(lambda_: LambdaClient, uuid: str) -> None:
+def wait_until_deleted(lambda_: LambdaClient, uuid: str) -> None:
     """Wait until AWS has no such mapping; 10 minutes at most."""
     create_waiter_with_client("Gone", _WAITERS, lambda_).wait(UUID=uuid)
 
@@ -163,52 +163,52 @@ def wait_gone(lambda_: LambdaClient, uuid: str) -> None:
 def _settled(lambda_: LambdaClient, found: dict[str, Any] | None) -> dict[str, Any] | None:
     """The mapping when AWS is done with what it was doing: before, it can neither be compared nor be changed."""
     if found and found["State"] == "Deleting":
-        wait_gone(lambda_, found["UUID"])
+        wait_until_deleted(lambda_, found["UUID"])
         return None
-    if found and found["State"] in _ON_THE_MOVE:
+    if found and found["State"] in TRANSITIONAL_STATES:
         return wait(lambda_, found["UUID"])
     return found
 
 
-def _bring_about(
+def _apply(
     lambda_: LambdaClient,
-    what: str,
+    resource: str,
     found: Mapping[str, Any] | None,
     wanted: Mapping[str, Any],
-    changed: tuple[Difference, ...],
+    changed: tuple[Diff, ...],
 ) -> Change:
     if found is None:
-        answer = when_role_is_ready(lambda_, lambda: lambda_.create_event_source_mapping(**wanted))
-        now = _in_words_of_create(answer)
-        return Change(what, "created", all_new(wanted), answer=now, pending=not planned(answer))
+        answer = retry_while_role_propagates(lambda_, lambda: lambda_.create_event_source_mapping(**wanted))
+        now = to_create_parameters(answer)
+        return Change(resource, "created", added(wanted), attributes=now, pending=not is_dry_run(answer))
     if not changed:
-        return Change(what, "unchanged", answer=found)
+        return Change(resource, "unchanged", attributes=found)
     if any(difference.setting == "StartingPosition" for difference in changed):
-        return _replace(lambda_, what, found["UUID"], wanted, changed)
+        return _replace(lambda_, resource, found["UUID"], wanted, changed)
     parameters = {difference.setting: difference.new for difference in changed if difference.setting != "Tags"}
     pending = False
     if parameters:
         updated = lambda_.update_event_source_mapping(UUID=found["UUID"], **parameters)
-        pending = not planned(updated)
+        pending = not is_dry_run(updated)
     if len(parameters) < len(changed):
         retag_in_lambda(lambda_, found["EventSourceMappingArn"], found["Tags"], wanted.get("Tags", {}))
-    return Change(what, "updated", changed, answer={**found, **parameters}, pending=pending)
+    return Change(resource, "updated", changed, attributes={**found, **parameters}, pending=pending)
 
 
 def _replace(
-    lambda_: LambdaClient, what: str, uuid: str, wanted: Mapping[str, Any], changed: tuple[Difference, ...]
+    lambda_: LambdaClient, resource: str, uuid: str, wanted: Mapping[str, Any], changed: tuple[Diff, ...]
 ) -> Change:
     answer = lambda_.delete_event_source_mapping(UUID=uuid)
-    if not planned(answer):
+    if not is_dry_run(answer):
         # AWS takes one mapping of a function on a stream.
-        wait_gone(lambda_, uuid)
-    created = _bring_about(lambda_, what, None, wanted, ())
+        wait_until_deleted(lambda_, uuid)
+    created = _apply(lambda_, resource, None, wanted, ())
     note = f"a new mapping begins at {wanted['StartingPosition']}: " + (
         "records that the stream still holds are handled again"
         if wanted["StartingPosition"] == "TRIM_HORIZON"
         else "records that were not handled yet are skipped"
     )
-    return Change(what, "replaced", changed, created.answer, note, created.pending)
+    return Change(resource, "replaced", changed, created.attributes, note, created.pending)
 
 
 def _on_an_earlier_stream(entry: Mapping[str, Any], stream_arn: str) -> bool:
@@ -225,7 +225,7 @@ def _filters(criteria: Mapping[str, Any]) -> dict[str, Any]:
     return {"Filters": list(criteria["Filters"])} if criteria.get("Filters") else {}
 
 
-def _in_words_of_create(entry: Mapping[str, Any]) -> dict[str, Any]:
+def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
     """GetEventSourceMapping's answer under the names of CreateEventSourceMapping's parameters."""
     extra = ("UUID", "EventSourceMappingArn", "FunctionArn", "EventSourceArn", "StartingPosition", "State")
     told = ("StateTransitionReason", "LastProcessingResult")
