@@ -1,4 +1,4 @@
-"""What the resource modules share: the Change that each call returns, diffs, ownership, tags, waiters, retries.
+"""Shared by the resource modules: the Change that each call returns, diffs, ownership, tags, waiters and retries.
 
 Copy this file together with a resource module: `table.py` and `change.py` in one folder work on their own.
 """

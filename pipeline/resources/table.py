@@ -47,7 +47,7 @@ _DEFAULTS: dict[str, Any] = {
 PARAMETERS = {*_DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions", "WarmThroughput"}
 _INDEX_PARAMETERS = {"IndexName", "KeySchema", "Projection", "ProvisionedThroughput"}
 
-# What `ensure` does not change, as data would be lost or AWS cannot, and what to do instead.
+# Parameters that `ensure` does not change, as items would be lost or AWS cannot change them, and the advice for each.
 _IMMUTABLE = {
     "KeySchema": "Copy the items to a table with another name, or delete the table and create it again",
     "LocalSecondaryIndexes": "AWS creates them only with the table: delete the table and create it again",

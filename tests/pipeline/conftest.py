@@ -38,7 +38,7 @@ class Calls(list[tuple[str, dict[str, Any]]]):
 
 def connect_dry_run(endpoint_url: str | None) -> Callable[[str], Any]:
     """Return the clients of `invoke --dry`, which answer writes without sending them."""
-    return session.connect(settings.load(None, {}, {"aws_region": REGION}), endpoint_url, dry=True)
+    return session.connect(settings.load(None, {}, {"AWS_REGION": REGION}), endpoint_url, dry_run=True)
 
 
 @pytest.fixture(scope="session")

@@ -88,6 +88,34 @@ def test_fetch_of_an_unknown_request_returns_nothing(aws: Aws, now: int) -> None
     assert list(log_reader.fetch(aws("logs"), GROUP, since_ms=now - 100, request_id=unknown)) == []
 
 
+def test_fetch_of_a_missing_log_group_returns_nothing(aws: Aws) -> None:
+    assert list(log_reader.fetch(aws("logs"), GROUP, since_ms=0)) == []
+
+
+def test_latest_returns_the_invocations_of_the_newest_log_stream(aws: Aws, now: int) -> None:
+    assert now
+    assert [each.request_id for each in log_reader.latest(aws("logs"), GROUP)] == [SECOND]
+
+
+def test_latest_returns_nothing_for_a_missing_or_empty_log_group(aws: Aws) -> None:
+    assert log_reader.latest(aws("logs"), GROUP) == []
+
+    aws("logs").create_log_group(logGroupName=GROUP)
+    assert log_reader.latest(aws("logs"), GROUP) == []
+
+
+def test_request_id_of_a_line_is_that_of_its_invocation(aws: Aws, now: int) -> None:
+    [event] = log_reader.fetch(aws("logs"), GROUP, since_ms=now - 100, pattern='"plain print"')
+
+    assert log_reader.request_id_of(aws("logs"), GROUP, event) == FIRST
+
+
+def test_request_id_of_a_line_outside_an_invocation_is_unknown(aws: Aws, now: int) -> None:
+    [event] = log_reader.fetch(aws("logs"), GROUP, since_ms=now - 10000, pattern="older")
+
+    assert log_reader.request_id_of(aws("logs"), GROUP, event) == "unknown"
+
+
 def test_separates_interleaved_invocations(aws: Aws, now: int) -> None:
     found = log_reader.invocations(log_reader.fetch(aws("logs"), GROUP, since_ms=now - 100))
 
@@ -142,3 +170,26 @@ def test_reads_the_json_log_format() -> None:
     )
 
     assert (found.request_id, len(found.lines), "durationMs" in found.report) == (FIRST, 3, True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[ERROR] ValueError: no",
+        '{"timestamp": "2025-01-01T00:00:00Z", "level": "ERROR", "errorMessage": "no"}',
+        "2025-01-01T00:00:00.000Z id Task timed out after 1.00 seconds",
+        "RequestId: id Error: Runtime exited with error: exit status 1",
+    ],
+)
+def test_failure_is_the_line_that_reports_a_failed_invocation(line: str) -> None:
+    [invocation] = log_reader.invocations(events(f"START RequestId: {FIRST} Version: 1", "before", line, "after"))
+
+    assert invocation.failure == line
+
+
+def test_an_error_that_the_function_logs_itself_is_no_failure() -> None:
+    [invocation] = log_reader.invocations(
+        events(f"START RequestId: {FIRST} Version: 1", "[ERROR]\t2025-01-01T00:00:00Z\tid\tretrying")
+    )
+
+    assert invocation.failure == ""
