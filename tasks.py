@@ -343,7 +343,7 @@ def smoke(c: Context, set: Sequence[str] | None = None, verbose: bool = False, j
         "backup": "With --delete-data: back up the table first, and wait until the backup is available.",
         "keep_logs": "Keep the log group.",
         "yes": YES,
-        **COMMON,
+        **STEP,
     },
 )
 def clean(
@@ -352,6 +352,7 @@ def clean(
     backup: bool = False,
     keep_logs: bool = False,
     set: Sequence[str] | None = None,
+    adopt: bool = False,
     yes: bool = False,
     verbose: bool = False,
     json: bool = False,
@@ -363,7 +364,7 @@ def clean(
     with _task(c, "clean", json) as report:
         if backup and not delete_data:
             raise UserError("--backup requires --delete-data; without it, a table that holds items is kept anyway")
-        deployment = _connect(c, report, set, verbose=verbose)
+        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
         options = {"delete_data": delete_data, "backup_first": backup, "keep_logs": keep_logs}
         if not deployment.dry_run:
             changes = teardown.plan(deployment, **options)  # raises for what must not be deleted

@@ -19,7 +19,7 @@ FAILURE = re.compile(r'\[ERROR\] |"level": ?"ERROR", ?"errorMessage"|Error: Runt
 _TEXT_MARK = re.compile(r"(START|END|REPORT) RequestId: (\S+)")
 _JSON_MARK = re.compile(r'\{"time":.*"type": ?"platform\.(start|runtimeDone|report)".*"requestId": ?"([^"]+)"')
 
-_LATEST_EVENTS = 1000
+_TAIL_EVENTS = 1000
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def fetch(
 def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
     """The invocations at the end of the newest log stream; none if nothing was logged yet.
 
-    CloudWatch Logs API reference: DescribeLogStreams, GetLogEvents.
+    CloudWatch Logs API reference: DescribeLogStreams.
     """
     try:
         streams = logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True, limit=1)
@@ -72,22 +72,30 @@ def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
         return []
     if not streams["logStreams"]:
         return []
-    name = streams["logStreams"][0]["logStreamName"]
-    events = logs.get_log_events(logGroupName=group, logStreamName=name, startFromHead=False, limit=_LATEST_EVENTS)[
-        "events"
-    ]
-    return invocations({**event, "logStreamName": name} for event in events)
+    return invocations(_tail(logs, group, streams["logStreams"][0]["logStreamName"]))
 
 
-def request_id_of(logs: CloudWatchLogsClient, group: str, event: Mapping[str, Any]) -> str:
-    """The request ID of the invocation that logged `event`: that of the last START before it in its log stream."""
-    events = logs.get_log_events(
-        logGroupName=group, logStreamName=event["logStreamName"], endTime=event["timestamp"] + 1, startFromHead=False
-    )["events"]
-    messages = [each["message"] for each in events]
-    position = messages.index(event["message"]) if event["message"] in messages else len(messages)
-    starts = [request_id for mark, request_id in map(_mark, messages[: position + 1]) if mark == "start"]
-    return starts[-1] if starts else "unknown"
+def invocation_of(logs: CloudWatchLogsClient, group: str, event: Mapping[str, Any]) -> Invocation:
+    """The invocation that logged `event`, with its lines so far. It has ended once it has a `report`."""
+    stream, message = event["logStreamName"], event["message"].rstrip("\n")
+    found = [each for each in invocations(_tail(logs, group, stream)) if message in each.lines]
+    return found[0] if found else Invocation("", stream, event["timestamp"], (message,))
+
+
+def _tail(logs: CloudWatchLogsClient, group: str, stream: str) -> list[dict[str, Any]]:
+    """The last events of a log stream. A page may be empty although there are more before it.
+
+    CloudWatch Logs API reference: GetLogEvents.
+    """
+    token: dict[str, Any] = {}
+    while True:
+        page = logs.get_log_events(
+            logGroupName=group, logStreamName=stream, startFromHead=False, limit=_TAIL_EVENTS, **token
+        )
+        following = page.get("nextBackwardToken")
+        if page["events"] or following in (None, token.get("nextToken")):
+            return [{**event, "logStreamName": stream} for event in page["events"]]
+        token = {"nextToken": following}
 
 
 def invocations(events: Iterable[Mapping[str, Any]]) -> list[Invocation]:

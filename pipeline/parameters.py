@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .resources.change import OWNER_TAG, UserError
+from .resources.change import OWNER_TAG, UserError, record
 from .validators import check_options
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ _EXTENDED = ("AttributeDefinitions",)
 
 def tags(settings: Settings) -> dict[str, str]:
     """The tags of every resource."""
-    return {**settings.tags, OWNER_TAG: settings.pipeline_name}
+    return {**settings.tags, **record(settings.tags), OWNER_TAG: settings.pipeline_name}
 
 
-def _tag_list(settings: Settings) -> list[dict[str, str]]:
-    return [{"Key": name, "Value": value} for name, value in tags(settings).items()]
+def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": name, "Value": value} for name, value in tags.items()]
 
 
 def table(settings: Settings) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def table(settings: Settings) -> dict[str, Any]:
         "PointInTimeRecoverySpecification": {
             "PointInTimeRecoveryEnabled": settings.table_point_in_time_recovery_enabled
         },
-        "Tags": _tag_list(settings),
+        "Tags": _tag_list(tags(settings)),
     }
     if settings.table_billing_mode == "PROVISIONED":
         desired["ProvisionedThroughput"] = {
@@ -53,12 +53,13 @@ def table(settings: Settings) -> dict[str, Any]:
 
 def role(settings: Settings, trust_policy: Mapping[str, Any]) -> dict[str, Any]:
     """CreateRole's parameters, with the document as a mapping, and the ManagedPolicyArns to attach."""
+    managed = list(settings.role_managed_policy_arns)
     desired = {
         "RoleName": settings.role_name,
         "AssumeRolePolicyDocument": trust_policy,
         "PermissionsBoundary": settings.role_permissions_boundary,
-        "ManagedPolicyArns": list(settings.role_managed_policy_arns),
-        "Tags": _tag_list(settings),
+        "ManagedPolicyArns": managed,
+        "Tags": _tag_list({**tags(settings), **record([*settings.tags, *managed])}),
     }
     return _with_options("ROLE_OPTIONS", "iam CreateRole", desired, settings.role_options)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import parameters
@@ -11,13 +12,12 @@ from .resources.change import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from .settings import Settings
 
     Tokens = Callable[[], Mapping[str, str]]
 
-TRUST, EXECUTION = "trust-policy.json", "execution-policy.json"
+TRUST, EXECUTION, ON_FAILURE = "trust-policy.json", "execution-policy.json", "on-failure.json"
 
 # IAM's quotas, in characters without white space: docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 TRUST_POLICY_CHARACTERS = 2048
@@ -32,28 +32,33 @@ def trust_policy(root: Path, tokens: Tokens, *, write: bool = True) -> dict[str,
     `root` is the project's folder. `tokens` returns the value of each token by name, such as "AWS::Region"; it is
     called only if the document has a token. With `write`, the document is also written to build/policies/.
     """
-    return _document(root, TRUST, tokens, write=write)
+    document = render(root / "policies" / TRUST, tokens)
+    if write:
+        _write(document, root / "build" / "policies" / TRUST)
+    return document
 
 
 def inline_policies(settings: Settings, root: Path, tokens: Tokens, *, write: bool = True) -> dict[str, dict[str, Any]]:
     """The role's inline policies by name: one for each other document in policies/, and one for ON_FAILURE."""
-    documents = {settings.policy_name: _document(root, EXECUTION, tokens, write=write)}
-    if settings.on_failure:
-        document = parameters.on_failure_policy(settings.on_failure)
-        documents[f"{settings.pipeline_name}-on-failure"] = document
+    documents = {}
+    for name, file in inline_policy_names(settings, root).items():
+        if file == ON_FAILURE:
+            documents[name] = parameters.on_failure_policy(settings.on_failure)
+        else:
+            documents[name] = render(root / "policies" / file, tokens)
         if write:
-            _write(document, root / "build" / "policies" / "on-failure.json")
-    for path in sorted((root / "policies").glob("*.json")):
-        if path.name not in (TRUST, EXECUTION):
-            documents[f"{settings.pipeline_name}-{path.stem}"] = _document(root, path.name, tokens, write=write)
+            _write(documents[name], root / "build" / "policies" / file)
     return documents
 
 
-def _document(root: Path, name: str, tokens: Tokens, *, write: bool) -> dict[str, Any]:
-    document = render(root / "policies" / name, tokens)
-    if write:
-        _write(document, root / "build" / "policies" / name)
-    return document
+def inline_policy_names(settings: Settings, root: Path) -> dict[str, str]:
+    """The names of the role's inline policies, each with the name of its file."""
+    names = {settings.policy_name: EXECUTION}
+    if settings.on_failure:
+        names[f"{settings.pipeline_name}-on-failure"] = ON_FAILURE
+    files = sorted(path.name for path in (root / "policies").glob("*.json"))
+    names |= {f"{settings.pipeline_name}-{Path(file).stem}": file for file in files if file not in (TRUST, EXECUTION)}
+    return names
 
 
 def render(source: Path, tokens: Tokens) -> dict[str, Any]:

@@ -145,7 +145,9 @@ def _function(made: Commands) -> list[Statement]:
                 made.of(code, 1, quiet=True),
                 (0, "fi"),
                 *settled,
-                made.of(made.like(create, "UpdateFunctionConfiguration"), before="retry_while_role_propagates ", quiet=True),
+                made.of(
+                    made.like(create, "UpdateFunctionConfiguration"), before="retry_while_role_propagates ", quiet=True
+                ),
                 made.ask(look, "Configuration.FunctionArn"),
                 made.of(made.like(create, "TagResource", Resource=expansion("$answer"))),
             ],

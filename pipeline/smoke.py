@@ -16,7 +16,7 @@ from .resources import role
 from .resources.change import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from .deployment import Deployment
     from .events import Events
@@ -28,6 +28,9 @@ _SCAN_PAGE_SIZE = 100
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.004, 1.0
 # With LATEST, what is written before AWS starts to read is lost. The item is written again, at growing intervals.
 _FIRST_REWRITE_SECONDS, _LONGEST_REWRITE_SECONDS = 2.0, 15.0
+_CLOCK_SKEW_MS = 10 * 60 * 1000  # AWS refuses requests whose clock is off by more than 5 to 15 minutes
+_REDELIVERY_SECONDS = 5.0
+_EVENT_ID = re.compile(r'"eventID": ?"([0-9a-f]+)"')
 # One failed invocation may be a transient fault that a retry heals; two are a broken function.
 _FAILED_INVOCATIONS = 2
 
@@ -52,10 +55,20 @@ class _Pipeline:
     role: Mapping[str, Any] | None
 
 
-def run(d: Deployment) -> Events[SmokeResult]:
-    """Put one item of our own, wait until the function's log shows it, and delete it, whatever happens.
+@dataclass(frozen=True)
+class _Search:
+    """The text to search the log for, the start of the search in AWS's time, and the local time of the put."""
 
-    Raises UserError, with the likely cause, if the log does not show the item within SMOKE_TIMEOUT.
+    term: str
+    since_ms: int
+    began: float
+
+
+def run(d: Deployment) -> Events[SmokeResult]:
+    """Put one item of our own, wait until the function has processed it, and delete it, whatever happens.
+
+    The function has processed the item when its log shows the item, that invocation succeeded, and the records are not
+    delivered again. Raises UserError, with the likely cause, if this does not happen within SMOKE_TIMEOUT.
     """
     yield Started("smoke")
     if d.dry_run:
@@ -64,22 +77,30 @@ def run(d: Deployment) -> Events[SmokeResult]:
     pipeline = _existing(d)
     item, term = new_item(pipeline.table, extra)
     dynamodb, name = d.client("dynamodb"), d.settings.table_name
-    began = time.time()
+    # The marker is unique, so an early start finds nothing else. It allows for a local clock that is ahead of AWS's.
+    search = _Search(term, int(time.time() * 1000) - _CLOCK_SKEW_MS, time.monotonic())
     dynamodb.put_item(TableName=name, Item=item, **_if_new(pipeline.table, item))
     try:
         yield Waiting("smoke", f"log group {pipeline.log_group} to show the item")
-        event = _wait_for_event(d, pipeline, item, term, int(began * 1000))
+        event = _wait_for_event(d, pipeline, item, search)
+        elapsed = time.monotonic() - search.began
+        yield Waiting("smoke", "the invocation to end")
+        invocation = _wait_for_end(d, pipeline, event, search)
     finally:
         dynamodb.delete_item(TableName=name, Key={key: item[key] for key in items.key_names(pipeline.table)})
-    result = SmokeResult(
-        line=event["message"].rstrip("\n"),
-        request_id=log_reader.request_id_of(d.client("logs"), pipeline.log_group, event),
-        seconds=max(event["timestamp"] / 1000 - began, 0),
-        log_group=pipeline.log_group,
-    )
+    _check_not_repeated(d, pipeline, search)
+    line = event["message"].rstrip("\n")
+    seconds = min(elapsed, _seconds_in_aws(line, event["timestamp"]))
+    result = SmokeResult(line, invocation.request_id, seconds, pipeline.log_group)
     reached = f"smoke: item reached {result.log_group} {result.seconds * 1000:.0f} ms after the put"
     yield Result(f"{reached}\n  record      {result.line}\n  request ID  {result.request_id}", asdict(result))
     return result
+
+
+def _seconds_in_aws(line: str, timestamp_ms: int) -> float:
+    """The time from the record's creation, which AWS rounds down to a second, to the log event: at most this long."""
+    created = re.search(r'"ApproximateCreationDateTime": ?(\d+)', line)
+    return max(timestamp_ms / 1000 - int(created[1]), 0) if created else float("inf")
 
 
 def _existing(d: Deployment) -> _Pipeline:
@@ -146,21 +167,19 @@ def new_item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[dict[s
     return item, in_record[kinds[hash_key]]
 
 
-def _wait_for_event(
-    d: Deployment, pipeline: _Pipeline, item: dict[str, Any], term: str, since_ms: int
-) -> dict[str, Any]:
-    """The log event that contains `term`. Writes the item again meanwhile if the mapping may have missed it."""
+def _wait_for_event(d: Deployment, pipeline: _Pipeline, item: dict[str, Any], search: _Search) -> dict[str, Any]:
+    """The log event that shows the item. Writes the item again meanwhile if the mapping may have missed it."""
     logs, timeout = d.client("logs"), d.settings.smoke_timeout
     pause, rewrite = _FIRST_PAUSE_SECONDS, _FIRST_REWRITE_SECONDS
-    deadline, next_write = time.monotonic() + timeout, time.monotonic() + rewrite
+    next_write = search.began + rewrite
     while True:
-        event = next(log_reader.fetch(logs, pipeline.log_group, since_ms=since_ms, pattern=f'"{term}"'), None)
+        event = next(_events(logs, pipeline, search), None)
         if event:
             return event
         now = time.monotonic()
-        if now > deadline or len(_failures(logs, pipeline.log_group, since_ms, pause)) >= _FAILED_INVOCATIONS:
-            waited = timeout - (deadline - now)
-            raise UserError(f"the log did not show the item in {waited:.0f} s. {likely_cause(d, pipeline, since_ms)}")
+        waited = now - search.began
+        if waited > timeout or len(_failures(logs, pipeline, search, pause)) >= _FAILED_INVOCATIONS:
+            raise UserError(f"the log did not show the item in {waited:.0f} s. {likely_cause(d, pipeline, search)}")
         if pipeline.mapping.get("StartingPosition", "LATEST") == "LATEST" and now > next_write:
             item[_ATTEMPT] = {"N": str(int(item[_ATTEMPT]["N"]) + 1)}  # an identical put creates no record
             d.client("dynamodb").put_item(TableName=pipeline.table["TableName"], Item=item)
@@ -170,12 +189,63 @@ def _wait_for_event(
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
 
-def likely_cause(d: Deployment, pipeline: _Pipeline, since_ms: int) -> str:
+def _wait_for_end(d: Deployment, pipeline: _Pipeline, event: dict[str, Any], search: _Search) -> log_reader.Invocation:
+    """The invocation that logged the event, once it ended. Raises UserError if it failed."""
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        invocation = log_reader.invocation_of(d.client("logs"), pipeline.log_group, event)
+        if invocation.failure:
+            raise UserError(f"the function logged the item, and then failed:\n{invocation.failure}")
+        if invocation.report:
+            return invocation
+        if time.monotonic() - search.began > d.settings.smoke_timeout:
+            raise UserError(
+                f"the function logged the item, but its invocation {invocation.request_id} did not end within "
+                f"{d.settings.smoke_timeout} s; FUNCTION_TIMEOUT is {d.settings.function_timeout}"
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+
+
+def _check_not_repeated(d: Deployment, pipeline: _Pipeline, search: _Search) -> None:
+    """Raise UserError if the item's records are delivered again: the function reported them as failed.
+
+    The deletion of the item creates a record too, which follows in the same shard. Once the log shows it, AWS is done
+    with the records before it. A filter may hide it, so that the wait for it is short.
+    """
+    first = next(_events(d.client("logs"), pipeline, search))
+    deadline = time.monotonic() + _REDELIVERY_SECONDS
+    pause, last = _FIRST_PAUSE_SECONDS, first
+    while last is first and time.monotonic() < deadline and not pipeline.mapping["FilterCriteria"]:
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        *_, last = first, *(each for each in _events(d.client("logs"), pipeline, search) if each != first)
+    ids = [_EVENT_ID.findall(each["message"]) for each in _events(d.client("logs"), pipeline, search)]
+    repeated = len(set(map(tuple, ids))) < len(ids) and all(ids)
+    current = d.client("lambda").get_event_source_mapping(UUID=pipeline.mapping["UUID"])
+    outcome = str(current.get("LastProcessingResult", ""))
+    if repeated or outcome.startswith("PROBLEM"):
+        raise UserError(
+            f"the function logged the item, but Lambda delivers its record again (last result: {outcome}). "
+            f"{_response_advice(d)}"
+        )
+
+
+def _response_advice(d: Deployment) -> str:
+    if d.settings.function_response_types == "none":
+        return "The invocation failed; see: invoke fetch-logs"
+    return (
+        "With FUNCTION_RESPONSE_TYPES=ReportBatchItemFailures, the function must return "
+        '{"batchItemFailures": []} or nothing when it succeeded; any other response fails the whole batch.'
+    )
+
+
+def likely_cause(d: Deployment, pipeline: _Pipeline, search: _Search) -> str:
     """Why the log does not show the item: the first of the usual causes that applies."""
     logs = d.client("logs")
     current = d.client("lambda").get_event_source_mapping(UUID=pipeline.mapping["UUID"])
     state = f"mapping {current['UUID']} is {current['State']}, last result: {current.get('LastProcessingResult')}"
-    failures = _failures(logs, pipeline.log_group, since_ms, _LONGEST_PAUSE_SECONDS)
+    failures = _failures(logs, pipeline, search, _LONGEST_PAUSE_SECONDS)
     if failures:
         return f"The function failed ({state}):\n{failures[0]}"
     if pipeline.role is None:
@@ -184,15 +254,20 @@ def likely_cause(d: Deployment, pipeline: _Pipeline, since_ms: int) -> str:
         return f"The {state}; try: invoke map-stream"
     if current.get("FilterCriteria", {}).get("Filters"):
         return f"FILTER_CRITERIA may not match smoke's item ({state}); add the attributes it needs with SMOKE_ITEM"
-    if next(log_reader.fetch(logs, pipeline.log_group, since_ms=since_ms), None):
+    if next(log_reader.fetch(logs, pipeline.log_group, since_ms=search.since_ms), None):
         return f"The function ran, but it does not log its event ({state}); smoke searches the log for the item's key"
     missing = "the role may lack logs:CreateLogStream and logs:PutLogEvents"
     return f"Nothing was logged ({state}); {missing}, try: invoke put-policy"
 
 
-def _failures(logs: Any, group: str, since_ms: int, pause: float) -> list[str]:
-    """The failures in the log, read only once the wait has become long."""
+def _events(logs: Any, pipeline: _Pipeline, search: _Search) -> Iterator[dict[str, Any]]:
+    """The log events that show the item."""
+    return log_reader.fetch(logs, pipeline.log_group, since_ms=search.since_ms, pattern=f'"{search.term}"')
+
+
+def _failures(logs: Any, pipeline: _Pipeline, search: _Search, pause: float) -> list[str]:
+    """The failures in the log since smoke began, read only once the wait has become long."""
     if pause < _LONGEST_PAUSE_SECONDS / 4:
         return []
-    events = log_reader.fetch(logs, group, since_ms=since_ms)
+    events = log_reader.fetch(logs, pipeline.log_group, since_ms=search.since_ms)
     return [event["message"] for event in events if log_reader.FAILURE.search(event["message"])]

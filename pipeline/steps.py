@@ -10,12 +10,10 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from . import archive, items, log_reader, parameters, policies
 from .events import Changed, Result, Started, Waiting
 from .resources import function, log_group, mapping, role, table
-from .resources.change import Change, UserError, check_owner
+from .resources.change import Change, UserError, check_owner, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -28,28 +26,6 @@ if TYPE_CHECKING:
 
 # Stands for an ARN where only the form of a request is checked.
 PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
-
-# Codes for a call whose earlier try succeeded but lost its answer, or based on a stale read.
-CONFLICT_CODES = {
-    "EntityAlreadyExists",
-    "NoSuchEntity",
-    "ResourceAlreadyExistsException",
-    "ResourceConflictException",
-    "ResourceInUseException",
-    "ResourceNotFoundException",
-}
-_MAX_ATTEMPTS = 4
-
-
-def retry_conflicts(step: Callable[[], Change]) -> Change:
-    """Run a step. Run it again, reads included, after a conflict that a lost answer may have caused."""
-    for _ in range(_MAX_ATTEMPTS - 1):
-        try:
-            return step()
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in CONFLICT_CODES:
-                raise
-    return step()
 
 
 def deploy(d: Deployment) -> Events[None]:
@@ -117,7 +93,7 @@ def create_table(d: Deployment) -> Events[str]:
 def _start_table(d: Deployment) -> Events[Change]:
     yield Started("create-table")
     desired = parameters.table(d.settings)
-    return retry_conflicts(lambda: table.ensure(d.client("dynamodb"), desired, adopt=d.adopt))
+    return retry(lambda: table.ensure(d.client("dynamodb"), desired, adopt=d.adopt))
 
 
 def _finish_table(d: Deployment, change: Change) -> Events[str]:
@@ -132,7 +108,7 @@ def create_role(d: Deployment) -> Events[str]:
     """Create or update the role that Lambda assumes. Returns its ARN, or a placeholder in a dry run."""
     yield Started("create-role")
     desired = parameters.role(d.settings, policies.trust_policy(d.root, _tokens(d)))
-    change = retry_conflicts(lambda: role.ensure(d.client("iam"), desired, adopt=d.adopt))
+    change = retry(lambda: role.ensure(d.client("iam"), desired, adopt=d.adopt))
     yield Changed("create-role", change)
     return str(change.attributes["Arn"])
 
@@ -141,22 +117,10 @@ def put_policy(d: Deployment, role_arn: str = "") -> Events[None]:
     """Put the role's inline policies, and delete those of ours whose document was removed."""
     yield Started("put-policy")
     role_arn = role_arn or existing_role(d)["Arn"]
-    settings, iam = d.settings, d.client("iam")
-    documents = policies.inline_policies(settings, d.root, _tokens(d, role_arn))
-    for name, document in documents.items():
-        put = partial(role.ensure_policy, iam, settings.role_name, name, document)
-        yield Changed("put-policy", put(owner=settings.pipeline_name, adopt=d.adopt))
-    for name in our_policy_names(d):
-        if name not in documents:
-            delete = partial(role.delete_policy, iam, settings.role_name, name, owner=settings.pipeline_name)
-            yield Changed("put-policy", retry_conflicts(delete))
-
-
-def our_policy_names(d: Deployment) -> list[str]:
-    """The names of the role's inline policies that this pipeline created."""
-    settings = d.settings
-    names = role.inline_policy_names(d.client("iam"), settings.role_name)
-    return [name for name in names if name == settings.policy_name or name.startswith(f"{settings.pipeline_name}-")]
+    documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn))
+    put = partial(role.ensure_policies, d.client("iam"), d.settings.role_name, documents)
+    for change in put(owner=d.settings.pipeline_name, adopt=d.adopt):
+        yield Changed("put-policy", change)
 
 
 def _tokens(d: Deployment, role_arn: str = "") -> Callable[[], Mapping[str, str]]:
@@ -174,12 +138,12 @@ def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tag
     yield Started("create-function")
     role_arn = role_arn or existing_role(d)["Arn"]
     desired = parameters.function(d.settings, role_arn, code or build_zip(d.settings, d.root))
-    change = retry_conflicts(lambda: function.ensure(d.client("lambda"), desired, adopt=d.adopt))
+    change = retry(lambda: function.ensure(d.client("lambda"), desired, adopt=d.adopt))
     retagged = any(diff.setting == "Tags" for diff in change.diffs) and change.action != "created"
     group = parameters.log_group(d.settings)
     # With a log group of ours, the logs expire, `clean` may delete them, and the role needs no logs:CreateLogGroup.
     ensure_group = partial(log_group.ensure, d.client("logs"), group, adopt=d.adopt, tags=tags or retagged)
-    yield Changed("create-function", retry_conflicts(ensure_group))
+    yield Changed("create-function", retry(ensure_group))
     if change.pending:
         yield Waiting("create-function", f"{change.resource} to become Active")
         function.wait(d.client("lambda"), d.settings.function_name)
@@ -196,7 +160,7 @@ def map_stream(d: Deployment, stream_arn: str = "", *, tags: bool = True) -> Eve
         owner_tags = existing_function(d)["Tags"]
         check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
     desired = parameters.mapping(d.settings, stream_arn)
-    change = retry_conflicts(lambda: mapping.ensure(d.client("lambda"), desired, tags=tags))
+    change = retry(lambda: mapping.ensure(d.client("lambda"), desired, tags=tags))
     if change.pending:
         yield Waiting("map-stream", f"{change.resource} to become {'Enabled' if desired['Enabled'] else 'Disabled'}")
         mapping.wait(d.client("lambda"), str(change.attributes["UUID"]))

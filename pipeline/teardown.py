@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import parameters, smoke
+from . import parameters, policies, smoke
 from .events import Changed, Started, Waiting
 from .resources import backup, function, log_group, mapping, role, table
-from .resources.change import Change, UserError, check_owner
-from .steps import our_policy_names, retry_conflicts
+from .resources.change import Change, UserError, check_owner, retry
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,8 +29,8 @@ def clean(
 ) -> Events[None]:
     """Delete everything in dependency order, wait for each deletion, and verify that nothing remains.
 
-    A table that holds items stays, unless `delete_data`; `backup_first` backs it up before anything is deleted. Run
-    `plan` first: it raises UserError for what is not ours or is protected, before the first deletion.
+    A table that holds items stays, unless `delete_data`; `backup_first` backs it up before it is deleted. Run `plan`
+    first: it raises UserError for what is not ours or is protected, before the first deletion.
     """
     yield Started("clean")
     kept = []
@@ -57,61 +56,73 @@ def plan(d: Deployment, **options: bool) -> list[Change]:
 
 
 def _delete_all(d: Deployment, *, delete_data: bool, backup_first: bool, keep_logs: bool) -> Events[None]:
-    settings, owner = d.settings, d.settings.pipeline_name
-    kept_table = None if delete_data else _kept_table(d)
-    if backup_first and table.describe(d.client("dynamodb"), settings.table_name):
-        yield from _back_up(d)
+    settings, owner, lambda_ = d.settings, d.settings.pipeline_name, d.client("lambda")
     for entry in _mappings(d):
-        change = retry_conflicts(partial(mapping.delete, d.client("lambda"), entry["UUID"]))
+        change = retry(partial(mapping.delete, lambda_, entry["UUID"]))
         if change.pending:
             yield Waiting("clean", f"{change.resource} to be deleted")
-            mapping.wait_until_deleted(d.client("lambda"), entry["UUID"])
+            mapping.wait_until_deleted(lambda_, entry["UUID"])
         yield Changed("clean", change)
-    yield Changed(
-        "clean", retry_conflicts(lambda: function.delete(d.client("lambda"), settings.function_name, owner=owner))
-    )
+    yield from _detach_from_vpc(d)
+    delete_function = partial(function.delete, lambda_, settings.function_name, owner=owner, adopt=d.adopt)
+    yield Changed("clean", retry(delete_function))
     # After the function: its last log lines would create the group again.
     group = parameters.log_group_name(settings)
     if keep_logs and log_group.describe(d.client("logs"), group):
         yield Changed("clean", Change(f"log group {group}", "unchanged", note="kept because of --keep-logs"))
     else:
-        yield Changed("clean", retry_conflicts(lambda: log_group.delete(d.client("logs"), group, owner=owner)))
-    yield Changed("clean", retry_conflicts(lambda: _delete_role(d)))
-    if kept_table:
-        yield Changed("clean", kept_table)
-        return
-    change = retry_conflicts(lambda: table.delete(d.client("dynamodb"), settings.table_name, owner=owner))
-    if change.pending:
-        yield Waiting("clean", f"{change.resource} to be deleted")
-        table.wait_until_deleted(d.client("dynamodb"), settings.table_name)
-    yield Changed("clean", change)
+        delete_group = partial(log_group.delete, d.client("logs"), group, owner=owner, adopt=d.adopt)
+        yield Changed("clean", retry(delete_group))
+    yield Changed("clean", retry(lambda: _delete_role(d)))
+    # Last, when nothing reads the table anymore: an item that was written meanwhile keeps it.
+    yield from _delete_table(d, delete_data=delete_data, backup_first=backup_first)
+
+
+def _detach_from_vpc(d: Deployment) -> Events[None]:
+    """Remove the function from its VPC: Lambda needs the role to remove the function's network interfaces.
+
+    Lambda developer guide: "Giving Lambda functions access to resources in an Amazon VPC".
+    """
+    change = retry(lambda: function.detach_from_vpc(d.client("lambda"), d.settings.function_name))
+    if change.action == "updated":
+        if change.pending:
+            yield Waiting("clean", f"{change.resource} to leave its VPC")
+            function.wait(d.client("lambda"), d.settings.function_name)
+        yield Changed("clean", change)
 
 
 def _delete_role(d: Deployment) -> Change:
+    settings = d.settings
     return role.delete(
         d.client("iam"),
-        d.settings.role_name,
-        owner=d.settings.pipeline_name,
-        policy_names=our_policy_names(d),
-        managed_policy_arns=d.settings.role_managed_policy_arns,
+        settings.role_name,
+        owner=settings.pipeline_name,
+        adopt=d.adopt,
+        policy_names=policies.inline_policy_names(settings, d.root),
+        managed_policy_arns=settings.role_managed_policy_arns,
     )
 
 
-def _kept_table(d: Deployment) -> Change | None:
-    """The change "the table stays" if it holds items that smoke did not write, otherwise None."""
-    name, dynamodb = d.settings.table_name, d.client("dynamodb")
+def _delete_table(d: Deployment, *, delete_data: bool, backup_first: bool) -> Events[None]:
+    name, dynamodb, owner = d.settings.table_name, d.client("dynamodb"), d.settings.pipeline_name
     current = table.describe(dynamodb, name)
-    if current is None or current["TableStatus"] in ("CREATING", "DELETING"):
-        return None
-    check_owner(f"table {name}", current["Tags"], d.settings.pipeline_name)
-    if not smoke.has_user_items(dynamodb, name):
-        return None
-    note = "kept because it holds items; delete them with --delete-data"
-    return Change(f"table {name}", "unchanged", attributes=current, note=note)
+    if current and current["TableStatus"] not in ("CREATING", "DELETING"):
+        check_owner(f"table {name}", current["Tags"], owner, adopt=d.adopt or None)
+        if not delete_data and smoke.has_user_items(dynamodb, name):
+            note = "kept because it holds items; delete them with --delete-data"
+            yield Changed("clean", Change(f"table {name}", "unchanged", attributes=current, note=note))
+            return
+        if backup_first:
+            yield from _back_up(d)
+    change = retry(lambda: table.delete(dynamodb, name, owner=owner, adopt=d.adopt))
+    if change.pending:
+        yield Waiting("clean", f"{change.resource} to be deleted")
+        table.wait_until_deleted(dynamodb, name)
+    yield Changed("clean", change)
 
 
 def _back_up(d: Deployment) -> Events[None]:
-    change = backup.create(d.client("dynamodb"), d.settings.table_name)
+    change = retry(lambda: backup.create(d.client("dynamodb"), d.settings.table_name))
     if change.pending:
         yield Waiting("clean", f"{change.resource} to become AVAILABLE")
         backup.wait(d.client("dynamodb"), change.attributes["BackupArn"])
@@ -158,12 +169,14 @@ def _mappings(d: Deployment) -> list[dict[str, Any]]:
     settings, lambda_ = d.settings, d.client("lambda")
     current = function.describe(lambda_, settings.function_name)
     if current:
-        check_owner(f"function {settings.function_name}", current["Tags"], settings.pipeline_name)
+        check_owner(
+            f"function {settings.function_name}", current["Tags"], settings.pipeline_name, adopt=d.adopt or None
+        )
     entries = mapping.of_function(lambda_, settings.function_name)
     for entry in entries:
         source = entry["EventSourceArn"]
         if f":table/{settings.table_name}/stream/" not in source:
             resource = f"mapping {entry['UUID']} of function {settings.function_name} on {source}"
             tags = lambda_.list_tags(Resource=entry["EventSourceMappingArn"])["Tags"]
-            check_owner(resource, tags, settings.pipeline_name)
+            check_owner(resource, tags, settings.pipeline_name, adopt=d.adopt or None)
     return entries

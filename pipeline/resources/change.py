@@ -5,26 +5,56 @@ Copy this file together with a resource module: `table.py` and `change.py` in on
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from botocore.exceptions import ClientError
 from botocore.waiter import WaiterModel, create_waiter_with_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from botocore.waiter import Waiter
 
 OWNER_TAG = "pipeline"
-IAM_PROPAGATION_TIMEOUT = 60.0  # seconds
+# Lists what else the pipeline put on a resource, so that it never removes what others added.
+RECORD_TAG = "pipeline:added"
 
-# Lambda's error messages while it does not see a new role, or its policies, yet.
+SETTLE_TIMEOUT = 120.0  # seconds
+TAGS_TIMEOUT = 10.0
+
+# Lambda's error messages while it does not see a new role, its policies or its grants yet.
 _ROLE_NOT_READY = (
     "cannot be assumed by Lambda",
     "execution role does not have permissions",
     "ensure the role can perform",
+    "KMS key is invalid for CreateGrant",
 )
+
+# The codes with which AWS refuses a call for a while, and the text that tells this from a final refusal with that code:
+# an earlier change is in progress, an earlier change is not visible yet, or an earlier try of the same call succeeded
+# and lost its answer. From botocore's service models, and the API references of the calls.
+_NOT_YET = {
+    "ConcurrentModification": "",
+    "ContinuousBackupsUnavailableException": "",
+    "DeleteConflict": "",
+    "EntityAlreadyExists": "",
+    "EntityTemporarilyUnmodifiable": "",
+    "LimitExceededException": "simultaneously",
+    "NoSuchEntity": "role with name",
+    "OperationAbortedException": "",
+    "ResourceAlreadyExistsException": "",
+    "ResourceConflictException": "",
+    "ResourceInUseException": "",
+    "ResourceNotFoundException": "",
+    "TableInUseException": "",
+    "TableNotFoundException": "",
+    "Throttling": "",
+    "ThrottlingException": "",
+    "TooManyRequestsException": "",
+}
 
 Response = TypeVar("Response")
 
@@ -87,18 +117,62 @@ def is_dry_run(response: Mapping[str, Any]) -> bool:
     return bool(response.get("ResponseMetadata", {}).get("DryRun"))
 
 
-def check_owner(resource: str, tags: Mapping[str, str], owner: str, *, adopt: bool = False) -> None:
+def check_owner(resource: str, tags: Mapping[str, str], owner: str, *, adopt: bool | None = None) -> None:
     """Raise UserError if the resource's tags do not name `owner`, unless `adopt` is true.
 
-    An empty `owner` skips the check, for modules that are used outside a pipeline.
+    An `adopt` of None means that the caller cannot take over resources, so that the message does not advise it. An
+    empty `owner` skips the check, for modules that are used outside a pipeline.
     """
     if not owner or adopt or tags.get(OWNER_TAG) == owner:
         return
     reason = f"belongs to pipeline {tags[OWNER_TAG]!r}" if OWNER_TAG in tags else "has no pipeline tag"
     raise UserError(
         f"{resource} already exists and {reason}; only resources tagged {OWNER_TAG}={owner} are changed or deleted. "
-        f"Choose another name in the settings, or take it over with --adopt."
+        f"Choose another name in the settings{'' if adopt is None else ', or take it over with --adopt'}."
     )
+
+
+def wait_for_tags(
+    current: dict[str, Any],
+    desired: Mapping[str, Any],
+    describe: Callable[[], dict[str, Any] | None],
+    tags: str = "Tags",
+) -> dict[str, Any]:
+    """Return `current` with its tags, which AWS may show seconds after it created a resource.
+
+    A resource without tags that is otherwise as desired was probably created by a run that was interrupted: it gets
+    `TAGS_TIMEOUT` to show them. Any other one is returned as it is.
+    """
+    if current[tags] or not desired.get(tags) or diff(current, {**desired, tags: current[tags]}):
+        return current
+    for pause in backoff(TAGS_TIMEOUT):
+        time.sleep(pause)
+        current = describe() or current
+        if current[tags]:
+            break
+    return current
+
+
+def record(names: Iterable[str], tag: str = RECORD_TAG) -> dict[str, str]:
+    """Return the tag that lists `names` as added by the pipeline; no tag for no names."""
+    digests = " ".join(sorted(map(_digest, names)))
+    return {tag: digests} if digests else {}
+
+
+def is_recorded(name: str, tags: Mapping[str, str], tag: str = RECORD_TAG) -> bool:
+    """Whether the tags list `name` as added by the pipeline."""
+    return _digest(name) in tags.get(tag, "").split()
+
+
+def _digest(name: str) -> str:
+    """A short form, as a tag holds 256 characters and not every character."""
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def own_tags(current: Mapping[str, str], desired: Mapping[str, str]) -> dict[str, str]:
+    """Return the current tags without those that others added."""
+    ours = {OWNER_TAG, RECORD_TAG, *desired}
+    return {name: value for name, value in current.items() if name in ours or is_recorded(name, current)}
 
 
 def reject_unsupported(resource: str, desired: Iterable[str], supported: Iterable[str]) -> None:
@@ -156,20 +230,44 @@ def create_waiter(
     return create_waiter_with_client(name, WaiterModel({"version": 2, "waiters": {name: waiter}}), client)
 
 
-def retry_while_role_propagates(lambda_: Any, call: Callable[[], Response]) -> Response:
+def retry_while_role_propagates(call: Callable[[], Response]) -> Response:
     """Call Lambda, and retry while Lambda does not see the role or its policies yet.
 
     IAM changes take seconds to reach Lambda (IAM user guide, "Changes that I make are not always immediately visible").
-    Retries only the errors that mean this, for at most `IAM_PROPAGATION_TIMEOUT`, and raises any other error at once.
     """
-    deadline = time.monotonic() + IAM_PROPAGATION_TIMEOUT
-    pause = 0.25
-    while True:
+
+    def not_ready(error: ClientError) -> bool:
+        invalid = error.response["Error"]["Code"] == "InvalidParameterValueException"
+        return invalid and any(text in error.response["Error"].get("Message", "") for text in _ROLE_NOT_READY)
+
+    return retry(call, not_ready)
+
+
+def is_not_yet(error: ClientError) -> bool:
+    """Whether AWS refuses the call only for a while."""
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    return code in _NOT_YET and _NOT_YET[code] in message
+
+
+def retry(call: Callable[[], Response], is_transient: Callable[[ClientError], bool] = is_not_yet) -> Response:
+    """Make a call, and repeat it while AWS refuses it for a while, for at most `SETTLE_TIMEOUT`.
+
+    Any other error is raised at once. A call that looks first and then writes is safe to repeat.
+    """
+    for pause in backoff(SETTLE_TIMEOUT):
         try:
             return call()
-        except lambda_.exceptions.InvalidParameterValueException as error:
-            not_ready = any(text in error.response["Error"]["Message"] for text in _ROLE_NOT_READY)
-            if not not_ready or time.monotonic() + pause > deadline:
+        except ClientError as error:
+            if not is_transient(error):
                 raise
         time.sleep(pause)
+    return call()
+
+
+def backoff(timeout: float) -> Iterator[float]:
+    """Yield growing pauses, in seconds, for as long as the next one ends within `timeout`."""
+    deadline = time.monotonic() + timeout
+    pause = 0.1
+    while time.monotonic() + pause < deadline:
+        yield pause
         pause = min(2 * pause, 5)

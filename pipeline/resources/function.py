@@ -19,6 +19,7 @@ from .change import (
     create_waiter,
     diff,
     is_dry_run,
+    own_tags,
     reject_immutable,
     reject_unsupported,
     retag_in_lambda,
@@ -86,7 +87,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
     if current is None:
         return _create(lambda_, desired, normalized)
     check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    diffs = diff(current, normalized)
+    diffs = diff({**current, "Tags": own_tags(current["Tags"], normalized["Tags"])}, normalized)
     if not diffs:
         pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
         attributes = _hide_secrets(current)
@@ -109,15 +110,31 @@ def wait(lambda_: LambdaClient, name: str) -> None:
         raise UserError(f"function {name}: {failure}. Fix the cause and run the step again.")
 
 
-def delete(lambda_: LambdaClient, name: str, *, owner: str = "") -> Change:
+def delete(lambda_: LambdaClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
     """Delete the function. Raises UserError if it belongs to another pipeline. Lambda API reference: DeleteFunction."""
     resource = f"function {name}"
     current = describe(lambda_, name)
     if current is None:
         return Change(resource, "absent")
-    check_owner(resource, current["Tags"], owner)
+    check_owner(resource, current["Tags"], owner, adopt=adopt or None)
     lambda_.delete_function(FunctionName=name)
     return Change(resource, "deleted", attributes=current)
+
+
+def detach_from_vpc(lambda_: LambdaClient, name: str) -> Change:
+    """Remove the function from its VPC, if it is in one. To wait until that is done, call `wait`.
+
+    Lambda API reference: UpdateFunctionConfiguration, where empty lists remove the VPC.
+    """
+    resource = f"function {name}"
+    current = describe(lambda_, name)
+    if current is None or not current["VpcConfig"]["SubnetIds"]:
+        return Change(resource, "absent" if current is None else "unchanged")
+    _wait_until_settled(lambda_, name)
+    empty: Any = {"SubnetIds": [], "SecurityGroupIds": []}
+    response = lambda_.update_function_configuration(FunctionName=name, VpcConfig=empty)
+    diffs = (Diff("VpcConfig", current["VpcConfig"], empty),)
+    return Change(resource, "updated", diffs, attributes=current, pending=not is_dry_run(response))
 
 
 def _failure(configuration: Mapping[str, Any]) -> str:
@@ -148,10 +165,26 @@ def _describe_with_secrets(lambda_: LambdaClient, name: str) -> dict[str, Any] |
         **{setting: configuration.get(setting, "") for setting in texts},
         "FunctionName": name,
         "Layers": [layer["Arn"] for layer in configuration.get("Layers", ())],
-        "Tags": {tag: value for tag, value in response.get("Tags", {}).items() if not tag.startswith("aws:")},
+        "Tags": _tags(lambda_, name, response),
         "ReservedConcurrentExecutions": response.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
     }
     return normalize(current)
+
+
+def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags in GetFunction's response, which omits them if the caller lacks a permission.
+
+    Lambda API reference: GetFunction, "TagsError".
+    """
+    if "Tags" not in response and "TagsError" not in response:
+        arn = response["Configuration"]["FunctionArn"]
+        response = {"Tags": lambda_.list_tags(Resource=arn)["Tags"]}  # raises what AWS hides
+    if "Tags" not in response:
+        raise UserError(
+            f"function {name}: its tags, which name its owner, cannot be read. "
+            f"AWS said: {response['TagsError'].get('Message')}. Grant the caller lambda:ListTags."
+        )
+    return {tag: value for tag, value in response["Tags"].items() if not tag.startswith("aws:")}
 
 
 def _normalize_desired(desired: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,7 +219,7 @@ def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mappi
     name = desired["FunctionName"]
     reserved = desired.get("ReservedConcurrentExecutions")
     parameters = {setting: value for setting, value in desired.items() if setting != "ReservedConcurrentExecutions"}
-    response = retry_while_role_propagates(lambda_, lambda: lambda_.create_function(**parameters))
+    response = retry_while_role_propagates(lambda: lambda_.create_function(**parameters))
     if reserved is not None:
         if not is_dry_run(response):
             _wait_until_settled(lambda_, name)
@@ -215,7 +248,7 @@ def _update(
     if parameters:
         _wait_until_settled(lambda_, name)
         response = retry_while_role_propagates(
-            lambda_, lambda: lambda_.update_function_configuration(FunctionName=name, **parameters)
+            lambda: lambda_.update_function_configuration(FunctionName=name, **parameters)
         )
         pending = not is_dry_run(response)
     if "ReservedConcurrentExecutions" in settings:
@@ -223,7 +256,7 @@ def _update(
         _update_concurrency(lambda_, name, desired["ReservedConcurrentExecutions"])
     if "Tags" in settings:
         _wait_until_settled(lambda_, name)
-        retag_in_lambda(lambda_, current["FunctionArn"], current["Tags"], desired["Tags"])
+        retag_in_lambda(lambda_, current["FunctionArn"], own_tags(current["Tags"], desired["Tags"]), desired["Tags"])
     return pending
 
 

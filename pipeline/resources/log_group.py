@@ -17,9 +17,11 @@ from .change import (
     check_owner,
     create_waiter,
     diff,
+    own_tags,
     reject_immutable,
     reject_unsupported,
     tag_changes,
+    wait_for_tags,
 )
 
 if TYPE_CHECKING:
@@ -81,8 +83,11 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
         if not diff(current, {**normalized, "tags": {}}):
             return Change(resource, "unchanged", attributes=current)
         current["tags"] = _tags(logs, current["arn"])
+    created = {**normalized, "retentionInDays": current["retentionInDays"]}
+    if not adopt:
+        current = wait_for_tags(current, created, lambda: describe(logs, name), tags="tags")
     check_owner(resource, current["tags"], normalized["tags"].get(OWNER_TAG, ""), adopt=adopt)
-    diffs = diff(current, normalized)
+    diffs = diff({**current, "tags": own_tags(current["tags"], normalized["tags"])}, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current)
     reject_immutable(resource, diffs, _IMMUTABLE)
@@ -104,7 +109,7 @@ def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
         ) from error
 
 
-def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "") -> Change:
+def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
     """Delete the log group and its logs.
 
     Raises UserError if the log group belongs to another pipeline or is protected from deletion.
@@ -114,7 +119,7 @@ def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "") -> Change:
     current = describe(logs, name)
     if current is None:
         return Change(resource, "absent")
-    check_owner(resource, current["tags"], owner)
+    check_owner(resource, current["tags"], owner, adopt=adopt or None)
     if current["deletionProtectionEnabled"]:
         raise UserError(
             f"{resource} is protected from deletion (deletionProtectionEnabled is true). To turn the protection off: "
@@ -153,7 +158,7 @@ def _update(
         logs.put_log_group_deletion_protection(
             logGroupIdentifier=name, deletionProtectionEnabled=desired["deletionProtectionEnabled"]
         )
-    removed, put = tag_changes(current["tags"], desired["tags"])
+    removed, put = tag_changes(own_tags(current["tags"], desired["tags"]), desired["tags"])
     if removed:
         logs.untag_resource(resourceArn=current["arn"], tagKeys=removed)
     if put:

@@ -14,6 +14,7 @@ from .change import (
     create_waiter,
     diff,
     is_dry_run,
+    own_tags,
     reject_unsupported,
     retag_in_lambda,
     retry_while_role_propagates,
@@ -85,8 +86,10 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
     normalized = normalize({**_DEFAULTS, **desired})
     compared = {setting: value for setting, value in normalized.items() if setting not in _NOT_COMPARED}
     if tags and current:
-        current["Tags"] = lambda_.list_tags(Resource=current["EventSourceMappingArn"])["Tags"]
         compared["Tags"] = desired.get("Tags", {})
+        current["Tags"] = own_tags(
+            lambda_.list_tags(Resource=current["EventSourceMappingArn"])["Tags"], compared["Tags"]
+        )
     previous = current or (stale[-1] if stale else {})
     diffs = diff(previous, compared)
     change = _apply(lambda_, resource, current, desired, diffs)
@@ -163,7 +166,7 @@ def _apply(
 
 
 def _create(lambda_: LambdaClient, resource: str, desired: Mapping[str, Any]) -> Change:
-    response = retry_while_role_propagates(lambda_, lambda: lambda_.create_event_source_mapping(**desired))
+    response = retry_while_role_propagates(lambda: lambda_.create_event_source_mapping(**desired))
     attributes = to_create_parameters(response)
     return Change(resource, "created", added(desired), attributes=attributes, pending=not is_dry_run(response))
 

@@ -6,24 +6,32 @@ To reuse this module, copy it and `change.py` into one folder (`from steps impor
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .change import (
     OWNER_TAG,
+    RECORD_TAG,
     Change,
     Diff,
     UserError,
     added,
     check_owner,
     diff,
+    is_recorded,
+    own_tags,
+    record,
     reject_immutable,
     reject_unsupported,
+    retry,
     tag_changes,
     tag_map,
+    wait_for_tags,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from types_boto3_iam import IAMClient
 
@@ -37,6 +45,8 @@ _DEFAULTS: dict[str, Any] = {
     "Tags": [],
 }
 PARAMETERS = {*_DEFAULTS, "RoleName", "AssumeRolePolicyDocument"}
+# Lists the inline policies that a pipeline put.
+POLICIES_TAG = "pipeline:policies"
 _IMMUTABLE = {"Path": "Choose another role name, or delete the role and create it again"}
 
 
@@ -69,7 +79,8 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     """Create the role, or update what differs.
 
     `desired` holds CreateRole's parameters, with AssumeRolePolicyDocument as a mapping, and ManagedPolicyArns: the role
-    gets exactly these managed policies. Omitted parameters get AWS's defaults.
+    gets these managed policies, and keeps those that others attached. Omitted parameters get AWS's defaults. The role's
+    tags list the policies that were attached here (`change.record`), so that they are detached when they are omitted.
 
     Raises UserError if the role belongs to another pipeline (unless `adopt`), or if Path differs. IAM API reference:
     CreateRole, UpdateRole, UpdateAssumeRolePolicy, AttachRolePolicy, PutRolePermissionsBoundary, TagRole.
@@ -83,13 +94,24 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     current = describe(iam, name)
     if current is None:
         return _create(iam, desired, normalized)
+    if not adopt:
+        created = {**normalized, "ManagedPolicyArns": current["ManagedPolicyArns"]}
+        current = wait_for_tags(current, created, lambda: describe(iam, name))
     check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    diffs = diff(current, normalized)
+    ours = {**current, **_without_foreign(current, normalized)}
+    diffs = diff(ours, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current)
     reject_immutable(resource, diffs, _IMMUTABLE)
-    _update(iam, current, normalized, {each.setting for each in diffs})
+    _update(iam, ours, normalized, {each.setting for each in diffs})
     return Change(resource, "updated", diffs, attributes={**current, **normalized})
+
+
+def _without_foreign(current: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the current tags and managed policies without those that others added."""
+    tags, wanted = current["Tags"], desired["ManagedPolicyArns"]
+    attached = [arn for arn in current["ManagedPolicyArns"] if arn in wanted or is_recorded(arn, tags)]
+    return {"Tags": own_tags(tags, desired["Tags"]), "ManagedPolicyArns": attached}
 
 
 def delete(
@@ -97,63 +119,105 @@ def delete(
     name: str,
     *,
     owner: str = "",
+    adopt: bool = False,
     policy_names: Collection[str] = (),
     managed_policy_arns: Collection[str] = (),
 ) -> Change:
     """Delete the role, after its inline policies and the attachments of its managed policies.
 
-    Raises UserError, before it deletes anything, if the role belongs to another pipeline, is in an instance profile, or
-    has policies that are not listed in `policy_names` and `managed_policy_arns`.
+    Leaves the role as it is, with a note, if others added policies to it, unless `adopt`: those that are neither listed
+    in `policy_names` and `managed_policy_arns` nor recorded in the role's tags. Raises UserError if the role belongs to
+    another pipeline or is in an instance profile.
     IAM API reference: DeleteRole, which requires a role without policies.
     """
     resource = f"role {name}"
     current = describe(iam, name)
     if current is None:
         return Change(resource, "absent")
-    check_owner(resource, current["Tags"], owner)
-    inline = inline_policy_names(iam, name)
+    check_owner(resource, current["Tags"], owner, adopt=adopt or None)
     profiles = iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]
-    foreign = [
-        *(f"inline policy {policy}" for policy in inline if policy not in policy_names),
-        *(f"managed policy {arn}" for arn in current["ManagedPolicyArns"] if arn not in managed_policy_arns),
-        *(f"instance profile {profile['InstanceProfileName']}" for profile in profiles),
-    ]
-    if foreign:
-        raise UserError(
-            f"{resource} is not deleted because this pipeline did not add its {', '.join(foreign)}. "
-            f"If nothing else needs them, remove them from the role and run the step again."
-        )
+    if profiles:
+        names = ", ".join(profile["InstanceProfileName"] for profile in profiles)
+        raise UserError(f"{resource} is in the instance profile {names}; remove it there and run the step again")
+    inline, managed, tags = inline_policy_names(iam, name), current["ManagedPolicyArns"], current["Tags"]
+    foreign = [f"inline policy {each}" for each in inline if not _is_ours(each, policy_names, tags, POLICIES_TAG)]
+    foreign += [f"managed policy {each}" for each in managed if not _is_ours(each, managed_policy_arns, tags)]
+    if foreign and owner and not adopt:
+        note = f"kept because others added its {', '.join(foreign)}; delete it too with --adopt"
+        return Change(resource, "unchanged", attributes=current, note=note)
     for policy in inline:
-        iam.delete_role_policy(RoleName=name, PolicyName=policy)
-    for arn in current["ManagedPolicyArns"]:
-        iam.detach_role_policy(RoleName=name, PolicyArn=arn)
+        _ignore_missing(iam, partial(iam.delete_role_policy, RoleName=name, PolicyName=policy))
+    for arn in managed:
+        _ignore_missing(iam, partial(iam.detach_role_policy, RoleName=name, PolicyArn=arn))
     iam.delete_role(RoleName=name)
     return Change(resource, "deleted", attributes=current)
 
 
-def ensure_policy(
+def _is_ours(name: str, listed: Collection[str], tags: Mapping[str, str], tag: str = RECORD_TAG) -> bool:
+    return name in listed or is_recorded(name, tags, tag)
+
+
+def _ignore_missing(iam: IAMClient, delete: Callable[[], Any]) -> None:
+    """Delete a policy. It may be gone already: an earlier try lost its answer, or a list was stale."""
+    with suppress(iam.exceptions.NoSuchEntityException):
+        delete()
+
+
+def ensure_policies(
     iam: IAMClient,
     role_name: str,
-    policy_name: str,
-    document: Mapping[str, Any],
+    documents: Mapping[str, Mapping[str, Any]],
     *,
     owner: str = "",
     adopt: bool = False,
-) -> Change:
-    """Create or update the role's inline policy.
+) -> Iterator[Change]:
+    """Put the role's inline policies, and delete those that an earlier call put and `documents` no longer has.
 
-    Raises UserError if the role belongs to another pipeline (unless `adopt`).
-    IAM API reference: GetRolePolicy, PutRolePolicy.
+    `documents` maps names to documents. Policies that others put stay. The role's tags list the names, as inline
+    policies have no tags. Raises UserError if the role belongs to another pipeline (unless `adopt`).
+    IAM API reference: ListRolePolicies, GetRolePolicy, PutRolePolicy, DeleteRolePolicy, TagRole.
     """
-    resource = f"policy {policy_name} of role {role_name}"
-    attributes = {"RoleName": role_name, "PolicyName": policy_name, "PolicyDocument": document}
-    current = _describe_policy(iam, role_name, policy_name)
-    if current == document:
-        return Change(resource, "unchanged", attributes=attributes)
-    _check_owner_of_role(iam, role_name, owner, adopt=adopt)
-    iam.put_role_policy(RoleName=role_name, PolicyName=policy_name, PolicyDocument=json.dumps(document))
-    changed = (Diff("PolicyDocument", current, document),)
-    return Change(resource, "created" if current is None else "updated", changed, attributes=attributes)
+    existing = inline_policy_names(iam, role_name)
+    current = {name: _describe_policy(iam, role_name, name) if name in existing else None for name in documents}
+    unlisted = [name for name in existing if name not in documents]
+    stale = []
+    if unlisted or current != documents:
+        tags = _tags_of_role(iam, role_name)
+        if current != documents and tags is not None:
+            check_owner(f"role {role_name}", tags, owner, adopt=adopt)
+        stale = [name for name in unlisted if is_recorded(name, tags or {}, POLICIES_TAG)]
+        # Before the first put, so that an interruption leaves no policy that is not recorded.
+        _record_policies(iam, role_name, [*documents, *stale], tags)
+    for name, document in documents.items():
+        resource = f"policy {name} of role {role_name}"
+        attributes = {"RoleName": role_name, "PolicyName": name, "PolicyDocument": document}
+        if current[name] == document:
+            yield Change(resource, "unchanged", attributes=attributes)
+            continue
+        put = partial(iam.put_role_policy, RoleName=role_name, PolicyName=name, PolicyDocument=json.dumps(document))
+        retry(put)
+        diffs = (Diff("PolicyDocument", current[name], document),)
+        yield Change(resource, "updated" if current[name] else "created", diffs, attributes=attributes)
+    for name in stale:
+        _ignore_missing(iam, partial(iam.delete_role_policy, RoleName=role_name, PolicyName=name))
+        yield Change(f"policy {name} of role {role_name}", "deleted")
+    if stale:
+        _record_policies(iam, role_name, documents, None)
+
+
+def _record_policies(iam: IAMClient, role_name: str, names: Iterable[str], tags: Mapping[str, str] | None) -> None:
+    """Write the names into the role's tags, unless `tags` has them."""
+    for key, value in record(names, POLICIES_TAG).items():
+        if not tags or tags.get(key) != value:
+            retry(partial(iam.tag_role, RoleName=role_name, Tags=[{"Key": key, "Value": value}]))
+
+
+def _tags_of_role(iam: IAMClient, role_name: str) -> dict[str, str] | None:
+    """Return the role's tags, or None if it does not exist: in a dry run, it is only planned."""
+    try:
+        return tag_map(iam.get_role(RoleName=role_name)["Role"].get("Tags", ()))
+    except iam.exceptions.NoSuchEntityException:
+        return None
 
 
 def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:
@@ -165,16 +229,6 @@ def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:
         return []
 
 
-def delete_policy(iam: IAMClient, role_name: str, policy_name: str, *, owner: str = "") -> Change:
-    """Delete the role's inline policy. Raises UserError if the role belongs to another pipeline."""
-    resource = f"policy {policy_name} of role {role_name}"
-    if _describe_policy(iam, role_name, policy_name) is None:
-        return Change(resource, "absent")
-    _check_owner_of_role(iam, role_name, owner)
-    iam.delete_role_policy(RoleName=role_name, PolicyName=policy_name)
-    return Change(resource, "deleted")
-
-
 def _describe_policy(iam: IAMClient, role_name: str, policy_name: str) -> Mapping[str, Any] | None:
     try:
         # boto3 decodes and parses the document.
@@ -182,17 +236,6 @@ def _describe_policy(iam: IAMClient, role_name: str, policy_name: str) -> Mappin
     except iam.exceptions.NoSuchEntityException:
         return None
     return dict(document)
-
-
-def _check_owner_of_role(iam: IAMClient, role_name: str, owner: str, *, adopt: bool = False) -> None:
-    """Check the role's tags, as inline policies have none. Costs a call, so call it only before a write."""
-    if not owner:
-        return
-    try:
-        tags = iam.get_role(RoleName=role_name)["Role"].get("Tags", ())
-    except iam.exceptions.NoSuchEntityException:
-        return  # In a dry run, the role is only planned. Otherwise the write reports that it is missing.
-    check_owner(f"role {role_name}", tag_map(tags), owner, adopt=adopt)
 
 
 def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:

@@ -19,10 +19,12 @@ from .change import (
     create_waiter,
     diff,
     is_dry_run,
+    own_tags,
     reject_immutable,
     reject_unsupported,
     tag_changes,
     tag_map,
+    wait_for_tags,
 )
 
 if TYPE_CHECKING:
@@ -108,8 +110,11 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
     if current is None:
         return _create(dynamodb, desired)
     normalized = _normalize_desired(desired, current)
+    created = {**normalized, "PointInTimeRecoverySpecification": current["PointInTimeRecoverySpecification"]}
+    if not adopt:
+        current = wait_for_tags(current, created, lambda: describe(dynamodb, name))
     check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    diffs = diff(current, normalized)
+    diffs = diff({**current, "Tags": own_tags(current["Tags"], normalized["Tags"])}, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current, pending=current["TableStatus"] != "ACTIVE")
     reject_immutable(resource, diffs, _IMMUTABLE)
@@ -128,7 +133,7 @@ def wait(dynamodb: DynamoDBClient, name: str) -> dict[str, Any]:
     return current
 
 
-def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "") -> Change:
+def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
     """Delete the table and all its items. To wait until it is gone, call `wait_until_deleted`.
 
     Raises UserError if the table belongs to another pipeline or is protected from deletion.
@@ -142,7 +147,7 @@ def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "") -> Change:
         return Change(resource, "absent")
     if current["TableStatus"] == "DELETING":
         return Change(resource, "deleted", attributes=current, note="deletion was already in progress", pending=True)
-    check_owner(resource, current["Tags"], owner)
+    check_owner(resource, current["Tags"], owner, adopt=adopt or None)
     if current["DeletionProtectionEnabled"]:
         raise UserError(
             f"{resource} is protected from deletion (DeletionProtectionEnabled is true). "
@@ -222,7 +227,7 @@ def _update(
         _wait_until_active(dynamodb, name)
         _update_recovery(dynamodb, name, desired["PointInTimeRecoverySpecification"])
     if "Tags" in settings:
-        _update_tags(dynamodb, current["TableArn"], current["Tags"], desired["Tags"])
+        _update_tags(dynamodb, current["TableArn"], own_tags(current["Tags"], desired["Tags"]), desired["Tags"])
     had_stream = current["StreamSpecification"]["StreamEnabled"]
     if not had_stream or attributes["LatestStreamArn"] == current["LatestStreamArn"]:
         return Change(f"table {name}", "updated", diffs, attributes=attributes, pending=written)
