@@ -1,4 +1,4 @@
-"""Print the tasks as a Markdown table, for README.md: `invoke --list --list-format json | python docs/tasks_table.py`."""
+"""Print the tasks as a Markdown table, for README.md. Reads the output of `invoke --list --list-format json`."""
 
 from __future__ import annotations
 
