@@ -99,7 +99,7 @@ class Settings:
     maximum_retry_attempts: int = _setting(10, aws_parameter(f"{_MAPPING} MaximumRetryAttempts"))
     maximum_record_age_in_seconds: int = _setting(-1, validators.record_age)
     bisect_batch_on_function_error: bool = _setting(True, boolean)
-    function_response_types: str = _setting("ReportBatchItemFailures", choice("ReportBatchItemFailures", "none"))
+    function_response_types: str = _setting("none", choice("ReportBatchItemFailures", "none"))
     parallelization_factor: int = _setting(1, aws_parameter(f"{_MAPPING} ParallelizationFactor"))
     filter_criteria: Mapping[str, Any] = _setting({}, json_object)
     tumbling_window_in_seconds: int = _setting(0, aws_parameter(f"{_MAPPING} TumblingWindowInSeconds"))

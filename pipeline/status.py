@@ -65,7 +65,7 @@ def collect(d: Deployment) -> Status:
     ours = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
     facts: dict[str, Any] = {}
     if current:
-        facts["items"] = current["ItemCount"]
+        facts["items"] = f"{current['ItemCount']}, counted by AWS up to six hours ago"
         facts["stream"] = _stream(d, stream)
     if ours:
         facts["last result"] = ours["LastProcessingResult"]
