@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invoke import Collection, Context, Exit, task
 
@@ -42,7 +43,7 @@ COMMON = {
     "json": "Print one JSON document (docs/json.md) on stdout, and the lines on stderr.",
     "verbose": "Log every AWS call and its time on stderr.",
 }
-STEP = {**COMMON, "adopt": ADOPT}
+STEP = {**COMMON, "adopt": ADOPT, "yes": YES}
 LOCAL_TASK = {name: COMMON[name] for name in ("set", "json")}
 
 
@@ -80,6 +81,10 @@ def _settings(report: Report, overrides: Sequence[str] | None) -> Settings:
     """Settings from `.env`, the shell and `--set`."""
     env_file = declared.find_env_file(ROOT, os.environ)
     settings = declared.load(env_file, os.environ, declared.parse_overrides(overrides or ()))
+    if not settings.aws_region:
+        from pipeline import session
+
+        settings = session.with_region(settings)
     report.about = {"pipeline": settings.pipeline_name, "target": settings.target, "region": settings.aws_region}
     return settings
 
@@ -98,8 +103,40 @@ def _connect(
     deployment = Deployment(settings, client, ROOT, dry_run=report.dry_run, adopt=adopt)
     report.on_interrupt = partial(teardown.summarize_remaining, deployment)
     if settings.target == "aws":
-        _ = deployment.caller_identity  # raises for the wrong account, before any other call
+        caller = deployment.caller_identity  # raises for the wrong account, before any other call
+        where = f" at {settings.aws_endpoint_url}" if settings.aws_endpoint_url else ""
+        print(f"account {caller['Account']}, region {settings.aws_region}{where}, as {caller['Arn']}", file=sys.stderr)
     return deployment
+
+
+def _apply(
+    report: Report,
+    deployment: Deployment,
+    step: Callable[[Deployment], Events[Any]],
+    *,
+    yes: bool,
+    always: bool = False,
+) -> None:
+    """Run a step that writes. With TARGET=aws, plan it first: without changes, the plan is the result.
+
+    Asks for confirmation if the step replaces something or changes more than it creates; with `always`, for any change.
+    """
+    from pipeline.confirm import confirm
+    from pipeline.events import Changed
+
+    if deployment.dry_run or deployment.settings.target == "local":
+        report.render(step(deployment))
+        return
+    events = list(step(deployment.as_dry_run()))
+    changes = [event.change for event in events if isinstance(event, Changed)]
+    actions = Counter(change.action for change in changes if not change.resource.startswith("zip "))
+    altered = actions["updated"] + actions["replaced"] + actions["deleted"]
+    if not altered and not actions["created"]:
+        report.render(event for event in events)
+        return
+    if always or actions["replaced"] or altered > actions["created"]:
+        confirm(report.task, changes, ("y", "yes"), assume_yes=yes)
+    report.render(step(deployment))
 
 
 def _start_local_aws(settings: Settings) -> Server:
@@ -130,7 +167,12 @@ def zip_code(c: Context, set: Sequence[str] | None = None, json: bool = False) -
 
 @task(iterable=["set"], help=STEP)
 def create_table(
-    c: Context, set: Sequence[str] | None = None, adopt: bool = False, verbose: bool = False, json: bool = False
+    c: Context,
+    set: Sequence[str] | None = None,
+    adopt: bool = False,
+    yes: bool = False,
+    verbose: bool = False,
+    json: bool = False,
 ) -> None:
     """Create or update the table with its stream, and wait until it is active.
 
@@ -141,12 +183,18 @@ def create_table(
     from pipeline import steps
 
     with _task(c, "create-table", json) as report:
-        report.render(steps.create_table(_connect(c, report, set, verbose=verbose, adopt=adopt)))
+        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
+        _apply(report, deployment, steps.create_table, yes=yes)
 
 
 @task(iterable=["set"], help=STEP)
 def create_role(
-    c: Context, set: Sequence[str] | None = None, adopt: bool = False, verbose: bool = False, json: bool = False
+    c: Context,
+    set: Sequence[str] | None = None,
+    adopt: bool = False,
+    yes: bool = False,
+    verbose: bool = False,
+    json: bool = False,
 ) -> None:
     """Create or update the role of the function, from policies/trust-policy.json.
 
@@ -155,12 +203,18 @@ def create_role(
     from pipeline import steps
 
     with _task(c, "create-role", json) as report:
-        report.render(steps.create_role(_connect(c, report, set, verbose=verbose, adopt=adopt)))
+        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
+        _apply(report, deployment, steps.create_role, yes=yes)
 
 
 @task(iterable=["set"], help=STEP)
 def put_policy(
-    c: Context, set: Sequence[str] | None = None, adopt: bool = False, verbose: bool = False, json: bool = False
+    c: Context,
+    set: Sequence[str] | None = None,
+    adopt: bool = False,
+    yes: bool = False,
+    verbose: bool = False,
+    json: bool = False,
 ) -> None:
     """Put the role's inline policies, from the documents in policies/.
 
@@ -170,12 +224,18 @@ def put_policy(
     from pipeline import steps
 
     with _task(c, "put-policy", json) as report:
-        report.render(steps.put_policy(_connect(c, report, set, verbose=verbose, adopt=adopt)))
+        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
+        _apply(report, deployment, steps.put_policy, yes=yes)
 
 
 @task(iterable=["set"], help=STEP)
 def create_function(
-    c: Context, set: Sequence[str] | None = None, adopt: bool = False, verbose: bool = False, json: bool = False
+    c: Context,
+    set: Sequence[str] | None = None,
+    adopt: bool = False,
+    yes: bool = False,
+    verbose: bool = False,
+    json: bool = False,
 ) -> None:
     """Create or update the function and its log group, and wait until it is active.
 
@@ -187,11 +247,14 @@ def create_function(
     from pipeline import steps
 
     with _task(c, "create-function", json) as report:
-        report.render(steps.create_function(_connect(c, report, set, verbose=verbose, adopt=adopt)))
+        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
+        _apply(report, deployment, steps.create_function, yes=yes)
 
 
-@task(iterable=["set"], help=COMMON)
-def map_stream(c: Context, set: Sequence[str] | None = None, verbose: bool = False, json: bool = False) -> None:
+@task(iterable=["set"], help={**COMMON, "yes": YES})
+def map_stream(
+    c: Context, set: Sequence[str] | None = None, yes: bool = False, verbose: bool = False, json: bool = False
+) -> None:
     """Map the table's stream to the function, and wait until the mapping is enabled.
 
     Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, STARTING_POSITION, BATCH_SIZE,
@@ -202,7 +265,7 @@ def map_stream(c: Context, set: Sequence[str] | None = None, verbose: bool = Fal
     from pipeline import steps
 
     with _task(c, "map-stream", json) as report:
-        report.render(steps.map_stream(_connect(c, report, set, verbose=verbose)))
+        _apply(report, _connect(c, report, set, verbose=verbose), steps.map_stream, yes=yes)
 
 
 @task(
@@ -304,7 +367,7 @@ def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
 # --- The chains -------------------------------------------------------------------------------------------------------
 
 
-@task(iterable=["set"], help={**STEP, "yes": YES})
+@task(iterable=["set"], help=STEP)
 def deploy(
     c: Context,
     set: Sequence[str] | None = None,
@@ -315,13 +378,10 @@ def deploy(
 ) -> None:
     """Create or update the pipeline to match the settings. A second run changes nothing."""
     from pipeline import steps
-    from pipeline.confirm import confirm
 
     with _task(c, "deploy", json) as report:
         deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
-        if deployment.settings.target == "aws" and not deployment.dry_run:
-            confirm(deployment, "deploy", steps.plan(deployment), ("y", "yes"), assume_yes=yes)
-        report.render(steps.deploy(deployment))
+        _apply(report, deployment, steps.deploy, yes=yes, always=True)
 
 
 @task(iterable=["set"], help=COMMON)
@@ -342,7 +402,6 @@ def smoke(c: Context, set: Sequence[str] | None = None, verbose: bool = False, j
         "delete_data": "Delete the table even if it holds items.",
         "backup": "With --delete-data: back up the table first, and wait until the backup is available.",
         "keep_logs": "Keep the log group.",
-        "yes": YES,
         **STEP,
     },
 )
@@ -369,8 +428,7 @@ def clean(
         if not deployment.dry_run:
             changes = teardown.plan(deployment, **options)  # raises for what must not be deleted
             if deployment.settings.target == "aws":
-                words = (deployment.settings.pipeline_name,)
-                confirm(deployment, "clean", changes, words, assume_yes=yes)
+                confirm("clean", changes, (deployment.settings.pipeline_name,), assume_yes=yes)
         report.render(teardown.clean(deployment, **options))
 
 

@@ -93,6 +93,11 @@ def create_table(d: Deployment) -> Events[str]:
 def _start_table(d: Deployment) -> Events[Change]:
     yield Started("create-table")
     desired = parameters.table(d.settings)
+    encryption = desired.get("SSESpecification", {})
+    if "alias/" in encryption.get("KMSMasterKeyId", ""):
+        # AWS returns the key's ARN, which an alias does not equal.
+        key = d.client("kms").describe_key(KeyId=encryption["KMSMasterKeyId"])["KeyMetadata"]["Arn"]
+        desired["SSESpecification"] = {**encryption, "KMSMasterKeyId": key}
     return retry(lambda: table.ensure(d.client("dynamodb"), desired, adopt=d.adopt))
 
 

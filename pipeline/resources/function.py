@@ -87,11 +87,16 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
     if current is None:
         return _create(lambda_, desired, normalized)
     check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    diffs = diff({**current, "Tags": own_tags(current["Tags"], normalized["Tags"])}, normalized)
+    ours = {**current, "Tags": own_tags(current["Tags"], normalized["Tags"])}
+    hidden = current["Environment"].get("Error")
+    if hidden:
+        # AWS does not show what the caller may not decrypt, so that nothing can be compared.
+        ours["Environment"] = normalized["Environment"]
+    diffs = diff(ours, normalized)
     if not diffs:
         pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
-        attributes = _hide_secrets(current)
-        return Change(resource, "unchanged", attributes=attributes, note=_failure(current), pending=pending)
+        note = _failure(current) or (f"cannot compare the environment variables: {hidden['Message']}" if hidden else "")
+        return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
     reject_immutable(resource, diffs, _IMMUTABLE)
     pending = _update(lambda_, current, normalized, desired["Code"], {each.setting for each in diffs})
     attributes = _hide_secrets({**current, **normalized})

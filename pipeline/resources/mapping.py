@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .change import (
     Change,
     Diff,
+    UserError,
     added,
     create_waiter,
     diff,
@@ -82,7 +83,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
     mappings = of_function(lambda_, desired["FunctionName"])
     stale = [entry for entry in mappings if _is_stale(entry, stream)]
     current = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
-    current = _wait_while_transitional(lambda_, current)
+    current = _with_filters(lambda_, _wait_while_transitional(lambda_, current))
     normalized = normalize({**_DEFAULTS, **desired})
     compared = {setting: value for setting, value in normalized.items() if setting not in _NOT_COMPARED}
     if tags and current:
@@ -140,6 +141,22 @@ def _wait_while_transitional(lambda_: LambdaClient, current: dict[str, Any] | No
     if current and current["State"] in TRANSITIONAL_STATES:
         return wait(lambda_, current["UUID"])
     return current
+
+
+def _with_filters(lambda_: LambdaClient, current: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the mapping with its filters. A list omits them if a customer managed key encrypts them.
+
+    Lambda API reference: GetEventSourceMapping, "FilterCriteriaError".
+    """
+    if not current or not current["KMSKeyArn"]:
+        return current
+    response = lambda_.get_event_source_mapping(UUID=current["UUID"])
+    if error := response.get("FilterCriteriaError"):
+        raise UserError(
+            f"mapping {current['UUID']}: its FilterCriteria cannot be decrypted. AWS said: {error.get('Message')}. "
+            f"Grant the caller kms:Decrypt on {current['KMSKeyArn']}."
+        )
+    return to_create_parameters(response)
 
 
 def _apply(
@@ -231,5 +248,5 @@ def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     """Remove what AWS adds to FilterCriteria. Without filters it is {}, which clears them in an update."""
-    filters = parameters["FilterCriteria"].get("Filters")
+    filters = (parameters["FilterCriteria"] or {}).get("Filters")
     return {**parameters, "FilterCriteria": {"Filters": list(filters)} if filters else {}}

@@ -6,6 +6,7 @@ To reuse this module, copy it and `change.py` into one folder (`from steps impor
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
         "RoleName": role["RoleName"],
         "Arn": role["Arn"],
         "Path": role["Path"],
-        "AssumeRolePolicyDocument": role["AssumeRolePolicyDocument"],
+        "AssumeRolePolicyDocument": normalize_trust({**role["AssumeRolePolicyDocument"]}),
         "Description": role.get("Description", ""),
         "MaxSessionDuration": role.get("MaxSessionDuration", 3600),
         "PermissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
@@ -91,6 +92,7 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     normalized = {**_DEFAULTS, **desired}
     normalized["ManagedPolicyArns"] = sorted(normalized["ManagedPolicyArns"])
     normalized["Tags"] = tag_map(normalized["Tags"])
+    normalized["AssumeRolePolicyDocument"] = normalize_trust(normalized["AssumeRolePolicyDocument"])
     current = describe(iam, name)
     if current is None:
         return _create(iam, desired, normalized)
@@ -105,6 +107,24 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     reject_immutable(resource, diffs, _IMMUTABLE)
     _update(iam, ours, normalized, {each.setting for each in diffs})
     return Change(resource, "updated", diffs, attributes={**current, **normalized})
+
+
+def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trust policy in the form that IAM stores: an account ID becomes the ARN of its root user.
+
+    Lists whose order has no meaning are sorted, and a list of one value becomes the value.
+    IAM user guide: "AWS JSON policy elements: Principal".
+    """
+
+    def values(entry: Any) -> Any:
+        if isinstance(entry, str):
+            return re.sub(r"^\d{12}$", r"arn:aws:iam::\g<0>:root", entry)
+        if isinstance(entry, list):
+            entries = sorted(map(values, entry), key=str)
+            return entries[0] if len(entries) == 1 and isinstance(entries[0], str) else entries
+        return {name: values(each) for name, each in entry.items()} if isinstance(entry, dict) else entry
+
+    return {**document, "Statement": values(document["Statement"])} if "Statement" in document else {**document}
 
 
 def _without_foreign(current: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,18 +159,31 @@ def delete(
     if profiles:
         names = ", ".join(profile["InstanceProfileName"] for profile in profiles)
         raise UserError(f"{resource} is in the instance profile {names}; remove it there and run the step again")
-    inline, managed, tags = inline_policy_names(iam, name), current["ManagedPolicyArns"], current["Tags"]
-    foreign = [f"inline policy {each}" for each in inline if not _is_ours(each, policy_names, tags, POLICIES_TAG)]
-    foreign += [f"managed policy {each}" for each in managed if not _is_ours(each, managed_policy_arns, tags)]
+    foreign = foreign_policies(iam, name, policy_names, managed_policy_arns)
     if foreign and owner and not adopt:
         note = f"kept because others added its {', '.join(foreign)}; delete it too with --adopt"
         return Change(resource, "unchanged", attributes=current, note=note)
-    for policy in inline:
+    for policy in inline_policy_names(iam, name):
         _ignore_missing(iam, partial(iam.delete_role_policy, RoleName=name, PolicyName=policy))
-    for arn in managed:
+    for arn in current["ManagedPolicyArns"]:
         _ignore_missing(iam, partial(iam.detach_role_policy, RoleName=name, PolicyArn=arn))
     iam.delete_role(RoleName=name)
     return Change(resource, "deleted", attributes=current)
+
+
+def foreign_policies(
+    iam: IAMClient, name: str, policy_names: Collection[str], managed_policy_arns: Collection[str]
+) -> list[str]:
+    """Return the role's policies that others added, each with its kind; [] if the role does not exist.
+
+    IAM API reference: GetRole, ListAttachedRolePolicies, ListRolePolicies.
+    """
+    current = describe(iam, name)
+    if current is None:
+        return []
+    inline, managed, tags = inline_policy_names(iam, name), current["ManagedPolicyArns"], current["Tags"]
+    foreign = [f"inline policy {each}" for each in inline if not _is_ours(each, policy_names, tags, POLICIES_TAG)]
+    return foreign + [f"managed policy {each}" for each in managed if not _is_ours(each, managed_policy_arns, tags)]
 
 
 def _is_ours(name: str, listed: Collection[str], tags: Mapping[str, str], tag: str = RECORD_TAG) -> bool:
