@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -59,11 +60,11 @@ def connect(
         made = session.client(service, endpoint_url=endpoint_url or settings.aws_endpoint_url or None, config=config)
         if echo and dry_run == all_dry:  # a plan before the real calls would print each command twice
             listen(made, settings.aws_region, echo)
-        made.meta.events.register("provide-client-params", _note_parameters)
+        made.meta.events.register("provide-client-params", _note_call)
         if dry_run:
             made.meta.events.register("before-call", _answer_write)
         if not all_dry:
-            hook, event = (_remember_read, "after-call") if dry_run else (_answer_read, "before-call")
+            hook, event = (_remember_read, "response-received") if dry_run else (_answer_read, "before-call")
             made.meta.events.register(event, partial(hook, recent=recent))
         if verbose:
             made.meta.events.register("before-call", _note_time)
@@ -120,8 +121,11 @@ def _aws_session(settings: Settings) -> boto3.Session:
     return boto3.Session(profile_name=settings.aws_profile or None, region_name=settings.aws_region or None)
 
 
-def _note_parameters(params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
+def _note_call(params: Mapping[str, Any], model: OperationModel, context: dict[str, Any], **_: Any) -> None:
+    """Note the parameters, and of a reading call the text that identifies it."""
     context["parameters"] = params
+    call = f"{model.service_model.service_name} {model.name} {sorted(params.items())!r}"
+    context["read"] = call if is_read(model.name) else ""
 
 
 def _answer_write(
@@ -153,29 +157,21 @@ def predicted_response(shape: Any, parameters: Mapping[str, Any]) -> dict[str, A
     return response
 
 
-def _remember_read(
-    model: OperationModel, context: dict[str, Any], parsed: dict[str, Any], recent: Recent, **_: Any
-) -> None:
-    """Remember a read of a plan. A paginator or waiter repeats a call: the first response is the one to give again."""
-    if is_read(model.name) and "Error" not in parsed:
-        recent.setdefault(_key(model, context), (time.monotonic(), parsed))
+def _remember_read(context: dict[str, Any], parsed_response: Any, recent: Recent, **_: Any) -> None:
+    """Remember a read of a plan. A waiter repeats a call: the first response is the one to give again."""
+    if context["read"] and parsed_response and "Error" not in parsed_response:
+        recent.setdefault(context["read"], (time.monotonic(), deepcopy(parsed_response)))
 
 
-def _answer_read(
-    model: OperationModel, context: dict[str, Any], recent: Recent, **_: Any
-) -> tuple[_FakeHttpResponse, dict[str, Any]] | None:
-    """Answer a read as it was answered to the plan before, once. A write makes all that was read old."""
-    if not is_read(model.name):
+def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[_FakeHttpResponse, dict[str, Any]] | None:
+    """Answer a read as AWS answered the plan's, once. A write makes all earlier responses obsolete."""
+    if not context["read"]:
         recent.clear()
         return None
-    remembered = recent.pop(_key(model, context), None)
+    remembered = recent.pop(context["read"], None)
     if remembered is None or time.monotonic() - remembered[0] > _REUSE_SECONDS:
         return None
     return _FakeHttpResponse(), remembered[1]
-
-
-def _key(model: OperationModel, context: Mapping[str, Any]) -> str:
-    return f"{model.service_model.service_name} {model.name} {sorted(context['parameters'].items())!r}"
 
 
 def _note_time(context: dict[str, Any], **_: Any) -> None:

@@ -63,11 +63,12 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
         attached = [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
     except iam.exceptions.NoSuchEntityException:
         return None
+    document: Any = role["AssumeRolePolicyDocument"]  # boto3 decodes and parses it
     return {
         "RoleName": role["RoleName"],
         "Arn": role["Arn"],
         "Path": role["Path"],
-        "AssumeRolePolicyDocument": normalize_trust({**role["AssumeRolePolicyDocument"]}),
+        "AssumeRolePolicyDocument": normalize_trust(document),
         "Description": role.get("Description", ""),
         "MaxSessionDuration": role.get("MaxSessionDuration", 3600),
         "PermissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
