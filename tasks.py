@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -19,6 +20,11 @@ from invoke import Collection, Context, Exit, task
 
 # Invoke turns bytecode caching off, and so would compile the project again for each command. Python's default is back.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
+from pipeline import terminal  # noqa: E402
+
+if Path(sys.argv[0]).name in ("invoke", "inv", "__main__.py"):  # not in a test that imports this module
+    terminal.prepare()
 
 import dev  # noqa: E402
 from pipeline import settings as declared  # noqa: E402
@@ -59,7 +65,8 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
     report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), step=name)
     code = 1
     try:
-        yield report
+        with terminal.interruptible():
+            yield report
     except (UserError, ControlError) as error:
         message = f"{report.step}: {error}"
     except (ClientError, BotoCoreError) as error:
@@ -69,12 +76,21 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
             raise  # not about a file, so not a mistake that a person could fix
         message = f"{report.step}: {error.filename}: {error.strerror}"
     except KeyboardInterrupt:
-        message, code = f"{report.step}: interrupted{report.on_interrupt()}", 130
+        message, code = f"{report.step}: interrupted{_in_time(report.on_interrupt)}", 130
     else:
         report.end()
         return
     report.end(message)
     raise Exit(message, code=code)
+
+
+def _in_time(summarize: Callable[[], str]) -> str:
+    """What exists now, if AWS answers within seconds."""
+    summaries: list[str] = []
+    thread = threading.Thread(target=lambda: summaries.append(summarize()), daemon=True)
+    thread.start()
+    thread.join(timeout=5)
+    return summaries[0] if summaries else ". AWS did not answer; run invoke status to see what exists"
 
 
 def _settings(report: Report, overrides: Sequence[str] | None) -> Settings:
