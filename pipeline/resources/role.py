@@ -11,25 +11,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .change import (
-    OWNER_TAG,
-    RECORD_TAG,
-    Change,
-    Diff,
-    UserError,
-    added,
-    check_owner,
-    diff,
-    is_recorded,
-    own_tags,
-    record,
-    reject_immutable,
-    reject_unsupported,
-    retry,
-    tag_changes,
-    tag_map,
-    wait_for_tags,
-)
+from . import change
+from .change import OWNER_TAG, RECORD_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -73,7 +56,7 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
         "MaxSessionDuration": role.get("MaxSessionDuration", 3600),
         "PermissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
         "ManagedPolicyArns": sorted(attached),
-        "Tags": tag_map(role.get("Tags", ())),
+        "Tags": change.tag_map(role.get("Tags", ())),
     }
 
 
@@ -89,23 +72,23 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     """
     name = desired["RoleName"]
     resource = f"role {name}"
-    reject_unsupported(resource, desired, PARAMETERS)
+    change.reject_unsupported(resource, desired, PARAMETERS)
     normalized = {**_DEFAULTS, **desired}
     normalized["ManagedPolicyArns"] = sorted(normalized["ManagedPolicyArns"])
-    normalized["Tags"] = tag_map(normalized["Tags"])
+    normalized["Tags"] = change.tag_map(normalized["Tags"])
     normalized["AssumeRolePolicyDocument"] = normalize_trust(normalized["AssumeRolePolicyDocument"])
     current = describe(iam, name)
     if current is None:
         return _create(iam, desired, normalized)
     if not adopt:
         created = {**normalized, "ManagedPolicyArns": current["ManagedPolicyArns"]}
-        current = wait_for_tags(current, created, lambda: describe(iam, name))
-    check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+        current = change.wait_for_tags(current, created, lambda: describe(iam, name))
+    change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
     ours = {**current, **_without_foreign(current, normalized)}
-    diffs = diff(ours, normalized)
+    diffs = change.diff(ours, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current)
-    reject_immutable(resource, diffs, _IMMUTABLE)
+    change.reject_immutable(resource, diffs, _IMMUTABLE)
     _update(iam, ours, normalized, {each.setting for each in diffs})
     return Change(resource, "updated", diffs, attributes={**current, **normalized})
 
@@ -131,8 +114,8 @@ def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
 def _without_foreign(current: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
     """Return the current tags and managed policies without those that others added."""
     tags, wanted = current["Tags"], desired["ManagedPolicyArns"]
-    attached = [arn for arn in current["ManagedPolicyArns"] if arn in wanted or is_recorded(arn, tags)]
-    return {"Tags": own_tags(tags, desired["Tags"]), "ManagedPolicyArns": attached}
+    attached = [arn for arn in current["ManagedPolicyArns"] if arn in wanted or change.is_recorded(arn, tags)]
+    return {"Tags": change.own_tags(tags, desired["Tags"]), "ManagedPolicyArns": attached}
 
 
 def delete(
@@ -155,7 +138,7 @@ def delete(
     current = describe(iam, name)
     if current is None:
         return Change(resource, "absent")
-    check_owner(resource, current["Tags"], owner, adopt=adopt or None)
+    change.check_owner(resource, current["Tags"], owner, adopt=adopt or None)
     profiles = iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]
     if profiles:
         names = ", ".join(profile["InstanceProfileName"] for profile in profiles)
@@ -188,7 +171,7 @@ def foreign_policies(
 
 
 def _is_ours(name: str, listed: Collection[str], tags: Mapping[str, str], tag: str = RECORD_TAG) -> bool:
-    return name in listed or is_recorded(name, tags, tag)
+    return name in listed or change.is_recorded(name, tags, tag)
 
 
 def _ignore_missing(iam: IAMClient, delete: Callable[[], Any]) -> None:
@@ -218,8 +201,8 @@ def ensure_policies(
     if unlisted or current != documents:
         tags = _tags_of_role(iam, role_name)
         if current != documents and tags is not None:
-            check_owner(f"role {role_name}", tags, owner, adopt=adopt)
-        stale = [name for name in unlisted if is_recorded(name, tags or {}, POLICIES_TAG)]
+            change.check_owner(f"role {role_name}", tags, owner, adopt=adopt)
+        stale = [name for name in unlisted if change.is_recorded(name, tags or {}, POLICIES_TAG)]
         # Before the first put, so that an interruption leaves no policy that is not recorded.
         _record_policies(iam, role_name, [*documents, *stale], tags)
     for name, document in documents.items():
@@ -229,7 +212,7 @@ def ensure_policies(
             yield Change(resource, "unchanged", attributes=attributes)
             continue
         put = partial(iam.put_role_policy, RoleName=role_name, PolicyName=name, PolicyDocument=json.dumps(document))
-        retry(put)
+        change.retry(put)
         diffs = (Diff("PolicyDocument", current[name], document),)
         yield Change(resource, "updated" if current[name] else "created", diffs, attributes=attributes)
     for name in stale:
@@ -241,15 +224,15 @@ def ensure_policies(
 
 def _record_policies(iam: IAMClient, role_name: str, names: Iterable[str], tags: Mapping[str, str] | None) -> None:
     """Write the names into the role's tags, unless `tags` has them."""
-    for key, value in record(names, POLICIES_TAG).items():
+    for key, value in change.record(names, POLICIES_TAG).items():
         if not tags or tags.get(key) != value:
-            retry(partial(iam.tag_role, RoleName=role_name, Tags=[{"Key": key, "Value": value}]))
+            change.retry(partial(iam.tag_role, RoleName=role_name, Tags=[{"Key": key, "Value": value}]))
 
 
 def _tags_of_role(iam: IAMClient, role_name: str) -> dict[str, str] | None:
     """Return the role's tags, or None if it does not exist: in a dry run, it is only planned."""
     try:
-        return tag_map(iam.get_role(RoleName=role_name)["Role"].get("Tags", ()))
+        return change.tag_map(iam.get_role(RoleName=role_name)["Role"].get("Tags", ()))
     except iam.exceptions.NoSuchEntityException:
         return None
 
@@ -281,7 +264,7 @@ def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str,
     role = iam.create_role(**parameters)["Role"]
     for arn in normalized["ManagedPolicyArns"]:
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-    diffs = added({setting: normalized[setting] for setting in desired})
+    diffs = change.added({setting: normalized[setting] for setting in desired})
     return Change(f"role {name}", "created", diffs, attributes={**normalized, "Arn": role["Arn"]})
 
 
@@ -303,7 +286,7 @@ def _update(iam: IAMClient, current: Mapping[str, Any], desired: Mapping[str, An
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
     for arn in sorted(set(current["ManagedPolicyArns"]) - set(desired["ManagedPolicyArns"])):
         iam.detach_role_policy(RoleName=name, PolicyArn=arn)
-    removed, put = tag_changes(current["Tags"], desired["Tags"])
+    removed, put = change.tag_changes(current["Tags"], desired["Tags"])
     if removed:
         iam.untag_role(RoleName=name, TagKeys=removed)
     if put:
