@@ -24,7 +24,7 @@ def copy_project(folder: Path) -> None:
 
 
 def invoke(folder: Path, *words: str, fails: bool = False) -> str:
-    """Run `invoke` in a folder and return its stdout. (With an empty `tasks.py`, Invoke exits 1.)"""
+    """Run `invoke` in a folder and return its stdout. With an empty `tasks.py`, Invoke exits 1."""
     return python(folder, "-m", "invoke", *words, fails=fails)
 
 

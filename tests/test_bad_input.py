@@ -1,4 +1,4 @@
-"""Whatever a person gets wrong: exit code 1, one line that names thing, value and what is allowed, nothing written."""
+"""Wrong input: exit code 1, one line that names the thing, its value and what is allowed, and no write."""
 
 from __future__ import annotations
 
@@ -11,56 +11,54 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline.session import is_read
-from tests.forks import forking
-from tests.project import copy_project
+from tests.harness.project import copy_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tests.forks import Forks
+    from tests.harness.forked import ForkedProject
 
 RUNNING = f"python3.{sys.version_info.minor}"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A mistake: words, settings and files of the project (None: removed), with what is to be told."""
+    """A mistake in words, settings or files (None: the file is missing), and fragments of the expected error."""
 
     words: str
-    told: tuple[str, ...]
+    error: tuple[str, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str | bytes | None] = field(default_factory=dict)
 
 
-def setting(value: str, *told: str, **settings: str) -> Case:
-    """A setting (NAME=value) that is not allowed; the message names it, its value and what is."""
+def setting(value: str, *error: str, **settings: str) -> Case:
+    """A setting (NAME=value) that is not allowed; the error shows its name, its value and what is allowed."""
     name, _, text = value.partition("=")
-    return Case("deploy", (f"{name}: {text!r} is not allowed; allowed: ", *told), {name: text, **settings})
+    return Case("deploy", (f"{name}: {text!r} is not allowed; allowed: ", *error), {name: text, **settings})
 
 
-def hidden(value: str, *told: str) -> Case:
-    """A setting whose value may be a secret: it is not shown."""
+def secret(value: str, *error: str) -> Case:
+    """The same for a setting whose value may be a secret; the error does not show it."""
     name, _, text = value.partition("=")
-    return Case("deploy", (f"{name}: (not shown) is not allowed; allowed: ", *told), {name: text})
+    return Case("deploy", (f"{name}: (not shown) is not allowed; allowed: ", *error), {name: text})
 
 
-def env_file(text: str | bytes, *told: str) -> Case:
-    return Case("deploy", told, {}, {".env": text})
+def env_file(text: str | bytes, *error: str) -> Case:
+    return Case("deploy", error, {}, {".env": text})
 
 
-def policy(name: str, document: Any, *told: str) -> Case:
+def policy(name: str, document: Any, *error: str) -> Case:
     text = document if isinstance(document, str) else json.dumps(document)
-    return Case("deploy", (name, *told), {}, {f"policies/{name}": text})
+    return Case("deploy", (name, *error), {}, {f"policies/{name}": text})
 
 
-def code(files: Mapping[str, str | bytes | None], *told: str, **settings: str) -> Case:
-    return Case("deploy", told, settings, {f"lambda_src/{name}": text for name, text in files.items()})
+def code(files: Mapping[str, str | bytes | None], *error: str, **settings: str) -> Case:
+    return Case("deploy", error, settings, {f"lambda_src/{name}": text for name, text in files.items()})
 
 
-def item(text: str, *told: str) -> Case:
-    return Case(f"put-item --item {text}", ("--item", *told))
+def item(text: str, *error: str) -> Case:
+    return Case(f"put-item --item {text}", ("--item", *error))
 
 
 def allow(action: str = "logs:PutLogEvents", **more: Any) -> dict[str, Any]:
@@ -117,10 +115,10 @@ SETTINGS = [
     setting("LOCAL_PORT=65536", "0 to 65535"),
     setting("LOCAL_IDLE_HOURS=0", "a number from 0.001"),
     setting("LOCAL_AWS_DELAYS=maybe", "0 to 100"),
-    hidden('FUNCTION_ENVIRONMENT={"AWS_REGION": "secret"}', "no variable that Lambda sets itself: AWS_REGION"),
-    hidden('FUNCTION_ENVIRONMENT={"1A": "secret"}', "starting with a letter"),
-    hidden('FUNCTION_ENVIRONMENT={"A": "secret"', "a JSON object"),
-    hidden("FUNCTION_ENVIRONMENT=" + json.dumps({"LONG": "secret" * 1000}), "at most 4096 bytes"),
+    secret('FUNCTION_ENVIRONMENT={"AWS_REGION": "secret"}', "no variable that Lambda sets itself: AWS_REGION"),
+    secret('FUNCTION_ENVIRONMENT={"1A": "secret"}', "starting with a letter"),
+    secret('FUNCTION_ENVIRONMENT={"A": "secret"', "a JSON object"),
+    secret("FUNCTION_ENVIRONMENT=" + json.dumps({"LONG": "secret" * 1000}), "at most 4096 bytes"),
 ]
 ENV_FILES = [
     env_file("BATCH_SIZ=1\n", ".env line 1: BATCH_SIZ is no setting; did you mean BATCH_SIZE?"),
@@ -203,18 +201,17 @@ CASES = [*SETTINGS, *ENV_FILES, *POLICIES, *HANDLERS, *ITEMS, *FLAGS, *FOLDERS]
 
 
 @pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    """A project with the pipeline stream-demo; nothing is deployed under the name that each case has."""
-    with forking(tmp_path_factory.mktemp("bad") / "project") as started:
-        started.invoke("deploy").expect(0)
-        yield started
+def deployed(project: ForkedProject) -> ForkedProject:
+    """A project with the pipeline stream-demo. Cases that could write use another name."""
+    project.invoke("deploy").expect(0)
+    return project
 
 
 @contextmanager
 def changed(folder: Path, files: Mapping[str, str | bytes | None]) -> Iterator[None]:
-    """The project's files as the case has them, and afterwards as they were."""
-    kept = folder.with_name("kept")
-    shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("said", ".local"))
+    """Change files of the project, and restore them afterwards."""
+    original = folder.with_name("original")
+    shutil.copytree(folder, original, ignore=shutil.ignore_patterns("command", ".local"))
     try:
         for name, content in files.items():
             path = folder / name
@@ -231,9 +228,9 @@ def changed(folder: Path, files: Mapping[str, str | bytes | None]) -> Iterator[N
             if (folder / root).is_dir():
                 shutil.rmtree(folder / root)
             (folder / root).unlink(missing_ok=True)
-            if (kept / root).exists():
-                (shutil.copytree if (kept / root).is_dir() else shutil.copy)(kept / root, folder / root)
-        shutil.rmtree(kept)
+            if (original / root).exists():
+                (shutil.copytree if (original / root).is_dir() else shutil.copy)(original / root, folder / root)
+        shutil.rmtree(original)
 
 
 def test_there_are_at_least_eighty_cases() -> None:
@@ -241,22 +238,22 @@ def test_there_are_at_least_eighty_cases() -> None:
 
 
 @pytest.mark.parametrize(
-    "case", CASES, ids=lambda case: f"{case.words[:40]} {'/'.join(case.settings)} {case.told[0][:40]}"
+    "case", CASES, ids=lambda case: f"{case.words[:40]} {'/'.join(case.settings)} {case.error[0][:40]}"
 )
-def test_what_is_wrong_is_told_in_one_line_before_anything_is_written(forks: Forks, case: Case) -> None:
+def test_a_mistake_is_reported_in_one_line_before_the_first_write(deployed: ForkedProject, case: Case) -> None:
     words = case.words.split(" ", 2) if case.words.startswith("put-item --item ") else case.words.split()
-    of_its_own = {} if words[0] in ("put-item", "smoke", "fetch-logs") else {"PIPELINE_NAME": "wrong"}
-    with changed(forks.folder, case.files):
-        settings: dict[str, Any] = {**of_its_own, **case.settings}
-        ended = forks.invoke(*words, **settings).expect(1)
-    for fragment in case.told:
-        assert fragment in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
-    assert "Traceback" not in ended.stderr
-    assert [operation for operation in ended.calls if not is_read(operation)] == []
+    pipeline = {} if words[0] in ("put-item", "smoke", "fetch-logs") else {"PIPELINE_NAME": "wrong"}
+    with changed(deployed.folder, case.files):
+        settings: dict[str, Any] = {**pipeline, **case.settings}
+        failed = deployed.invoke(*words, **settings).expect(1)
+    for fragment in case.error:
+        assert fragment in failed.stderr
+    assert len(failed.stderr.splitlines()) == 1
+    assert "Traceback" not in failed.stderr
+    assert failed.writes == []
 
 
-def test_a_local_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_local_folder_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     project = copy_project(tmp_path / "project")
     (project.folder / ".local").write_text("")

@@ -112,7 +112,7 @@ def _key(call: Call) -> tuple[str, str, str, bytes]:
     return call.service, call.operation, call.path, call.body
 
 
-# --- The faults: each returns the response that the client gets, or None to cut the connection -------------------------
+# --- The faults: each returns the response that the client gets, or None to cut the connection ------------------------
 
 
 def throttled(call: Call, _upstream: Upstream) -> Response | None:

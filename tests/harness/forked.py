@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.session import is_read
 from tests.harness.project import Project, bare_environment, copy_project
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class Outcome(subprocess.CompletedProcess[str]):
     """How a command ended: its exit code (negative: a signal), its output, and the names of its API calls."""
 
     calls: list[str]
+
+    @property
+    def writes(self) -> list[str]:
+        """The names of the calls that write."""
+        return [operation for operation in self.calls if not is_read(operation)]
 
     def expect(self, code: int) -> Outcome:
         """Assert the exit code."""
