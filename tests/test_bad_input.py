@@ -176,11 +176,11 @@ ITEMS = [
     Case("put-item --file nowhere.jsonl", ("'nowhere.jsonl' cannot be read",)),
     Case("put-item --file bad.jsonl", ("bad.jsonl line 2 is not JSON",), {}, {"bad.jsonl": '{"name": "a"}\n{"name"'}),
     Case("put-item --file bad.jsonl", ("'bad.jsonl' cannot be read", "utf-8"), {}, {"bad.jsonl": b"\xff"}),
-    Case("put-item --file empty.jsonl", ("empty.jsonl holds no item",), {}, {"empty.jsonl": "\n"}),
-    Case("put-item", ("standard input holds no item",)),
-    Case("put-item --file x --item {}", ("--item and --file: give one of them",)),
+    Case("put-item --file empty.jsonl", ("empty.jsonl contains no item",), {}, {"empty.jsonl": "\n"}),
+    Case("put-item", ("standard input contains no item",)),
+    Case("put-item --file x --item {}", ("--item and --file exclude each other",)),
     Case("smoke", ("SMOKE_ITEM: 'name' is the partition key",), {"SMOKE_ITEM": '{"name": "x"}'}),
-    Case("smoke", ("SMOKE_ITEM: 'smoke' marks smoke's own items",), {"SMOKE_ITEM": '{"smoke": "x"}'}),
+    Case("smoke", ("SMOKE_ITEM: 'smoke' marks the items of smoke",), {"SMOKE_ITEM": '{"smoke": "x"}'}),
     Case("smoke", ("SMOKE_ITEM", "is not allowed"), {"SMOKE_ITEM": '"x"'}),
 ]
 FLAGS = [
@@ -194,7 +194,7 @@ FLAGS = [
     Case("create-table --set TABLE_KEY=id", ("TABLE_KEY: 'id' is not allowed; allowed: NAME:TYPE",)),
     Case("deploy --set BATCH_SIZ=1", ("--set: BATCH_SIZ is not a setting; did you mean BATCH_SIZE?",)),
     Case("deploy --set BATCH_SIZE", ("--set: 'BATCH_SIZE' is not allowed; allowed: NAME=VALUE",)),
-    Case("--dry smoke", ("a proof cannot be planned; run it without --dry",)),
+    Case("--dry smoke", ("smoke does not support --dry",)),
 ]
 FOLDERS = [
     Case("zip-code", ("build",), {}, {"build": "a file"}),

@@ -74,14 +74,15 @@ def test_the_function_imports_only_what_lambda_provides() -> None:
     assert {path.name: roots(path) - provided for path in ROOT.glob("lambda_src/*.py")} == {"example.py": set()}
 
 
-def test_the_tasks_import_invoke_the_pipeline_and_the_local_aws() -> None:
-    assert roots(ROOT / "tasks.py") <= sys.stdlib_module_names | {"invoke", "pipeline", "localaws"}
+def test_the_tasks_import_invoke_the_pipeline_the_local_aws_and_the_errors_of_botocore() -> None:
+    assert roots(ROOT / "tasks.py") <= sys.stdlib_module_names | {"invoke", "pipeline", "localaws", "botocore"}
+    assert {name for name in imports(ROOT / "tasks.py") if name.startswith("botocore")} <= {"botocore.exceptions"}
 
 
-def test_the_tasks_import_the_local_aws_only_inside_functions() -> None:
+def test_the_tasks_import_the_local_aws_and_botocore_only_inside_functions() -> None:
     tree = ast.parse((ROOT / "tasks.py").read_text(encoding="utf-8"))
     top_level = ast.Module([node for node in tree.body if not isinstance(node, (ast.FunctionDef, ast.If))], [])
-    assert not {name for name in imports(ROOT / "tasks.py", top_level) if name.startswith("localaws")}
+    assert not {name for name in imports(ROOT / "tasks.py", top_level) if name.startswith(("localaws", "botocore"))}
 
 
 def test_no_modules_of_the_pipeline_import_each_other_in_a_circle() -> None:

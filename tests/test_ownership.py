@@ -65,7 +65,7 @@ def refusal(project: ForkedProject, *words: str, **settings: Any) -> Outcome:
 def test_deploy_does_not_change_a_foreign_resource(ours: ForkedProject, kind: str) -> None:
     settings, name = FOREIGN[kind]
     error = refusal(ours, "deploy", **settings).stderr
-    assert f"{name} exists and " in error
+    assert f"{name} already exists and " in error
     assert "take it over with --adopt" in error
 
 
@@ -75,7 +75,7 @@ def test_deploy_to_a_real_account_stops_at_a_foreign_resource_before_the_first_w
 ) -> None:
     settings, name = FOREIGN[kind]
     refused = refusal(ours, "deploy", "--yes", **target_aws(ours.endpoint, **settings))
-    assert f"{name} exists and " in refused.stderr
+    assert f"{name} already exists and " in refused.stderr
     assert refused.writes == []
 
 
@@ -84,7 +84,7 @@ def test_clean_stops_at_a_foreign_resource_before_the_first_deletion(ours: Forke
     settings, name = FOREIGN[kind]
     ours.invoke("deploy").expect(0)
     refused = refusal(ours, "clean", **settings)
-    assert f"{name} exists and " in refused.stderr
+    assert f"{name} already exists and " in refused.stderr
     assert refused.writes == []
 
 
@@ -95,18 +95,18 @@ def test_clean_stops_at_a_foreign_resource_before_the_first_deletion(ours: Forke
 def test_a_step_does_not_change_a_foreign_resource(ours: ForkedProject, step: str, kind: str) -> None:
     settings, name = FOREIGN[kind]
     ours.invoke("create-role").expect(0)
-    assert f"{name} exists and " in refusal(ours, step, **settings).stderr
+    assert f"{name} already exists and " in refusal(ours, step, **settings).stderr
 
 
 def test_map_stream_does_not_map_to_a_foreign_function(ours: ForkedProject) -> None:
     ours.invoke("create-table").expect(0)
     refused = refusal(ours, "map-stream", FUNCTION_NAME="theirs")
-    assert "function theirs exists and belongs to pipeline 'theirs'" in refused.stderr
+    assert "function theirs already exists and belongs to pipeline 'theirs'" in refused.stderr
 
 
 def test_map_stream_does_not_move_a_foreign_mapping(ours: ForkedProject) -> None:
     refused = refusal(ours, "map-stream", TABLE_NAME="theirs", FUNCTION_NAME="theirs")
-    assert "function theirs exists and belongs to pipeline 'theirs'" in refused.stderr
+    assert "function theirs already exists and belongs to pipeline 'theirs'" in refused.stderr
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_clean_stops_at_a_foreign_mapping_on_another_table(
     uuid = other_source({})
     refused = refusal(ours, "clean")
     assert f"mapping {uuid} of function stream-demo on arn:aws:dynamodb" in refused.stderr
-    assert "carries no pipeline tag" in refused.stderr
+    assert "has no pipeline tag" in refused.stderr
     assert refused.writes == []
 
 
@@ -160,7 +160,7 @@ def test_a_role_with_a_foreign_policy_stops_clean_before_the_first_deletion(ours
     iam = ours.client("iam")
     iam.put_role_policy(RoleName="stream-demo-role", PolicyName="by-hand", PolicyDocument=json.dumps(ALLOWED))
     refused = refusal(ours, "clean")
-    assert "role stream-demo-role has what this pipeline did not give it: inline policy by-hand" in refused.stderr
+    assert "stream-demo-role is not deleted because this pipeline did not add its inline policy by-hand" in refused.stderr
     assert refused.writes == []
     iam.delete_role_policy(RoleName="stream-demo-role", PolicyName="by-hand")
 
@@ -170,7 +170,7 @@ def test_a_role_with_a_foreign_attachment_stops_clean_before_the_first_deletion(
     iam, arn = ours.client("iam"), "arn:aws:iam::aws:policy/ReadOnlyAccess"
     iam.attach_role_policy(RoleName="stream-demo-role", PolicyArn=arn)
     refused = refusal(ours, "clean")
-    assert f"role stream-demo-role has what this pipeline did not give it: managed policy {arn}" in refused.stderr
+    assert f"stream-demo-role is not deleted because this pipeline did not add its managed policy {arn}" in refused.stderr
     assert refused.writes == []
     iam.detach_role_policy(RoleName="stream-demo-role", PolicyArn=arn)
 
@@ -185,7 +185,7 @@ def test_adopt_takes_over_existing_resources(ours: ForkedProject) -> None:
     )
     iam.create_role(RoleName="stream-demo-role", AssumeRolePolicyDocument=json.dumps(TRUST))
     logs.create_log_group(logGroupName="/aws/lambda/stream-demo")
-    assert "table stream-demo exists and carries no pipeline tag" in refusal(ours, "deploy").stderr
+    assert "table stream-demo already exists and has no pipeline tag" in refusal(ours, "deploy").stderr
     ours.invoke("deploy", "--adopt").expect(0)
     ours.invoke("smoke").expect(0)
     ours.invoke("deploy").expect(0)
