@@ -187,7 +187,7 @@ FLAGS = [
     Case("fetch-logs --since yesterday", ("--since: 'yesterday' is not allowed; allowed: 90s, 15m",)),
     Case("fetch-logs --last few", ("--last: 'few' is not allowed; allowed: a whole number",)),
     Case("fetch-logs --timeout -1", ("--timeout: '-1' is not allowed; allowed: a whole number from 0 to 3600",)),
-    Case("clean --backup", ("--backup goes with --delete-data",)),
+    Case("clean --backup", ("--backup requires --delete-data",)),
     Case("deploy --colour red", ("No idea what '--colour' is",)),
     Case("deploi", ("No idea what 'deploi' is",)),
     Case("create-table --table-key id:S", ("No idea what '--table-key' is",)),

@@ -160,7 +160,8 @@ def test_a_role_with_a_foreign_policy_stops_clean_before_the_first_deletion(ours
     iam = ours.client("iam")
     iam.put_role_policy(RoleName="stream-demo-role", PolicyName="by-hand", PolicyDocument=json.dumps(ALLOWED))
     refused = refusal(ours, "clean")
-    assert "stream-demo-role is not deleted because this pipeline did not add its inline policy by-hand" in refused.stderr
+    assert "role stream-demo-role is not deleted because this pipeline did not add its" in refused.stderr
+    assert "inline policy by-hand" in refused.stderr
     assert refused.writes == []
     iam.delete_role_policy(RoleName="stream-demo-role", PolicyName="by-hand")
 
@@ -170,7 +171,8 @@ def test_a_role_with_a_foreign_attachment_stops_clean_before_the_first_deletion(
     iam, arn = ours.client("iam"), "arn:aws:iam::aws:policy/ReadOnlyAccess"
     iam.attach_role_policy(RoleName="stream-demo-role", PolicyArn=arn)
     refused = refusal(ours, "clean")
-    assert f"stream-demo-role is not deleted because this pipeline did not add its managed policy {arn}" in refused.stderr
+    assert "role stream-demo-role is not deleted because this pipeline did not add its" in refused.stderr
+    assert f"managed policy {arn}" in refused.stderr
     assert refused.writes == []
     iam.detach_role_policy(RoleName="stream-demo-role", PolicyArn=arn)
 
