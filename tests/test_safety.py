@@ -219,7 +219,7 @@ def test_a_command_stops_before_its_second_call_in_another_account_than_expected
     project: ForkedProject, account: dict[str, Any], command: str
 ) -> None:
     refused = project.invoke(command, AWS_ACCOUNT_ID="123456789012", **account).expect(1)
-    assert "AWS_ACCOUNT_ID: 123456789012 is wanted, but the credentials are of 000000000000" in refused.stderr
+    assert "AWS_ACCOUNT_ID is 123456789012, but the credentials belong to account 000000000000" in refused.stderr
     assert refused.calls == ["GetCallerIdentity"]
 
 
