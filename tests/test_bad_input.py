@@ -30,6 +30,7 @@ class Case:
     error: tuple[str, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str | bytes | None] = field(default_factory=dict)
+    hidden: str = "Traceback"  # does not appear in the error
 
 
 def setting(value: str, *error: str, **settings: str) -> Case:
@@ -39,9 +40,9 @@ def setting(value: str, *error: str, **settings: str) -> Case:
 
 
 def secret(value: str, *error: str) -> Case:
-    """The same for a setting whose value may be a secret; the error does not show it."""
+    """The same for a setting whose value may be a secret: the error does not show it."""
     name, _, text = value.partition("=")
-    return Case("deploy", (f"{name}: (not shown) is not allowed; allowed: ", *error), {name: text})
+    return Case("deploy", (f"{name}: (not shown) is not allowed; allowed: ", *error), {name: text}, hidden="secret")
 
 
 def env_file(text: str | bytes, *error: str) -> Case:
@@ -118,6 +119,8 @@ SETTINGS = [
     setting("LOCAL_AWS_DELAYS=maybe", "0 to 100"),
     secret('FUNCTION_ENVIRONMENT={"AWS_REGION": "secret"}', "Lambda does not set itself, so not AWS_REGION"),
     secret('FUNCTION_ENVIRONMENT={"1A": "secret"}', "starting with a letter"),
+    secret('FUNCTION_ENVIRONMENT={"A-B": "secret"}', "letters, digits and _"),
+    secret('FUNCTION_ENVIRONMENT={"A": ["secret"]}', "a JSON object of strings"),
     secret('FUNCTION_ENVIRONMENT={"A": "secret"', "a JSON object"),
     secret("FUNCTION_ENVIRONMENT=" + json.dumps({"LONG": "secret" * 1000}), "at most 4096 bytes"),
 ]
@@ -150,29 +153,29 @@ POLICIES = [
 ]
 HANDLERS = [
     code(
-        {}, "'other.handler': no other.py in the zip; Python files there: example.py", FUNCTION_HANDLER="other.handler"
+        {}, "'other.handler': the zip has no other.py; its Python files: example.py", FUNCTION_HANDLER="other.handler"
     ),
     code({}, "'example.other': example.py defines no other; it defines: ", FUNCTION_HANDLER="example.other"),
     code({"example.py": "def lambda_handler(:\n"}, "example.py line 1: ", FUNCTION_RUNTIME=RUNNING),
-    code({"example.py": None}, "lambda_src holds no file to zip"),
+    code({"example.py": None}, "lambda_src contains no files"),
     code({"requirements.txt": "no such package===\n"}, "requirements.txt", "pip found no wheels"),
     Case("deploy", ("lambda_src is not a folder",), {}, {"lambda_src": None}),
 ]
 ITEMS = [
     item("name", "is not JSON", '{"name": "test3"}'),
-    item("[]", "is no JSON object"),
-    item("{}", "is no JSON object"),
+    item("[]", "is not a JSON object"),
+    item("{}", "is not a JSON object"),
     item('{"nome": "x"}', "has no attribute 'name'; the key of stream-demo is name of type S"),
     item('{"name": 1}', "'name' is of type N; the key of stream-demo is name of type S"),
     item('{"name": ""}', "'name' has 0 bytes; allowed in this key: 1 to 2048"),
     item('{"name": "' + "x" * 2049 + '"}', "'name' has 2049 bytes; allowed in this key: 1 to 2048"),
-    item('{"name": "x", "n": NaN}', "NaN is no JSON number"),
+    item('{"name": "x", "n": NaN}', "NaN is not a JSON number"),
     item('{"name": {"S": "x"}, "n": {"N": "one"}}', "'one'", "a number has up to 38 digits"),
     item('{"name": {"S": "x"}, "n": {"N": "' + "1" * 39 + '"}}', "38 digits"),
     item('{"name": {"S": "x"}, "n": {"N": "1e126"}}', "38 digits"),
     item('{"name": {"S": "x"}, "b": {"B": "no base 64"}}', "binary is base64"),
-    item('{"name": {"S": "x"}, "s": {"SS": []}}', "at least one"),
-    item('{"name": {"S": "x"}, "s": {"SS": ["a", "a"]}}', "different values"),
+    item('{"name": {"S": "x"}, "s": {"SS": []}}', "SS takes a list of one or more distinct values"),
+    item('{"name": {"S": "x"}, "s": {"SS": ["a", "a"]}}', "SS takes a list of one or more distinct values"),
     item('{"name": {"S": 1}}', "S takes a string, not 1"),
     item('{"name": "x", "text": "' + "y" * 410_000 + '"}', "allowed: 409600"),
     Case("put-item --file nowhere.jsonl", ("'nowhere.jsonl' cannot be read",)),
@@ -255,6 +258,7 @@ def test_a_mistake_is_reported_in_one_line_before_the_first_write(deployed: Fork
     for fragment in case.error:
         assert fragment in failed.stderr
     assert len(failed.stderr.splitlines()) == 1
+    assert case.hidden not in failed.stderr
     assert "Traceback" not in failed.stderr
     assert failed.writes == []
 

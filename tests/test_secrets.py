@@ -77,20 +77,6 @@ def test_a_changed_secret_is_shown_by_name_only(project: Project) -> None:
     assert "pl4nted" not in output(planned)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        '{"API_TOKEN": "pl4nted',
-        '{"API_TOKEN": ["pl4nted"]}',
-        '{"API-TOKEN": "pl4nted"}',
-        '{"AWS_REGION": "pl4nted"}',
-        json.dumps({"API_TOKEN": "pl4nted" * 1000}),
-    ],
-)
-def test_the_error_about_a_wrong_secret_does_not_show_it(project: Project, value: str) -> None:
-    assert "pl4nted" not in project.refusal("deploy", FUNCTION_ENVIRONMENT=value)
-
-
 def test_the_error_about_a_wrong_line_of_env_does_not_show_it(project: Project) -> None:
     (project.folder / ".env.wrong").write_text("AWS_SECRET_ACCESS_KEY pl4nted\nTOKEN=pl4nted\nBATCH_SIZE='pl4nted\n")
     error = project.refusal("deploy", ENV_FILE=".env.wrong")
