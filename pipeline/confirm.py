@@ -1,4 +1,4 @@
-"""The question before anything is written to a real account: account, region and plan, and a person's word for it."""
+"""Confirmation before anything is written to a real account: show account, region and plan, and ask."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from . import report
 from .resources.change import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
+    from .deployment import Deployment
     from .resources.change import Change
-    from .steps import Run
 
 
-def ask(run: Run, step: str, planned: Iterable[Change], words: tuple[str, ...], *, answered: bool) -> None:
-    """Show on stderr what `step` is about to do, and return when a person types one of `words`; otherwise UserError.
+def confirm(d: Deployment, step: str, changes: Sequence[Change], words: tuple[str, ...], *, assume_yes: bool) -> None:
+    """Show the planned changes on stderr, and return if a person types one of `words`. Otherwise raise UserError.
 
-    `answered`: --yes was given. Where nothing is to be done, nothing is asked.
+    `assume_yes` (--yes) and a plan without changes skip the question.
     """
-    planned = [change for change in planned if change.action != "absent"]
-    lines = [f"account {run.caller['Account']}, region {run.settings.aws_region}, as {run.caller['Arn']}"]
-    lines += [report.line(step, change) for change in planned]
+    caller = d.caller_identity
+    lines = [f"account {caller['Account']}, region {d.settings.aws_region}, as {caller['Arn']}"]
+    lines += [report.line(step, change) for change in changes]
     sys.stderr.write("\n".join(lines) + "\n")
-    if answered or all(change.action == "unchanged" for change in planned):
+    if assume_yes or all(change.action == "unchanged" for change in changes):
         return
     if not sys.stdin.isatty():
-        raise UserError("this is about a real account, and there is no terminal to ask on; say --yes. Nothing was done.")
-    sys.stderr.write(f"Type {words[0]} to do this: ")
+        raise UserError("stdin is not a terminal, so there is no way to confirm: pass --yes. Nothing was changed.")
+    sys.stderr.write(f"Type {words[0]} to continue: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip() not in words:
-        raise UserError(f"{words[0]} was not typed. Nothing was done.")
+        raise UserError("aborted. Nothing was changed.")

@@ -1,4 +1,4 @@
-"""Reading what a function logged: its events across log streams, grouped by invocation."""
+"""Reading what a function logged: events across log streams, grouped by invocation."""
 
 from __future__ import annotations
 
@@ -11,17 +11,43 @@ if TYPE_CHECKING:
 
     from types_boto3_logs import CloudWatchLogsClient
 
+# Lines that Lambda or its runtime writes once for a failed invocation: an exception, a process that exited, a timeout.
+# A line that the function itself logs as an error has a tab, or "message", in that place.
+FAILURE = re.compile(r'\[ERROR\] |"level": ?"ERROR", ?"errorMessage"|Error: Runtime exited |Task timed out after ')
+
+# Lambda's own lines, in the text and in the JSON log format.
+_TEXT_MARK = re.compile(r"(START|END|REPORT) RequestId: (\S+)")
+_JSON_MARK = re.compile(r'\{"time":.*"type": ?"platform\.(start|runtimeDone|report)".*"requestId": ?"([^"]+)"')
+
+_LATEST_EVENTS = 1000
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """The lines of one invocation. `request_id` is "" for lines outside any: of filtered or truncated events."""
+
+    request_id: str
+    log_stream: str
+    started_ms: int
+    lines: tuple[str, ...]
+    report: str = ""
+
+    @property
+    def failure(self) -> str:
+        """The first line that says that the invocation failed, or ""."""
+        return next((line for line in self.lines if FAILURE.search(line)), "")
+
 
 def fetch(
     logs: CloudWatchLogsClient, group: str, *, since_ms: int, pattern: str = "", request_id: str = ""
 ) -> Iterator[dict[str, Any]]:
-    """The group's events across its log streams, in order of time, as FilterLogEvents answers them.
+    """The group's events across its log streams, in order of time, as FilterLogEvents returns them.
 
-    `since_ms` is in milliseconds since 1970, `pattern` a filter pattern of CloudWatch Logs. With `request_id`, the
-    lines of that invocation: also those that a handler printed without the id, between its START and its REPORT.
-    CloudWatch Logs API reference: FilterLogEvents.
+    `since_ms` is in milliseconds since 1970, `pattern` is a CloudWatch Logs filter pattern. With `request_id`, the
+    events of that invocation, including those that a handler printed without the ID between START and REPORT. A group
+    that does not exist (yet) has no events. CloudWatch Logs API reference: FilterLogEvents.
     """
-    # AWS orders the streams' events by time anyway; other endpoints do when told to.
+    # AWS orders the events of several streams by time in any case; other endpoints only with `interleaved`.
     parameters: dict[str, Any] = {"logGroupName": group, "startTime": since_ms, "interleaved": True}
     if request_id:
         marks = list(_events(logs, {**parameters, "filterPattern": f'"{request_id}"'}))
@@ -35,21 +61,39 @@ def fetch(
     yield from _events(logs, parameters)
 
 
-@dataclass(frozen=True)
-class Invocation:
-    """What one invocation logged. `request_id` is "" for lines that stand in none: of a filtered or cut-off reading."""
+def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
+    """The invocations at the end of the newest log stream; none if nothing was logged yet.
 
-    request_id: str
-    log_stream: str
-    started_ms: int
-    lines: tuple[str, ...]
-    report: str = ""
+    CloudWatch Logs API reference: DescribeLogStreams, GetLogEvents.
+    """
+    try:
+        streams = logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True, limit=1)
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+    if not streams["logStreams"]:
+        return []
+    name = streams["logStreams"][0]["logStreamName"]
+    events = logs.get_log_events(logGroupName=group, logStreamName=name, startFromHead=False, limit=_LATEST_EVENTS)[
+        "events"
+    ]
+    return invocations({**event, "logStreamName": name} for event in events)
+
+
+def request_id_of(logs: CloudWatchLogsClient, group: str, event: Mapping[str, Any]) -> str:
+    """The request ID of the invocation that logged `event`: that of the last START before it in its log stream."""
+    events = logs.get_log_events(
+        logGroupName=group, logStreamName=event["logStreamName"], endTime=event["timestamp"] + 1, startFromHead=False
+    )["events"]
+    messages = [each["message"] for each in events]
+    position = messages.index(event["message"]) if event["message"] in messages else len(messages)
+    starts = [request_id for mark, request_id in map(_mark, messages[: position + 1]) if mark == "start"]
+    return starts[-1] if starts else "unknown"
 
 
 def invocations(events: Iterable[Mapping[str, Any]]) -> list[Invocation]:
-    """Group events by invocation, the newest last: START to REPORT of each log stream, with what was printed between.
+    """Group events by invocation, the newest last: START to REPORT of each log stream, with the lines between them.
 
-    What a process logs before its first START (INIT_START, prints while importing) belongs to that first invocation.
+    The lines that a process logs before its first START (INIT_START, prints during import) belong to that invocation.
     Lambda developer guide: "Using CloudWatch logs with Lambda".
     """
     streams: dict[str, list[Mapping[str, Any]]] = {}
@@ -66,7 +110,7 @@ def _of_stream(name: str, events: Iterable[Mapping[str, Any]]) -> Iterator[Invoc
     for event in events:
         mark, marked_id = _mark(event["message"])
         if mark == "start" and request_id:
-            # Its REPORT is missing: not written yet, or out of what was read.
+            # Its REPORT is missing: not written yet, or not among these events.
             yield Invocation(request_id, name, started, tuple(lines))
             lines, request_id = [], ""
         if mark == "start" or not lines:
@@ -81,22 +125,16 @@ def _of_stream(name: str, events: Iterable[Mapping[str, Any]]) -> Iterator[Invoc
         yield Invocation(request_id, name, started, tuple(lines))
 
 
-# What is written once for an invocation that failed: the runtime's word for an exception, Lambda's for a process that
-# ended or took too long. A line that the function itself logs as an error has a tab, or "message", in that place.
-FAILURE = re.compile(r'\[ERROR\] |"level": ?"ERROR", ?"errorMessage"|Error: Runtime exited |Task timed out after ')
-
-# Lambda's own lines, as the text and as the JSON log format have them.
-_TEXT_MARK = re.compile(r"(START|END|REPORT) RequestId: (\S+)")
-_JSON_MARK = re.compile(r'\{"time":.*"type": ?"platform\.(start|runtimeDone|report)".*"requestId": ?"([^"]+)"')
-
-
 def _mark(message: str) -> tuple[str, str]:
-    """Which of Lambda's own lines this is ("start", "end", "report", or "" for none), and its request id."""
+    """Which of Lambda's own lines this is ("start", "end", "report", or "" for none), and its request ID."""
     mark = _TEXT_MARK.match(message) or _JSON_MARK.match(message)
     return (mark[1].lower(), mark[2]) if mark else ("", "")
 
 
 def _events(logs: CloudWatchLogsClient, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for page in logs.get_paginator("filter_log_events").paginate(**parameters):
-        for event in page["events"]:
-            yield {**event}
+    try:
+        for page in logs.get_paginator("filter_log_events").paginate(**parameters):
+            for event in page["events"]:
+                yield {**event}
+    except logs.exceptions.ResourceNotFoundException:
+        return

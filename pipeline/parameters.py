@@ -1,19 +1,23 @@
-"""Settings -> the parameters of AWS's create calls, under AWS's own names. Pure: no call is made here."""
+"""Settings -> the parameters of AWS's create calls, under AWS's own names. Pure: nothing here calls AWS."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from .resources.change import OWNER_TAG, UserError
+from .validators import check_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .settings import Settings
 
+# The lists that options extend instead of having a setting for each entry: an index needs its key attributes defined.
+_EXTENDED = ("AttributeDefinitions",)
+
 
 def tags(settings: Settings) -> dict[str, str]:
-    """The tags of everything we create."""
+    """The tags of every resource."""
     return {**settings.tags, OWNER_TAG: settings.pipeline_name}
 
 
@@ -24,7 +28,7 @@ def _tag_list(settings: Settings) -> list[dict[str, str]]:
 def table(settings: Settings) -> dict[str, Any]:
     """CreateTable's parameters, and UpdateContinuousBackups' PointInTimeRecoverySpecification."""
     keys = [key.rpartition(":") for key in (settings.table_key, settings.table_sort_key) if key]
-    wanted = {
+    desired = {
         "TableName": settings.table_name,
         "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, _, kind in keys],
         "KeySchema": [
@@ -40,23 +44,23 @@ def table(settings: Settings) -> dict[str, Any]:
         "Tags": _tag_list(settings),
     }
     if settings.table_billing_mode == "PROVISIONED":
-        wanted["ProvisionedThroughput"] = {
+        desired["ProvisionedThroughput"] = {
             "ReadCapacityUnits": settings.table_read_capacity_units,
             "WriteCapacityUnits": settings.table_write_capacity_units,
         }
-    return _merged(wanted, settings.table_options, "TABLE_OPTIONS")
+    return _with_options("TABLE_OPTIONS", "dynamodb CreateTable", desired, settings.table_options)
 
 
 def role(settings: Settings, trust_policy: Mapping[str, Any]) -> dict[str, Any]:
-    """CreateRole's parameters, the document as a mapping, and the ManagedPolicyArns that are attached."""
-    wanted = {
+    """CreateRole's parameters, with the document as a mapping, and the ManagedPolicyArns to attach."""
+    desired = {
         "RoleName": settings.role_name,
         "AssumeRolePolicyDocument": trust_policy,
         "PermissionsBoundary": settings.role_permissions_boundary,
         "ManagedPolicyArns": list(settings.role_managed_policy_arns),
         "Tags": _tag_list(settings),
     }
-    return _merged(wanted, settings.role_options, "ROLE_OPTIONS")
+    return _with_options("ROLE_OPTIONS", "iam CreateRole", desired, settings.role_options)
 
 
 def function(settings: Settings, role_arn: str, code: bytes) -> dict[str, Any]:
@@ -64,7 +68,7 @@ def function(settings: Settings, role_arn: str, code: bytes) -> dict[str, Any]:
     logging = {"LogFormat": settings.function_log_format}
     if settings.function_log_format == "JSON":
         logging["ApplicationLogLevel"] = settings.function_log_level
-    wanted = {
+    desired = {
         "FunctionName": settings.function_name,
         "Role": role_arn,
         "Code": {"ZipFile": code},
@@ -81,17 +85,22 @@ def function(settings: Settings, role_arn: str, code: bytes) -> dict[str, Any]:
         "ReservedConcurrentExecutions": settings.function_reserved_concurrent_executions,
         "Tags": tags(settings),
     }
-    return _merged(wanted, settings.function_options, "FUNCTION_OPTIONS")
+    return _with_options("FUNCTION_OPTIONS", "lambda CreateFunction", desired, settings.function_options)
 
 
 def log_group_name(settings: Settings) -> str:
-    """Where Lambda writes what the function prints."""
-    chosen = settings.function_options.get("LoggingConfig", {}).get("LogGroup")
-    return str(chosen or f"/aws/lambda/{settings.function_name}")
+    """The log group of the function."""
+    logging = settings.function_options.get("LoggingConfig", {})
+    if not isinstance(logging, dict) or not isinstance(logging.get("LogGroup", ""), str):
+        raise UserError(
+            f"FUNCTION_OPTIONS: LoggingConfig {logging!r} is not allowed; allowed: an object such as "
+            '{"LogGroup": "/nightly/jobs"}'
+        )
+    return str(logging.get("LogGroup") or f"/aws/lambda/{settings.function_name}")
 
 
 def log_group(settings: Settings) -> dict[str, Any]:
-    """CreateLogGroup's parameters, and the retention."""
+    """CreateLogGroup's parameters, and PutRetentionPolicy's retentionInDays."""
     return {
         "logGroupName": log_group_name(settings),
         "retentionInDays": settings.log_retention_in_days or None,
@@ -101,7 +110,10 @@ def log_group(settings: Settings) -> dict[str, Any]:
 
 def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
     """CreateEventSourceMapping's parameters."""
-    wanted = {
+    operation = "lambda CreateEventSourceMapping"
+    if settings.filter_criteria:
+        check_options("FILTER_CRITERIA", operation, {"FilterCriteria": settings.filter_criteria})
+    desired = {
         "FunctionName": settings.function_name,
         "EventSourceArn": stream_arn,
         "StartingPosition": settings.starting_position,
@@ -118,23 +130,23 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
         "Enabled": settings.mapping_enabled,
         "Tags": tags(settings),
     }
-    return _merged(wanted, settings.mapping_options, "MAPPING_OPTIONS")
+    return _with_options("MAPPING_OPTIONS", operation, desired, settings.mapping_options)
 
 
-# What a destination takes: docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
+# What each kind of destination needs: docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
 _ON_FAILURE_ACTIONS = {"sqs": ["sqs:SendMessage"], "sns": ["sns:Publish"], "s3": ["s3:ListBucket", "s3:PutObject"]}
 
 
 def on_failure_policy(destination: str) -> dict[str, Any]:
-    """What the role needs to deliver to ON_FAILURE's queue, topic or bucket."""
+    """The policy that lets the role deliver to ON_FAILURE's queue, topic or bucket."""
     service = destination.split(":")[2]
     resources = [destination, f"{destination}/*"] if service == "s3" else destination
-    allowed = {"Effect": "Allow", "Action": _ON_FAILURE_ACTIONS[service], "Resource": resources}
-    return {"Version": "2012-10-17", "Statement": [allowed]}
+    statement = {"Effect": "Allow", "Action": _ON_FAILURE_ACTIONS[service], "Resource": resources}
+    return {"Version": "2012-10-17", "Statement": [statement]}
 
 
 def policy_tokens(settings: Settings, arn: str) -> dict[str, str]:
-    """What the tokens in policies/*.json stand for; `arn` is that of anything in the account."""
+    """The value of each token in policies/*.json. `arn` is the ARN of anything in the account."""
     _, partition, _, _, account, _ = arn.split(":", 5)
     return {
         "AWS::Partition": partition,
@@ -142,17 +154,26 @@ def policy_tokens(settings: Settings, arn: str) -> dict[str, str]:
         "AWS::AccountId": account,
         "TableName": settings.table_name,
         "FunctionName": settings.function_name,
+        "LogGroupName": log_group_name(settings),
     }
 
 
-def _merged(parameters: dict[str, Any], options: Mapping[str, Any], setting: str) -> dict[str, Any]:
-    """The parameters with the options beside them; UserError for an option that has a setting of its own."""
-    merged = dict(parameters)
+def _with_options(setting: str, operation: str, desired: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with those of an *_OPTIONS setting, checked against AWS's model of the call."""
+    merged = _merged(desired, options, setting)
+    check_options(setting, operation, {name: merged[name] for name in options})
+    return merged
+
+
+def _merged(desired: dict[str, Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:
+    merged = dict(desired)
     for name, value in options.items():
         if isinstance(merged.get(name), dict) and isinstance(value, dict):
-            merged[name] = _merged(merged[name], value, f"{setting}: {name}")
+            merged[name] = _merged(merged[name], value, f"{where}: {name}")
+        elif name in _EXTENDED and isinstance(value, list):
+            merged[name] = [*merged[name], *value]
         elif name in merged:
-            raise UserError(f"{setting}: {name} has a setting of its own; see docs/settings.md")
+            raise UserError(f"{where}: {name} has a setting of its own; see docs/settings.md")
         else:
             merged[name] = value
     return merged

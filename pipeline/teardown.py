@@ -1,4 +1,4 @@
-"""Removing all that a deploy makes, and saying what is there."""
+"""`clean`: delete everything that a deploy creates, and check what remains."""
 
 from __future__ import annotations
 
@@ -8,132 +8,162 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import backup, function, logs, mapping, role, smoke, table, parameters
-from .resources.change import Change, check_owner
-from .steps import our_policy_names, surely
+from . import parameters, smoke
+from .events import Changed, Started, Waiting
+from .resources import backup, function, log_group, mapping, role, table
+from .resources.change import Change, UserError, check_owner
+from .steps import our_policy_names, retry_conflicts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
-    from .steps import Run
+    from .deployment import Deployment
+    from .events import Events
 
-# How long AWS may still tell of what it has deleted: IAM user guide, "Changes that I make are not always immediately
+# How long AWS may still list what it has deleted: IAM user guide, "Changes that I make are not always immediately
 # visible".
-STILL_TOLD_SECONDS = 15.0
+_STALE_READS_SECONDS = 15.0
 
 
 def clean(
-    run: Run, *, delete_data: bool = False, backup_first: bool = False, keep_logs: bool = False
-) -> Iterator[Change]:
-    """Remove everything, in the order in which nothing comes back and nothing dangles, each waited for.
+    d: Deployment, *, delete_data: bool = False, backup_first: bool = False, keep_logs: bool = False
+) -> Events[None]:
+    """Delete everything in dependency order, wait for each deletion, and verify that nothing remains.
 
-    A table that holds items stays, unless `delete_data`; `backup_first` backs it up before anything goes. What must not
-    go, as it is not ours or protected, raises UserError: run it `planned` first, and that is before anything is gone.
+    A table that holds items stays, unless `delete_data`; `backup_first` backs it up before anything is deleted. Run
+    `plan` first: it raises UserError for what is not ours or is protected, before the first deletion.
     """
-    settings, owner = run.settings, run.settings.pipeline_name
-    lambda_, dynamodb, logs_ = run.aws("lambda"), run.aws("dynamodb"), run.aws("logs")
-    kept = None if delete_data else _kept_table(run)
-    if backup_first and table.describe(dynamodb, settings.table_name):
-        yield _backed_up(run)
-    for entry in _mappings(run):
-        gone = surely(partial(mapping.delete, lambda_, entry["UUID"]))
-        if gone.pending:
-            mapping.wait_until_deleted(lambda_, entry["UUID"])
-        yield gone
-    yield surely(lambda: function.delete(lambda_, settings.function_name, owner=owner))
-    # After the function, whose last lines would make the group anew.
-    group = parameters.log_group_name(settings)
-    if keep_logs and logs.describe(logs_, group):
-        yield Change(f"log group {group}", "unchanged", note="kept, as --keep-logs says")
-    else:
-        yield surely(lambda: logs.delete(logs_, group, owner=owner))
-    yield surely(lambda: _delete_role(run))
-    if kept:
-        yield kept
+    yield Started("clean")
+    kept = []
+    for event in _delete_all(d, delete_data=delete_data, backup_first=backup_first, keep_logs=keep_logs):
+        if isinstance(event, Changed):
+            if event.change.action == "absent":
+                continue
+            if event.change.action in ("unchanged", "created"):
+                kept.append(event.change.resource)
+        yield event
+    if d.dry_run:
         return
-    gone = surely(lambda: table.delete(dynamodb, settings.table_name, owner=owner))
-    if gone.pending:
-        table.wait_until_deleted(dynamodb, settings.table_name)
-    yield gone
+    yield Waiting("clean", "AWS to list nothing of the pipeline")
+    if left := wait_until_gone(d, kept):
+        raise UserError(f"still exists after deletion: {', '.join(left)}; run invoke clean again")
+    note = f"nothing remains except {', '.join(kept)}" if kept else "nothing remains"
+    yield Changed("clean", Change(f"pipeline {d.settings.pipeline_name}", "absent", note=note))
 
 
-def _delete_role(run: Run) -> Change:
+def plan(d: Deployment, **options: bool) -> list[Change]:
+    """The changes that `clean` would make with these options. Makes reading calls only."""
+    return [event.change for event in clean(d.as_dry_run(), **options) if isinstance(event, Changed)]
+
+
+def _delete_all(d: Deployment, *, delete_data: bool, backup_first: bool, keep_logs: bool) -> Events[None]:
+    settings, owner = d.settings, d.settings.pipeline_name
+    kept_table = None if delete_data else _kept_table(d)
+    if backup_first and table.describe(d.client("dynamodb"), settings.table_name):
+        yield from _back_up(d)
+    for entry in _mappings(d):
+        change = retry_conflicts(partial(mapping.delete, d.client("lambda"), entry["UUID"]))
+        if change.pending:
+            yield Waiting("clean", f"{change.resource} to be deleted")
+            mapping.wait_until_deleted(d.client("lambda"), entry["UUID"])
+        yield Changed("clean", change)
+    yield Changed(
+        "clean", retry_conflicts(lambda: function.delete(d.client("lambda"), settings.function_name, owner=owner))
+    )
+    # After the function: its last log lines would create the group again.
+    group = parameters.log_group_name(settings)
+    if keep_logs and log_group.describe(d.client("logs"), group):
+        yield Changed("clean", Change(f"log group {group}", "unchanged", note="kept because of --keep-logs"))
+    else:
+        yield Changed("clean", retry_conflicts(lambda: log_group.delete(d.client("logs"), group, owner=owner)))
+    yield Changed("clean", retry_conflicts(lambda: _delete_role(d)))
+    if kept_table:
+        yield Changed("clean", kept_table)
+        return
+    change = retry_conflicts(lambda: table.delete(d.client("dynamodb"), settings.table_name, owner=owner))
+    if change.pending:
+        yield Waiting("clean", f"{change.resource} to be deleted")
+        table.wait_until_deleted(d.client("dynamodb"), settings.table_name)
+    yield Changed("clean", change)
+
+
+def _delete_role(d: Deployment) -> Change:
     return role.delete(
-        run.aws("iam"),
-        run.settings.role_name,
-        owner=run.settings.pipeline_name,
-        policy_names=our_policy_names(run),
-        managed_policy_arns=run.settings.role_managed_policy_arns,
+        d.client("iam"),
+        d.settings.role_name,
+        owner=d.settings.pipeline_name,
+        policy_names=our_policy_names(d),
+        managed_policy_arns=d.settings.role_managed_policy_arns,
     )
 
 
-def _kept_table(run: Run) -> Change | None:
-    """That the table stays, since it holds items that smoke did not write; None when it may go."""
-    name, dynamodb = run.settings.table_name, run.aws("dynamodb")
-    found = table.describe(dynamodb, name)
-    if found is None or found["TableStatus"] in ("CREATING", "DELETING"):
+def _kept_table(d: Deployment) -> Change | None:
+    """The change "the table stays" if it holds items that smoke did not write, otherwise None."""
+    name, dynamodb = d.settings.table_name, d.client("dynamodb")
+    current = table.describe(dynamodb, name)
+    if current is None or current["TableStatus"] in ("CREATING", "DELETING"):
         return None
-    check_owner(f"table {name}", found["Tags"], run.settings.pipeline_name)
-    if not smoke.others(dynamodb, name):
+    check_owner(f"table {name}", current["Tags"], d.settings.pipeline_name)
+    if not smoke.has_user_items(dynamodb, name):
         return None
-    return Change(
-        f"table {name}", "unchanged", attributes=found, note="kept, as it holds items; --delete-data deletes them"
-    )
+    note = "kept because it holds items; delete them with --delete-data"
+    return Change(f"table {name}", "unchanged", attributes=current, note=note)
 
 
-def _backed_up(run: Run) -> Change:
-    dynamodb = run.aws("dynamodb")
-    made = backup.create(dynamodb, run.settings.table_name)
-    if made.pending:
-        backup.wait(dynamodb, made.attributes["BackupArn"])
-    return made
+def _back_up(d: Deployment) -> Events[None]:
+    change = backup.create(d.client("dynamodb"), d.settings.table_name)
+    if change.pending:
+        yield Waiting("clean", f"{change.resource} to become AVAILABLE")
+        backup.wait(d.client("dynamodb"), change.attributes["BackupArn"])
+    yield Changed("clean", change)
 
 
-def not_gone(run: Run, kept: Collection[str]) -> list[str]:
-    """What AWS still has beside what was `kept`, when it still has it after a while."""
-    deadline = time.monotonic() + STILL_TOLD_SECONDS
-    while (left := [what for what in left_over(run) if what not in kept]) and time.monotonic() < deadline:
+def wait_until_gone(d: Deployment, kept: Collection[str]) -> list[str]:
+    """The resources that AWS still lists after a while, other than those `kept`."""
+    deadline = time.monotonic() + _STALE_READS_SECONDS
+    while (left := [resource for resource in remaining(d) if resource not in kept]) and time.monotonic() < deadline:
         time.sleep(1)
     return left
 
 
-def left_over(run: Run) -> list[str]:
-    """What AWS still has of the pipeline, asked resource by resource; a role's policies go with it."""
-    settings = run.settings
+def remaining(d: Deployment) -> list[str]:
+    """The pipeline's resources that exist. A role's policies are part of the role."""
+    settings = d.settings
     group = parameters.log_group_name(settings)
-    asked = {
-        f"function {settings.function_name}": function.describe(run.aws("lambda"), settings.function_name),
-        f"log group {group}": logs.describe(run.aws("logs"), group),
-        f"role {settings.role_name}": role.describe(run.aws("iam"), settings.role_name),
-        f"table {settings.table_name}": table.describe(run.aws("dynamodb"), settings.table_name),
+    current = {
+        f"function {settings.function_name}": function.describe(d.client("lambda"), settings.function_name),
+        f"log group {group}": log_group.describe(d.client("logs"), group),
+        f"role {settings.role_name}": role.describe(d.client("iam"), settings.role_name),
+        f"table {settings.table_name}": table.describe(d.client("dynamodb"), settings.table_name),
     }
-    mappings = mapping.of_function(run.aws("lambda"), settings.function_name)
-    return [f"mapping {each['UUID']}" for each in mappings] + [what for what, found in asked.items() if found]
+    mappings = mapping.of_function(d.client("lambda"), settings.function_name)
+    return [f"mapping {each['UUID']}" for each in mappings] + [name for name, found in current.items() if found]
 
 
-def standing(run: Run) -> str:
-    """What there is of the pipeline, in words: for a person who has interrupted a task."""
+def summarize_remaining(d: Deployment) -> str:
+    """The pipeline's resources that exist, in words, for a person who has interrupted a task."""
     try:
-        there = ", ".join(left_over(run)) or "nothing"
+        existing = ", ".join(remaining(d)) or "nothing"
     except (BotoCoreError, ClientError):
-        return ". What there is now could not be asked; invoke status tells it"
-    return f". There is now: {there}. Go on with: invoke deploy; remove it with: invoke clean"
+        return ". Could not ask AWS what exists now; see invoke status"
+    return f". Exists now: {existing}. Continue with invoke deploy, or delete it with invoke clean"
 
 
-def _mappings(run: Run) -> list[dict[str, Any]]:
-    """The function's mappings, also on streams that are no more; UserError when the function or one of them is not ours.
+def _mappings(d: Deployment) -> list[dict[str, Any]]:
+    """The function's mappings, also those on deleted streams. Raises UserError if the function or one is not ours.
 
-    A mapping on our table is its function's. One on another table is ours by its tag: the setting was another then.
+    A mapping on our table belongs to its function. A mapping on another table is ours if its tag says so: TABLE_NAME
+    was different when it was created.
     """
-    settings, lambda_ = run.settings, run.aws("lambda")
-    found = function.describe(lambda_, settings.function_name)
-    if found:
-        check_owner(f"function {settings.function_name}", found["Tags"], settings.pipeline_name)
+    settings, lambda_ = d.settings, d.client("lambda")
+    current = function.describe(lambda_, settings.function_name)
+    if current:
+        check_owner(f"function {settings.function_name}", current["Tags"], settings.pipeline_name)
     entries = mapping.of_function(lambda_, settings.function_name)
     for entry in entries:
         source = entry["EventSourceArn"]
         if f":table/{settings.table_name}/stream/" not in source:
-            what = f"mapping {entry['UUID']} of function {settings.function_name} on {source}"
-            owned = lambda_.list_tags(Resource=entry["EventSourceMappingArn"])["Tags"]
-            check_owner(what, owned, settings.pipeline_name)
+            resource = f"mapping {entry['UUID']} of function {settings.function_name} on {source}"
+            tags = lambda_.list_tags(Resource=entry["EventSourceMappingArn"])["Tags"]
+            check_owner(resource, tags, settings.pipeline_name)
     return entries
