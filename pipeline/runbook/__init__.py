@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 from botocore import xform_name
 
-from pipeline import archive, echo, items, parameters, policies
+from pipeline import archive, echo, items, parameters, policies, steps
 from pipeline.resources.change import UserError
 from pipeline.shell import double_quoted, quote, shell_var
 
@@ -82,10 +82,7 @@ def _section(step: tuple[str, str, str], values: Mapping[str, Any]) -> str:
 def _values(settings: Settings, root: Path) -> dict[str, Any]:
     """The value of each placeholder in the template: text, lines of shell, or parameters for a command."""
     _check_variables(settings)
-    code = archive.build(
-        root / "lambda_src", root / "build" / "vendor", settings.function_runtime, settings.function_architecture
-    )
-    archive.check_handler(code, settings.function_handler, settings.function_runtime)
+    code = steps.build_zip(settings, root)
     chosen: dict[str, Any] = {name: shell_var(f"${name}") for name in _NAMES}
     chosen["aws_region"] = shell_var("$AWS_REGION")
     chosen["function_environment"] = {
