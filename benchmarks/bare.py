@@ -1,4 +1,4 @@
-"""The same calls as `invoke deploy smoke`, as short as boto3 allows: what the tasks are measured against."""
+"""The calls of `invoke deploy smoke` in as few lines of boto3 as possible, for comparison: `bare.py ENDPOINT`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Print the settings as a Markdown table: docs/settings.md shows it, refreshed by docs/refresh.py."""
+"""Print the settings as a Markdown table, for docs/settings.md."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from pipeline.settings import declarations
 
 print("| setting | default | meaning |\n| --- | --- | --- |")
 for setting in declarations():
-    default = f"`{setting.default}`" if setting.default else ""
-    print(f"| `{setting.name}` | {default} | {setting.told.replace('|', chr(92) + '|')} |")
+    default = f"`{setting.text}`" if setting.text else ""
+    print(f"| `{setting.name}` | {default} | {setting.help.replace('|', chr(92) + '|')} |")

@@ -1,7 +1,7 @@
-"""Every setting, and a sample of the *_OPTIONS: set, changed and taken away again, each planned before it is done.
+"""Every setting, and a sample of the *_OPTIONS: set, changed and cleared, each with a dry run first.
 
-A plan and the run after it make the same writing calls with the same parameters, a second run makes none, and what was
-taken away is as if it had never been there: told by boto3, not by the steps themselves.
+A dry run and the run after it make the same writes with the same parameters, and a second run makes none. A cleared
+setting leaves no trace, as boto3 sees the account.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline import chains, session
+from pipeline import session, steps
+from pipeline.deployment import Deployment
+from pipeline.events import Changed
 from pipeline.resources.change import UserError
-from pipeline.report import Report
 from pipeline.settings import declarations, load
-from pipeline.steps import Run
-from tests.snapshot import everything
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.resources.change import Change
     from pipeline.settings import Settings
-    from tests.project import Project
+    from tests.harness.forked import ForkedProject
 
 pytestmark = pytest.mark.proof
 
@@ -39,7 +39,7 @@ POLICY = "arn:aws:iam::aws:policy/AWSXRayDaemonWriteAccess"
 OTHER_POLICY = "arn:aws:iam::aws:policy/AmazonSQSReadOnlyAccess"
 OWN_LOG_GROUP = '{"LoggingConfig": {"LogGroup": "/own/group"}}'
 
-# The setting, a value, another value, and what must be set with it.
+# The setting, a value, another value, and the settings that it depends on.
 CASES: list[tuple[str, str, str, dict[str, str]]] = [
     ("TAGS", '{"stage": "test"}', '{"stage": "prod"}', {}),
     ("TABLE_BILLING_MODE", "PROVISIONED", "PROVISIONED", {}),
@@ -80,7 +80,7 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
     ("MAPPING_ENABLED", "false", "false", {}),
     ("MAPPING_OPTIONS", '{"MetricsConfig": {"Metrics": ["EventCount"]}}', '{"MetricsConfig": {"Metrics": []}}', {}),
 ]
-# Not in the grid: names (another name is another resource), the key (refused, below), and what no resource has.
+# Not in the grid: names (another name is another resource), keys (see below), and settings that no resource has.
 NO_ATTRIBUTE = {
     "PIPELINE_NAME", "TARGET", "AWS_REGION", "AWS_PROFILE", "AWS_ACCOUNT_ID", "AWS_ENDPOINT_URL",
     "TABLE_NAME", "TABLE_KEY", "TABLE_SORT_KEY", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME",
@@ -90,59 +90,58 @@ NO_ATTRIBUTE = {
 
 @dataclass
 class Account:
-    """The embedded AWS, with the pipeline deployed by the steps in this process."""
+    """The local AWS, with the pipeline deployed by the steps in this process."""
 
-    project: Project
-    layer: str
-    calls: list[tuple[str, str]] = field(default_factory=list)
+    project: ForkedProject
+    layer_arn: str
+    writes: list[tuple[str, str]] = field(default_factory=list)
     clients: dict[tuple[str, bool], Any] = field(default_factory=dict)
 
-    def deploy(self, settings: Mapping[str, str] | None = None, *, dry: bool = False) -> Report:
-        """Deploy with these settings; `calls` then has the writing ones, with their parameters."""
-        chosen = {name: value.replace("LAYER", self.layer) for name, value in (settings or {}).items()}
-        parsed = load(None, {"PIPELINE_NAME": NAME, **chosen}, {})
-        report = Report("deploy", planned=dry, quiet=True)
-        self.calls = []
-        chains.deploy(Run(parsed, partial(self._client, parsed, dry=dry), self.project.folder, dry=dry), report)
-        return report
+    def deploy(self, settings: Mapping[str, str] | None = None, *, dry_run: bool = False) -> list[Change]:
+        """Deploy with these settings and return the changes; `writes` then holds the writing calls."""
+        values = {name: value.replace("LAYER", self.layer_arn) for name, value in (settings or {}).items()}
+        parsed = load(None, {"PIPELINE_NAME": NAME, **values}, {})
+        client = partial(self._client, parsed, dry_run=dry_run)
+        self.writes = []
+        deployment = Deployment(parsed, client, self.project.folder, dry_run=dry_run)
+        return [event.change for event in steps.deploy(deployment) if isinstance(event, Changed)]
 
-    def _client(self, settings: Settings, service: str, *, dry: bool) -> Any:
-        """A client as the tasks have it; making one takes longer than a deploy, so each is made once."""
-        if (service, dry) not in self.clients:
-            made = session.connect(settings, self.project.endpoint, dry=dry)(service)
-            made.meta.events.register("provide-client-params", self._record)
-            self.clients[service, dry] = made
-        return self.clients[service, dry]
+    def _client(self, settings: Settings, service: str, *, dry_run: bool) -> Any:
+        """Create each client once, since that takes longer than a deploy."""
+        if (service, dry_run) not in self.clients:
+            client = session.connect(settings, self.project.endpoint, dry_run=dry_run)(service)
+            client.meta.events.register("provide-client-params", self._record_write)
+            self.clients[service, dry_run] = client
+        return self.clients[service, dry_run]
 
-    def _record(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+    def _record_write(self, params: dict[str, Any], model: Any, **_: Any) -> None:
         if not session.is_read(model.name):
-            shown = json.dumps(params, default=repr, sort_keys=True)
-            # What a plan cannot know: the ARN that AWS will make.
-            self.calls.append((model.name, re.sub(r"arn:[^\"]*|<\w+>", "ARN", shown)))
+            text = json.dumps(params, default=repr, sort_keys=True)
+            # A dry run cannot know the ARNs that AWS generates.
+            self.writes.append((model.name, re.sub(r"arn:[^\"]*|<\w+>", "ARN", text)))
 
     def snapshot(self) -> dict[str, Any]:
-        """What AWS tells of every resource, without what differs each time."""
-        told = everything(self.project.client)
-        return dict(json.loads(json.dumps(told, default=str), object_hook=without_what_is_empty))
+        """Return every resource in the account, without empty attributes."""
+        document = json.dumps(self.project.snapshot(), default=str)
+        return dict(json.loads(document, object_hook=without_empty_attributes))
 
 
-def without_what_is_empty(entry: dict[str, Any]) -> dict[str, Any]:
-    # AWS tells the ordinary class only once there was another.
-    nothing: tuple[Any, ...] = ({}, [], "", None, {"TableClass": "STANDARD"})
-    return {key: value for key, value in entry.items() if value not in nothing}
+def without_empty_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
+    # DynamoDB describes the standard class only after the table has had another one.
+    empty: tuple[Any, ...] = ({}, [], "", None, {"TableClass": "STANDARD"})
+    return {name: value for name, value in attributes.items() if value not in empty}
 
 
 @pytest.fixture(scope="module")
-def account(project: Project) -> Account:
-    project.run("local.start")
+def account(project: ForkedProject) -> Account:
     lambda_ = project.client("lambda")
     for number in (1, 2):
         content = {"ZipFile": _layer(number)}
-        made = lambda_.publish_layer_version(LayerName="shared", Content=content, CompatibleRuntimes=["python3.13"])
+        layer = lambda_.publish_layer_version(LayerName="shared", Content=content, CompatibleRuntimes=["python3.13"])
     for queue in ("given-up", "given-up-2"):
         project.client("sqs").create_queue(QueueName=queue)
-    account = Account(project, made["LayerArn"])
-    # A log group that the function writes to no more stays, with its logs: let it be there from the beginning.
+    account = Account(project, layer["LayerArn"])
+    # A log group that the function no longer uses stays, with its logs: create it before the first snapshot.
     account.deploy({"FUNCTION_OPTIONS": OWN_LOG_GROUP})
     account.deploy()
     return account
@@ -155,62 +154,62 @@ def _layer(number: int) -> bytes:
     return buffer.getvalue()
 
 
-def differing(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """What differs, by resource and attribute, so that a failure can be read."""
+def differences(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """Return what differs, by resource and attribute, which makes failures readable."""
     found: dict[str, Any] = {}
     for name in {*now, *before}:
         one, other = now.get(name), before.get(name)
         if isinstance(one, dict) and isinstance(other, dict):
-            found |= {f"{name}.{inner}": value for inner, value in differing(one, other).items()}
+            found |= {f"{name}.{inner}": value for inner, value in differences(one, other).items()}
         elif one != other:
             found[name] = (one, other)
     return found
 
 
-def told(report: Report) -> list[tuple[str, str, str]]:
-    """What was said of each resource, with ARNs left out: those of what is not there yet no plan can know."""
-    return [(each.resource, each.action, re.sub(r"arn:[^']*|<\w+>", "ARN", str(each.diffs))) for each in report.changes]
+def summary(changes: list[Change]) -> list[tuple[str, str, str]]:
+    """Return each change without ARNs: a dry run cannot know the ARN of a resource that does not exist."""
+    return [(each.resource, each.action, re.sub(r"arn:[^']*|<\w+>", "ARN", str(each.diffs))) for each in changes]
 
 
-def as_planned(account: Account, settings: Mapping[str, str] | None = None) -> list[str]:
-    """Plan, run, run again; what was done to what differed. Plan and run must agree, and the second run do nothing."""
-    planned = account.deploy(settings, dry=True)
-    planned_calls = account.calls
-    done = account.deploy(settings)
-    assert account.calls == planned_calls
-    assert told(done) == told(planned)
+def deploy_as_planned(account: Account, settings: Mapping[str, str] | None = None) -> list[str]:
+    """Dry-run, run, and run again; assert that the runs agree and the last does nothing; return the actions."""
+    planned = account.deploy(settings, dry_run=True)
+    planned_writes = account.writes
+    changes = account.deploy(settings)
+    assert account.writes == planned_writes
+    assert summary(changes) == summary(planned)
     again = account.deploy(settings)
-    assert ({change.action for change in again.changes}, account.calls) == ({"unchanged"}, [])
-    return sorted(change.action for change in done.changes if change.action != "unchanged")
+    assert ({change.action for change in again}, account.writes) == ({"unchanged"}, [])
+    return sorted(change.action for change in changes if change.action != "unchanged")
 
 
-@pytest.mark.parametrize(("setting", "value", "other", "beside"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(("setting", "value", "other", "others"), CASES, ids=[case[0] for case in CASES])
 def test_a_setting_is_set_changed_and_cleared_as_planned(
-    account: Account, setting: str, value: str, other: str, beside: dict[str, str]
+    account: Account, setting: str, value: str, other: str, others: dict[str, str]
 ) -> None:
-    account.deploy(beside)
+    account.deploy(others)
     before = account.snapshot()
-    assert as_planned(account, {setting: value, **beside})
+    assert deploy_as_planned(account, {setting: value, **others})
     changed = account.snapshot()
     assert changed != before
     if other != value:
-        assert as_planned(account, {setting: other, **beside}) or other == "example.lambda_handler"
+        assert deploy_as_planned(account, {setting: other, **others}) or other == "example.lambda_handler"
         assert account.snapshot() != changed
-    account.deploy(beside)
-    assert differing(account.snapshot(), before) == {}
+    account.deploy(others)
+    assert differences(account.snapshot(), before) == {}
 
 
 def test_the_first_deploy_is_as_planned(account: Account) -> None:
     names = dict.fromkeys(("TABLE_NAME", "FUNCTION_NAME", "ROLE_NAME"), "grid-first")
-    assert as_planned(account, names) == ["created"] * 6
+    assert deploy_as_planned(account, names) == ["created"] * 6
 
 
-def test_every_setting_of_a_resource_stands_in_the_grid() -> None:
+def test_the_grid_has_every_setting_of_a_resource() -> None:
     assert {setting.name for setting in declarations()} - NO_ATTRIBUTE == {case[0] for case in CASES}
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"TABLE_KEY": "id:N"}, "no step changes that, as data would be lost. By hand: copy the items"),
         ({"TABLE_SORT_KEY": "at:N"}, "no step changes that, as data would be lost"),
@@ -227,36 +226,36 @@ def test_every_setting_of_a_resource_stands_in_the_grid() -> None:
         ({"MAPPING_OPTIONS": '{"Topics": ["x"]}'}, "Topics cannot be kept as wanted here"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(
-    account: Account, settings: dict[str, str], told: str
+def test_an_impossible_setting_is_refused_before_the_first_write(
+    account: Account, settings: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(UserError, match=re.escape(told)):
+    with pytest.raises(UserError, match=re.escape(message)):
         account.deploy(settings)
-    assert account.calls == []
+    assert account.writes == []
 
 
-def test_a_further_document_in_policies_is_an_inline_policy_of_its_own(account: Account) -> None:
+def test_another_document_in_policies_becomes_another_inline_policy(account: Account) -> None:
     path = account.project.folder / "policies" / "read-orders.json"
     allowed = {"Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": "arn:aws:dynamodb:*:*:table/orders"}
     before = account.snapshot()
     try:
         path.write_text(json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
-        assert as_planned(account) == ["created"]
+        assert deploy_as_planned(account) == ["created"]
         assert f"{NAME}-read-orders" in str(account.snapshot()["policies"])
     finally:
         path.unlink()
-    assert as_planned(account) == ["deleted"]
+    assert deploy_as_planned(account) == ["deleted"]
     assert account.snapshot() == before
 
 
-def test_what_someone_changed_by_hand_is_put_back(account: Account) -> None:
+def test_deploy_reverts_changes_made_by_hand(account: Account) -> None:
     before = account.snapshot()
     account.project.client("lambda").update_function_configuration(FunctionName=NAME, MemorySize=1024, Layers=[])
-    assert as_planned(account) == ["updated"]
+    assert deploy_as_planned(account) == ["updated"]
     assert account.snapshot() == before
 
 
-def test_a_policy_that_someone_made_by_hand_is_left_alone(account: Account) -> None:
+def test_deploy_leaves_a_policy_made_by_hand(account: Account) -> None:
     document = json.dumps(
         {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}
     )
@@ -267,7 +266,7 @@ def test_a_policy_that_someone_made_by_hand_is_left_alone(account: Account) -> N
     iam.delete_role_policy(RoleName=f"{NAME}-role", PolicyName="by-hand")
 
 
-def test_values_of_the_environment_are_in_no_plan(account: Account) -> None:
+def test_no_change_shows_a_value_of_the_environment(account: Account) -> None:
     settings = {"FUNCTION_ENVIRONMENT": '{"PASSWORD": "hunter2"}'}
-    for report in (account.deploy(settings, dry=True), account.deploy(settings), account.deploy()):
-        assert "hunter2" not in repr(report)
+    for changes in (account.deploy(settings, dry_run=True), account.deploy(settings), account.deploy()):
+        assert "hunter2" not in repr(changes)
