@@ -42,7 +42,7 @@ _WIDTH = 120
 
 _PLACEHOLDER = re.compile(r"(?<!\$)@([a-z0-9_]+)")
 _COMMAND = re.compile(r"\baws (\S+) (\S+) ")
-_STEP = re.compile(r"((?:^# .*\n)+)^(\w+)\(\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+_STEP = re.compile(r"((?:^# [^\n]*\n)+)^(\w+)\(\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 
 
 def script(settings: Settings, root: Path) -> str:
@@ -95,6 +95,8 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     table, role = parameters.table(named), parameters.role(named, {})
     if not settings.table_point_in_time_recovery_enabled:
         del table["PointInTimeRecoverySpecification"]
+    if not settings.role_permissions_boundary:
+        del role["PermissionsBoundary"]
     function = parameters.function(named, "", b"")
     del function["Code"]
     variables = list(settings.function_environment)
@@ -103,10 +105,10 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "log_group_name": quote(parameters.log_group_name(named)),
         "key_type": table["AttributeDefinitions"][0]["AttributeType"],
         "code_sha256": quote(archive.sha256(code)),
-        "code": textwrap.fill(base64.b64encode(code).decode(), _WIDTH) if len(code) <= _EMBEDDED_BYTES else "",
+        "code": textwrap.wrap(base64.b64encode(code).decode(), _WIDTH) if len(code) <= _EMBEDDED_BYTES else [],
         "expected_account": quote(settings.aws_account_id if settings.target == "aws" else ""),
         "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
-        "require_variables": [f': "${{{name}?set the function\'s variable {name}}}"' for name in variables],
+        "require_variables": [f': "${{{name}?set this variable of the function}}"' for name in variables],
         "trust_policy": _document(policies.trust_policy(root, lambda: tokens, write=False)),
         "put_inline_policies": [
             f"put_inline_policy {quote(name)} <<JSON\n{_document(document)}\nJSON"
@@ -176,7 +178,7 @@ def _arguments(service: str, command: str, values: Mapping[str, Any], line: str)
     taken = {
         name: value
         for name, value in values.items()
-        if name in members.members and value not in (None, "") and not re.search(f"--{xform_name(name, '-')}[= ]", line)
+        if name in members.members and value is not None and not re.search(f"--{xform_name(name, '-')}[= ]", line)
     }
     return echo.command(echo.Call(operation, taken, ""), lambda _: None)[1:]
 
