@@ -117,7 +117,7 @@ def command(call: Call, file_of: FileOf, name: str = "") -> list[str]:
         shape = members.get(member)
         if shape is None:  # a setting of the paginator
             words.append(f"--{member} {value}")
-        elif shape.type_name == "string" and member != "QueueUrl" and _NOT_LITERAL.match(value):
+        elif shape.type_name == "string" and _NOT_LITERAL.match(value) and (member != "QueueUrl" or value == "--"):
             in_json[member] = value
         else:
             words.extend(_argument(call, member, shape, value, file_of))

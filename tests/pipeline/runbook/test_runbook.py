@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[3]
 TEMPLATE = ROOT / "pipeline" / "runbook" / "runbook.sh"
 
 
-def script(root: Path = ROOT, **settings: str) -> str:
-    return runbook.script(load(None, settings, {}), root)
+def script(**settings: str) -> str:
+    return runbook.script(load(None, settings, {}), ROOT)
 
 
 def page(**settings: str) -> str:
@@ -132,14 +132,12 @@ def test_a_variable_of_the_script_cannot_be_one_of_the_function(name: str) -> No
 
 
 def test_code_above_one_megabyte_is_a_file_beside_the_script(tmp_path: Path) -> None:
-    for folder in ("lambda_src", "policies"):
-        (tmp_path / folder).symlink_to(ROOT / folder)
-    (tmp_path / "lambda_src").unlink()
+    (tmp_path / "policies").symlink_to(ROOT / "policies")
     (tmp_path / "lambda_src").mkdir()
     (tmp_path / "lambda_src" / "example.py").write_text("def lambda_handler(event, context): pass\n")
-    small = script(tmp_path)
+    small = runbook.script(load(None, {}, {}), tmp_path)
     (tmp_path / "lambda_src" / "data.txt").write_text("x" * 1024 * 1024)
-    large = script(tmp_path)
+    large = runbook.script(load(None, {}, {}), tmp_path)
     assert re.search(r"<<'ZIP'\nUEsDB", small)
     assert "<<'ZIP'\nZIP\n" in large
     assert len(large) < len(small)
