@@ -136,7 +136,9 @@ POLICIES = [
     policy("execution-policy.json", "{", "is not JSON"),
     policy("execution-policy.json", "[]", "a policy is a JSON object with a Statement"),
     policy("execution-policy.json", {"Version": "2012-10-17"}, "a policy is a JSON object with a Statement"),
-    policy("execution-policy.json", allow(Version="2008-10-17"), "'2008-10-17' is not allowed; allowed: \"2012-10-17\""),
+    policy(
+        "execution-policy.json", allow(Version="2008-10-17"), "'2008-10-17' is not allowed; allowed: \"2012-10-17\""
+    ),
     policy("execution-policy.json", allow("${Action}"), "${Action} is not a token; allowed: ${AWS::Partition}"),
     policy("execution-policy.json", allow("logs:" + "x" * 10240), "allowed: 10240"),
     policy("trust-policy.json", allow("sts:AssumeRole"), "lambda.amazonaws.com is not allowed to assume the role"),

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESOURCES = sorted(path for path in ROOT.glob("pipeline/resources/*.py") if path.stem != "__init__")
 OUTSIDE_TESTS = sorted(
     path
-    for part in ("tasks.py", "pipeline", "localaws", "lambda_src", "benchmarks", "docs")
+    for part in ("tasks.py", "dev.py", "pipeline", "localaws", "lambda_src", "benchmarks", "docs")
     for path in ((ROOT / part).rglob("*.py") if (ROOT / part).is_dir() else [ROOT / part])
 )
 
@@ -75,7 +75,9 @@ def test_the_function_imports_only_what_lambda_provides() -> None:
 
 
 def test_the_tasks_import_invoke_the_pipeline_the_local_aws_and_the_errors_of_botocore() -> None:
-    assert roots(ROOT / "tasks.py") <= sys.stdlib_module_names | {"invoke", "pipeline", "localaws", "botocore"}
+    allowed = {"invoke", "pipeline", "localaws", "botocore", "dev"}
+    assert roots(ROOT / "tasks.py") <= sys.stdlib_module_names | allowed
+    assert roots(ROOT / "dev.py") <= sys.stdlib_module_names | {"invoke"}
     assert {name for name in imports(ROOT / "tasks.py") if name.startswith("botocore")} <= {"botocore.exceptions"}
 
 
