@@ -19,6 +19,7 @@ from invoke import Collection, Context, Exit, task
 # Invoke turns bytecode caching off, and so would compile the project again for each command. Python's default is back.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
+import dev  # noqa: E402
 from pipeline import settings as declared  # noqa: E402
 from pipeline.resources.change import Change, UserError  # noqa: E402
 
@@ -446,9 +447,6 @@ def local_status(c: Context, json: bool = False) -> None:
         report.result(f"running at {server.endpoint}, process {server.pid}, log {log}", values)
 
 
-# --- For those who work on the project --------------------------------------------------------------------------------
-
-
 local = Collection("local", local_start, local_stop, local_status)
 namespace = Collection(
     zip_code,
@@ -465,4 +463,5 @@ namespace = Collection(
     clean,
     status,
     local,
+    dev.namespace,
 )

@@ -204,7 +204,7 @@ def map_stream(d: Deployment, stream_arn: str = "", *, tags: bool = True) -> Eve
 
 
 def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:
-    """Put items into the table, once all are checked. `lines` are their texts, each after its place for error messages."""
+    """Check all items, then put them into the table. `lines` are their places, for error messages, and their texts."""
     yield Started("put-item")
     current = existing_table(d)
     parsed = [(where, items.parse(text, where)) for where, text in lines]
@@ -231,18 +231,33 @@ def fetch_logs(
 
 
 def existing_role(d: Deployment) -> dict[str, Any]:
-    """The role. Raises UserError with the task that creates it, if it does not exist."""
-    current = role.describe(d.client("iam"), d.settings.role_name)
-    if current is None:
-        raise UserError(f"role {d.settings.role_name} does not exist; create it with: invoke create-role")
-    return current
+    """The role. Raises UserError, with the task that creates it, if it does not exist."""
+    name = d.settings.role_name
+    return _existing(role.describe(d.client("iam"), name), f"role {name} does not exist", "create-role")
 
 
 def existing_table(d: Deployment) -> dict[str, Any]:
-    """The table. Raises UserError with the task that creates it, if it does not exist."""
-    current = table.describe(d.client("dynamodb"), d.settings.table_name)
+    """The table. Raises UserError, with the task that creates it, if it does not exist."""
+    name = d.settings.table_name
+    return _existing(table.describe(d.client("dynamodb"), name), f"table {name} does not exist", "create-table")
+
+
+def existing_function(d: Deployment) -> dict[str, Any]:
+    """The function. Raises UserError, with the task that creates it, if it does not exist."""
+    name = d.settings.function_name
+    return _existing(function.describe(d.client("lambda"), name), f"function {name} does not exist", "create-function")
+
+
+def existing_mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:
+    """The mapping. Raises UserError, with the task that creates it, if it does not exist."""
+    name = d.settings.function_name
+    missing = f"function {name} has no mapping on the stream of table {d.settings.table_name}"
+    return _existing(mapping.describe(d.client("lambda"), name, stream_arn), missing, "map-stream")
+
+
+def _existing(current: dict[str, Any] | None, missing: str, task: str) -> dict[str, Any]:
     if current is None:
-        raise UserError(f"table {d.settings.table_name} does not exist; create it with: invoke create-table")
+        raise UserError(f"{missing}; create it with: invoke {task}")
     return current
 
 
@@ -251,22 +266,3 @@ def stream_of(current: Mapping[str, Any]) -> str:
     if not current["StreamSpecification"]["StreamEnabled"]:
         raise UserError(f"table {current['TableName']} has no stream; turn it on with: invoke create-table")
     return str(current["LatestStreamArn"])
-
-
-def existing_function(d: Deployment) -> dict[str, Any]:
-    """The function. Raises UserError with the task that creates it, if it does not exist."""
-    current = function.describe(d.client("lambda"), d.settings.function_name)
-    if current is None:
-        raise UserError(f"function {d.settings.function_name} does not exist; create it with: invoke create-function")
-    return current
-
-
-def existing_mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:
-    """The mapping. Raises UserError with the task that creates it, if it does not exist."""
-    current = mapping.describe(d.client("lambda"), d.settings.function_name, stream_arn)
-    if current is None:
-        raise UserError(
-            f"function {d.settings.function_name} has no mapping on the stream of table {d.settings.table_name}; "
-            f"create it with: invoke map-stream"
-        )
-    return current

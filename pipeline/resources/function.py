@@ -1,7 +1,6 @@
-"""A Lambda function: look, compare, create or update, wait, delete.
+"""A Lambda function: describe, create or update, wait, delete.
 
-To use it elsewhere, copy this file and `change.py` into one folder and import it from there
-(`from steps import function`). It needs boto3 and nothing else.
+To reuse this module, copy it and `change.py` into one folder (`from steps import function`). It needs only boto3.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from botocore.waiter import WaiterModel, create_waiter_with_client
-
 from .change import (
     OWNER_TAG,
     Change,
@@ -19,8 +16,10 @@ from .change import (
     UserError,
     added,
     check_owner,
+    create_waiter,
     diff,
     is_dry_run,
+    reject_immutable,
     reject_unsupported,
     retag_in_lambda,
     retry_while_role_propagates,
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 
     from types_boto3_lambda import LambdaClient
 
-# What AWS takes for what is left out: compared like the rest, so that an option taken away is set back.
-# The empty values are those that clear the option in UpdateFunctionConfiguration.
+# AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
+# The empty values are those that clear an option in UpdateFunctionConfiguration.
 _DEFAULTS: dict[str, Any] = {
     "Architectures": ["x86_64"],
     "DeadLetterConfig": {"TargetArn": ""},
@@ -52,138 +51,119 @@ _DEFAULTS: dict[str, Any] = {
     "TracingConfig": {"Mode": "PassThrough"},
     "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": [], "Ipv6AllowedForDualStack": False},
 }
-_KNOWN = {*_DEFAULTS, "FunctionName", "Role", "Handler", "Runtime", "Code"}
+PARAMETERS = {*_DEFAULTS, "FunctionName", "Role", "Handler", "Runtime", "Code"}
 _NOT_CONFIGURATION = {"Architectures", "CodeSha256", "ReservedConcurrentExecutions", "Tags"}
-
-_WAITERS = WaiterModel(
-    {
-        "version": 2,
-        "waiters": {
-            # Also when it failed: `wait` tells why, and an update mends it.
-            "Settled": {
-                "operation": "GetFunctionConfiguration",
-                "delay": 0.5,
-                "maxAttempts": 1200,
-                "acceptors": [
-                    {
-                        "state": "success",
-                        "matcher": "path",
-                        "argument": "State != 'Pending' && LastUpdateStatus != 'InProgress'",
-                        "expected": True,
-                    }
-                ],
-            }
-        },
-    }
-)
+_IMMUTABLE = {"PackageType": "Choose another function name, or delete the function and create it again"}
 
 
 def describe(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
-    """What AWS has of the function under the names of CreateFunction's parameters, or None.
+    """Return the function under the names of CreateFunction's parameters, or None if it does not exist.
 
-    Adds FunctionArn, CodeSha256, State and LastUpdateStatus with their reasons, and ReservedConcurrentExecutions
-    (None: none). Of the environment only the names of the variables are told: values may be secrets.
+    Adds FunctionArn, CodeSha256, State and LastUpdateStatus with their reasons, and ReservedConcurrentExecutions (None
+    if there are none). Hides the values of the environment variables, which may be secrets.
     Lambda API reference: GetFunction.
     """
-    found = _find(lambda_, name)
-    return found and _without_secrets(found)
+    current = _describe_with_secrets(lambda_, name)
+    return current and _hide_secrets(current)
 
 
-def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any], *, adopt: bool = False) -> Change:
-    """Make the function as wanted; not waiting until it is active at the end (`wait` does).
+def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = False) -> Change:
+    """Create the function, or update what differs. To wait until the function is active afterwards, call `wait`.
 
-    `wanted` are CreateFunction's parameters, with Code={"ZipFile": bytes}, and ReservedConcurrentExecutions as
-    PutFunctionConcurrency has it. What is left out is put to AWS's default. The code is compared by CodeSha256. While
-    the role is new and Lambda does not see it yet, the call is made again, a minute at most.
+    `desired` holds CreateFunction's parameters, with Code={"ZipFile": bytes}, and ReservedConcurrentExecutions as in
+    PutFunctionConcurrency. Omitted parameters get AWS's defaults. The code is compared by CodeSha256. Retries for up to
+    a minute while Lambda does not see a new role yet.
 
-    Raises UserError for a function of another pipeline (unless `adopt`) and for another PackageType. Lambda API
+    Raises UserError if the function belongs to another pipeline (unless `adopt`), or if PackageType differs. Lambda API
     reference: CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration, PutFunctionConcurrency, TagResource.
     """
-    name = wanted["FunctionName"]
+    name = desired["FunctionName"]
     resource = f"function {name}"
-    reject_unsupported(resource, wanted, _KNOWN)
-    reject_unsupported(f"Code of {resource}", wanted["Code"], {"ZipFile"})
-    complete = _complete(wanted)
-    found = _find(lambda_, name)
-    if found is None:
-        return _create(lambda_, wanted, complete)
-    check_owner(resource, found["Tags"], complete["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    changed = diff(found, complete)
-    if not changed:
-        pending = found["State"] == "Pending" or found["LastUpdateStatus"] == "InProgress"
-        return Change(resource, "unchanged", attributes=_without_secrets(found), note=_failure(found), pending=pending)
-    if found["PackageType"] != complete["PackageType"]:
-        raise UserError(
-            f"{resource} has PackageType {found['PackageType']}, wanted is {complete['PackageType']}; AWS cannot change "
-            f"it. Choose another function name, or delete the function and create it anew."
-        )
-    pending = _update(lambda_, found, complete, wanted["Code"], {difference.setting for difference in changed})
-    answer = _without_secrets({**found, **complete})
-    return Change(resource, "updated", tuple(map(_told, changed)), attributes=answer, pending=pending)
+    reject_unsupported(resource, desired, PARAMETERS)
+    reject_unsupported(f"Code of {resource}", desired["Code"], {"ZipFile"})
+    normalized = _normalize_desired(desired)
+    current = _describe_with_secrets(lambda_, name)
+    if current is None:
+        return _create(lambda_, desired, normalized)
+    check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    diffs = diff(current, normalized)
+    if not diffs:
+        pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
+        attributes = _hide_secrets(current)
+        return Change(resource, "unchanged", attributes=attributes, note=_failure(current), pending=pending)
+    reject_immutable(resource, diffs, _IMMUTABLE)
+    pending = _update(lambda_, current, normalized, desired["Code"], {each.setting for each in diffs})
+    attributes = _hide_secrets({**current, **normalized})
+    return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)
 
 
 def wait(lambda_: LambdaClient, name: str) -> None:
-    """Wait until creation and update of the function are done; 10 minutes at most.
+    """Wait until the function is created and updated, for at most 10 minutes.
 
-    Raises UserError with AWS's reason when they failed. Lambda developer guide: "Lambda function states".
+    Raises UserError with AWS's reason if the creation or update failed.
+    Lambda developer guide: "Lambda function states".
     """
-    _until_settled(lambda_, name)
-    # As the waiter asked: an answer of GetFunction may be older than the creation.
-    if why := _failure(lambda_.get_function_configuration(FunctionName=name)):
-        raise UserError(f"function {name}: {why}. Correct that and run the step again.")
+    _wait_until_settled(lambda_, name)
+    # The call that the waiter used: GetFunction may still return an older state.
+    if failure := _failure(lambda_.get_function_configuration(FunctionName=name)):
+        raise UserError(f"function {name}: {failure}. Fix the cause and run the step again.")
 
 
 def delete(lambda_: LambdaClient, name: str, *, owner: str = "") -> Change:
-    """Delete the function; UserError when it is of another pipeline. Lambda API reference: DeleteFunction."""
+    """Delete the function. Raises UserError if it belongs to another pipeline. Lambda API reference: DeleteFunction."""
     resource = f"function {name}"
-    found = describe(lambda_, name)
-    if found is None:
+    current = describe(lambda_, name)
+    if current is None:
         return Change(resource, "absent")
-    check_owner(resource, found["Tags"], owner)
+    check_owner(resource, current["Tags"], owner)
     lambda_.delete_function(FunctionName=name)
-    return Change(resource, "deleted", attributes=found)
+    return Change(resource, "deleted", attributes=current)
 
 
-def _failure(found: Mapping[str, Any]) -> str:
+def _failure(configuration: Mapping[str, Any]) -> str:
     for state, reason in (("State", "StateReason"), ("LastUpdateStatus", "LastUpdateStatusReason")):
-        if found.get(state) == "Failed":
-            return f"{state} is Failed: {found.get(reason)}"
+        if configuration.get(state) == "Failed":
+            return f"{state} is Failed: {configuration.get(reason)}"
     return ""
 
 
-def _until_settled(lambda_: LambdaClient, name: str) -> None:
-    create_waiter_with_client("Settled", _WAITERS, lambda_).wait(FunctionName=name)
+def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
+    """Wait until no creation or update is in progress. A failed one counts as settled: another update can repair it."""
+    expression = "State != 'Pending' && LastUpdateStatus != 'InProgress'"
+    settled = {"state": "success", "matcher": "path", "argument": expression, "expected": True}
+    waiter = create_waiter(lambda_, "FunctionSettled", "GetFunctionConfiguration", [settled], delay=0.5, timeout=600)
+    waiter.wait(FunctionName=name)
 
 
-def _find(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
+def _describe_with_secrets(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
     try:
-        answer = lambda_.get_function(FunctionName=name)
+        response = lambda_.get_function(FunctionName=name)
     except lambda_.exceptions.ResourceNotFoundException:
         return None
-    has: dict[str, Any] = {**answer["Configuration"]}
-    found = {
-        **{setting: has.get(setting, default) for setting, default in _DEFAULTS.items()},
-        **{setting: has.get(setting, "") for setting in ("Role", "Handler", "Runtime", "CodeSha256", "FunctionArn")},
-        **{setting: has.get(setting, "") for setting in ("State", "StateReason")},
-        **{setting: has.get(setting, "") for setting in ("LastUpdateStatus", "LastUpdateStatusReason")},
+    configuration: dict[str, Any] = {**response["Configuration"]}
+    states = ("State", "StateReason", "LastUpdateStatus", "LastUpdateStatusReason")
+    texts = ("Role", "Handler", "Runtime", "CodeSha256", "FunctionArn", *states)
+    current = {
+        **{setting: configuration.get(setting, default) for setting, default in _DEFAULTS.items()},
+        **{setting: configuration.get(setting, "") for setting in texts},
         "FunctionName": name,
-        "Layers": [layer["Arn"] for layer in has.get("Layers", ())],
-        "Tags": {name: value for name, value in answer.get("Tags", {}).items() if not name.startswith("aws:")},
-        "ReservedConcurrentExecutions": answer.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
+        "Layers": [layer["Arn"] for layer in configuration.get("Layers", ())],
+        "Tags": {tag: value for tag, value in response.get("Tags", {}).items() if not tag.startswith("aws:")},
+        "ReservedConcurrentExecutions": response.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
     }
-    return normalize(found)
+    return normalize(current)
 
 
-def _complete(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The wanted parameters with AWS's defaults, in the forms of `_find`."""
-    complete = {**_DEFAULTS, **wanted}
-    code = complete.pop("Code")["ZipFile"]
-    complete["CodeSha256"] = base64.b64encode(hashlib.sha256(code).digest()).decode()
-    return normalize(complete)
+def _normalize_desired(desired: Mapping[str, Any]) -> dict[str, Any]:
+    """Add AWS's defaults to the desired parameters, in the form that `describe` returns."""
+    normalized = {**_DEFAULTS, **desired}
+    code = normalized.pop("Code")["ZipFile"]
+    normalized["CodeSha256"] = base64.b64encode(hashlib.sha256(code).digest()).decode()
+    return normalize(normalized)
 
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the defaults within nested parameters, leave out what only AWS says, sort what has no order."""
+    """Fill in nested defaults, remove what AWS adds, and sort lists whose order has no meaning."""
     logging = {"LogGroup": f"/aws/lambda/{parameters['FunctionName']}", **parameters["LoggingConfig"]}
     if logging.get("LogFormat") == "JSON":
         logging = {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **logging}
@@ -202,61 +182,66 @@ def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _create(lambda_: LambdaClient, wanted: Mapping[str, Any], complete: Mapping[str, Any]) -> Change:
-    name = wanted["FunctionName"]
-    reserved = wanted.get("ReservedConcurrentExecutions")
-    parameters = {setting: value for setting, value in wanted.items() if setting != "ReservedConcurrentExecutions"}
-    answer = retry_while_role_propagates(lambda_, lambda: lambda_.create_function(**parameters))
+def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:
+    name = desired["FunctionName"]
+    reserved = desired.get("ReservedConcurrentExecutions")
+    parameters = {setting: value for setting, value in desired.items() if setting != "ReservedConcurrentExecutions"}
+    response = retry_while_role_propagates(lambda_, lambda: lambda_.create_function(**parameters))
     if reserved is not None:
-        if not is_dry_run(answer):
-            _until_settled(lambda_, name)
+        if not is_dry_run(response):
+            _wait_until_settled(lambda_, name)
         lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
-    created = _without_secrets({**complete, "FunctionArn": answer["FunctionArn"]})
-    new = added({setting: complete[setting] for setting in complete if setting in wanted or setting == "CodeSha256"})
-    told = tuple(map(_told, new))
-    return Change(f"function {name}", "created", told, attributes=created, pending=not is_dry_run(answer))
+    attributes = _hide_secrets({**normalized, "FunctionArn": response["FunctionArn"]})
+    shown = {setting: normalized[setting] for setting in normalized if setting in desired or setting == "CodeSha256"}
+    diffs = tuple(map(_hide_secrets_in_diff, added(shown)))
+    return Change(f"function {name}", "created", diffs, attributes=attributes, pending=not is_dry_run(response))
 
 
 def _update(
     lambda_: LambdaClient,
-    found: Mapping[str, Any],
-    wanted: Mapping[str, Any],
+    current: Mapping[str, Any],
+    desired: Mapping[str, Any],
     code: Mapping[str, Any],
     settings: set[str],
 ) -> bool:
-    """Bring about what differs; whether AWS is still at work on it afterwards."""
-    name = found["FunctionName"]
+    """Update the settings, and return whether AWS is still working on it. AWS accepts one update at a time."""
+    name = current["FunctionName"]
     pending = False
     if settings & {"CodeSha256", "Architectures"}:
-        _until_settled(lambda_, name)
-        updated = lambda_.update_function_code(FunctionName=name, Architectures=wanted["Architectures"], **code)
-        pending = not is_dry_run(updated)
-    parameters = {setting: wanted[setting] for setting in sorted(settings - _NOT_CONFIGURATION)}
+        _wait_until_settled(lambda_, name)
+        response = lambda_.update_function_code(FunctionName=name, Architectures=desired["Architectures"], **code)
+        pending = not is_dry_run(response)
+    parameters = {setting: desired[setting] for setting in sorted(settings - _NOT_CONFIGURATION)}
     if parameters:
-        # AWS refuses an update while another one is under way.
-        _until_settled(lambda_, name)
-        configured = retry_while_role_propagates(
+        _wait_until_settled(lambda_, name)
+        response = retry_while_role_propagates(
             lambda_, lambda: lambda_.update_function_configuration(FunctionName=name, **parameters)
         )
-        pending = not is_dry_run(configured)
-    if "ReservedConcurrentExecutions" in settings and wanted["ReservedConcurrentExecutions"] is None:
-        lambda_.delete_function_concurrency(FunctionName=name)
-    elif "ReservedConcurrentExecutions" in settings:
-        reserved = wanted["ReservedConcurrentExecutions"]
-        lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
+        pending = not is_dry_run(response)
+    if "ReservedConcurrentExecutions" in settings:
+        _wait_until_settled(lambda_, name)
+        _update_concurrency(lambda_, name, desired["ReservedConcurrentExecutions"])
     if "Tags" in settings:
-        retag_in_lambda(lambda_, found["FunctionArn"], found["Tags"], wanted["Tags"])
+        _wait_until_settled(lambda_, name)
+        retag_in_lambda(lambda_, current["FunctionArn"], current["Tags"], desired["Tags"])
     return pending
 
 
-def _told(difference: Diff) -> Diff:
-    """The difference as it may be shown: of the environment, names of variables and which of them changed."""
-    if difference.setting != "Environment":
-        return difference
-    old, new = (environment["Variables"] if environment else {} for environment in (difference.old, difference.new))
+def _update_concurrency(lambda_: LambdaClient, name: str, reserved: int | None) -> None:
+    if reserved is None:
+        lambda_.delete_function_concurrency(FunctionName=name)
+    else:
+        lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
+
+
+def _hide_secrets_in_diff(each: Diff) -> Diff:
+    """Show the names of the environment variables, and which of them changed, but not their values."""
+    if each.setting != "Environment":
+        return each
+    old, new = (environment["Variables"] if environment else {} for environment in (each.old, each.new))
     marked = [f"{name} (changed)" if name in old and old[name] != new[name] else name for name in sorted(new)]
-    return Diff("Environment", sorted(old) if difference.old else None, marked)
+    return Diff("Environment", sorted(old) if each.old else None, marked)
 
 
-def _without_secrets(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {**found, "Environment": {"Variables": dict.fromkeys(found["Environment"]["Variables"], "(hidden)")}}
+def _hide_secrets(function: Mapping[str, Any]) -> dict[str, Any]:
+    return {**function, "Environment": {"Variables": dict.fromkeys(function["Environment"]["Variables"], "(hidden)")}}

@@ -1,7 +1,6 @@
-"""A log group in CloudWatch Logs: look, compare, create or update, delete.
+"""A log group in CloudWatch Logs: describe, create or update, wait, delete.
 
-To use it elsewhere, copy this file and `change.py` into one folder and import it from there
-(`from steps import log_group`). It needs boto3 and nothing else.
+To reuse this module, copy it and `change.py` into one folder (`from steps import log_group`). It needs only boto3.
 """
 
 from __future__ import annotations
@@ -9,16 +8,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import WaiterError
-from botocore.waiter import WaiterModel, create_waiter_with_client
 
-from .change import OWNER_TAG, Change, UserError, added, check_owner, diff, reject_unsupported, tag_changes
+from .change import (
+    OWNER_TAG,
+    Change,
+    UserError,
+    added,
+    check_owner,
+    create_waiter,
+    diff,
+    reject_immutable,
+    reject_unsupported,
+    tag_changes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from types_boto3_logs import CloudWatchLogsClient
 
-# What AWS takes for what is left out: compared like the rest, so that an option taken away is set back.
+# AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
 _DEFAULTS: dict[str, Any] = {
     "deletionProtectionEnabled": False,
     "kmsKeyId": "",
@@ -26,83 +35,93 @@ _DEFAULTS: dict[str, Any] = {
     "retentionInDays": None,
     "tags": {},
 }
+PARAMETERS = {*_DEFAULTS, "logGroupName"}
+_IMMUTABLE = {"logGroupClass": "Delete the log group with its logs, and create it again"}
 
 
 def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
-    """What AWS has of the log group under the names of CreateLogGroup's parameters, or None.
+    """Return the log group under the names of CreateLogGroup's parameters, or None if it does not exist.
 
-    Adds arn, storedBytes and retentionInDays (None: kept for ever); its `tags` take a call of their own.
+    Adds arn, storedBytes and retentionInDays (None if events never expire). Without `tags`, saves the call for them.
     CloudWatch Logs API reference: DescribeLogGroups, ListTagsForResource.
     """
-    # The shortest name with the prefix comes first, so one is enough.
+    # AWS sorts by name, so the shortest name with this prefix comes first.
     groups = logs.describe_log_groups(logGroupNamePrefix=name, limit=1)["logGroups"]
     if not groups or groups[0].get("logGroupName") != name:
         return None
     arn = groups[0]["arn"].removesuffix(":*")
-    found: dict[str, Any] = {
+    return {
         **_DEFAULTS,
-        **{key: value for key, value in groups[0].items() if key in _DEFAULTS},
+        **{setting: value for setting, value in groups[0].items() if setting in _DEFAULTS},
         "logGroupName": name,
         "arn": arn,
         "storedBytes": groups[0].get("storedBytes", 0),
+        "tags": _tags(logs, arn) if tags else {},
     }
-    if tags:
-        found["tags"] = _tags(logs, arn)
-    return found
 
 
-def ensure(
-    logs: CloudWatchLogsClient, wanted: Mapping[str, Any], *, adopt: bool = False, tags: bool = True
-) -> Change:
-    """Make the log group as wanted.
+def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: bool = False, tags: bool = True) -> Change:
+    """Create the log group, or update what differs.
 
-    `wanted` are CreateLogGroup's parameters, and retentionInDays as PutRetentionPolicy has it (None: kept for ever).
-    What is left out is put to AWS's default. Without `tags`, these are looked at only when something else has changed.
+    `desired` holds CreateLogGroup's parameters, and retentionInDays as in PutRetentionPolicy (None: events never
+    expire). Omitted parameters get AWS's defaults. Without `tags`, reads the tags only if something else differs.
 
-    Raises UserError for a log group of another pipeline (unless `adopt`) and for another logGroupClass. CloudWatch Logs
-    API reference: CreateLogGroup, PutRetentionPolicy, AssociateKmsKey, PutLogGroupDeletionProtection, TagResource.
+    Raises UserError if the log group belongs to another pipeline (unless `adopt`), or if logGroupClass differs.
+    CloudWatch Logs API reference: CreateLogGroup, PutRetentionPolicy, AssociateKmsKey, PutLogGroupDeletionProtection,
+    TagResource.
     """
-    name = wanted["logGroupName"]
+    name = desired["logGroupName"]
     resource = f"log group {name}"
-    reject_unsupported(resource, wanted, {*_DEFAULTS, "logGroupName"})
-    complete = {**_DEFAULTS, **wanted}
-    found = describe(logs, name, tags=tags)
-    if found is None:
-        return _create(logs, wanted, complete)
+    reject_unsupported(resource, desired, PARAMETERS)
+    normalized = {**_DEFAULTS, **desired}
+    current = describe(logs, name, tags=tags)
+    if current is None:
+        return _create(logs, desired, normalized)
     if not tags:
-        if not diff(found, {**complete, "tags": found["tags"]}):
-            return Change(resource, "unchanged", attributes=found)
-        found["tags"] = _tags(logs, found["arn"])
-    check_owner(resource, found["tags"], complete["tags"].get(OWNER_TAG, ""), adopt=adopt)
-    changed = diff(found, complete)
-    if not changed:
-        return Change(resource, "unchanged", attributes=found)
-    if found["logGroupClass"] != complete["logGroupClass"]:
+        if not diff(current, {**normalized, "tags": {}}):
+            return Change(resource, "unchanged", attributes=current)
+        current["tags"] = _tags(logs, current["arn"])
+    check_owner(resource, current["tags"], normalized["tags"].get(OWNER_TAG, ""), adopt=adopt)
+    diffs = diff(current, normalized)
+    if not diffs:
+        return Change(resource, "unchanged", attributes=current)
+    reject_immutable(resource, diffs, _IMMUTABLE)
+    _update(logs, current, normalized, {each.setting for each in diffs})
+    return Change(resource, "updated", diffs, attributes={**current, **normalized})
+
+
+def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
+    """Wait until the log group exists. Raises UserError after `timeout` seconds."""
+    exists = {"state": "success", "matcher": "pathAny", "argument": "logGroups[].logGroupName", "expected": name}
+    waiter = create_waiter(logs, "LogGroupExists", "DescribeLogGroups", [exists], delay=0.5, timeout=timeout)
+    try:
+        waiter.wait(logGroupNamePrefix=name)
+    except WaiterError as error:
+        if "Error" in error.last_response:
+            raise  # For example, access denied: more time does not help.
         raise UserError(
-            f"{resource} has logGroupClass {found['logGroupClass']}, wanted is {complete['logGroupClass']}; AWS cannot "
-            f"change it. Delete the log group, with its logs, and create it anew."
-        )
-    _update(logs, found, complete, {difference.setting for difference in changed})
-    return Change(resource, "updated", changed, attributes={**found, **complete})
+            f"log group {name} does not exist after {timeout:g} s; create it with: invoke create-function"
+        ) from error
 
 
 def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "") -> Change:
-    """Delete the log group with its logs; UserError when it is of another pipeline, or protected from deletion.
+    """Delete the log group and its logs.
 
+    Raises UserError if the log group belongs to another pipeline or is protected from deletion.
     CloudWatch Logs API reference: DeleteLogGroup.
     """
     resource = f"log group {name}"
-    found = describe(logs, name)
-    if found is None:
+    current = describe(logs, name)
+    if current is None:
         return Change(resource, "absent")
-    check_owner(resource, found["tags"], owner)
-    if found["deletionProtectionEnabled"]:
+    check_owner(resource, current["tags"], owner)
+    if current["deletionProtectionEnabled"]:
         raise UserError(
-            f"{resource} is protected from deletion (deletionProtectionEnabled is true). To delete it, turn that off: "
+            f"{resource} is protected from deletion (deletionProtectionEnabled is true). To turn the protection off: "
             f"aws logs put-log-group-deletion-protection --log-group-identifier {name} --no-deletion-protection-enabled"
         )
     logs.delete_log_group(logGroupName=name)
-    return Change(resource, "deleted", attributes=found)
+    return Change(resource, "deleted", attributes=current)
 
 
 def _tags(logs: CloudWatchLogsClient, arn: str) -> dict[str, str]:
@@ -110,65 +129,32 @@ def _tags(logs: CloudWatchLogsClient, arn: str) -> dict[str, str]:
     return {tag: value for tag, value in tags.items() if not tag.startswith("aws:")}
 
 
-def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
-    """Wait until the log group exists, `timeout` seconds at most; raises UserError after them."""
-    delay = 0.5
-    model = WaiterModel(
-        {
-            "version": 2,
-            "waiters": {
-                "Exists": {
-                    "operation": "DescribeLogGroups",
-                    "delay": delay,
-                    "maxAttempts": int(timeout / delay) + 1,
-                    "acceptors": [
-                        {
-                            "state": "success",
-                            "matcher": "pathAny",
-                            "argument": "logGroups[].logGroupName",
-                            "expected": name,
-                        }
-                    ],
-                }
-            },
-        }
-    )
-    try:
-        create_waiter_with_client("Exists", model, logs).wait(logGroupNamePrefix=name)
-    except WaiterError as error:
-        if "Error" in error.last_response:
-            raise  # Denied, for one: that is not a matter of time.
-        raise UserError(
-            f"log group {name} is not there after {timeout:g} s; make it with: invoke create-function"
-        ) from error
-
-
-def _create(logs: CloudWatchLogsClient, wanted: Mapping[str, Any], complete: Mapping[str, Any]) -> Change:
-    name = wanted["logGroupName"]
-    logs.create_log_group(**{key: value for key, value in wanted.items() if value and key != "retentionInDays"})
-    if complete["retentionInDays"]:
-        logs.put_retention_policy(logGroupName=name, retentionInDays=complete["retentionInDays"])
-    return Change(f"log group {name}", "created", added(wanted), attributes=complete)
+def _create(logs: CloudWatchLogsClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:
+    name = desired["logGroupName"]
+    logs.create_log_group(**{key: value for key, value in desired.items() if value and key != "retentionInDays"})
+    if normalized["retentionInDays"]:
+        logs.put_retention_policy(logGroupName=name, retentionInDays=normalized["retentionInDays"])
+    return Change(f"log group {name}", "created", added(desired), attributes=normalized)
 
 
 def _update(
-    logs: CloudWatchLogsClient, found: Mapping[str, Any], wanted: Mapping[str, Any], settings: set[str]
+    logs: CloudWatchLogsClient, current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]
 ) -> None:
-    name = found["logGroupName"]
-    if "retentionInDays" in settings and wanted["retentionInDays"]:
-        logs.put_retention_policy(logGroupName=name, retentionInDays=wanted["retentionInDays"])
+    name = current["logGroupName"]
+    if "retentionInDays" in settings and desired["retentionInDays"]:
+        logs.put_retention_policy(logGroupName=name, retentionInDays=desired["retentionInDays"])
     elif "retentionInDays" in settings:
         logs.delete_retention_policy(logGroupName=name)
-    if "kmsKeyId" in settings and wanted["kmsKeyId"]:
-        logs.associate_kms_key(logGroupName=name, kmsKeyId=wanted["kmsKeyId"])
+    if "kmsKeyId" in settings and desired["kmsKeyId"]:
+        logs.associate_kms_key(logGroupName=name, kmsKeyId=desired["kmsKeyId"])
     elif "kmsKeyId" in settings:
         logs.disassociate_kms_key(logGroupName=name)
     if "deletionProtectionEnabled" in settings:
         logs.put_log_group_deletion_protection(
-            logGroupIdentifier=name, deletionProtectionEnabled=wanted["deletionProtectionEnabled"]
+            logGroupIdentifier=name, deletionProtectionEnabled=desired["deletionProtectionEnabled"]
         )
-    gone, put = tag_changes(found["tags"], wanted["tags"])
-    if gone:
-        logs.untag_resource(resourceArn=found["arn"], tagKeys=gone)
+    removed, put = tag_changes(current["tags"], desired["tags"])
+    if removed:
+        logs.untag_resource(resourceArn=current["arn"], tagKeys=removed)
     if put:
-        logs.tag_resource(resourceArn=found["arn"], tags=put)
+        logs.tag_resource(resourceArn=current["arn"], tags=put)

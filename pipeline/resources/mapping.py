@@ -1,19 +1,17 @@
-"""The event source mapping from a stream to a function: look, compare, create, update or replace, wait, delete.
+"""The event source mapping from a stream to a Lambda function: describe, create, update or replace, wait, delete.
 
-To use it elsewhere, copy this file and `change.py` into one folder and import it from there
-(`from steps import mapping`). It needs boto3 and nothing else.
+To reuse this module, copy it and `change.py` into one folder (`from steps import mapping`). It needs only boto3.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from botocore.waiter import WaiterModel, create_waiter_with_client
-
 from .change import (
     Change,
     Diff,
     added,
+    create_waiter,
     diff,
     is_dry_run,
     reject_unsupported,
@@ -26,8 +24,8 @@ if TYPE_CHECKING:
 
     from types_boto3_lambda import LambdaClient
 
-# What AWS takes for what is left out: compared like the rest, so that an option taken away is set back.
-# The empty values are those that clear the option in UpdateEventSourceMapping; leaving it out would change nothing.
+# AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
+# The empty values are those that clear an option in UpdateEventSourceMapping, where omitting it changes nothing.
 _DEFAULTS: dict[str, Any] = {
     "BatchSize": 100,
     "BisectBatchOnFunctionError": False,
@@ -44,35 +42,12 @@ _DEFAULTS: dict[str, Any] = {
     "TumblingWindowInSeconds": 0,
 }
 _NOT_COMPARED = {"EventSourceArn", "FunctionName", "Tags"}
-_KNOWN = {*_DEFAULTS, *_NOT_COMPARED, "StartingPosition"}
+PARAMETERS = {*_DEFAULTS, *_NOT_COMPARED, "StartingPosition"}
 TRANSITIONAL_STATES = ("Creating", "Enabling", "Disabling", "Updating")
-
-_WAITERS = WaiterModel(
-    {
-        "version": 2,
-        "waiters": {
-            "Settled": {
-                "operation": "GetEventSourceMapping",
-                "delay": 0.5,
-                "maxAttempts": 1200,
-                "acceptors": [
-                    {"state": "success", "matcher": "path", "argument": "State", "expected": state}
-                    for state in ("Enabled", "Disabled")
-                ],
-            },
-            "Gone": {
-                "operation": "GetEventSourceMapping",
-                "delay": 0.5,
-                "maxAttempts": 1200,
-                "acceptors": [{"state": "success", "matcher": "error", "expected": "ResourceNotFoundException"}],
-            },
-        },
-    }
-)
 
 
 def of_function(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any]]:
-    """All mappings of the function, in the form of `describe`. Lambda API reference: ListEventSourceMappings."""
+    """Return all mappings of the function, each as `describe` does. Lambda API reference: ListEventSourceMappings."""
     pages = lambda_.get_paginator("list_event_source_mappings").paginate(FunctionName=function_name)
     try:
         return [to_create_parameters(entry) for page in pages for entry in page["EventSourceMappings"]]
@@ -81,157 +56,177 @@ def of_function(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any
 
 
 def describe(lambda_: LambdaClient, function_name: str, stream_arn: str) -> dict[str, Any] | None:
-    """What AWS has of the mapping under the names of CreateEventSourceMapping's parameters, or None.
+    """Return the mapping under the names of CreateEventSourceMapping's parameters, or None if it does not exist.
 
     Adds UUID, EventSourceMappingArn, FunctionArn, State, StateTransitionReason and LastProcessingResult.
     """
-    found = (entry for entry in of_function(lambda_, function_name) if entry["EventSourceArn"] == stream_arn)
-    return next(found, None)
+    mappings = of_function(lambda_, function_name)
+    return next((entry for entry in mappings if entry["EventSourceArn"] == stream_arn), None)
 
 
-def ensure(lambda_: LambdaClient, wanted: Mapping[str, Any], *, tags: bool = False) -> Change:
-    """Make the mapping as wanted; not waiting until it is enabled at the end (`wait` does).
+def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = False) -> Change:
+    """Create the mapping, or update what differs. To wait until it is enabled afterwards, call `wait`.
 
-    `wanted` are CreateEventSourceMapping's parameters. What is left out is put to AWS's default; Tags are put on at
-    creation, and compared only with `tags`, since that takes a call of its own. Another StartingPosition takes a new
-    mapping, which begins there: did is "replaced". So it is when the function has mappings on earlier streams of the
-    same table: these are deleted. While the role's new permissions are not seen by Lambda yet, the call is made again,
-    a minute at most.
+    `desired` holds CreateEventSourceMapping's parameters. Omitted parameters get AWS's defaults. Tags are set at
+    creation, and compared only if `tags` is true, as that costs a call. Replaces the mapping if StartingPosition
+    differs, and if the function has stale mappings, on earlier streams of the same table. Retries for up to a minute
+    while Lambda does not see the role's new permissions yet.
 
-    A mapping belongs to its function: who may change the function may change it.
+    Does not check the owner: a mapping belongs to its function.
     Lambda API reference: CreateEventSourceMapping, UpdateEventSourceMapping.
     """
-    function, stream = wanted["FunctionName"], wanted["EventSourceArn"]
-    resource = f"mapping {_table(stream)} -> {function}"
-    reject_unsupported(resource, wanted, _KNOWN)
-    mappings = of_function(lambda_, function)
-    dead = [entry for entry in mappings if _on_an_earlier_stream(entry, stream)]
-    found = _settled(lambda_, next((entry for entry in mappings if entry["EventSourceArn"] == stream), None))
-    complete = {**_DEFAULTS, **wanted}
-    complete["FilterCriteria"] = _filters(complete["FilterCriteria"])
-    before = found or (dead[-1] if dead else {})
-    compared = {key: complete[key] for key in complete if key not in _NOT_COMPARED}
-    if tags and found:
-        found["Tags"] = lambda_.list_tags(Resource=found["EventSourceMappingArn"])["Tags"]
-        compared["Tags"] = complete.get("Tags", {})
-    changed = diff(before, compared)
-    now = _apply(lambda_, resource, found, wanted, changed)
-    if not dead:
-        return now
-    for entry in dead:
-        if _settled(lambda_, entry):
-            lambda_.delete_event_source_mapping(UUID=entry["UUID"])
-    moved = tuple(Diff("EventSourceArn", entry["EventSourceArn"], stream) for entry in dead)
-    note = (
-        "moved to the table's new stream; what the old stream still holds is not handled any more, and the new one "
-        f"is read from {wanted['StartingPosition']}"
-    )
-    return Change(resource, "replaced", (*moved, *changed), now.attributes, note, now.pending)
+    stream = desired["EventSourceArn"]
+    resource = f"mapping {_table_name(stream)} -> {desired['FunctionName']}"
+    reject_unsupported(resource, desired, PARAMETERS)
+    mappings = of_function(lambda_, desired["FunctionName"])
+    stale = [entry for entry in mappings if _is_stale(entry, stream)]
+    current = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
+    current = _wait_while_transitional(lambda_, current)
+    normalized = normalize({**_DEFAULTS, **desired})
+    compared = {setting: value for setting, value in normalized.items() if setting not in _NOT_COMPARED}
+    if tags and current:
+        current["Tags"] = lambda_.list_tags(Resource=current["EventSourceMappingArn"])["Tags"]
+        compared["Tags"] = desired.get("Tags", {})
+    previous = current or (stale[-1] if stale else {})
+    diffs = diff(previous, compared)
+    change = _apply(lambda_, resource, current, desired, diffs)
+    return _move(lambda_, stale, desired, change, diffs) if stale else change
 
 
 def wait(lambda_: LambdaClient, uuid: str) -> dict[str, Any]:
-    """Wait until the mapping is enabled or disabled, whichever it is on the way to, and return what AWS has of it.
+    """Wait until the mapping is enabled or disabled, for at most 10 minutes, and return it as `describe` does.
 
-    10 minutes at most. Lambda API reference: GetEventSourceMapping.
+    Lambda API reference: GetEventSourceMapping.
     """
-    create_waiter_with_client("Settled", _WAITERS, lambda_).wait(UUID=uuid)
+    state = {"state": "success", "matcher": "path", "argument": "State"}
+    settled = [{**state, "expected": "Enabled"}, {**state, "expected": "Disabled"}]
+    waiter = create_waiter(lambda_, "MappingSettled", "GetEventSourceMapping", settled, delay=0.5, timeout=600)
+    waiter.wait(UUID=uuid)
     return to_create_parameters(lambda_.get_event_source_mapping(UUID=uuid))
 
 
 def delete(lambda_: LambdaClient, uuid: str) -> Change:
-    """Delete the mapping; not waiting until it is gone (`wait_until_deleted` does).
+    """Delete the mapping. To wait until it is gone, call `wait_until_deleted`.
 
     Lambda API reference: DeleteEventSourceMapping.
     """
     try:
-        found = to_create_parameters(lambda_.get_event_source_mapping(UUID=uuid))
+        current = to_create_parameters(lambda_.get_event_source_mapping(UUID=uuid))
     except lambda_.exceptions.ResourceNotFoundException:
         return Change(f"mapping {uuid}", "absent")
-    resource = f"mapping {_table(found['EventSourceArn'])} -> {found['FunctionArn'].rpartition(':')[2]}"
-    if found["State"] == "Deleting":
-        return Change(resource, "deleted", attributes=found, note="it was being deleted already", pending=True)
-    _settled(lambda_, found)
-    answer = lambda_.delete_event_source_mapping(UUID=uuid)
-    return Change(resource, "deleted", attributes=found, pending=not is_dry_run(answer))
+    resource = f"mapping {_table_name(current['EventSourceArn'])} -> {current['FunctionArn'].rpartition(':')[2]}"
+    if current["State"] == "Deleting":
+        return Change(resource, "deleted", attributes=current, note="deletion was already in progress", pending=True)
+    _wait_while_transitional(lambda_, current)
+    response = lambda_.delete_event_source_mapping(UUID=uuid)
+    return Change(resource, "deleted", attributes=current, pending=not is_dry_run(response))
 
 
 def wait_until_deleted(lambda_: LambdaClient, uuid: str) -> None:
-    """Wait until AWS has no such mapping; 10 minutes at most."""
-    create_waiter_with_client("Gone", _WAITERS, lambda_).wait(UUID=uuid)
+    """Wait until the mapping no longer exists, for at most 10 minutes."""
+    gone = {"state": "success", "matcher": "error", "expected": "ResourceNotFoundException"}
+    waiter = create_waiter(lambda_, "MappingDeleted", "GetEventSourceMapping", [gone], delay=0.5, timeout=600)
+    waiter.wait(UUID=uuid)
 
 
-def _settled(lambda_: LambdaClient, found: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The mapping when AWS is done with what it was doing: before, it can neither be compared nor be changed."""
-    if found and found["State"] == "Deleting":
-        wait_until_deleted(lambda_, found["UUID"])
+def _wait_while_transitional(lambda_: LambdaClient, current: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Wait until AWS finishes its work on the mapping, and return the result. Until then AWS refuses changes."""
+    if current and current["State"] == "Deleting":
+        wait_until_deleted(lambda_, current["UUID"])
         return None
-    if found and found["State"] in TRANSITIONAL_STATES:
-        return wait(lambda_, found["UUID"])
-    return found
+    if current and current["State"] in TRANSITIONAL_STATES:
+        return wait(lambda_, current["UUID"])
+    return current
 
 
 def _apply(
     lambda_: LambdaClient,
     resource: str,
-    found: Mapping[str, Any] | None,
-    wanted: Mapping[str, Any],
-    changed: tuple[Diff, ...],
+    current: Mapping[str, Any] | None,
+    desired: Mapping[str, Any],
+    diffs: tuple[Diff, ...],
 ) -> Change:
-    if found is None:
-        answer = retry_while_role_propagates(lambda_, lambda: lambda_.create_event_source_mapping(**wanted))
-        now = to_create_parameters(answer)
-        return Change(resource, "created", added(wanted), attributes=now, pending=not is_dry_run(answer))
-    if not changed:
-        return Change(resource, "unchanged", attributes=found)
-    if any(difference.setting == "StartingPosition" for difference in changed):
-        return _replace(lambda_, resource, found["UUID"], wanted, changed)
-    parameters = {difference.setting: difference.new for difference in changed if difference.setting != "Tags"}
+    if current is None:
+        return _create(lambda_, resource, desired)
+    if not diffs:
+        return Change(resource, "unchanged", attributes=current)
+    parameters = {each.setting: each.new for each in diffs if each.setting != "Tags"}
+    if "StartingPosition" in parameters:
+        return _replace(lambda_, resource, current["UUID"], desired, diffs)
     pending = False
     if parameters:
-        updated = lambda_.update_event_source_mapping(UUID=found["UUID"], **parameters)
-        pending = not is_dry_run(updated)
-    if len(parameters) < len(changed):
-        retag_in_lambda(lambda_, found["EventSourceMappingArn"], found["Tags"], wanted.get("Tags", {}))
-    return Change(resource, "updated", changed, attributes={**found, **parameters}, pending=pending)
+        response = lambda_.update_event_source_mapping(UUID=current["UUID"], **parameters)
+        pending = not is_dry_run(response)
+    if len(parameters) < len(diffs):
+        retag_in_lambda(lambda_, current["EventSourceMappingArn"], current["Tags"], desired.get("Tags", {}))
+    return Change(resource, "updated", diffs, attributes={**current, **parameters}, pending=pending)
+
+
+def _create(lambda_: LambdaClient, resource: str, desired: Mapping[str, Any]) -> Change:
+    response = retry_while_role_propagates(lambda_, lambda: lambda_.create_event_source_mapping(**desired))
+    attributes = to_create_parameters(response)
+    return Change(resource, "created", added(desired), attributes=attributes, pending=not is_dry_run(response))
 
 
 def _replace(
-    lambda_: LambdaClient, resource: str, uuid: str, wanted: Mapping[str, Any], changed: tuple[Diff, ...]
+    lambda_: LambdaClient, resource: str, uuid: str, desired: Mapping[str, Any], diffs: tuple[Diff, ...]
 ) -> Change:
-    answer = lambda_.delete_event_source_mapping(UUID=uuid)
-    if not is_dry_run(answer):
-        # AWS takes one mapping of a function on a stream.
+    """Delete the mapping and create it again, as AWS cannot change where a mapping starts."""
+    response = lambda_.delete_event_source_mapping(UUID=uuid)
+    if not is_dry_run(response):
+        # AWS allows one mapping per function and stream.
         wait_until_deleted(lambda_, uuid)
-    created = _apply(lambda_, resource, None, wanted, ())
-    note = f"a new mapping begins at {wanted['StartingPosition']}: " + (
-        "records that the stream still holds are handled again"
-        if wanted["StartingPosition"] == "TRIM_HORIZON"
-        else "records that were not handled yet are skipped"
+    created = _create(lambda_, resource, desired)
+    position = desired["StartingPosition"]
+    effect = "processes the records in the stream again" if position == "TRIM_HORIZON" else "skips unprocessed records"
+    note = f"the new mapping starts at {position} and {effect}"
+    return Change(resource, "replaced", diffs, created.attributes, note, created.pending)
+
+
+def _move(
+    lambda_: LambdaClient,
+    stale: list[dict[str, Any]],
+    desired: Mapping[str, Any],
+    change: Change,
+    diffs: tuple[Diff, ...],
+) -> Change:
+    """Delete the stale mappings, now that the function has one on the table's current stream."""
+    for entry in stale:
+        if _wait_while_transitional(lambda_, entry):
+            lambda_.delete_event_source_mapping(UUID=entry["UUID"])
+    moved = tuple(Diff("EventSourceArn", entry["EventSourceArn"], desired["EventSourceArn"]) for entry in stale)
+    note = (
+        f"moved to the table's new stream, starting at {desired['StartingPosition']}; "
+        f"records that remain in the old stream are not processed"
     )
-    return Change(resource, "replaced", changed, created.attributes, note, created.pending)
+    return Change(change.resource, "replaced", (*moved, *diffs), change.attributes, note, change.pending)
 
 
-def _on_an_earlier_stream(entry: Mapping[str, Any], stream_arn: str) -> bool:
-    """Whether the mapping reads another stream of the same table, told by its name: a planned ARN has no more."""
+def _is_stale(entry: Mapping[str, Any], stream_arn: str) -> bool:
+    """Whether the mapping reads an earlier stream of the same table. Compares names, as a planned ARN is incomplete."""
     source = entry["EventSourceArn"]
-    return _table(source) == _table(stream_arn) != "" and source != stream_arn and entry["State"] != "Deleting"
+    return (
+        _table_name(source) == _table_name(stream_arn) != "" and source != stream_arn and entry["State"] != "Deleting"
+    )
 
 
-def _table(stream_arn: str) -> str:
+def _table_name(stream_arn: str) -> str:
     return stream_arn.partition(":table/")[2].partition("/stream/")[0]
 
 
-def _filters(criteria: Mapping[str, Any]) -> dict[str, Any]:
-    return {"Filters": list(criteria["Filters"])} if criteria.get("Filters") else {}
-
-
 def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """GetEventSourceMapping's answer under the names of CreateEventSourceMapping's parameters."""
-    extra = ("UUID", "EventSourceMappingArn", "FunctionArn", "EventSourceArn", "StartingPosition", "State")
-    told = ("StateTransitionReason", "LastProcessingResult")
-    return {
+    """Convert GetEventSourceMapping's response to the names of CreateEventSourceMapping's parameters."""
+    texts = ("UUID", "EventSourceMappingArn", "FunctionArn", "EventSourceArn", "StartingPosition", "State")
+    results = ("StateTransitionReason", "LastProcessingResult")
+    current = {
         **{setting: entry.get(setting, default) for setting, default in _DEFAULTS.items()},
-        **{name: entry.get(name, "") for name in (*extra, *told)},
+        **{name: entry.get(name, "") for name in (*texts, *results)},
         "Enabled": entry.get("State") not in ("Disabled", "Disabling"),
-        "FilterCriteria": _filters(entry.get("FilterCriteria", {})),
     }
+    return normalize(current)
+
+
+def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Remove what AWS adds to FilterCriteria. Without filters it is {}, which clears them in an update."""
+    filters = parameters["FilterCriteria"].get("Filters")
+    return {**parameters, "FilterCriteria": {"Filters": list(filters)} if filters else {}}

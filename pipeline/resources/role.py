@@ -1,7 +1,6 @@
-"""The IAM role of a Lambda function, and its policies: look, compare, create or update, delete.
+"""The IAM role of a Lambda function and its policies: describe, create or update, delete.
 
-To use it elsewhere, copy this file and `change.py` into one folder and import it from there
-(`from steps import role`). It needs boto3 and nothing else.
+To reuse this module, copy it and `change.py` into one folder (`from steps import role`). It needs only boto3.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from .change import (
     added,
     check_owner,
     diff,
+    reject_immutable,
     reject_unsupported,
     tag_changes,
     tag_map,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from types_boto3_iam import IAMClient
 
-# What AWS takes for what is left out: compared like the rest, so that an option taken away is set back.
+# AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
 _DEFAULTS: dict[str, Any] = {
     "Description": "",
     "ManagedPolicyArns": [],
@@ -36,13 +36,14 @@ _DEFAULTS: dict[str, Any] = {
     "PermissionsBoundary": "",
     "Tags": [],
 }
-_KNOWN = {*_DEFAULTS, "RoleName", "AssumeRolePolicyDocument"}
+PARAMETERS = {*_DEFAULTS, "RoleName", "AssumeRolePolicyDocument"}
+_IMMUTABLE = {"Path": "Choose another role name, or delete the role and create it again"}
 
 
 def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
-    """What AWS has of the role under the names of CreateRole's parameters, or None.
+    """Return the role under the names of CreateRole's parameters, or None if it does not exist.
 
-    Adds Arn, `Tags` as name to value, and ManagedPolicyArns; documents are parsed.
+    Adds Arn and ManagedPolicyArns. `Tags` maps names to values, and documents are parsed.
     IAM API reference: GetRole, ListAttachedRolePolicies.
     """
     try:
@@ -64,37 +65,31 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
     }
 
 
-def ensure(iam: IAMClient, wanted: Mapping[str, Any], *, adopt: bool = False) -> Change:
-    """Make the role as wanted.
+def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -> Change:
+    """Create the role, or update what differs.
 
-    `wanted` are CreateRole's parameters, AssumeRolePolicyDocument as a mapping, and ManagedPolicyArns: exactly these
-    managed policies are attached. What is left out is put to AWS's default.
+    `desired` holds CreateRole's parameters, with AssumeRolePolicyDocument as a mapping, and ManagedPolicyArns: the role
+    gets exactly these managed policies. Omitted parameters get AWS's defaults.
 
-    Raises UserError for a role of another pipeline (unless `adopt`) and for another Path, which AWS cannot change.
-    IAM API reference: CreateRole, UpdateRole, UpdateAssumeRolePolicy, AttachRolePolicy,
-    PutRolePermissionsBoundary, TagRole.
+    Raises UserError if the role belongs to another pipeline (unless `adopt`), or if Path differs. IAM API reference:
+    CreateRole, UpdateRole, UpdateAssumeRolePolicy, AttachRolePolicy, PutRolePermissionsBoundary, TagRole.
     """
-    name = wanted["RoleName"]
+    name = desired["RoleName"]
     resource = f"role {name}"
-    reject_unsupported(resource, wanted, _KNOWN)
-    complete = {**_DEFAULTS, **wanted}
-    complete["ManagedPolicyArns"] = sorted(complete["ManagedPolicyArns"])
-    complete["Tags"] = tag_map(complete["Tags"])
-    found = describe(iam, name)
-    if found is None:
-        return _create(iam, wanted, complete)
-    check_owner(resource, found["Tags"], complete["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    changed = diff(found, complete)
-    if not changed:
-        return Change(resource, "unchanged", attributes=found)
-    settings = {difference.setting for difference in changed}
-    if "Path" in settings:
-        raise UserError(
-            f"{resource} has Path {found['Path']}, wanted is {complete['Path']}; AWS cannot change it. "
-            f"Choose another role name, or delete the role and create it anew."
-        )
-    _update(iam, found, complete, settings)
-    return Change(resource, "updated", changed, attributes={**found, **complete})
+    reject_unsupported(resource, desired, PARAMETERS)
+    normalized = {**_DEFAULTS, **desired}
+    normalized["ManagedPolicyArns"] = sorted(normalized["ManagedPolicyArns"])
+    normalized["Tags"] = tag_map(normalized["Tags"])
+    current = describe(iam, name)
+    if current is None:
+        return _create(iam, desired, normalized)
+    check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    diffs = diff(current, normalized)
+    if not diffs:
+        return Change(resource, "unchanged", attributes=current)
+    reject_immutable(resource, diffs, _IMMUTABLE)
+    _update(iam, current, normalized, {each.setting for each in diffs})
+    return Change(resource, "updated", diffs, attributes={**current, **normalized})
 
 
 def delete(
@@ -105,34 +100,35 @@ def delete(
     policy_names: Collection[str] = (),
     managed_policy_arns: Collection[str] = (),
 ) -> Change:
-    """Delete the role with the inline policies and attachments named here, which are ours.
+    """Delete the role, after its inline policies and the attachments of its managed policies.
 
-    Raises UserError, before anything is deleted, for a role of another pipeline and for one that has more than these.
-    IAM API reference: DeleteRole, which takes only a role that has no policies any more.
+    Raises UserError, before it deletes anything, if the role belongs to another pipeline, is in an instance profile, or
+    has policies that are not listed in `policy_names` and `managed_policy_arns`.
+    IAM API reference: DeleteRole, which requires a role without policies.
     """
     resource = f"role {name}"
-    found = describe(iam, name)
-    if found is None:
+    current = describe(iam, name)
+    if current is None:
         return Change(resource, "absent")
-    check_owner(resource, found["Tags"], owner)
+    check_owner(resource, current["Tags"], owner)
     inline = inline_policy_names(iam, name)
     profiles = iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]
     foreign = [
         *(f"inline policy {policy}" for policy in inline if policy not in policy_names),
-        *(f"managed policy {arn}" for arn in found["ManagedPolicyArns"] if arn not in managed_policy_arns),
+        *(f"managed policy {arn}" for arn in current["ManagedPolicyArns"] if arn not in managed_policy_arns),
         *(f"instance profile {profile['InstanceProfileName']}" for profile in profiles),
     ]
     if foreign:
         raise UserError(
-            f"{resource} has what this pipeline did not give it: {', '.join(foreign)}. "
-            f"It is not deleted; take that away first, if nobody else needs it."
+            f"{resource} is not deleted because this pipeline did not add its {', '.join(foreign)}. "
+            f"If nothing else needs them, remove them from the role and run the step again."
         )
     for policy in inline:
         iam.delete_role_policy(RoleName=name, PolicyName=policy)
-    for arn in found["ManagedPolicyArns"]:
+    for arn in current["ManagedPolicyArns"]:
         iam.detach_role_policy(RoleName=name, PolicyArn=arn)
     iam.delete_role(RoleName=name)
-    return Change(resource, "deleted", attributes=found)
+    return Change(resource, "deleted", attributes=current)
 
 
 def ensure_policy(
@@ -144,25 +140,24 @@ def ensure_policy(
     owner: str = "",
     adopt: bool = False,
 ) -> Change:
-    """Make the role's inline policy this document.
+    """Create or update the role's inline policy.
 
-    Raises UserError when the role is of another pipeline (unless `adopt`).
+    Raises UserError if the role belongs to another pipeline (unless `adopt`).
     IAM API reference: GetRolePolicy, PutRolePolicy.
     """
     resource = f"policy {policy_name} of role {role_name}"
-    answer = {"RoleName": role_name, "PolicyName": policy_name, "PolicyDocument": document}
-    found = _inline(iam, role_name, policy_name)
-    if found == document:
-        return Change(resource, "unchanged", attributes=answer)
+    attributes = {"RoleName": role_name, "PolicyName": policy_name, "PolicyDocument": document}
+    current = _describe_policy(iam, role_name, policy_name)
+    if current == document:
+        return Change(resource, "unchanged", attributes=attributes)
     _check_owner_of_role(iam, role_name, owner, adopt=adopt)
     iam.put_role_policy(RoleName=role_name, PolicyName=policy_name, PolicyDocument=json.dumps(document))
-    if found is None:
-        return Change(resource, "created", added({"PolicyDocument": document}), attributes=answer)
-    return Change(resource, "updated", (Diff("PolicyDocument", found, document),), attributes=answer)
+    changed = (Diff("PolicyDocument", current, document),)
+    return Change(resource, "created" if current is None else "updated", changed, attributes=attributes)
 
 
 def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:
-    """The names of the role's inline policies; none when there is no role. IAM API reference: ListRolePolicies."""
+    """Return the names of the role's inline policies, [] if there is no role. IAM API reference: ListRolePolicies."""
     try:
         pages = iam.get_paginator("list_role_policies").paginate(RoleName=role_name)
         return [name for page in pages for name in page["PolicyNames"]]
@@ -171,18 +166,18 @@ def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:
 
 
 def delete_policy(iam: IAMClient, role_name: str, policy_name: str, *, owner: str = "") -> Change:
-    """Delete the role's inline policy; UserError when the role is of another pipeline."""
+    """Delete the role's inline policy. Raises UserError if the role belongs to another pipeline."""
     resource = f"policy {policy_name} of role {role_name}"
-    if _inline(iam, role_name, policy_name) is None:
+    if _describe_policy(iam, role_name, policy_name) is None:
         return Change(resource, "absent")
     _check_owner_of_role(iam, role_name, owner)
     iam.delete_role_policy(RoleName=role_name, PolicyName=policy_name)
     return Change(resource, "deleted")
 
 
-def _inline(iam: IAMClient, role_name: str, policy_name: str) -> Mapping[str, Any] | None:
+def _describe_policy(iam: IAMClient, role_name: str, policy_name: str) -> Mapping[str, Any] | None:
     try:
-        # boto3 has undone the URL encoding and parsed the document.
+        # boto3 decodes and parses the document.
         document: Any = iam.get_role_policy(RoleName=role_name, PolicyName=policy_name)["PolicyDocument"]
     except iam.exceptions.NoSuchEntityException:
         return None
@@ -190,54 +185,49 @@ def _inline(iam: IAMClient, role_name: str, policy_name: str) -> Mapping[str, An
 
 
 def _check_owner_of_role(iam: IAMClient, role_name: str, owner: str, *, adopt: bool = False) -> None:
-    """Inline policies carry no tags: they belong to their role. Asked only when something is about to be written."""
+    """Check the role's tags, as inline policies have none. Costs a call, so call it only before a write."""
     if not owner:
         return
     try:
         tags = iam.get_role(RoleName=role_name)["Role"].get("Tags", ())
     except iam.exceptions.NoSuchEntityException:
-        return  # Planned, and not there yet; or missing, which the writing call says.
+        return  # In a dry run, the role is only planned. Otherwise the write reports that it is missing.
     check_owner(f"role {role_name}", tag_map(tags), owner, adopt=adopt)
 
 
-def _create(iam: IAMClient, wanted: Mapping[str, Any], complete: Mapping[str, Any]) -> Change:
-    name = wanted["RoleName"]
-    parameters = {setting: value for setting, value in wanted.items() if setting != "ManagedPolicyArns"}
-    parameters["AssumeRolePolicyDocument"] = json.dumps(wanted["AssumeRolePolicyDocument"])
+def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:
+    name = desired["RoleName"]
+    parameters = {setting: value for setting, value in desired.items() if setting != "ManagedPolicyArns"}
+    parameters["AssumeRolePolicyDocument"] = json.dumps(desired["AssumeRolePolicyDocument"])
     if not parameters.get("PermissionsBoundary"):
         parameters.pop("PermissionsBoundary", None)
     role = iam.create_role(**parameters)["Role"]
-    for arn in complete["ManagedPolicyArns"]:
+    for arn in normalized["ManagedPolicyArns"]:
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-    new = added({setting: complete[setting] for setting in wanted})
-    return Change(f"role {name}", "created", new, attributes={**complete, "Arn": role["Arn"]})
+    diffs = added({setting: normalized[setting] for setting in desired})
+    return Change(f"role {name}", "created", diffs, attributes={**normalized, "Arn": role["Arn"]})
 
 
-def _update(iam: IAMClient, found: Mapping[str, Any], wanted: Mapping[str, Any], settings: set[str]) -> None:
-    name = found["RoleName"]
+def _update(iam: IAMClient, current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> None:
+    name = current["RoleName"]
     if "AssumeRolePolicyDocument" in settings:
-        document = json.dumps(wanted["AssumeRolePolicyDocument"])
+        document = json.dumps(desired["AssumeRolePolicyDocument"])
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=document)
     if settings & {"Description", "MaxSessionDuration"}:
-        # Both, as AWS puts a duration that is left out back to one hour.
+        # Both, as AWS resets an omitted duration to one hour.
         iam.update_role(
-            RoleName=name, Description=wanted["Description"], MaxSessionDuration=wanted["MaxSessionDuration"]
+            RoleName=name, Description=desired["Description"], MaxSessionDuration=desired["MaxSessionDuration"]
         )
-    if "PermissionsBoundary" in settings and wanted["PermissionsBoundary"]:
-        iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=wanted["PermissionsBoundary"])
+    if "PermissionsBoundary" in settings and desired["PermissionsBoundary"]:
+        iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=desired["PermissionsBoundary"])
     elif "PermissionsBoundary" in settings:
         iam.delete_role_permissions_boundary(RoleName=name)
-    for arn in sorted(set(wanted["ManagedPolicyArns"]) - set(found["ManagedPolicyArns"])):
+    for arn in sorted(set(desired["ManagedPolicyArns"]) - set(current["ManagedPolicyArns"])):
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-    for arn in sorted(set(found["ManagedPolicyArns"]) - set(wanted["ManagedPolicyArns"])):
+    for arn in sorted(set(current["ManagedPolicyArns"]) - set(desired["ManagedPolicyArns"])):
         iam.detach_role_policy(RoleName=name, PolicyArn=arn)
-    if "Tags" in settings:
-        _update_tags(iam, name, found["Tags"], wanted["Tags"])
-
-
-def _update_tags(iam: IAMClient, name: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    gone, put = tag_changes(old, new)
-    if gone:
-        iam.untag_role(RoleName=name, TagKeys=gone)
+    removed, put = tag_changes(current["Tags"], desired["Tags"])
+    if removed:
+        iam.untag_role(RoleName=name, TagKeys=removed)
     if put:
         iam.tag_role(RoleName=name, Tags=[{"Key": tag, "Value": value} for tag, value in put.items()])

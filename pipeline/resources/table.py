@@ -1,7 +1,6 @@
-"""A DynamoDB table with its stream: look, compare, create or update, wait, delete.
+"""A DynamoDB table and its stream: describe, create or update, wait, delete.
 
-To use it elsewhere, copy this file and `change.py` into one folder and import it from there
-(`from steps import table`). It needs boto3 and nothing else.
+To reuse this module, copy it and `change.py` into one folder (`from steps import table`). It needs only boto3.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import WaiterError
-from botocore.waiter import WaiterModel, create_waiter_with_client
 
 from .change import (
     OWNER_TAG,
@@ -18,8 +16,10 @@ from .change import (
     UserError,
     added,
     check_owner,
+    create_waiter,
     diff,
     is_dry_run,
+    reject_immutable,
     reject_unsupported,
     tag_changes,
     tag_map,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from types_boto3_dynamodb import DynamoDBClient
 
-# What AWS takes for what is left out: compared like the rest, so that an option taken away is set back.
+# AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
 _DEFAULTS: dict[str, Any] = {
     "BillingMode": "PROVISIONED",
     "DeletionProtectionEnabled": False,
@@ -44,330 +44,309 @@ _DEFAULTS: dict[str, Any] = {
     "TableClass": "STANDARD",
     "Tags": [],
 }
-_KNOWN = {*_DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions", "WarmThroughput"}
+PARAMETERS = {*_DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions", "WarmThroughput"}
+_INDEX_PARAMETERS = {"IndexName", "KeySchema", "Projection", "ProvisionedThroughput"}
 
-# In the order in which they are brought about; each is an UpdateTable of its own.
-_UPDATABLE = ("DeletionProtectionEnabled", "TableClass", "SSESpecification", "OnDemandThroughput", "WarmThroughput")
+# Parameters that `ensure` does not change, as items would be lost or AWS cannot change them, and the advice for each.
+_IMMUTABLE = {
+    "KeySchema": "Copy the items to a table with another name, or delete the table and create it again",
+    "LocalSecondaryIndexes": "AWS creates them only with the table: delete the table and create it again",
+    "GlobalSecondaryIndexes": "Change them one at a time with aws dynamodb update-table "
+    "--global-secondary-index-updates, then repeat the change in the settings",
+    "AttributeDefinitions": "They belong to the keys and indexes. Choose another table name, or delete the table and "
+    "create it again",
+}
 
-_WAITERS = WaiterModel(
-    {
-        "version": 2,
-        "waiters": {
-            "Active": {
-                "operation": "DescribeTable",
-                "delay": 1,
-                "maxAttempts": 900,
-                "acceptors": [
-                    {"state": "success", "matcher": "path", "argument": "Table.TableStatus", "expected": "ACTIVE"},
-                    # Just created, and not seen by every server of AWS yet.
-                    {"state": "retry", "matcher": "error", "expected": "ResourceNotFoundException"},
-                    *(
-                        {"state": "failure", "matcher": "path", "argument": "Table.TableStatus", "expected": status}
-                        for status in ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED", "DELETING")
-                    ),
-                ],
-            },
-            # A new table is ACTIVE some time before AWS can back it up.
-            "Recovers": {
-                "operation": "UpdateContinuousBackups",
-                "delay": 1,
-                "maxAttempts": 300,
-                "acceptors": [
-                    {"state": "success", "matcher": "status", "expected": 200},
-                    {"state": "retry", "matcher": "error", "expected": "ContinuousBackupsUnavailableException"},
-                ],
-            },
-        },
-    }
-)
+_NO_STREAM = {"StreamEnabled": False}
 
 
 def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
-    """What AWS has of the table under the names of CreateTable's parameters, or None.
+    """Return the table under the names of CreateTable's parameters, or None if it does not exist.
 
-    Adds TableArn, TableStatus, ItemCount, LatestStreamArn ("" when there never was a stream), and
-    PointInTimeRecoverySpecification; `Tags` are name to value. A table that is coming or going is told without the
-    last two.
+    Adds TableArn, TableStatus, ItemCount, LatestStreamArn ("" if the table never had a stream) and
+    PointInTimeRecoverySpecification. `Tags` maps names to values. A table in status CREATING or DELETING has no
+    `Tags`, and its point-in-time recovery is not read.
     DynamoDB API reference: DescribeTable, DescribeContinuousBackups, ListTagsOfResource.
     """
     try:
         table = dynamodb.describe_table(TableName=name)["Table"]
     except dynamodb.exceptions.ResourceNotFoundException:
         return None
-    found = to_create_parameters(table)
-    if found["TableStatus"] in ("CREATING", "DELETING"):
-        return found
+    current = to_create_parameters(table)
+    if current["TableStatus"] in ("CREATING", "DELETING"):
+        return current
     backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
     recovery: Mapping[str, Any] = backups.get("PointInTimeRecoveryDescription", {})
     enabled = recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
-    found["PointInTimeRecoverySpecification"] = _recovery({**recovery, "PointInTimeRecoveryEnabled": enabled})
-    pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=found["TableArn"])
-    found["Tags"] = tag_map(tag for page in pages for tag in page["Tags"])
-    return found
+    current["PointInTimeRecoverySpecification"] = _recovery({**recovery, "PointInTimeRecoveryEnabled": enabled})
+    pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=current["TableArn"])
+    current["Tags"] = tag_map(tag for page in pages for tag in page["Tags"])
+    return current
 
 
-def ensure(dynamodb: DynamoDBClient, wanted: Mapping[str, Any], *, adopt: bool = False) -> Change:
-    """Make the table as wanted; not waiting for ACTIVE at the end (`wait` does).
+def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool = False) -> Change:
+    """Create the table, or update what differs. To wait until the table is ACTIVE afterwards, call `wait`.
 
-    `wanted` are CreateTable's parameters, and PointInTimeRecoverySpecification as UpdateContinuousBackups has it; what
-    is left out is put to AWS's default (WarmThroughput is left alone). A KMSMasterKeyId is compared when it is wanted,
-    by key id or ARN. The answer's LatestStreamArn is what an event source mapping needs.
+    `desired` holds CreateTable's parameters, and PointInTimeRecoverySpecification as in UpdateContinuousBackups.
+    Omitted parameters get AWS's defaults, except WarmThroughput, which stays as it is. KMSMasterKeyId is a key ID or
+    an ARN, and is compared only if `desired` names it. Read the stream's ARN from the attribute LatestStreamArn.
 
-    Raises UserError for a table of another pipeline (unless `adopt`), and for what AWS cannot change in place: the keys
-    and the indexes. DynamoDB API reference: CreateTable, UpdateTable, UpdateContinuousBackups, TagResource.
+    Raises UserError if the table belongs to another pipeline (unless `adopt`), or if keys or indexes differ.
+    DynamoDB API reference: CreateTable, UpdateTable, UpdateContinuousBackups, TagResource.
     """
-    name = wanted["TableName"]
+    name = desired["TableName"]
     resource = f"table {name}"
-    reject_unsupported(resource, wanted, _KNOWN)
-    found = describe(dynamodb, name)
-    if found and found["TableStatus"] == "DELETING":
+    reject_unsupported(resource, desired, PARAMETERS)
+    for index in (*desired.get("LocalSecondaryIndexes", ()), *desired.get("GlobalSecondaryIndexes", ())):
+        reject_unsupported(f"index {index['IndexName']} of {resource}", index, _INDEX_PARAMETERS)
+    current = describe(dynamodb, name)
+    if current and current["TableStatus"] == "DELETING":
         wait_until_deleted(dynamodb, name)
-        found = None
-    elif found and found["TableStatus"] == "CREATING":
-        found = wait(dynamodb, name)
-    if found is None:
-        return _create(dynamodb, wanted)
-    complete = _complete(wanted, found)
-    check_owner(resource, found["Tags"], complete["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    changed = diff(found, complete)
-    if not changed:
-        return Change(resource, "unchanged", attributes=found, pending=found["TableStatus"] != "ACTIVE")
-    _refuse_what_cannot_change(resource, changed)
-    return _update(dynamodb, found, complete, changed)
+        current = None
+    elif current and current["TableStatus"] == "CREATING":
+        current = wait(dynamodb, name)
+    if current is None:
+        return _create(dynamodb, desired)
+    normalized = _normalize_desired(desired, current)
+    check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    diffs = diff(current, normalized)
+    if not diffs:
+        return Change(resource, "unchanged", attributes=current, pending=current["TableStatus"] != "ACTIVE")
+    reject_immutable(resource, diffs, _IMMUTABLE)
+    return _update(dynamodb, current, normalized, diffs)
 
 
 def wait(dynamodb: DynamoDBClient, name: str) -> dict[str, Any]:
-    """Wait until the table is ACTIVE and return what `describe` says; 15 minutes at most.
+    """Wait until the table is ACTIVE, for at most 15 minutes, and return it as `describe` does.
 
-    Raises UserError for a state that does not become ACTIVE by waiting.
+    Raises UserError if the table is in a status from which it does not become ACTIVE by itself.
     """
-    _until_active(dynamodb, name)
-    found = describe(dynamodb, name)
-    if found is None:
-        raise UserError(f"table {name} was deleted while it was waited for; run the step again")
-    return found
+    _wait_until_active(dynamodb, name)
+    current = describe(dynamodb, name)
+    if current is None:
+        raise UserError(f"table {name} was deleted while this step waited for it; run the step again")
+    return current
 
 
 def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "") -> Change:
-    """Delete the table, with all items; not waiting until it is gone (`wait_until_deleted` does).
+    """Delete the table and all its items. To wait until it is gone, call `wait_until_deleted`.
 
-    Raises UserError for a table of another pipeline and for one that is protected from deletion.
+    Raises UserError if the table belongs to another pipeline or is protected from deletion.
     DynamoDB API reference: DeleteTable.
     """
     resource = f"table {name}"
-    found = describe(dynamodb, name)
-    if found and found["TableStatus"] == "CREATING":
-        found = wait(dynamodb, name)
-    if found is None:
+    current = describe(dynamodb, name)
+    if current and current["TableStatus"] == "CREATING":
+        current = wait(dynamodb, name)
+    if current is None:
         return Change(resource, "absent")
-    if found["TableStatus"] == "DELETING":
-        return Change(resource, "deleted", attributes=found, note="it was being deleted already", pending=True)
-    check_owner(resource, found["Tags"], owner)
-    if found["DeletionProtectionEnabled"]:
+    if current["TableStatus"] == "DELETING":
+        return Change(resource, "deleted", attributes=current, note="deletion was already in progress", pending=True)
+    check_owner(resource, current["Tags"], owner)
+    if current["DeletionProtectionEnabled"]:
         raise UserError(
             f"{resource} is protected from deletion (DeletionProtectionEnabled is true). "
-            f"To delete it, turn the protection off first: in the settings, then create-table."
+            f"To delete it, turn the protection off in the settings and run create-table first."
         )
-    _until_active(dynamodb, name)
-    answer = dynamodb.delete_table(TableName=name)
-    return Change(resource, "deleted", attributes=found, pending=not is_dry_run(answer))
+    _wait_until_active(dynamodb, name)
+    response = dynamodb.delete_table(TableName=name)
+    return Change(resource, "deleted", attributes=current, pending=not is_dry_run(response))
 
 
 def wait_until_deleted(dynamodb: DynamoDBClient, name: str) -> None:
-    """Wait until AWS has no such table; 15 minutes at most."""
+    """Wait until the table no longer exists, for at most 15 minutes."""
     dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 900})
 
 
-def _until_active(dynamodb: DynamoDBClient, name: str) -> None:
+def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
+    status = {"matcher": "path", "argument": "Table.TableStatus"}
+    acceptors = [
+        {**status, "state": "success", "expected": "ACTIVE"},
+        # Not every AWS server knows a new table yet.
+        {"state": "retry", "matcher": "error", "expected": "ResourceNotFoundException"},
+        *(
+            {**status, "state": "failure", "expected": final}
+            for final in ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED", "DELETING")
+        ),
+    ]
     try:
-        create_waiter_with_client("Active", _WAITERS, dynamodb).wait(TableName=name)
+        create_waiter(dynamodb, "TableActive", "DescribeTable", acceptors, delay=1, timeout=900).wait(TableName=name)
     except WaiterError as error:
-        answer: Mapping[str, Any] = error.last_response
-        status = answer.get("Table", {}).get("TableStatus")
-        if status in (None, "CREATING", "UPDATING"):
+        response: Mapping[str, Any] = error.last_response
+        reached = response.get("Table", {}).get("TableStatus")
+        if reached in (None, "CREATING", "UPDATING"):
             raise
         raise UserError(
-            f"table {name} is {status} and does not become ACTIVE by waiting; "
-            f"look at its encryption key and its backups: aws dynamodb describe-table --table-name {name}"
+            f"table {name} is {reached} and does not become ACTIVE by itself. "
+            f"Check its encryption key and its backups: aws dynamodb describe-table --table-name {name}"
         ) from error
 
 
-def _create(dynamodb: DynamoDBClient, wanted: Mapping[str, Any]) -> Change:
-    name = wanted["TableName"]
-    parameters = {setting: value for setting, value in wanted.items() if setting != "PointInTimeRecoverySpecification"}
-    answer = dynamodb.create_table(**parameters)
-    recovery: Any = wanted.get("PointInTimeRecoverySpecification", {})
+def _create(dynamodb: DynamoDBClient, desired: Mapping[str, Any]) -> Change:
+    name = desired["TableName"]
+    parameters = {setting: value for setting, value in desired.items() if setting != "PointInTimeRecoverySpecification"}
+    response = dynamodb.create_table(**parameters)
+    recovery: Any = desired.get("PointInTimeRecoverySpecification", {})
     if recovery.get("PointInTimeRecoveryEnabled"):
-        # CreateTable does not take it, and UpdateContinuousBackups takes only a table that is ACTIVE.
-        if not is_dry_run(answer):
-            _until_active(dynamodb, name)
-        _set_recovery(dynamodb, name, recovery)
-    table: dict[str, Any] = {**answer["TableDescription"]}
-    if is_dry_run(answer):
-        table["LatestStreamArn"] = _planned_stream(
-            f"arn:aws:dynamodb:{dynamodb.meta.region_name}:<AccountId>:table/{name}"
-        )
+        # CreateTable has no such parameter, and UpdateContinuousBackups needs an ACTIVE table.
+        if not is_dry_run(response):
+            _wait_until_active(dynamodb, name)
+        _update_recovery(dynamodb, name, recovery)
+    table: dict[str, Any] = {**response["TableDescription"]}
+    if is_dry_run(response):
+        region = dynamodb.meta.region_name
+        table["LatestStreamArn"] = _predicted_stream(f"arn:aws:dynamodb:{region}:<AccountId>:table/{name}")
     created = {**to_create_parameters(table), "PointInTimeRecoverySpecification": _recovery(recovery)}
-    created["Tags"] = tag_map(wanted.get("Tags", ()))
-    new = added({setting: created.get(setting, value) for setting, value in wanted.items()})
-    return Change(f"table {name}", "created", new, attributes=created, pending=not is_dry_run(answer))
+    created["Tags"] = tag_map(desired.get("Tags", ()))
+    diffs = added({setting: created.get(setting, value) for setting, value in desired.items()})
+    return Change(f"table {name}", "created", diffs, attributes=created, pending=not is_dry_run(response))
 
 
 def _update(
-    dynamodb: DynamoDBClient, found: Mapping[str, Any], wanted: Mapping[str, Any], changed: tuple[Diff, ...]
+    dynamodb: DynamoDBClient, current: Mapping[str, Any], desired: Mapping[str, Any], diffs: tuple[Diff, ...]
 ) -> Change:
-    name = found["TableName"]
-    settings = {difference.setting for difference in changed}
-    now = {**found, **{setting: wanted[setting] for setting in settings}}
+    name = current["TableName"]
+    settings = {each.setting for each in diffs}
+    attributes = {**current, **{setting: desired[setting] for setting in settings}}
     written = False
-    for parameters in _updates(found, wanted, settings):
-        # AWS takes one update at a time; a run before this one may have begun one as well.
-        _until_active(dynamodb, name)
-        answer = dynamodb.update_table(TableName=name, **parameters)
-        written = not is_dry_run(answer)
-        if parameters.get("StreamSpecification", {}).get("StreamEnabled"):
-            now["LatestStreamArn"] = (
-                answer["TableDescription"]["LatestStreamArn"] if written else _planned_stream(found["TableArn"])
+    for parameters in _updates(current, desired, settings):
+        # AWS accepts one update at a time, and an earlier run may have started one.
+        _wait_until_active(dynamodb, name)
+        response = dynamodb.update_table(TableName=name, **parameters)
+        written = not is_dry_run(response)
+        if parameters.get("StreamSpecification", _NO_STREAM)["StreamEnabled"]:
+            attributes["LatestStreamArn"] = (
+                response["TableDescription"]["LatestStreamArn"] if written else _predicted_stream(current["TableArn"])
             )
     if "PointInTimeRecoverySpecification" in settings:
-        _until_active(dynamodb, name)
-        _set_recovery(dynamodb, name, wanted["PointInTimeRecoverySpecification"])
+        _wait_until_active(dynamodb, name)
+        _update_recovery(dynamodb, name, desired["PointInTimeRecoverySpecification"])
     if "Tags" in settings:
-        _update_tags(dynamodb, found["TableArn"], found["Tags"], wanted["Tags"])
-    moved = found["StreamSpecification"]["StreamEnabled"] and now["LatestStreamArn"] != found["LatestStreamArn"]
+        _update_tags(dynamodb, current["TableArn"], current["Tags"], desired["Tags"])
+    had_stream = current["StreamSpecification"]["StreamEnabled"]
+    if not had_stream or attributes["LatestStreamArn"] == current["LatestStreamArn"]:
+        return Change(f"table {name}", "updated", diffs, attributes=attributes, pending=written)
     note = (
-        "a new stream replaces the old one; AWS keeps what the old one holds for 24 hours, "
-        "but a mapping that moves to the new one does not read it any more"
+        "a new stream replaces the old one. AWS keeps the old stream's records for 24 hours, "
+        "but a mapping that moves to the new stream no longer reads them"
     )
-    if moved:
-        return Change(f"table {name}", "replaced", changed, attributes=now, note=note, pending=written)
-    return Change(f"table {name}", "updated", changed, attributes=now, pending=written)
+    return Change(f"table {name}", "replaced", diffs, attributes=attributes, note=note, pending=written)
 
 
 def _updates(
-    found: Mapping[str, Any], wanted: Mapping[str, Any], settings: Collection[str]
+    current: Mapping[str, Any], desired: Mapping[str, Any], settings: Collection[str]
 ) -> Iterator[dict[str, Any]]:
-    """The parameters of each UpdateTable that is due, in order."""
-    for setting in _UPDATABLE:
-        if setting in settings:
-            yield {setting: wanted[setting]}
-    if "BillingMode" in settings and wanted["BillingMode"] == "PAY_PER_REQUEST":
-        yield {"BillingMode": "PAY_PER_REQUEST"}
-    elif "BillingMode" in settings:
-        yield {"BillingMode": "PROVISIONED", "ProvisionedThroughput": wanted["ProvisionedThroughput"]}
-    elif "ProvisionedThroughput" in settings:
-        yield {"ProvisionedThroughput": wanted["ProvisionedThroughput"]}
+    """Yield the parameters of each UpdateTable call, in order."""
+    mode, limits = ("BillingMode", "ProvisionedThroughput"), ("OnDemandThroughput",)
+    # The limits belong to on-demand mode: AWS takes them after the change to it, and before the change from it.
+    capacity = (mode, limits) if desired["BillingMode"] == "PAY_PER_REQUEST" else (limits, mode)
+    alone = (("DeletionProtectionEnabled",), ("TableClass",), ("SSESpecification",))
+    for names in (*alone, *capacity, ("WarmThroughput",)):
+        parameters = {name: desired[name] for name in names if name in settings and desired[name] != {}}
+        if parameters:
+            yield parameters
     if "StreamSpecification" in settings:
-        if found["StreamSpecification"]["StreamEnabled"]:
-            # A stream's view type is for life: another one is a new stream.
-            yield {"StreamSpecification": {"StreamEnabled": False}}
-        if wanted["StreamSpecification"]["StreamEnabled"]:
-            yield {"StreamSpecification": wanted["StreamSpecification"]}
+        if current["StreamSpecification"]["StreamEnabled"]:
+            # AWS cannot change the view type of a stream. The table needs a new stream.
+            yield {"StreamSpecification": _NO_STREAM}
+        if desired["StreamSpecification"]["StreamEnabled"]:
+            yield {"StreamSpecification": desired["StreamSpecification"]}
 
 
-def _set_recovery(dynamodb: DynamoDBClient, name: str, recovery: Mapping[str, Any]) -> None:
-    recovers = create_waiter_with_client("Recovers", _WAITERS, dynamodb)
-    recovers.wait(TableName=name, PointInTimeRecoverySpecification=recovery)
+def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Mapping[str, Any]) -> None:
+    acceptors: list[dict[str, Any]] = [
+        {"state": "success", "matcher": "status", "expected": 200},
+        # AWS cannot back up a new table until some time after it becomes ACTIVE.
+        {"state": "retry", "matcher": "error", "expected": "ContinuousBackupsUnavailableException"},
+    ]
+    waiter = create_waiter(dynamodb, "BackupsUpdated", "UpdateContinuousBackups", acceptors, delay=1, timeout=300)
+    waiter.wait(TableName=name, PointInTimeRecoverySpecification=recovery)
 
 
 def _update_tags(dynamodb: DynamoDBClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    gone, put = tag_changes(old, new)
-    if gone:
-        dynamodb.untag_resource(ResourceArn=arn, TagKeys=gone)
+    removed, put = tag_changes(old, new)
+    if removed:
+        dynamodb.untag_resource(ResourceArn=arn, TagKeys=removed)
     if put:
         dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": name, "Value": value} for name, value in put.items()])
 
 
-def _refuse_what_cannot_change(resource: str, changed: tuple[Diff, ...]) -> None:
-    by_hand = {
-        "KeySchema": "copy the items to a table of another name, or delete the table with its items and create it anew",
-        "AttributeDefinitions": "they belong to the keys and indexes: change the table by hand, or create it anew",
-        "LocalSecondaryIndexes": "AWS makes them with the table only: create the table anew",
-        "GlobalSecondaryIndexes": "AWS changes them one at a time: aws dynamodb update-table "
-        "--global-secondary-index-updates; then put the same into the settings",
-    }
-    different = {difference.setting: difference for difference in changed}
-    for setting, way in by_hand.items():
-        if setting in different:
-            raise UserError(
-                f"{resource} has {setting} {different[setting].old}, wanted is {different[setting].new}; "
-                f"no step changes that, as data would be lost. By hand: {way}."
-            )
-
-
-def _planned_stream(table_arn: str) -> str:
-    """Stands for the ARN of a stream that is only planned; it names the table, which is what a mapping's plan asks."""
+def _predicted_stream(table_arn: str) -> str:
+    """Return an ARN for a stream that is only planned. It names the table, which a mapping's plan needs."""
     return f"{table_arn}/stream/<LatestStreamLabel>"
 
 
 def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
-    """DescribeTable's answer under the names of CreateTable's parameters, with AWS's defaults where it is silent."""
-    found = {setting: table.get(setting, default) for setting, default in _DEFAULTS.items() if setting != "Tags"}
-    found.update({name: table.get(name, "") for name in ("TableName", "TableArn", "TableStatus", "LatestStreamArn")})
-    found.update({name: table[name] for name in ("KeySchema", "AttributeDefinitions")})
-    found["ItemCount"] = table.get("ItemCount", 0)
-    found["BillingMode"] = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
-    if found["BillingMode"] == "PAY_PER_REQUEST":
-        found["ProvisionedThroughput"] = {}
-    found["TableClass"] = table.get("TableClassSummary", {}).get("TableClass", "STANDARD")
+    """Convert DescribeTable's response to the names of CreateTable's parameters, with AWS's defaults filled in."""
+    current = {setting: table.get(setting, default) for setting, default in _DEFAULTS.items() if setting != "Tags"}
+    current |= {name: table.get(name, "") for name in ("TableName", "TableArn", "TableStatus", "LatestStreamArn")}
+    current |= {name: table[name] for name in ("KeySchema", "AttributeDefinitions")}
+    current["ItemCount"] = table.get("ItemCount", 0)
+    current["BillingMode"] = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+    if current["BillingMode"] == "PAY_PER_REQUEST":
+        current["ProvisionedThroughput"] = {}
+    current["TableClass"] = table.get("TableClassSummary", {}).get("TableClass", "STANDARD")
     encryption = table.get("SSEDescription", {})
     if encryption.get("Status") in ("ENABLED", "ENABLING", "UPDATING"):
         key = encryption.get("KMSMasterKeyArn", "")
-        found["SSESpecification"] = {"Enabled": True, "SSEType": encryption["SSEType"], "KMSMasterKeyId": key}
+        current["SSESpecification"] = {"Enabled": True, "SSEType": encryption["SSEType"], "KMSMasterKeyId": key}
     if "WarmThroughput" in table:
         units = ("ReadUnitsPerSecond", "WriteUnitsPerSecond")
-        found["WarmThroughput"] = {unit: table["WarmThroughput"].get(unit) for unit in units}
-    return normalize(found)
+        current["WarmThroughput"] = {unit: table["WarmThroughput"].get(unit) for unit in units}
+    return normalize(current)
 
 
-def _complete(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """The wanted parameters with AWS's defaults, in the forms of `describe`."""
-    complete = normalize({**_DEFAULTS, **wanted})
-    complete["Tags"] = tag_map(complete["Tags"])
-    encryption = complete["SSESpecification"]
+def _normalize_desired(desired: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
+    """Add AWS's defaults to the desired parameters, in the form that `describe` returns."""
+    normalized = normalize({**_DEFAULTS, **desired})
+    normalized["Tags"] = tag_map(normalized["Tags"])
+    encryption = normalized["SSESpecification"]
     if encryption.get("Enabled"):
-        # AWS tells the key's ARN; wanted may be its id alone, or whichever key there is.
-        has = found["SSESpecification"].get("KMSMasterKeyId", "")
-        same = {"KMSMasterKeyId": has} if has and has.endswith(encryption.get("KMSMasterKeyId", "")) else {}
-        complete["SSESpecification"] = {"SSEType": "KMS", **encryption, **same}
-    return complete
+        # AWS returns the key's ARN. The desired key may be its ID, or be left to AWS.
+        key = current["SSESpecification"].get("KMSMasterKeyId", "")
+        same = {"KMSMasterKeyId": key} if key and key.endswith(encryption.get("KMSMasterKeyId", "")) else {}
+        normalized["SSESpecification"] = {"SSEType": "KMS", **encryption, **same}
+    return normalized
 
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the defaults within nested parameters, leave out what only AWS says, sort what has no order."""
+    """Fill in nested defaults, remove what AWS adds, and sort lists whose order has no meaning."""
     return {
         **parameters,
-        "KeySchema": _by("KeyType", parameters["KeySchema"]),
-        "AttributeDefinitions": _by("AttributeName", parameters["AttributeDefinitions"]),
+        "KeySchema": _sorted_by("KeyType", parameters["KeySchema"]),
+        "AttributeDefinitions": _sorted_by("AttributeName", parameters["AttributeDefinitions"]),
         "OnDemandThroughput": {**_DEFAULTS["OnDemandThroughput"], **parameters["OnDemandThroughput"]},
         "ProvisionedThroughput": _units(parameters),
         "PointInTimeRecoverySpecification": _recovery(parameters["PointInTimeRecoverySpecification"]),
-        "LocalSecondaryIndexes": _by("IndexName", map(_index, parameters["LocalSecondaryIndexes"])),
-        "GlobalSecondaryIndexes": _by("IndexName", map(_index, parameters["GlobalSecondaryIndexes"])),
+        "LocalSecondaryIndexes": _sorted_by("IndexName", map(_index, parameters["LocalSecondaryIndexes"])),
+        "GlobalSecondaryIndexes": _sorted_by("IndexName", map(_index, parameters["GlobalSecondaryIndexes"])),
     }
 
 
 def _recovery(specification: Mapping[str, Any]) -> dict[str, Any]:
     if not specification.get("PointInTimeRecoveryEnabled"):
         return {"PointInTimeRecoveryEnabled": False}
-    # 35 days is AWS's default and longest.
+    # 35 days are AWS's default and maximum.
     return {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": specification.get("RecoveryPeriodInDays") or 35}
 
 
-def _units(owner: Mapping[str, Any]) -> dict[str, int]:
-    """Of a table or an index; of an index on demand AWS tells 0 units."""
-    throughput = owner.get("ProvisionedThroughput", {})
-    return {unit: throughput[unit] for unit in ("ReadCapacityUnits", "WriteCapacityUnits") if throughput.get(unit)}
-
-
 def _index(index: Mapping[str, Any]) -> dict[str, Any]:
+    projection = {**index["Projection"]}
+    if "NonKeyAttributes" in projection:
+        projection["NonKeyAttributes"] = sorted(projection["NonKeyAttributes"])
     return {
         "IndexName": index["IndexName"],
-        "KeySchema": _by("KeyType", index["KeySchema"]),
-        "Projection": {**index["Projection"]},
+        "KeySchema": _sorted_by("KeyType", index["KeySchema"]),
+        "Projection": projection,
         "ProvisionedThroughput": _units(index),
     }
 
 
-def _by(name: str, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _units(resource: Mapping[str, Any]) -> dict[str, int]:
+    """Return the provisioned units of a table or index. AWS returns 0 units for an index in on-demand mode."""
+    throughput = resource.get("ProvisionedThroughput", {})
+    return {unit: throughput[unit] for unit in ("ReadCapacityUnits", "WriteCapacityUnits") if throughput.get(unit)}
+
+
+def _sorted_by(name: str, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(({**entry} for entry in entries), key=lambda entry: str(entry[name]))

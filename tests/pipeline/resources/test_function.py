@@ -35,7 +35,7 @@ LOGGING = {
     "LogGroup": "/aws/lambda/elsewhere",
 }
 
-# Another value of each setting that UpdateFunctionConfiguration takes.
+# A second value for each parameter of UpdateFunctionConfiguration.
 CONFIGURATION: dict[str, Any] = {
     "DeadLetterConfig": {"TargetArn": QUEUE},
     "Description": "new",
@@ -58,7 +58,7 @@ CONFIGURED = pytest.mark.parametrize(("setting", "value"), CONFIGURATION.items()
 
 
 @pytest.fixture
-def wanted(role_arn: str, code: Zip) -> dict[str, Any]:
+def desired(role_arn: str, code: Zip) -> dict[str, Any]:
     return {
         "FunctionName": "test",
         "Role": role_arn,
@@ -69,87 +69,90 @@ def wanted(role_arn: str, code: Zip) -> dict[str, Any]:
     }
 
 
-def test_creates_when_absent(aws: Aws, wanted: dict[str, Any]) -> None:
-    made = function.ensure(aws("lambda"), wanted)
+def test_creates_a_function_that_does_not_exist(aws: Aws, desired: dict[str, Any]) -> None:
+    result = function.ensure(aws("lambda"), desired)
 
-    assert (made.resource, made.action, made.pending) == ("function test", "created", True)
-    assert made.attributes["FunctionArn"] == aws("lambda").get_function(FunctionName="test")["Configuration"]["FunctionArn"]
+    assert (result.resource, result.action, result.pending) == ("function test", "created", True)
+    assert (
+        result.attributes["FunctionArn"]
+        == aws("lambda").get_function(FunctionName="test")["Configuration"]["FunctionArn"]
+    )
 
 
-def test_creates_with_reserved_concurrency(aws: Aws, wanted: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), {**wanted, "ReservedConcurrentExecutions": 0})
+def test_creates_with_reserved_concurrency(aws: Aws, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), {**desired, "ReservedConcurrentExecutions": 0})
 
     assert aws("lambda").get_function_concurrency(FunctionName="test")["ReservedConcurrentExecutions"] == 0
 
 
-def test_says_unchanged_when_same(aws: Aws, wanted: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), wanted)
+def test_reports_unchanged_if_nothing_differs(aws: Aws, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), desired)
 
-    again = function.ensure(aws("lambda"), wanted)
+    result = function.ensure(aws("lambda"), desired)
 
-    assert (again.action, again.diffs, again.pending) == ("unchanged", (), False)
+    assert (result.action, result.diffs, result.pending) == ("unchanged", (), False)
 
 
-def test_unchanged_takes_one_read(aws: Aws, calls: Calls, wanted: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), wanted)
+def test_an_unchanged_function_takes_one_read(aws: Aws, calls: Calls, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), desired)
     calls.clear()
 
-    function.ensure(aws("lambda"), wanted)
+    function.ensure(aws("lambda"), desired)
 
     assert calls.operations == ["GetFunction"]
 
 
-def test_the_grid_below_knows_every_setting() -> None:
+def test_the_cases_below_cover_every_parameter() -> None:
     others = {"FunctionName", "Code", "Architectures", "ReservedConcurrentExecutions", "Tags", "PackageType"}
 
-    assert {*CONFIGURATION} == function._KNOWN - others
+    assert {*CONFIGURATION} == function.PARAMETERS - others
 
 
-# By the plan, as moto checks or ignores some of these.
+# In a dry run, as moto validates or ignores some of these.
 @CONFIGURED
-def test_changes_exactly_what_drifted(
-    aws: Aws, plan: Aws, calls: Calls, wanted: dict[str, Any], setting: str, value: Any
+def test_updates_only_the_parameter_that_differs(
+    aws: Aws, dry_run: Aws, calls: Calls, desired: dict[str, Any], setting: str, value: Any
 ) -> None:
-    function.ensure(aws("lambda"), wanted)
+    function.ensure(aws("lambda"), desired)
     calls.clear()
 
-    done = function.ensure(plan("lambda"), {**wanted, setting: value})
+    result = function.ensure(dry_run("lambda"), {**desired, setting: value})
 
     assert calls.writes == [("UpdateFunctionConfiguration", {"FunctionName": "test", setting: value})]
-    assert [difference.setting for difference in done.diffs] == [setting]
+    assert [each.setting for each in result.diffs] == [setting]
 
 
-def test_new_code_is_sent_with_the_architecture(aws: Aws, calls: Calls, wanted: dict[str, Any], code: Zip) -> None:
-    function.ensure(aws("lambda"), wanted)
+def test_new_code_is_sent_with_the_architecture(aws: Aws, calls: Calls, desired: dict[str, Any], code: Zip) -> None:
+    function.ensure(aws("lambda"), desired)
     calls.clear()
     new = code("def lambda_handler(event, context): return 1\n")
 
-    done = function.ensure(aws("lambda"), {**wanted, "Code": {"ZipFile": new}})
+    result = function.ensure(aws("lambda"), {**desired, "Code": {"ZipFile": new}})
 
     parameters = {"FunctionName": "test", "ZipFile": new, "Architectures": ["x86_64"]}
     assert calls.writes == [("UpdateFunctionCode", parameters)]
-    assert [difference.setting for difference in done.diffs] == ["CodeSha256"]
+    assert [each.setting for each in result.diffs] == ["CodeSha256"]
 
 
-def test_another_architecture_is_sent_with_the_code(
-    aws: Aws, plan: Aws, calls: Calls, wanted: dict[str, Any], code: Zip
+def test_a_new_architecture_is_sent_with_the_code(
+    aws: Aws, dry_run: Aws, calls: Calls, desired: dict[str, Any], code: Zip
 ) -> None:
-    function.ensure(aws("lambda"), wanted)
+    function.ensure(aws("lambda"), desired)
     calls.clear()
 
-    function.ensure(plan("lambda"), {**wanted, "Architectures": ["arm64"]})
+    function.ensure(dry_run("lambda"), {**desired, "Architectures": ["arm64"]})
 
     parameters = {"FunctionName": "test", "ZipFile": code(), "Architectures": ["arm64"]}
     assert calls.writes == [("UpdateFunctionCode", parameters)]
 
 
-def test_code_is_updated_before_the_configuration_and_waited_for(
-    aws: Aws, calls: Calls, wanted: dict[str, Any], code: Zip
+def test_waits_between_the_updates_of_code_and_configuration(
+    aws: Aws, calls: Calls, desired: dict[str, Any], code: Zip
 ) -> None:
-    function.ensure(aws("lambda"), wanted)
+    function.ensure(aws("lambda"), desired)
     calls.clear()
 
-    function.ensure(aws("lambda"), {**wanted, "Code": {"ZipFile": code("x = 1\n")}, "Timeout": 60})
+    function.ensure(aws("lambda"), {**desired, "Code": {"ZipFile": code("x = 1\n")}, "Timeout": 60})
 
     assert calls.operations[1:] == [
         "GetFunctionConfiguration",
@@ -167,140 +170,159 @@ def test_code_is_updated_before_the_configuration_and_waited_for(
         (5, None, ("DeleteFunctionConcurrency", {"FunctionName": "test"})),
     ],
 )
-def test_reserved_concurrency_is_put_and_taken_away(
-    aws: Aws, calls: Calls, wanted: dict[str, Any], old: int | None, new: int | None, write: Any
+def test_sets_and_removes_reserved_concurrency(
+    aws: Aws, calls: Calls, desired: dict[str, Any], old: int | None, new: int | None, write: Any
 ) -> None:
-    function.ensure(aws("lambda"), {**wanted, "ReservedConcurrentExecutions": old})
+    function.ensure(aws("lambda"), {**desired, "ReservedConcurrentExecutions": old})
     calls.clear()
 
-    function.ensure(aws("lambda"), {**wanted, "ReservedConcurrentExecutions": new})
+    function.ensure(aws("lambda"), {**desired, "ReservedConcurrentExecutions": new})
 
     assert calls.writes == [write]
 
 
-def test_tags_become_exactly_the_wanted_ones(aws: Aws, wanted: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), {**wanted, "Tags": {"pipeline": "demo", "old": "1"}})
+def test_waits_for_an_update_before_it_sets_concurrency_and_tags(
+    aws: Aws, calls: Calls, desired: dict[str, Any]
+) -> None:
+    function.ensure(aws("lambda"), desired)
+    calls.clear()
+    tags = {**desired["Tags"], "stage": "test"}
 
-    function.ensure(aws("lambda"), {**wanted, "Tags": {"pipeline": "demo", "new": "2"}})
+    function.ensure(aws("lambda"), {**desired, "Timeout": 60, "ReservedConcurrentExecutions": 1, "Tags": tags})
+
+    assert calls.operations[1:] == [
+        "GetFunctionConfiguration",
+        "UpdateFunctionConfiguration",
+        "GetFunctionConfiguration",
+        "PutFunctionConcurrency",
+        "GetFunctionConfiguration",
+        "TagResource",
+    ]
+
+
+def test_tags_become_exactly_the_desired_ones(aws: Aws, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), {**desired, "Tags": {"pipeline": "demo", "old": "1"}})
+
+    function.ensure(aws("lambda"), {**desired, "Tags": {"pipeline": "demo", "new": "2"}})
 
     assert aws("lambda").get_function(FunctionName="test")["Tags"] == {"pipeline": "demo", "new": "2"}
 
 
-def test_plan_foretells_the_run_call_by_call(
-    aws: Aws, plan: Aws, calls: Calls, wanted: dict[str, Any], code: Zip
+def test_a_dry_run_predicts_every_call(
+    aws: Aws, dry_run: Aws, calls: Calls, desired: dict[str, Any], code: Zip
 ) -> None:
-    function.ensure(aws("lambda"), wanted)
-    other = {**wanted, "Code": {"ZipFile": code("x = 1\n")}, "MemorySize": 512, "ReservedConcurrentExecutions": 1}
+    function.ensure(aws("lambda"), desired)
+    other = {**desired, "Code": {"ZipFile": code("x = 1\n")}, "MemorySize": 512, "ReservedConcurrentExecutions": 1}
     calls.clear()
 
-    foretold = function.ensure(plan("lambda"), other)
+    planned = function.ensure(dry_run("lambda"), other)
     planned_calls = list(calls)
     calls.clear()
 
-    done = function.ensure(aws("lambda"), other)
-    assert (foretold.action, foretold.diffs) == (done.action, done.diffs)
+    result = function.ensure(aws("lambda"), other)
+    assert (planned.action, planned.diffs) == (result.action, result.diffs)
     assert planned_calls == calls
 
 
-def test_plan_of_a_creation_writes_nothing(aws: Aws, plan: Aws, wanted: dict[str, Any]) -> None:
-    made = function.ensure(plan("lambda"), {**wanted, "Role": "<RoleArn>", "ReservedConcurrentExecutions": 1})
+def test_a_dry_run_creates_nothing(aws: Aws, dry_run: Aws, desired: dict[str, Any]) -> None:
+    result = function.ensure(dry_run("lambda"), {**desired, "Role": "<RoleArn>", "ReservedConcurrentExecutions": 1})
 
-    assert (made.action, made.pending) == ("created", False)
+    assert (result.action, result.pending) == ("created", False)
     assert function.describe(aws("lambda"), "test") is None
 
 
-def test_values_of_the_environment_are_told_nowhere(aws: Aws, wanted: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), {**wanted, "Environment": {"Variables": {"TOKEN": "s3cret-1", "SAME": "s3cret-3"}}})
+def test_never_shows_the_values_of_environment_variables(aws: Aws, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), {**desired, "Environment": {"Variables": {"TOKEN": "s3cret-1", "SAME": "s3cret-3"}}})
 
-    changed = function.ensure(
-        aws("lambda"), {**wanted, "Environment": {"Variables": {"TOKEN": "s3cret-2", "SAME": "s3cret-3"}}}
+    result = function.ensure(
+        aws("lambda"), {**desired, "Environment": {"Variables": {"TOKEN": "s3cret-2", "SAME": "s3cret-3"}}}
     )
 
-    told = repr(changed) + repr(function.describe(aws("lambda"), "test"))
-    assert "s3cret" not in told
+    shown = repr(result) + repr(function.describe(aws("lambda"), "test"))
+    assert "s3cret" not in shown
 
 
-def test_a_changed_environment_names_the_variables(aws: Aws, wanted: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), {**wanted, "Environment": {"Variables": {"A": "1", "B": "1"}}})
+def test_an_environment_diff_names_the_variables(aws: Aws, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), {**desired, "Environment": {"Variables": {"A": "1", "B": "1"}}})
 
-    changed = function.ensure(aws("lambda"), {**wanted, "Environment": {"Variables": {"A": "2", "C": "1"}}})
+    result = function.ensure(aws("lambda"), {**desired, "Environment": {"Variables": {"A": "2", "C": "1"}}})
 
-    [difference] = changed.diffs
+    [difference] = result.diffs
     assert (difference.old, difference.new) == (["A", "B"], ["A (changed)", "C"])
 
 
-def test_refuses_another_package_type(aws: Aws, wanted: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), wanted)
+def test_rejects_another_package_type(aws: Aws, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), desired)
 
-    with pytest.raises(UserError, match="function test has PackageType Zip, wanted is Image"):
-        function.ensure(aws("lambda"), {**wanted, "PackageType": "Image"})
+    with pytest.raises(UserError, match="function test: cannot change PackageType from Zip to Image"):
+        function.ensure(aws("lambda"), {**desired, "PackageType": "Image"})
 
 
-def test_refuses_a_parameter_that_it_could_not_compare(aws: Aws, calls: Calls, wanted: dict[str, Any]) -> None:
+def test_rejects_an_unsupported_parameter_before_any_call(aws: Aws, calls: Calls, desired: dict[str, Any]) -> None:
     calls.clear()
 
-    with pytest.raises(UserError, match="function test: Publish cannot be kept"):
-        function.ensure(aws("lambda"), {**wanted, "Publish": True})
+    with pytest.raises(UserError, match="function test: Publish not supported"):
+        function.ensure(aws("lambda"), {**desired, "Publish": True})
 
     assert calls == []
 
 
-def test_refuses_the_function_of_another_pipeline(aws: Aws, calls: Calls, wanted: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), {**wanted, "Tags": {"pipeline": "other"}})
+def test_rejects_a_function_of_another_pipeline(aws: Aws, calls: Calls, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), {**desired, "Tags": {"pipeline": "other"}})
     calls.clear()
 
-    with pytest.raises(UserError, match="function test exists and belongs to pipeline 'other'"):
-        function.ensure(aws("lambda"), wanted)
+    with pytest.raises(UserError, match="function test already exists and belongs to pipeline 'other'"):
+        function.ensure(aws("lambda"), desired)
 
     assert calls.writes == []
 
 
-def test_adopt_takes_over(aws: Aws, wanted: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), {**wanted, "Tags": {}})
+def test_adopt_takes_over_an_untagged_function(aws: Aws, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), {**desired, "Tags": {}})
 
-    function.ensure(aws("lambda"), wanted, adopt=True)
+    function.ensure(aws("lambda"), desired, adopt=True)
 
-    assert function.ensure(aws("lambda"), wanted).action == "unchanged"
+    assert function.ensure(aws("lambda"), desired).action == "unchanged"
 
 
-def test_denied_surfaces_as_aws_said_it(aws: Aws, wanted: dict[str, Any]) -> None:
+def test_raises_access_denied_as_aws_reports_it(aws: Aws, desired: dict[str, Any]) -> None:
     with Stubber(aws("lambda")) as stub:
         stub.add_client_error("get_function", "AccessDeniedException", "not authorized")
 
         with pytest.raises(ClientError, match="not authorized"):
-            function.ensure(aws("lambda"), wanted)
+            function.ensure(aws("lambda"), desired)
 
 
-def absent(stub: Stubber) -> None:
+def add_not_found(stub: Stubber) -> None:
     stub.add_client_error("get_function", "ResourceNotFoundException", "Function not found")
 
 
-def test_a_role_that_is_not_assumable_yet_is_tried_again(aws: Aws, wanted: dict[str, Any]) -> None:
+def test_retries_while_lambda_cannot_assume_a_new_role(aws: Aws, desired: dict[str, Any]) -> None:
     with Stubber(aws("lambda")) as stub:
-        absent(stub)
+        add_not_found(stub)
         text = "The role defined for the function cannot be assumed by Lambda."
         stub.add_client_error("create_function", "InvalidParameterValueException", text)
         stub.add_response("create_function", {"FunctionArn": "arn:x"})
 
-        assert function.ensure(aws("lambda"), wanted).action == "created"
+        assert function.ensure(aws("lambda"), desired).action == "created"
 
 
-def test_a_role_that_never_becomes_assumable_surfaces_at_the_deadline(
-    aws: Aws, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_raises_the_error_of_a_role_that_stays_unassumable_at_the_deadline(
+    aws: Aws, desired: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(change, "IAM_PROPAGATION_TIMEOUT", 0)
 
     with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
-        function.ensure(aws("lambda"), {**wanted, "Role": "arn:aws:iam::123456789012:role/unknown"})
+        function.ensure(aws("lambda"), {**desired, "Role": "arn:aws:iam::123456789012:role/unknown"})
 
 
-def test_any_other_invalid_parameter_surfaces_at_once(aws: Aws, calls: Calls, wanted: dict[str, Any]) -> None:
+def test_raises_any_other_invalid_parameter_at_once(aws: Aws, calls: Calls, desired: dict[str, Any]) -> None:
     with Stubber(aws("lambda")) as stub:
-        absent(stub)
+        add_not_found(stub)
         stub.add_client_error("create_function", "InvalidParameterValueException", "Unzipped size must be smaller")
 
         with pytest.raises(ClientError, match="Unzipped size"):
-            function.ensure(aws("lambda"), wanted)
+            function.ensure(aws("lambda"), desired)
 
     assert calls.operations.count("CreateFunction") == 1
 
@@ -315,7 +337,7 @@ def test_any_other_invalid_parameter_surfaces_at_once(aws: Aws, calls: Calls, wa
         ),
     ],
 )
-def test_wait_tells_why_it_failed(aws: Aws, configuration: dict[str, Any], text: str) -> None:
+def test_wait_reports_why_a_function_failed(aws: Aws, configuration: dict[str, Any], text: str) -> None:
     with Stubber(aws("lambda")) as stub:
         stub.add_response("get_function_configuration", configuration)
         stub.add_response("get_function_configuration", configuration)
@@ -325,72 +347,72 @@ def test_wait_tells_why_it_failed(aws: Aws, configuration: dict[str, Any], text:
 
 
 @pytest.mark.parametrize("status", [{"State": "Pending"}, {"LastUpdateStatus": "InProgress"}], ids=str)
-def test_an_unchanged_function_that_aws_is_still_at_is_pending(
-    aws: Aws, wanted: dict[str, Any], status: dict[str, str]
+def test_an_unchanged_function_is_pending_while_aws_works_on_it(
+    aws: Aws, desired: dict[str, Any], status: dict[str, str]
 ) -> None:
-    function.ensure(aws("lambda"), wanted)
-    found = aws("lambda").get_function(FunctionName="test")
-    found["Configuration"].update(status)
+    function.ensure(aws("lambda"), desired)
+    current = aws("lambda").get_function(FunctionName="test")
+    current["Configuration"].update(status)
     with Stubber(aws("lambda")) as stub:
-        stub.add_response("get_function", found)
+        stub.add_response("get_function", current)
 
-        assert function.ensure(aws("lambda"), wanted).pending
+        assert function.ensure(aws("lambda"), desired).pending
 
 
-def test_an_unchanged_function_whose_last_update_failed_says_so(aws: Aws, wanted: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), wanted)
-    found = aws("lambda").get_function(FunctionName="test")
-    found["Configuration"].update(LastUpdateStatus="Failed", LastUpdateStatusReason="no key")
+def test_an_unchanged_function_reports_that_its_last_update_failed(aws: Aws, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), desired)
+    current = aws("lambda").get_function(FunctionName="test")
+    current["Configuration"].update(LastUpdateStatus="Failed", LastUpdateStatusReason="no key")
     with Stubber(aws("lambda")) as stub:
-        stub.add_response("get_function", found)
+        stub.add_response("get_function", current)
 
-        done = function.ensure(aws("lambda"), wanted)
+        result = function.ensure(aws("lambda"), desired)
 
-    assert (done.action, done.note) == ("unchanged", "LastUpdateStatus is Failed: no key")
+    assert (result.action, result.note) == ("unchanged", "LastUpdateStatus is Failed: no key")
 
 
-def test_deletes(aws: Aws, wanted: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), wanted)
+def test_deletes_a_function(aws: Aws, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), desired)
 
     assert function.delete(aws("lambda"), "test", owner="demo").action == "deleted"
 
     assert function.describe(aws("lambda"), "test") is None
 
 
-def test_delete_says_absent_when_absent(aws: Aws) -> None:
+def test_delete_reports_absent_if_there_is_no_function(aws: Aws) -> None:
     assert function.delete(aws("lambda"), "test", owner="demo").action == "absent"
 
 
-def test_delete_refuses_the_function_of_another_pipeline(aws: Aws, wanted: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), wanted)
+def test_delete_rejects_a_function_of_another_pipeline(aws: Aws, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), desired)
 
     with pytest.raises(UserError, match="belongs to pipeline 'demo'"):
         function.delete(aws("lambda"), "test", owner="mine")
 
 
 @CONFIGURED
-def test_an_option_is_set_and_taken_away_again(
-    embedded: Aws, embedded_role_arn: str, code: Zip, setting: str, value: Any
+def test_an_option_can_be_set_and_removed_again(
+    local_aws: Aws, local_role_arn: str, code: Zip, setting: str, value: Any
 ) -> None:
-    lambda_ = embedded("lambda")
+    lambda_ = local_aws("lambda")
     if setting == "Layers":
         layer = lambda_.publish_layer_version(LayerName="tools", Content={"ZipFile": code()})
         value = [layer["LayerVersionArn"]]
     if setting == "Role":
-        value = embedded_role_arn
+        value = local_role_arn
     name = f"set-{setting}"
-    wanted = {
+    desired = {
         "FunctionName": name,
-        "Role": embedded_role_arn,
+        "Role": local_role_arn,
         "Handler": "example.lambda_handler",
         "Runtime": "python3.13",
         "Code": {"ZipFile": code()},
     }
-    function.ensure(lambda_, wanted)
+    function.ensure(lambda_, desired)
     before = function.describe(lambda_, name)
 
-    function.ensure(lambda_, {**wanted, setting: value})
-    assert function.ensure(lambda_, {**wanted, setting: value}).action == "unchanged"
+    function.ensure(lambda_, {**desired, setting: value})
+    assert function.ensure(lambda_, {**desired, setting: value}).action == "unchanged"
 
-    function.ensure(lambda_, wanted)
+    function.ensure(lambda_, desired)
     assert function.describe(lambda_, name) == before

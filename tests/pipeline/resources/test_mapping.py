@@ -6,7 +6,6 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from pipeline import session, settings
 from pipeline.resources import change, mapping, table
 from pipeline.resources.change import UserError
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 QUEUE = "arn:aws:sqs:eu-west-1:000000000000:dead"
 
-# Another value of each setting that AWS changes in place.
+# A second value for each parameter that AWS can change in place.
 DRIFTS: dict[str, Any] = {
     "BatchSize": 10,
     "BisectBatchOnFunctionError": True,
@@ -40,18 +39,18 @@ DRIFTED = pytest.mark.parametrize(("setting", "value"), DRIFTS.items(), ids=DRIF
 
 
 @pytest.fixture(scope="module")
-def lambda_(embedded: Aws, embedded_role_arn: str) -> Any:
-    """The embedded AWS's Lambda, with a function `mapped`."""
+def lambda_(local_aws: Aws, local_role_arn: str) -> Any:
+    """The Lambda client of the local AWS, with a function `mapped`."""
     code = b"PK\x05\x06" + bytes(18)
-    embedded("lambda").create_function(
+    local_aws("lambda").create_function(
         FunctionName="mapped",
-        Role=embedded_role_arn,
+        Role=local_role_arn,
         Handler="example.lambda_handler",
         Runtime="python3.13",
         Code={"ZipFile": code},
     )
-    embedded("sqs").create_queue(QueueName="dead")
-    return embedded("lambda")
+    local_aws("sqs").create_queue(QueueName="dead")
+    return local_aws("lambda")
 
 
 def keyed_table(name: str, view_type: str = "KEYS_ONLY") -> dict[str, Any]:
@@ -65,13 +64,13 @@ def keyed_table(name: str, view_type: str = "KEYS_ONLY") -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def stream(embedded: Aws) -> str:
-    return str(table.ensure(embedded("dynamodb"), keyed_table("mapped")).attributes["LatestStreamArn"])
+def stream(local_aws: Aws) -> str:
+    return str(table.ensure(local_aws("dynamodb"), keyed_table("mapped")).attributes["LatestStreamArn"])
 
 
 @pytest.fixture
-def wanted(lambda_: Any, stream: str) -> Iterator[dict[str, Any]]:
-    """The smallest mapping; whatever the test makes of it is gone before the next one."""
+def desired(lambda_: Any, stream: str) -> Iterator[dict[str, Any]]:
+    """The parameters of a minimal mapping. Deletes the function's mappings after the test."""
     yield {"FunctionName": "mapped", "EventSourceArn": stream, "StartingPosition": "TRIM_HORIZON"}
     for entry in mapping.of_function(lambda_, "mapped"):
         mapping.delete(lambda_, entry["UUID"])
@@ -79,147 +78,146 @@ def wanted(lambda_: Any, stream: str) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def made(lambda_: Any, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The mapping as `wanted`, enabled."""
-    return mapping.wait(lambda_, mapping.ensure(lambda_, wanted).attributes["UUID"])
+def created(lambda_: Any, desired: dict[str, Any]) -> dict[str, Any]:
+    """The mapping that `desired` describes, enabled."""
+    return mapping.wait(lambda_, mapping.ensure(lambda_, desired).attributes["UUID"])
 
 
 @pytest.fixture
-def asked(calls: Calls, lambda_: Any) -> Iterator[Calls]:
-    """What is asked of `lambda_` from here on."""
-    lambda_.meta.events.register("provide-client-params", calls.note, unique_id="asked")
+def local_calls(calls: Calls, lambda_: Any) -> Iterator[Calls]:
+    """The calls to `lambda_` from now on."""
+    lambda_.meta.events.register("provide-client-params", calls.record, unique_id="local-calls")
     yield calls
-    lambda_.meta.events.unregister("provide-client-params", unique_id="asked")
+    lambda_.meta.events.unregister("provide-client-params", unique_id="local-calls")
 
 
-def test_creates_when_absent(lambda_: Any, wanted: dict[str, Any]) -> None:
-    done = mapping.ensure(lambda_, wanted)
+def test_creates_a_mapping_that_does_not_exist(lambda_: Any, desired: dict[str, Any]) -> None:
+    result = mapping.ensure(lambda_, desired)
 
-    assert (done.action, done.pending) == ("created", True)
-    assert mapping.wait(lambda_, done.attributes["UUID"])["State"] == "Enabled"
+    assert (result.action, result.pending) == ("created", True)
+    assert mapping.wait(lambda_, result.attributes["UUID"])["State"] == "Enabled"
 
 
-def test_creates_with_every_setting(lambda_: Any, wanted: dict[str, Any]) -> None:
-    every = {**wanted, **DRIFTS, "TumblingWindowInSeconds": 0}
+def test_creates_a_mapping_with_every_parameter(lambda_: Any, desired: dict[str, Any]) -> None:
+    every = {**desired, **DRIFTS, "TumblingWindowInSeconds": 0}
 
     uuid = mapping.ensure(lambda_, every).attributes["UUID"]
 
-    found = mapping.wait(lambda_, uuid)
-    assert {setting: found[setting] for setting in DRIFTS} == {**DRIFTS, "TumblingWindowInSeconds": 0}
+    current = mapping.wait(lambda_, uuid)
+    assert {setting: current[setting] for setting in DRIFTS} == {**DRIFTS, "TumblingWindowInSeconds": 0}
 
 
-@pytest.mark.usefixtures("made")
-def test_says_unchanged_when_same(lambda_: Any, wanted: dict[str, Any]) -> None:
-    again = mapping.ensure(lambda_, wanted)
+@pytest.mark.usefixtures("created")
+def test_reports_unchanged_if_nothing_differs(lambda_: Any, desired: dict[str, Any]) -> None:
+    result = mapping.ensure(lambda_, desired)
 
-    assert (again.action, again.diffs, again.pending) == ("unchanged", (), False)
-
-
-@pytest.mark.usefixtures("made")
-def test_unchanged_takes_one_read(lambda_: Any, wanted: dict[str, Any], asked: Calls) -> None:
-    mapping.ensure(lambda_, wanted)
-
-    assert asked.operations == ["ListEventSourceMappings"]
+    assert (result.action, result.diffs, result.pending) == ("unchanged", (), False)
 
 
-def test_the_grid_below_knows_every_setting() -> None:
+@pytest.mark.usefixtures("created")
+def test_an_unchanged_mapping_takes_one_read(lambda_: Any, desired: dict[str, Any], local_calls: Calls) -> None:
+    mapping.ensure(lambda_, desired)
+
+    assert local_calls.operations == ["ListEventSourceMappings"]
+
+
+def test_the_cases_below_cover_every_parameter() -> None:
     assert {*DRIFTS} == mapping._DEFAULTS.keys()
 
 
 @DRIFTED
-def test_changes_exactly_what_drifted(
-    lambda_: Any, wanted: dict[str, Any], made: dict[str, Any], asked: Calls, setting: str, value: Any
+def test_updates_only_the_parameter_that_differs(
+    lambda_: Any, desired: dict[str, Any], created: dict[str, Any], local_calls: Calls, setting: str, value: Any
 ) -> None:
-    done = mapping.ensure(lambda_, {**wanted, setting: value})
+    result = mapping.ensure(lambda_, {**desired, setting: value})
 
-    assert asked.writes == [("UpdateEventSourceMapping", {"UUID": made["UUID"], setting: value})]
-    assert [difference.setting for difference in done.diffs] == [setting]
+    assert local_calls.writes == [("UpdateEventSourceMapping", {"UUID": created["UUID"], setting: value})]
+    assert [each.setting for each in result.diffs] == [setting]
 
 
 @DRIFTED
-def test_an_option_is_set_and_taken_away_again(
-    lambda_: Any, wanted: dict[str, Any], made: dict[str, Any], setting: str, value: Any
+def test_an_option_can_be_set_and_removed_again(
+    lambda_: Any, desired: dict[str, Any], created: dict[str, Any], setting: str, value: Any
 ) -> None:
-    mapping.ensure(lambda_, {**wanted, setting: value})
-    mapping.wait(lambda_, made["UUID"])
-    assert mapping.ensure(lambda_, {**wanted, setting: value}).action == "unchanged"
+    mapping.ensure(lambda_, {**desired, setting: value})
+    mapping.wait(lambda_, created["UUID"])
+    assert mapping.ensure(lambda_, {**desired, setting: value}).action == "unchanged"
 
-    mapping.ensure(lambda_, wanted)
+    mapping.ensure(lambda_, desired)
 
-    found = mapping.wait(lambda_, made["UUID"])
-    assert {key: found[key] for key in DRIFTS} == {key: made[key] for key in DRIFTS}
+    current = mapping.wait(lambda_, created["UUID"])
+    assert {key: current[key] for key in DRIFTS} == {key: created[key] for key in DRIFTS}
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("created")
 @pytest.mark.parametrize(
     ("setting", "value"), [*DRIFTS.items(), ("StartingPosition", "LATEST")], ids=[*DRIFTS, "StartingPosition"]
 )
-def test_plan_foretells_the_run(lambda_: Any, wanted: dict[str, Any], setting: str, value: Any) -> None:
-    chosen = settings.load(None, {}, {"aws_region": lambda_.meta.region_name})
-    planning = session.connect(chosen, lambda_.meta.endpoint_url, dry=True)("lambda")
-
-    foretold = mapping.ensure(planning, {**wanted, setting: value})
-
-    done = mapping.ensure(lambda_, {**wanted, setting: value})
-    assert (foretold.action, foretold.diffs, foretold.note) == (done.action, done.diffs, done.note)
-
-
-def test_another_starting_position_takes_a_new_mapping(
-    lambda_: Any, wanted: dict[str, Any], made: dict[str, Any]
+def test_a_dry_run_predicts_the_change(
+    lambda_: Any, local_dry_run: Aws, desired: dict[str, Any], setting: str, value: Any
 ) -> None:
-    done = mapping.ensure(lambda_, {**wanted, "StartingPosition": "LATEST"})
+    planned = mapping.ensure(local_dry_run("lambda"), {**desired, setting: value})
 
-    assert (done.action, [difference.setting for difference in done.diffs]) == ("replaced", ["StartingPosition"])
+    result = mapping.ensure(lambda_, {**desired, setting: value})
+    assert (planned.action, planned.diffs, planned.note) == (result.action, result.diffs, result.note)
+
+
+def test_another_starting_position_replaces_the_mapping(
+    lambda_: Any, desired: dict[str, Any], created: dict[str, Any]
+) -> None:
+    result = mapping.ensure(lambda_, {**desired, "StartingPosition": "LATEST"})
+
+    assert (result.action, [each.setting for each in result.diffs]) == ("replaced", ["StartingPosition"])
     [now] = mapping.of_function(lambda_, "mapped")
-    assert now["UUID"] != made["UUID"]
+    assert now["UUID"] != created["UUID"]
     assert now["StartingPosition"] == "LATEST"
 
 
 @pytest.fixture
-def moved(embedded: Aws, lambda_: Any, wanted: dict[str, Any]) -> Iterator[list[str]]:
-    """Two streams of one table, the older one first and mapped."""
-    dynamodb = embedded("dynamodb")
+def streams(local_aws: Aws, lambda_: Any, desired: dict[str, Any]) -> Iterator[list[str]]:
+    """The old and the new stream of one table. The function has a mapping on the old one."""
+    dynamodb = local_aws("dynamodb")
     old = table.ensure(dynamodb, keyed_table("moved")).attributes["LatestStreamArn"]
-    made = mapping.ensure(lambda_, {**wanted, "EventSourceArn": old})
-    mapping.wait(lambda_, made.attributes["UUID"])
+    mapped = mapping.ensure(lambda_, {**desired, "EventSourceArn": old})
+    mapping.wait(lambda_, mapped.attributes["UUID"])
     new = table.ensure(dynamodb, keyed_table("moved", "NEW_IMAGE")).attributes["LatestStreamArn"]
     yield [old, new]
     table.delete(dynamodb, "moved")
     table.wait_until_deleted(dynamodb, "moved")
 
 
-def test_a_mapping_on_an_earlier_stream_of_the_table_is_moved(
-    lambda_: Any, wanted: dict[str, Any], moved: list[str]
+def test_moves_a_stale_mapping_to_the_new_stream_of_the_table(
+    lambda_: Any, desired: dict[str, Any], streams: list[str]
 ) -> None:
-    done = mapping.ensure(lambda_, {**wanted, "EventSourceArn": moved[1]})
+    result = mapping.ensure(lambda_, {**desired, "EventSourceArn": streams[1]})
 
-    assert (done.action, [(each.old, each.new) for each in done.diffs]) == ("replaced", [tuple(moved)])
+    assert (result.action, [(each.old, each.new) for each in result.diffs]) == ("replaced", [tuple(streams)])
     left = [entry["EventSourceArn"] for entry in mapping.of_function(lambda_, "mapped") if entry["State"] != "Deleting"]
-    assert left == [moved[1]]
+    assert left == [streams[1]]
 
 
-def test_a_move_names_what_else_changes(lambda_: Any, wanted: dict[str, Any], moved: list[str]) -> None:
-    done = mapping.ensure(lambda_, {**wanted, "EventSourceArn": moved[1], "BatchSize": 7})
+def test_a_move_also_names_the_other_diffs(lambda_: Any, desired: dict[str, Any], streams: list[str]) -> None:
+    result = mapping.ensure(lambda_, {**desired, "EventSourceArn": streams[1], "BatchSize": 7})
 
-    assert [difference.setting for difference in done.diffs] == ["EventSourceArn", "BatchSize"]
+    assert [each.setting for each in result.diffs] == ["EventSourceArn", "BatchSize"]
 
 
-def test_of_a_function_that_is_not_there_are_none(lambda_: Any) -> None:
+def test_of_function_returns_no_mappings_if_there_is_no_function(lambda_: Any) -> None:
     assert mapping.of_function(lambda_, "nowhere") == []
 
 
-def test_deletes(lambda_: Any, made: dict[str, Any]) -> None:
-    assert mapping.delete(lambda_, made["UUID"]).action == "deleted"
+def test_deletes_a_mapping(lambda_: Any, created: dict[str, Any]) -> None:
+    assert mapping.delete(lambda_, created["UUID"]).action == "deleted"
 
-    mapping.wait_until_deleted(lambda_, made["UUID"])
-    assert mapping.describe(lambda_, "mapped", made["EventSourceArn"]) is None
+    mapping.wait_until_deleted(lambda_, created["UUID"])
+    assert mapping.describe(lambda_, "mapped", created["EventSourceArn"]) is None
 
 
-def test_delete_says_absent_when_absent(lambda_: Any) -> None:
+def test_delete_reports_absent_if_there_is_no_mapping(lambda_: Any) -> None:
     assert mapping.delete(lambda_, "11111111-2222-3333-4444-555555555555").action == "absent"
 
 
-# Below: what AWS is asked and answers in states and faults that do not come about on request.
+# The tests below use recorded responses, for states and errors that the local AWS does not produce on request.
 
 STREAM = "arn:aws:dynamodb:eu-west-1:123456789012:table/test/stream/2025-01-01T00:00:00.000"
 SMALLEST = {"FunctionName": "test", "EventSourceArn": STREAM, "StartingPosition": "LATEST"}
@@ -235,14 +233,14 @@ def entry(state: str = "Enabled", stream: str = STREAM) -> dict[str, Any]:
     }
 
 
-def test_refuses_a_parameter_that_is_not_for_a_stream_of_dynamodb(aws: Aws, calls: Calls) -> None:
-    with pytest.raises(UserError, match=r"mapping test -> test: ScalingConfig cannot be kept"):
+def test_rejects_a_parameter_of_other_event_sources_before_any_call(aws: Aws, calls: Calls) -> None:
+    with pytest.raises(UserError, match=r"mapping test -> test: ScalingConfig not supported"):
         mapping.ensure(aws("lambda"), {**SMALLEST, "ScalingConfig": {"MaximumConcurrency": 2}})
 
     assert calls == []
 
 
-def test_denied_surfaces_as_aws_said_it(aws: Aws) -> None:
+def test_raises_access_denied_as_aws_reports_it(aws: Aws) -> None:
     with Stubber(aws("lambda")) as stub:
         stub.add_client_error("list_event_source_mappings", "AccessDeniedException", "not authorized")
 
@@ -253,7 +251,7 @@ def test_denied_surfaces_as_aws_said_it(aws: Aws) -> None:
 CANNOT_ACCESS = "Cannot access stream. Please ensure the role can perform the GetRecords actions on your stream in IAM."
 
 
-def test_permissions_that_lambda_does_not_see_yet_are_waited_for(aws: Aws) -> None:
+def test_retries_while_lambda_does_not_see_new_permissions(aws: Aws) -> None:
     with Stubber(aws("lambda")) as stub:
         stub.add_response("list_event_source_mappings", {"EventSourceMappings": []})
         stub.add_client_error("create_event_source_mapping", "InvalidParameterValueException", CANNOT_ACCESS)
@@ -262,7 +260,7 @@ def test_permissions_that_lambda_does_not_see_yet_are_waited_for(aws: Aws) -> No
         assert mapping.ensure(aws("lambda"), SMALLEST).action == "created"
 
 
-def test_permissions_that_never_come_surface_at_the_deadline(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_raises_the_error_of_missing_permissions_at_the_deadline(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(change, "IAM_PROPAGATION_TIMEOUT", 0)
     with Stubber(aws("lambda")) as stub:
         stub.add_response("list_event_source_mappings", {"EventSourceMappings": []})
@@ -272,7 +270,7 @@ def test_permissions_that_never_come_surface_at_the_deadline(aws: Aws, monkeypat
             mapping.ensure(aws("lambda"), SMALLEST)
 
 
-def test_a_mapping_that_aws_is_still_changing_is_waited_for_and_then_compared(aws: Aws) -> None:
+def test_waits_for_a_change_in_progress_and_then_compares_the_mapping(aws: Aws) -> None:
     with Stubber(aws("lambda")) as stub:
         stub.add_response("list_event_source_mappings", {"EventSourceMappings": [entry("Updating")]})
         stub.add_response("get_event_source_mapping", entry("Disabled"))
@@ -289,16 +287,16 @@ def test_a_mapping_that_aws_is_still_changing_is_waited_for_and_then_compared(aw
         entry("Enabled", STREAM.replace("test", "test-2")),
         entry("Enabled", "arn:aws:sqs:eu-west-1:123456789012:queue"),
     ],
-    ids=["going already", "another table", "a queue"],
+    ids=["a deleted mapping", "another table", "a queue"],
 )
-def test_other_mappings_of_the_function_are_left_alone(aws: Aws, other: dict[str, Any]) -> None:
+def test_leaves_other_mappings_of_the_function_alone(aws: Aws, other: dict[str, Any]) -> None:
     with Stubber(aws("lambda")) as stub:
         stub.add_response("list_event_source_mappings", {"EventSourceMappings": [other, entry()]})
 
         assert mapping.ensure(aws("lambda"), SMALLEST).action == "unchanged"
 
 
-def test_a_mapping_that_is_going_is_waited_for_and_made_anew(aws: Aws) -> None:
+def test_waits_for_a_deletion_in_progress_and_then_creates_the_mapping(aws: Aws) -> None:
     with Stubber(aws("lambda")) as stub:
         stub.add_response("list_event_source_mappings", {"EventSourceMappings": [entry("Deleting")]})
         stub.add_client_error("get_event_source_mapping", "ResourceNotFoundException")
@@ -307,25 +305,25 @@ def test_a_mapping_that_is_going_is_waited_for_and_made_anew(aws: Aws) -> None:
         assert mapping.ensure(aws("lambda"), SMALLEST).action == "created"
 
 
-def test_plan_of_a_creation_writes_nothing(aws: Aws, plan: Aws) -> None:
-    done = mapping.ensure(plan("lambda"), {**SMALLEST, "EventSourceArn": "<LatestStreamArn>"})
+def test_a_dry_run_creates_nothing(aws: Aws, dry_run: Aws) -> None:
+    result = mapping.ensure(dry_run("lambda"), {**SMALLEST, "EventSourceArn": "<LatestStreamArn>"})
 
-    assert (done.action, done.pending) == ("created", False)
+    assert (result.action, result.pending) == ("created", False)
     assert aws("lambda").list_event_source_mappings()["EventSourceMappings"] == []
 
 
-def test_plan_of_another_view_type_moves_the_mapping(
-    aws: Aws, plan: Aws, calls: Calls, role_arn: str, code: Zip
+def test_a_dry_run_of_another_view_type_moves_the_mapping(
+    aws: Aws, dry_run: Aws, calls: Calls, role_arn: str, code: Zip
 ) -> None:
     old = table.ensure(aws("dynamodb"), keyed_table("test")).attributes["LatestStreamArn"]
     aws("lambda").create_function(
         FunctionName="test", Role=role_arn, Handler="example.h", Runtime="python3.13", Code={"ZipFile": code()}
     )
     mapping.ensure(aws("lambda"), {**SMALLEST, "EventSourceArn": old})
-    new = table.ensure(plan("dynamodb"), keyed_table("test", "NEW_IMAGE")).attributes["LatestStreamArn"]
+    new = table.ensure(dry_run("dynamodb"), keyed_table("test", "NEW_IMAGE")).attributes["LatestStreamArn"]
     calls.clear()
 
-    done = mapping.ensure(plan("lambda"), {**SMALLEST, "EventSourceArn": new})
+    result = mapping.ensure(dry_run("lambda"), {**SMALLEST, "EventSourceArn": new})
 
-    assert done.action == "replaced"
+    assert result.action == "replaced"
     assert [operation for operation, _ in calls.writes] == ["CreateEventSourceMapping", "DeleteEventSourceMapping"]

@@ -1,7 +1,8 @@
-"""What holds for the nouns together."""
+"""Tests of all resource modules together."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ TRUST = {
 }
 
 
-# What each noun says of what is not there, or did.
+# A statement that holds for each module.
 COPIED = {
     "table": 'table.describe(boto3.client("dynamodb"), "none") is None',
     "backup": 'backup.create(boto3.client("dynamodb"), "backed-up").action == "created"',
@@ -39,20 +40,20 @@ COPIED = {
 }
 
 
-@pytest.mark.parametrize("noun", COPIED)
-def test_a_noun_works_when_copied_with_change_alone(embedded: Aws, tmp_path: Path, noun: str) -> None:
-    steps, endpoint = tmp_path / "steps", embedded("dynamodb").meta.endpoint_url
+@pytest.mark.parametrize("module", COPIED)
+def test_a_resource_module_needs_only_change_py(local_aws: Aws, tmp_path: Path, module: str) -> None:
+    steps, endpoint = tmp_path / "steps", local_aws("dynamodb").meta.endpoint_url
     steps.mkdir()
-    for name in (noun, "change"):
+    for name in (module, "change"):
         shutil.copy(Path(table.__file__).with_name(f"{name}.py"), steps)
-    if noun == "backup":
+    if module == "backup":
         key = {"AttributeName": "id", "AttributeType": "S"}
         schema = [{"AttributeName": "id", "KeyType": "HASH"}]
         parameters = {"AttributeDefinitions": [key], "KeySchema": schema, "BillingMode": "PAY_PER_REQUEST"}
-        embedded("dynamodb").create_table(TableName="backed-up", **parameters)
+        local_aws("dynamodb").create_table(TableName="backed-up", **parameters)
 
     subprocess.run(
-        [sys.executable, "-c", f"import boto3; from steps import {noun}; assert {COPIED[noun]}"],
+        [sys.executable, "-c", f"import boto3; from steps import {module}; assert {COPIED[module]}"],
         cwd=tmp_path,
         env={
             "AWS_ENDPOINT_URL": endpoint,
@@ -65,16 +66,18 @@ def test_a_noun_works_when_copied_with_change_alone(embedded: Aws, tmp_path: Pat
     )
 
 
-def test_all_of_them_unchanged_take_ten_reads_and_no_write(aws: Aws, calls: Calls, code: Zip) -> None:
-    chosen = settings.load(None, {}, {})
+def test_an_unchanged_pipeline_takes_ten_reads_and_no_write(aws: Aws, calls: Calls, code: Zip) -> None:
+    configured = settings.load(None, {}, {})
 
     def deploy() -> set[str]:
-        stream = table.ensure(aws("dynamodb"), parameters.table(chosen))
-        trusted = role.ensure(aws("iam"), parameters.role(chosen, TRUST))
-        allowed = role.ensure_policy(aws("iam"), chosen.role_name, chosen.policy_name, ALLOWED, owner="stream-demo")
-        group = log_group.ensure(aws("logs"), parameters.log_group(chosen))
-        runs = function.ensure(aws("lambda"), parameters.function(chosen, trusted.attributes["Arn"], code()))
-        mapped = mapping.ensure(aws("lambda"), parameters.mapping(chosen, stream.attributes["LatestStreamArn"]))
+        stream = table.ensure(aws("dynamodb"), parameters.table(configured))
+        trusted = role.ensure(aws("iam"), parameters.role(configured, TRUST))
+        allowed = role.ensure_policy(
+            aws("iam"), configured.role_name, configured.policy_name, ALLOWED, owner="stream-demo"
+        )
+        group = log_group.ensure(aws("logs"), parameters.log_group(configured))
+        runs = function.ensure(aws("lambda"), parameters.function(configured, trusted.attributes["Arn"], code()))
+        mapped = mapping.ensure(aws("lambda"), parameters.mapping(configured, stream.attributes["LatestStreamArn"]))
         return {change.action for change in (stream, trusted, allowed, group, runs, mapped)}
 
     deploy()
@@ -82,3 +85,23 @@ def test_all_of_them_unchanged_take_ten_reads_and_no_write(aws: Aws, calls: Call
 
     assert deploy() == {"unchanged"}
     assert (len(calls), calls.writes) == (10, [])
+
+
+def test_table_options_create_an_index_and_its_attribute(local_aws: Aws) -> None:
+    index = {
+        "IndexName": "by-place",
+        "KeySchema": [{"AttributeName": "place", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    options = {
+        "AttributeDefinitions": [{"AttributeName": "place", "AttributeType": "S"}],
+        "GlobalSecondaryIndexes": [index],
+    }
+    chosen = {"TABLE_NAME": "indexed", "TABLE_BILLING_MODE": "PAY_PER_REQUEST", "TABLE_OPTIONS": json.dumps(options)}
+    desired = parameters.table(settings.load(None, {}, chosen))
+
+    table.ensure(local_aws("dynamodb"), desired)
+
+    [created] = local_aws("dynamodb").describe_table(TableName="indexed")["Table"]["GlobalSecondaryIndexes"]
+    assert {name: created[name] for name in index} == index
+    assert table.ensure(local_aws("dynamodb"), desired).action == "unchanged"

@@ -30,14 +30,14 @@ OTHER_DOCUMENT = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Act
 BOUNDARY = "arn:aws:iam::123456789012:policy/boundary"
 MANAGED = "arn:aws:iam::123456789012:policy/managed"
 
-WANTED: dict[str, Any] = {
+DESIRED: dict[str, Any] = {
     "RoleName": "runs",
     "AssumeRolePolicyDocument": TRUST,
     "Tags": [{"Key": "pipeline", "Value": "demo"}],
 }
 TAGS = {"pipeline": "demo", "stage": "test"}
 
-# Another value of each setting that AWS changes in place, and the writing call that brings it about.
+# A second value for each parameter that AWS can change in place, and the call that writes it.
 DRIFTS: dict[str, tuple[Any, tuple[str, dict[str, Any]]]] = {
     "AssumeRolePolicyDocument": (
         OTHER_TRUST,
@@ -61,144 +61,144 @@ def _managed_policies(aws: Aws) -> None:
         aws("iam").create_policy(PolicyName=name, PolicyDocument=json.dumps(DOCUMENT))
 
 
-def test_creates_when_absent(aws: Aws) -> None:
-    change = role.ensure(aws("iam"), WANTED)
+def test_creates_a_role_that_does_not_exist(aws: Aws) -> None:
+    change = role.ensure(aws("iam"), DESIRED)
 
     assert (change.resource, change.action) == ("role runs", "created")
     assert change.attributes["Arn"] == aws("iam").get_role(RoleName="runs")["Role"]["Arn"]
 
 
-def test_creates_with_every_setting(aws: Aws) -> None:
-    wanted = {**WANTED, "Path": "/team/", **{setting: value for setting, (value, _) in DRIFTS.items()}}
+def test_creates_a_role_with_every_parameter(aws: Aws) -> None:
+    desired = {**DESIRED, "Path": "/team/", **{setting: value for setting, (value, _) in DRIFTS.items()}}
 
-    role.ensure(aws("iam"), wanted)
+    role.ensure(aws("iam"), desired)
 
-    found = role.describe(aws("iam"), "runs")
-    assert found
-    assert {setting: found[setting] for setting in wanted} == {**wanted, "Tags": TAGS}
+    current = role.describe(aws("iam"), "runs")
+    assert current
+    assert {setting: current[setting] for setting in desired} == {**desired, "Tags": TAGS}
 
 
-def test_says_unchanged_when_same(aws: Aws) -> None:
-    role.ensure(aws("iam"), WANTED)
+def test_reports_unchanged_if_nothing_differs(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
 
-    change = role.ensure(aws("iam"), WANTED)
+    change = role.ensure(aws("iam"), DESIRED)
 
     assert (change.action, change.diffs) == ("unchanged", ())
 
 
-def test_unchanged_takes_two_reads(aws: Aws, calls: Calls) -> None:
-    role.ensure(aws("iam"), WANTED)
+def test_an_unchanged_role_takes_two_reads(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), DESIRED)
     calls.clear()
 
-    role.ensure(aws("iam"), WANTED)
+    role.ensure(aws("iam"), DESIRED)
 
     assert calls.operations == ["GetRole", "ListAttachedRolePolicies"]
 
 
-def test_the_grid_below_knows_every_setting() -> None:
-    assert {*DRIFTS} == role._KNOWN - {"RoleName", "Path"}
+def test_the_cases_below_cover_every_parameter() -> None:
+    assert {*DRIFTS} == role.PARAMETERS - {"RoleName", "Path"}
 
 
 @DRIFTED
-def test_changes_exactly_what_drifted(
+def test_updates_only_the_parameter_that_differs(
     aws: Aws, calls: Calls, setting: str, value: Any, write: tuple[str, dict[str, Any]]
 ) -> None:
-    role.ensure(aws("iam"), WANTED)
+    role.ensure(aws("iam"), DESIRED)
     calls.clear()
 
-    role.ensure(aws("iam"), {**WANTED, setting: value})
+    role.ensure(aws("iam"), {**DESIRED, setting: value})
 
     operation, parameters = write
     assert calls.writes == [(operation, {"RoleName": "runs", **parameters})]
 
 
 @DRIFTED
-def test_names_what_drifted(aws: Aws, setting: str, value: Any, write: Any) -> None:
+def test_the_diff_names_the_parameter_that_differs(aws: Aws, setting: str, value: Any, write: Any) -> None:
     assert write
-    role.ensure(aws("iam"), WANTED)
+    role.ensure(aws("iam"), DESIRED)
 
-    change = role.ensure(aws("iam"), {**WANTED, setting: value})
+    change = role.ensure(aws("iam"), {**DESIRED, setting: value})
 
-    assert (change.action, [difference.setting for difference in change.diffs]) == ("updated", [setting])
+    assert (change.action, [each.setting for each in change.diffs]) == ("updated", [setting])
 
 
 @DRIFTED
-def test_an_option_taken_away_goes_back_to_the_default(aws: Aws, setting: str, value: Any, write: Any) -> None:
+def test_removing_an_option_resets_it_to_the_default(aws: Aws, setting: str, value: Any, write: Any) -> None:
     assert write
-    role.ensure(aws("iam"), WANTED)
+    role.ensure(aws("iam"), DESIRED)
     before = role.describe(aws("iam"), "runs")
-    role.ensure(aws("iam"), {**WANTED, setting: value})
+    role.ensure(aws("iam"), {**DESIRED, setting: value})
 
-    role.ensure(aws("iam"), WANTED)
+    role.ensure(aws("iam"), DESIRED)
 
     assert role.describe(aws("iam"), "runs") == before
 
 
 @DRIFTED
-def test_plan_foretells_the_run_call_by_call(
-    aws: Aws, plan: Aws, calls: Calls, setting: str, value: Any, write: Any
+def test_a_dry_run_predicts_every_call(
+    aws: Aws, dry_run: Aws, calls: Calls, setting: str, value: Any, write: Any
 ) -> None:
     assert write
-    role.ensure(aws("iam"), WANTED)
+    role.ensure(aws("iam"), DESIRED)
     calls.clear()
 
-    foretold = role.ensure(plan("iam"), {**WANTED, setting: value})
+    planned = role.ensure(dry_run("iam"), {**DESIRED, setting: value})
     planned_calls = list(calls)
     calls.clear()
 
-    assert foretold == role.ensure(aws("iam"), {**WANTED, setting: value})
+    assert planned == role.ensure(aws("iam"), {**DESIRED, setting: value})
     assert planned_calls == calls
 
 
-def test_plan_of_a_creation_writes_nothing(aws: Aws, plan: Aws) -> None:
-    assert role.ensure(plan("iam"), {**WANTED, "ManagedPolicyArns": [MANAGED]}).action == "created"
+def test_a_dry_run_creates_nothing(aws: Aws, dry_run: Aws) -> None:
+    assert role.ensure(dry_run("iam"), {**DESIRED, "ManagedPolicyArns": [MANAGED]}).action == "created"
 
     assert role.describe(aws("iam"), "runs") is None
 
 
-def test_refuses_another_path(aws: Aws) -> None:
-    role.ensure(aws("iam"), WANTED)
+def test_rejects_another_path(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
 
-    with pytest.raises(UserError, match="role runs has Path /, wanted is /team/"):
-        role.ensure(aws("iam"), {**WANTED, "Path": "/team/"})
+    with pytest.raises(UserError, match="role runs: cannot change Path from / to /team/"):
+        role.ensure(aws("iam"), {**DESIRED, "Path": "/team/"})
 
 
-def test_refuses_the_role_of_another_pipeline(aws: Aws, calls: Calls) -> None:
-    role.ensure(aws("iam"), {**WANTED, "Tags": []})
+def test_rejects_an_untagged_role(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), {**DESIRED, "Tags": []})
     calls.clear()
 
-    with pytest.raises(UserError, match="role runs exists and carries no pipeline tag"):
-        role.ensure(aws("iam"), WANTED)
+    with pytest.raises(UserError, match="role runs already exists and has no pipeline tag"):
+        role.ensure(aws("iam"), DESIRED)
 
     assert calls.writes == []
 
 
-def test_adopt_takes_over(aws: Aws) -> None:
-    role.ensure(aws("iam"), {**WANTED, "Tags": [{"Key": "pipeline", "Value": "other"}]})
+def test_adopt_takes_over_a_role_of_another_pipeline(aws: Aws) -> None:
+    role.ensure(aws("iam"), {**DESIRED, "Tags": [{"Key": "pipeline", "Value": "other"}]})
 
-    role.ensure(aws("iam"), WANTED, adopt=True)
+    role.ensure(aws("iam"), DESIRED, adopt=True)
 
-    assert role.ensure(aws("iam"), WANTED).action == "unchanged"
+    assert role.ensure(aws("iam"), DESIRED).action == "unchanged"
 
 
-def test_denied_surfaces_as_aws_said_it(aws: Aws) -> None:
+def test_raises_access_denied_as_aws_reports_it(aws: Aws) -> None:
     with Stubber(aws("iam")) as stub:
         stub.add_client_error("get_role", "AccessDenied", "not authorized")
 
         with pytest.raises(ClientError, match="not authorized"):
-            role.ensure(aws("iam"), WANTED)
+            role.ensure(aws("iam"), DESIRED)
 
 
-def test_policy_is_created_when_absent(aws: Aws) -> None:
-    role.ensure(aws("iam"), WANTED)
+def test_creates_a_policy_that_does_not_exist(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
 
     assert role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo").action == "created"
 
     assert aws("iam").get_role_policy(RoleName="runs", PolicyName="may")["PolicyDocument"] == DOCUMENT
 
 
-def test_policy_that_is_as_wanted_takes_one_read(aws: Aws, calls: Calls) -> None:
-    role.ensure(aws("iam"), WANTED)
+def test_an_unchanged_policy_takes_one_read(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), DESIRED)
     role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo")
     calls.clear()
 
@@ -207,8 +207,8 @@ def test_policy_that_is_as_wanted_takes_one_read(aws: Aws, calls: Calls) -> None
     assert calls.operations == ["GetRolePolicy"]
 
 
-def test_policy_that_drifted_shows_both_documents(aws: Aws) -> None:
-    role.ensure(aws("iam"), WANTED)
+def test_a_policy_diff_shows_both_documents(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
     role.ensure_policy(aws("iam"), "runs", "may", OTHER_DOCUMENT)
 
     change = role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
@@ -219,22 +219,22 @@ def test_policy_that_drifted_shows_both_documents(aws: Aws) -> None:
     assert aws("iam").get_role_policy(RoleName="runs", PolicyName="may")["PolicyDocument"] == DOCUMENT
 
 
-def test_policy_of_a_role_that_is_only_planned_can_be_planned(plan: Aws) -> None:
-    assert role.ensure_policy(plan("iam"), "runs", "may", DOCUMENT, owner="demo").action == "created"
+def test_a_dry_run_plans_a_policy_of_a_role_that_is_only_planned(dry_run: Aws) -> None:
+    assert role.ensure_policy(dry_run("iam"), "runs", "may", DOCUMENT, owner="demo").action == "created"
 
 
-def test_policy_of_a_foreign_role_is_refused(aws: Aws, calls: Calls) -> None:
-    role.ensure(aws("iam"), WANTED)
+def test_rejects_a_policy_of_another_pipelines_role(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), DESIRED)
     calls.clear()
 
-    with pytest.raises(UserError, match="role runs exists and belongs to pipeline 'demo'"):
+    with pytest.raises(UserError, match="role runs already exists and belongs to pipeline 'demo'"):
         role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="mine")
 
     assert calls.writes == []
 
 
-def test_policy_is_deleted(aws: Aws) -> None:
-    role.ensure(aws("iam"), WANTED)
+def test_deletes_a_policy(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
     role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
 
     assert role.delete_policy(aws("iam"), "runs", "may", owner="demo").action == "deleted"
@@ -242,8 +242,8 @@ def test_policy_is_deleted(aws: Aws) -> None:
     assert role.delete_policy(aws("iam"), "runs", "may", owner="demo").action == "absent"
 
 
-def test_delete_takes_our_policies_along(aws: Aws) -> None:
-    role.ensure(aws("iam"), {**WANTED, "ManagedPolicyArns": [MANAGED]})
+def test_delete_removes_the_listed_policies_first(aws: Aws) -> None:
+    role.ensure(aws("iam"), {**DESIRED, "ManagedPolicyArns": [MANAGED]})
     role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
 
     role.delete(aws("iam"), "runs", owner="demo", policy_names=["may"], managed_policy_arns=[MANAGED])
@@ -251,24 +251,26 @@ def test_delete_takes_our_policies_along(aws: Aws) -> None:
     assert role.describe(aws("iam"), "runs") is None
 
 
-def test_delete_says_absent_when_absent(aws: Aws) -> None:
+def test_delete_reports_absent_if_there_is_no_role(aws: Aws) -> None:
     assert role.delete(aws("iam"), "runs", owner="demo").action == "absent"
 
 
-def test_delete_refuses_a_role_with_an_inline_policy_that_is_not_ours(aws: Aws, calls: Calls) -> None:
-    role.ensure(aws("iam"), WANTED)
+def test_delete_rejects_a_role_with_an_unlisted_inline_policy(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), DESIRED)
     role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
     role.ensure_policy(aws("iam"), "runs", "theirs", DOCUMENT)
     calls.clear()
 
-    with pytest.raises(UserError, match="role runs has what this pipeline did not give it: inline policy theirs"):
+    with pytest.raises(
+        UserError, match="role runs is not deleted because this pipeline did not add its inline policy theirs"
+    ):
         role.delete(aws("iam"), "runs", owner="demo", policy_names=["may"])
 
     assert calls.writes == []
 
 
-def test_delete_refuses_a_role_with_an_attachment_that_is_not_ours(aws: Aws, calls: Calls) -> None:
-    role.ensure(aws("iam"), {**WANTED, "ManagedPolicyArns": [MANAGED]})
+def test_delete_rejects_a_role_with_an_unlisted_managed_policy(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), {**DESIRED, "ManagedPolicyArns": [MANAGED]})
     calls.clear()
 
     with pytest.raises(UserError, match=f"managed policy {MANAGED}"):
@@ -277,8 +279,8 @@ def test_delete_refuses_a_role_with_an_attachment_that_is_not_ours(aws: Aws, cal
     assert calls.writes == []
 
 
-def test_delete_refuses_a_role_in_an_instance_profile(aws: Aws, calls: Calls) -> None:
-    role.ensure(aws("iam"), WANTED)
+def test_delete_rejects_a_role_in_an_instance_profile(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), DESIRED)
     aws("iam").create_instance_profile(InstanceProfileName="machine")
     aws("iam").add_role_to_instance_profile(InstanceProfileName="machine", RoleName="runs")
     calls.clear()
@@ -289,8 +291,8 @@ def test_delete_refuses_a_role_in_an_instance_profile(aws: Aws, calls: Calls) ->
     assert calls.writes == []
 
 
-def test_delete_refuses_the_role_of_another_pipeline(aws: Aws) -> None:
-    role.ensure(aws("iam"), WANTED)
+def test_delete_rejects_a_role_of_another_pipeline(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
 
     with pytest.raises(UserError, match="belongs to pipeline 'demo'"):
         role.delete(aws("iam"), "runs", owner="mine")
