@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tasks
+from pipeline.settings import declarations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ def test_every_task_that_reads_settings_has_set_and_no_flag_for_a_single_setting
     task = tasks.namespace[name]
     parameters = set(task.argspec(task.body).parameters)
     assert "set" in parameters
-    assert parameters & {setting.field for setting in tasks.declared.declarations()} == set()
+    assert parameters & {setting.field for setting in declarations()} == set()
 
 
 @pytest.mark.parametrize("name", READERS)
