@@ -12,7 +12,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from .echo import listen
+from .echo import on_call
 from .resources.change import UserError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def connect(
     def client(service: str, *, dry_run: bool = dry_run) -> Any:
         made = session.client(service, endpoint_url=endpoint_url or settings.aws_endpoint_url or None, config=config)
         if echo and dry_run == all_dry:  # a plan before the real calls would print each command twice
-            listen(made, settings.aws_region, echo)
+            on_call(made, settings.aws_region, echo)
         if verbose:
             made.meta.events.register("before-call", _note_time)
             made.meta.events.register("after-call", _log_call)
