@@ -94,9 +94,12 @@ def _in_time(summarize: Callable[[], str]) -> str:
 
 
 def _settings(report: Report, overrides: Sequence[str] | None) -> Settings:
-    """Settings from `.env`, the shell and `--set`."""
+    """Settings from `.env`, the shell and `--set`, checked."""
+    from pipeline import parameters
+
     env_file = declared.find_env_file(ROOT, os.environ)
     settings = declared.load(env_file, os.environ, declared.parse_overrides(overrides or ()))
+    parameters.check(settings)
     if not settings.aws_region:
         from pipeline import session
 
