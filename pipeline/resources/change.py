@@ -145,8 +145,7 @@ def create_waiter(
     Each acceptor has a state (success, retry, failure), a matcher (path, pathAny, status, error), the value expected
     and, for the path matchers, the JMESPath expression as `argument`.
     """
-    # Slow to import, and `invoke --list` imports this module.
-    from botocore.waiter import WaiterModel, create_waiter_with_client  # noqa: PLC0415
+    from botocore.waiter import WaiterModel, create_waiter_with_client  # noqa: PLC0415 - slow to import
 
     waiter = {
         "operation": operation,
