@@ -77,9 +77,12 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
 
 
 def _settings(report: Report, overrides: Sequence[str] | None) -> Settings:
-    """Settings from `.env`, the shell and `--set`."""
+    """Settings from `.env`, the shell and `--set`, checked."""
+    from pipeline import parameters
+
     env_file = declared.find_env_file(ROOT, os.environ)
     settings = declared.load(env_file, os.environ, declared.parse_overrides(overrides or ()))
+    parameters.check(settings)
     report.about = {"pipeline": settings.pipeline_name, "target": settings.target, "region": settings.aws_region}
     return settings
 

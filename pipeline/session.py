@@ -12,7 +12,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from .echo import listen
+from .echo import on_call
 from .resources.change import UserError
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def connect(
     def client(service: str, *, dry_run: bool = dry_run) -> Any:
         made = session.client(service, endpoint_url=endpoint_url or settings.aws_endpoint_url or None, config=config)
         if echo and dry_run == all_dry:  # a plan before the real calls would print each command twice
-            listen(made, settings.aws_region, echo)
-        if dry_run:
-            made.meta.events.register("provide-client-params", _note_parameters)
-            made.meta.events.register("before-call", _answer_write)
+            on_call(made, settings.aws_region, echo)
         if verbose:
             made.meta.events.register("before-call", _note_time)
             made.meta.events.register("after-call", _log_call)
+        if dry_run:
+            made.meta.events.register("provide-client-params", _note_parameters)
+            made.meta.events.register("before-call", _answer_write)
         return made
 
     return client
@@ -134,7 +134,7 @@ def _note_time(context: dict[str, Any], **_: Any) -> None:
 
 
 def _log_call(model: OperationModel, context: dict[str, Any], parsed: Mapping[str, Any], **_: Any) -> None:
-    milliseconds = (time.monotonic() - context.get("began", time.monotonic())) * 1000
+    milliseconds = (time.monotonic() - context["began"]) * 1000
     outcome = parsed.get("Error", {}).get("Code") or ("dry run" if "DryRun" in parsed["ResponseMetadata"] else "")
     call = f"{model.service_model.service_name} {model.name}"
     sys.stderr.write(f"    {call}  {milliseconds:.0f} ms  {outcome}".rstrip() + "\n")

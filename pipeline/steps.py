@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from .resources.change import Action
     from .settings import Settings
 
-# Stands for an ARN where only the form of a request is checked.
-PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
-
 # Codes for a call whose earlier try succeeded but lost its answer, or based on a stale read.
 CONFLICT_CODES = {
     "EntityAlreadyExists",
@@ -60,7 +57,7 @@ def deploy(d: Deployment) -> Events[None]:
     """
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
-    check(d, code)
+    check(d)
     table_change = yield from _start_table(d)
     role_arn = yield from create_role(d)
     yield from put_policy(d, role_arn)
@@ -74,15 +71,12 @@ def plan(d: Deployment) -> list[Change]:
     return [event.change for event in deploy(d.as_dry_run()) if isinstance(event, Changed)]
 
 
-def check(d: Deployment, code: bytes) -> None:
-    """Raise UserError for a mistake in policies/ or in an *_OPTIONS setting."""
-    tokens = partial(parameters.policy_tokens, d.settings, PLACEHOLDER_ARN)
+def check(d: Deployment) -> None:
+    """Raise UserError for a mistake in policies/, in FILTER_CRITERIA or in an *_OPTIONS setting."""
+    parameters.check(d.settings)
+    tokens = partial(parameters.policy_tokens, d.settings, parameters.PLACEHOLDER_ARN)
     policies.trust_policy(d.root, tokens, write=False)
     policies.inline_policies(d.settings, d.root, tokens, write=False)
-    parameters.table(d.settings)
-    parameters.role(d.settings, {})
-    parameters.function(d.settings, PLACEHOLDER_ARN, code)
-    parameters.mapping(d.settings, PLACEHOLDER_ARN)
 
 
 def zip_code(settings: Settings, root: Path, *, dry_run: bool = False) -> Events[bytes]:

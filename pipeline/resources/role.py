@@ -8,19 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from .change import (
-    OWNER_TAG,
-    Change,
-    Diff,
-    UserError,
-    added,
-    check_owner,
-    diff,
-    reject_immutable,
-    reject_unsupported,
-    tag_changes,
-    tag_map,
-)
+from . import change
+from .change import OWNER_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -61,7 +50,7 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
         "MaxSessionDuration": role.get("MaxSessionDuration", 3600),
         "PermissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
         "ManagedPolicyArns": sorted(attached),
-        "Tags": tag_map(role.get("Tags", ())),
+        "Tags": change.tag_map(role.get("Tags", ())),
     }
 
 
@@ -76,18 +65,18 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     """
     name = desired["RoleName"]
     resource = f"role {name}"
-    reject_unsupported(resource, desired, PARAMETERS)
+    change.reject_unsupported(resource, desired, PARAMETERS)
     normalized = {**_DEFAULTS, **desired}
     normalized["ManagedPolicyArns"] = sorted(normalized["ManagedPolicyArns"])
-    normalized["Tags"] = tag_map(normalized["Tags"])
+    normalized["Tags"] = change.tag_map(normalized["Tags"])
     current = describe(iam, name)
     if current is None:
         return _create(iam, desired, normalized)
-    check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    diffs = diff(current, normalized)
+    change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    diffs = change.diff(current, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current)
-    reject_immutable(resource, diffs, _IMMUTABLE)
+    change.reject_immutable(resource, diffs, _IMMUTABLE)
     _update(iam, current, normalized, {each.setting for each in diffs})
     return Change(resource, "updated", diffs, attributes={**current, **normalized})
 
@@ -110,7 +99,7 @@ def delete(
     current = describe(iam, name)
     if current is None:
         return Change(resource, "absent")
-    check_owner(resource, current["Tags"], owner)
+    change.check_owner(resource, current["Tags"], owner)
     inline = inline_policy_names(iam, name)
     profiles = iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]
     foreign = [
@@ -192,7 +181,7 @@ def _check_owner_of_role(iam: IAMClient, role_name: str, owner: str, *, adopt: b
         tags = iam.get_role(RoleName=role_name)["Role"].get("Tags", ())
     except iam.exceptions.NoSuchEntityException:
         return  # In a dry run, the role is only planned. Otherwise the write reports that it is missing.
-    check_owner(f"role {role_name}", tag_map(tags), owner, adopt=adopt)
+    change.check_owner(f"role {role_name}", change.tag_map(tags), owner, adopt=adopt)
 
 
 def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:
@@ -204,7 +193,7 @@ def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str,
     role = iam.create_role(**parameters)["Role"]
     for arn in normalized["ManagedPolicyArns"]:
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-    diffs = added({setting: normalized[setting] for setting in desired})
+    diffs = change.added({setting: normalized[setting] for setting in desired})
     return Change(f"role {name}", "created", diffs, attributes={**normalized, "Arn": role["Arn"]})
 
 
@@ -226,7 +215,7 @@ def _update(iam: IAMClient, current: Mapping[str, Any], desired: Mapping[str, An
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
     for arn in sorted(set(current["ManagedPolicyArns"]) - set(desired["ManagedPolicyArns"])):
         iam.detach_role_policy(RoleName=name, PolicyArn=arn)
-    removed, put = tag_changes(current["Tags"], desired["Tags"])
+    removed, put = change.tag_changes(current["Tags"], desired["Tags"])
     if removed:
         iam.untag_role(RoleName=name, TagKeys=removed)
     if put:

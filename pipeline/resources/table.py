@@ -9,21 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import WaiterError
 
-from .change import (
-    OWNER_TAG,
-    Change,
-    Diff,
-    UserError,
-    added,
-    check_owner,
-    create_waiter,
-    diff,
-    is_dry_run,
-    reject_immutable,
-    reject_unsupported,
-    tag_changes,
-    tag_map,
-)
+from . import change
+from .change import OWNER_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -80,7 +67,7 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     enabled = recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
     current["PointInTimeRecoverySpecification"] = _recovery({**recovery, "PointInTimeRecoveryEnabled": enabled})
     pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=current["TableArn"])
-    current["Tags"] = tag_map(tag for page in pages for tag in page["Tags"])
+    current["Tags"] = change.tag_map(tag for page in pages for tag in page["Tags"])
     return current
 
 
@@ -96,9 +83,9 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
     """
     name = desired["TableName"]
     resource = f"table {name}"
-    reject_unsupported(resource, desired, PARAMETERS)
+    change.reject_unsupported(resource, desired, PARAMETERS)
     for index in (*desired.get("LocalSecondaryIndexes", ()), *desired.get("GlobalSecondaryIndexes", ())):
-        reject_unsupported(f"index {index['IndexName']} of {resource}", index, _INDEX_PARAMETERS)
+        change.reject_unsupported(f"index {index['IndexName']} of {resource}", index, _INDEX_PARAMETERS)
     current = describe(dynamodb, name)
     if current and current["TableStatus"] == "DELETING":
         wait_until_deleted(dynamodb, name)
@@ -108,11 +95,11 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
     if current is None:
         return _create(dynamodb, desired)
     normalized = _normalize_desired(desired, current)
-    check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    diffs = diff(current, normalized)
+    change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    diffs = change.diff(current, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current, pending=current["TableStatus"] != "ACTIVE")
-    reject_immutable(resource, diffs, _IMMUTABLE)
+    change.reject_immutable(resource, diffs, _IMMUTABLE)
     return _update(dynamodb, current, normalized, diffs)
 
 
@@ -142,7 +129,7 @@ def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "") -> Change:
         return Change(resource, "absent")
     if current["TableStatus"] == "DELETING":
         return Change(resource, "deleted", attributes=current, note="deletion was already in progress", pending=True)
-    check_owner(resource, current["Tags"], owner)
+    change.check_owner(resource, current["Tags"], owner)
     if current["DeletionProtectionEnabled"]:
         raise UserError(
             f"{resource} is protected from deletion (DeletionProtectionEnabled is true). "
@@ -150,7 +137,7 @@ def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "") -> Change:
         )
     _wait_until_active(dynamodb, name)
     response = dynamodb.delete_table(TableName=name)
-    return Change(resource, "deleted", attributes=current, pending=not is_dry_run(response))
+    return Change(resource, "deleted", attributes=current, pending=not change.is_dry_run(response))
 
 
 def wait_until_deleted(dynamodb: DynamoDBClient, name: str) -> None:
@@ -170,7 +157,9 @@ def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
         ),
     ]
     try:
-        create_waiter(dynamodb, "TableActive", "DescribeTable", acceptors, delay=1, timeout=900).wait(TableName=name)
+        change.create_waiter(dynamodb, "TableActive", "DescribeTable", acceptors, delay=1, timeout=900).wait(
+            TableName=name
+        )
     except WaiterError as error:
         response: Mapping[str, Any] = error.last_response
         reached = response.get("Table", {}).get("TableStatus")
@@ -189,17 +178,17 @@ def _create(dynamodb: DynamoDBClient, desired: Mapping[str, Any]) -> Change:
     recovery: Any = desired.get("PointInTimeRecoverySpecification", {})
     if recovery.get("PointInTimeRecoveryEnabled"):
         # CreateTable has no such parameter, and UpdateContinuousBackups needs an ACTIVE table.
-        if not is_dry_run(response):
+        if not change.is_dry_run(response):
             _wait_until_active(dynamodb, name)
         _update_recovery(dynamodb, name, recovery)
     table: dict[str, Any] = {**response["TableDescription"]}
-    if is_dry_run(response):
+    if change.is_dry_run(response):
         region = dynamodb.meta.region_name
         table["LatestStreamArn"] = _predicted_stream(f"arn:aws:dynamodb:{region}:<AccountId>:table/{name}")
     created = {**to_create_parameters(table), "PointInTimeRecoverySpecification": _recovery(recovery)}
-    created["Tags"] = tag_map(desired.get("Tags", ()))
-    diffs = added({setting: created.get(setting, value) for setting, value in desired.items()})
-    return Change(f"table {name}", "created", diffs, attributes=created, pending=not is_dry_run(response))
+    created["Tags"] = change.tag_map(desired.get("Tags", ()))
+    diffs = change.added({setting: created.get(setting, value) for setting, value in desired.items()})
+    return Change(f"table {name}", "created", diffs, attributes=created, pending=not change.is_dry_run(response))
 
 
 def _update(
@@ -213,7 +202,7 @@ def _update(
         # AWS accepts one update at a time, and an earlier run may have started one.
         _wait_until_active(dynamodb, name)
         response = dynamodb.update_table(TableName=name, **parameters)
-        written = not is_dry_run(response)
+        written = not change.is_dry_run(response)
         if parameters.get("StreamSpecification", _NO_STREAM)["StreamEnabled"]:
             attributes["LatestStreamArn"] = (
                 response["TableDescription"]["LatestStreamArn"] if written else _predicted_stream(current["TableArn"])
@@ -259,12 +248,14 @@ def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Mapping[str,
         # AWS cannot back up a new table until some time after it becomes ACTIVE.
         {"state": "retry", "matcher": "error", "expected": "ContinuousBackupsUnavailableException"},
     ]
-    waiter = create_waiter(dynamodb, "BackupsUpdated", "UpdateContinuousBackups", acceptors, delay=1, timeout=300)
+    waiter = change.create_waiter(
+        dynamodb, "BackupsUpdated", "UpdateContinuousBackups", acceptors, delay=1, timeout=300
+    )
     waiter.wait(TableName=name, PointInTimeRecoverySpecification=recovery)
 
 
 def _update_tags(dynamodb: DynamoDBClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    removed, put = tag_changes(old, new)
+    removed, put = change.tag_changes(old, new)
     if removed:
         dynamodb.untag_resource(ResourceArn=arn, TagKeys=removed)
     if put:
@@ -299,7 +290,7 @@ def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
 def _normalize_desired(desired: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
     """Add AWS's defaults to the desired parameters, in the form that `describe` returns."""
     normalized = normalize({**_DEFAULTS, **desired})
-    normalized["Tags"] = tag_map(normalized["Tags"])
+    normalized["Tags"] = change.tag_map(normalized["Tags"])
     encryption = normalized["SSESpecification"]
     if encryption.get("Enabled"):
         # AWS returns the key's ARN. The desired key may be its ID, or be left to AWS.
