@@ -226,7 +226,7 @@ def test_the_grid_has_every_setting_of_a_resource() -> None:
         ),
         (
             {"FUNCTION_OPTIONS": '{"Code": {"S3Bucket": "bucket"}}'},
-            "Code of function grid: S3Bucket not supported; supported: ZipFile",
+            "FUNCTION_OPTIONS: Code has a setting of its own",
         ),
         ({"MAPPING_OPTIONS": '{"Queues": "x"}'}, "MAPPING_OPTIONS: Queues: Invalid type"),
         ({"MAPPING_OPTIONS": '{"Topics": ["x"]}'}, "mapping grid -> grid: Topics not supported; supported: BatchSize"),
