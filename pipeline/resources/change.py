@@ -9,8 +9,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from botocore.waiter import WaiterModel, create_waiter_with_client
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -147,6 +145,8 @@ def create_waiter(
     Each acceptor has a state (success, retry, failure), a matcher (path, pathAny, status, error), the value expected
     and, for the path matchers, the JMESPath expression as `argument`.
     """
+    from botocore.waiter import WaiterModel, create_waiter_with_client  # noqa: PLC0415 - slow to import
+
     waiter = {
         "operation": operation,
         "delay": delay,
