@@ -33,24 +33,15 @@ os.environ |= {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
-from localaws import (
-    access,
-    archives,
-    configuration,
-    delays,
-    expiry,
-    invoke,
-    items,
-    journal,
-    log_events,
-    managed_policies,
-    server,
-    streams,
-    tables,
-)
-from localaws.destinations import Destinations
-from localaws.functions import Functions
-from localaws.mappings import Mappings
+from localaws import delays, server
+from localaws.dynamodb import items, stream, streams_api, tables, ttl
+from localaws.iam import authorization, managed_policies
+from localaws.lambda_ import api as lambda_api
+from localaws.lambda_ import code, settings
+from localaws.lambda_.functions import Functions
+from localaws.logs import storage
+from localaws.mappings.api import Mappings
+from localaws.mappings.destinations import Destinations
 
 
 def main() -> None:
@@ -81,7 +72,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     threading.Thread(target=listening.serve_forever, daemon=True).start()
-    threading.Thread(target=expiry.sweep, args=(stop,), daemon=True).start()
+    threading.Thread(target=ttl.sweep, args=(stop,), daemon=True).start()
     record = directory / "server.json"
     _write_private(record, json.dumps(identity))
     try:
@@ -97,22 +88,22 @@ def main() -> None:
 def _change_moto(functions: Functions, endpoint: Callable[[], str], aging: float) -> None:
     """Put what is ours into moto, where a request that moto answers is to meet it."""
     items.install()
-    journal.install(aging)
+    stream.install(aging)
     tables.install()
-    log_events.install()
-    configuration.install(partial(invoke.start_event, functions), endpoint)
+    storage.install()
+    settings.install(partial(lambda_api.start_event, functions), endpoint)
 
 
 def _answerers(functions: Functions, mappings: Mappings) -> list[server.Answerer]:
     """Who is asked, in this order, before moto is."""
     return [
-        access.answer,
+        authorization.answer,
         managed_policies.answer,
         tables.answer,
-        partial(archives.answer, functions),
-        partial(invoke.answer, functions),
+        partial(code.answer, functions),
+        partial(lambda_api.answer, functions),
         mappings.answer,
-        streams.answer,
+        streams_api.answer,
     ]
 
 

@@ -19,8 +19,8 @@ import moto.dynamodb.models.table as moto_table
 from moto.dynamodb.exceptions import MockValidationException
 from moto.dynamodb.models import DynamoDBBackend
 
-from localaws import rows
-from localaws.records import TIME_TO_LIVE, image, record
+from localaws import database
+from localaws.dynamodb.records import TIME_TO_LIVE, image, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ _aging = 1.0
 
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
-rows.execute(
+database.execute(
     "CREATE TABLE record (stream INTEGER, place INTEGER, key INTEGER, created REAL, text,"
     " PRIMARY KEY (stream, place)) WITHOUT ROWID"
 )
@@ -118,7 +118,7 @@ class Journal:
                 if old is not None and new is not None and old == new:
                     continue
                 self.last += 1
-                rows.insert("record", [self._row(created, old, new, user_identity)])
+                database.insert("record", [self._row(created, old, new, user_identity)])
             self._trim(created)
             self.written.notify_all()
 
@@ -129,7 +129,7 @@ class Journal:
         """
         with self.written:
             self._trim(time.time())
-            found = rows.execute(
+            found = database.execute(
                 "SELECT place, created, text FROM record WHERE stream = ? AND place > ? AND key % ? = ?"
                 " ORDER BY place LIMIT ?",
                 *(self._number, after, lanes, lane, limit),
@@ -146,7 +146,7 @@ class Journal:
     def forget(self) -> None:
         """Let go of it: the last of its records has been trimmed."""
         _journals.pop(self.arn, None)
-        rows.execute("DELETE FROM record WHERE stream = ?", self._number)
+        database.execute("DELETE FROM record WHERE stream = ?", self._number)
 
     def _row(
         self, created: float, old: Item | None, new: Item | None, user_identity: Mapping[str, str] | None
@@ -173,7 +173,7 @@ class Journal:
             self._minutes.append((now, self.last))
         while self._minutes and age(self._minutes[0][0]) > RETENTION_SECONDS:
             self.trimmed = self._minutes.popleft()[1]
-            rows.execute("DELETE FROM record WHERE stream = ? AND place <= ?", self._number, self.trimmed)
+            database.execute("DELETE FROM record WHERE stream = ? AND place <= ?", self._number, self.trimmed)
 
 
 def age(moment: float) -> float:

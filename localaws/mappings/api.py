@@ -16,16 +16,18 @@ from urllib.parse import unquote
 
 from werkzeug.wrappers import Response
 
-from localaws import access, delays, journal
-from localaws.mapping import Invalid, Mapping, options, starting_position, unreadable
-from localaws.poller import Poller
+from localaws import delays
+from localaws.dynamodb.stream import find
+from localaws.iam import authorization
+from localaws.mappings.options import Invalid, Mapping, options, starting_position, unreadable
+from localaws.mappings.poller import Poller
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request
 
-    from localaws.functions import Functions
-    from localaws.journal import Journal
-    from localaws.poller import Discard
+    from localaws.dynamodb.stream import Journal
+    from localaws.lambda_.functions import Functions
+    from localaws.mappings.poller import Discard
 
 _PATH = re.compile(r"/2015-03-31/event-source-mappings(?:/(?P<uuid>[^/]+))?/?")
 _TAGS_PATH = re.compile(r"/2017-03-31/tags/(?P<arn>.+:event-source-mapping:(?P<uuid>[^/]+))")
@@ -111,7 +113,7 @@ class Mappings:
         found = [
             mapping.describe()
             for mapping in self._mappings.values()
-            if mapping.journal.region == access.region(request)
+            if mapping.journal.region == authorization.region(request)
             and source in (None, mapping.journal.arn)
             and (function is None or _is_of(mapping, function))
         ]
@@ -201,7 +203,7 @@ def _dynamodb_source(request: dict[str, Any]) -> str:
 
 def _stream(arn: str, role_arn: str) -> Journal:
     """The journal of a stream that the role may read."""
-    stream = journal.find(arn)
+    stream = find(arn)
     if not stream:
         raise Invalid(f"Stream not found: {arn}")
     if problem := unreadable(arn, role_arn):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from moto.dynamodb.models import dynamodb_backends
 
-from localaws import ACCOUNT_ID, journal
+from localaws import ACCOUNT_ID
+from localaws.dynamodb import stream
 
 if TYPE_CHECKING:
     import threading
@@ -27,9 +28,9 @@ def sweep(stop: threading.Event) -> None:
     while not stop.wait(_EVERY_SECONDS):
         for backend in list(dynamodb_backends[ACCOUNT_ID].values()):
             for table in list(backend.tables.values()):
-                with journal.writing:
+                with stream.writing:
                     for item in list(_expired(table)):
-                        journal.expire(table, item)
+                        stream.expire(table, item)
 
 
 def _expired(table: Table) -> Iterator[Item]:

@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localaws import runtime_api
-from localaws.output import Output
+from localaws.lambda_ import runtime_api
+from localaws.lambda_.output import Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from localaws.runtime_api import Call, Connection
+    from localaws.lambda_.runtime_api import Call, Connection
 
 # How often to look whether the process lives although nothing was heard of it: a child of it may keep the pipe open.
 _LOOK_SECONDS = 0.25

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Response
 
-from localaws import access, journal
+from localaws.dynamodb.stream import all_of, find
+from localaws.iam import authorization
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from werkzeug.wrappers import Request
 
-    from localaws.journal import Journal
+    from localaws.dynamodb.stream import Journal
 
 _TARGET = "DynamoDBStreams_20120810."
 _ITERATOR_SECONDS = 15 * 60
@@ -40,7 +41,7 @@ def answer(request: Request) -> Response | None:
     body = json.loads(request.get_data() or b"{}")
     try:
         call = _CALLS.get(target.removeprefix(_TARGET), _unknown_call)
-        document, status = call(body | {"region": access.region(request)}), 200
+        document, status = call(body | {"region": authorization.region(request)}), 200
     except _Refused as refusal:
         document = {"__type": f"com.amazonaws.dynamodb.v20120810#{refusal.code}", "message": str(refusal)}
         status = 400
@@ -52,7 +53,7 @@ def answer(request: Request) -> Response | None:
 def _list_streams(body: Mapping[str, Any]) -> dict[str, Any]:
     streams = [
         {"StreamArn": stream.arn, "TableName": stream.table_name, "StreamLabel": stream.label}
-        for stream in journal.all_of(body["region"])
+        for stream in all_of(body["region"])
         if body.get("TableName") in (None, stream.table_name) and stream.arn > body.get("ExclusiveStartStreamArn", "")
     ]
     limit = body.get("Limit", 100)
@@ -143,7 +144,7 @@ def _stream(body: Mapping[str, Any]) -> Journal:
     arn = str(body.get("StreamArn"))
     if not arn.startswith("arn:") or "/stream/" not in arn:
         raise _Refused("ValidationException", f"Invalid StreamArn: {arn} is not the ARN of a DynamoDB stream")
-    stream = journal.find(arn)
+    stream = find(arn)
     if not stream:
         raise _Refused("ResourceNotFoundException", f"Requested resource not found: Stream: {arn} not found")
     return stream

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from localaws import roles
-from localaws.batches import event
+from localaws.iam import policies
+from localaws.mappings.batches import event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localaws.batches import Batch
-    from localaws.functions import Answer, Functions
-    from localaws.mapping import Mapping
+    from localaws.lambda_.functions import Answer, Functions
+    from localaws.mappings.batches import Batch
+    from localaws.mappings.options import Mapping
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Destinations:
         key = (service, region, function.role if function else "")
         with self._lock:
             if key not in self._clients:
-                held = roles.credentials(function.role) if function else {}
+                held = policies.credentials(function.role) if function else {}
                 self._clients[key] = self._session.client(
                     service,  # type: ignore[call-overload] # one of three, known at run time only
                     region_name=region,

@@ -19,7 +19,8 @@ from moto.sts.models import sts_backends
 from moto.utilities.utils import get_partition
 from werkzeug.wrappers import Response
 
-from localaws import ACCOUNT_ID, roles
+from localaws import ACCOUNT_ID
+from localaws.iam import policies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,7 +41,7 @@ def answer(request: Request) -> Response | None:
     if not caller:
         return None
     for action, resource in _wanted(request, signed_for, service):
-        found = roles.effect(caller.role_arn, action, resource)
+        found = policies.effect(caller.role_arn, action, resource)
         if found != "Allow" and action not in _NEEDS_NO_PERMISSION:
             why = (
                 "with an explicit deny in an identity-based policy"

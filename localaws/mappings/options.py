@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from moto.utilities.utils import get_partition
 
-from localaws import ACCOUNT_ID, filters, roles
+from localaws import ACCOUNT_ID
+from localaws.iam import policies
+from localaws.mappings import filters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Options
 
-    from localaws.journal import Journal
+    from localaws.dynamodb.stream import Journal
 
 # Name of the option: AWS's default, the least and the greatest value (Lambda API reference, CreateEventSourceMapping).
 _NUMBERS = {
@@ -154,7 +156,7 @@ def starting_position(request: Options[str, Any]) -> str:
 
 def unreadable(stream_arn: str, role_arn: str) -> str:
     """Why a function of that role cannot be fed from a stream, in AWS's words; "" when it can."""
-    if all(roles.allows(role_arn, f"dynamodb:{action}", stream_arn) for action in _STREAM_ACTIONS):
+    if all(policies.allows(role_arn, f"dynamodb:{action}", stream_arn) for action in _STREAM_ACTIONS):
         return ""
     return (
         f"Cannot access stream {stream_arn}. Please ensure the role can perform the GetRecords, GetShardIterator, "

@@ -16,7 +16,8 @@ from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler, DynamoResult
 from werkzeug.wrappers import Response
 
-from localaws import ACCOUNT_ID, access, delays
+from localaws import ACCOUNT_ID, delays
+from localaws.iam import authorization
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -44,7 +45,7 @@ def answer(request: Request) -> Response | None:
     target, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
     if target != _TARGET or operation in _HARMLESS or not delays.seconds("table-creating"):
         return None
-    backend = dynamodb_backends[ACCOUNT_ID][access.region(request)]
+    backend = dynamodb_backends[ACCOUNT_ID][authorization.region(request)]
     tables = [backend.tables[name] for name in _names(json.loads(request.get_data())) if name in backend.tables]
     late = next((table for table in tables if _status(table) != "ACTIVE"), None)
     if late and operation in _CHANGES:

@@ -15,7 +15,7 @@ from moto.logs import models
 from moto.logs.exceptions import InvalidParameterException
 from moto.logs.utils import EventMessageFilter
 
-from localaws import rows
+from localaws import database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,8 +24,10 @@ _MOST_EVENTS = 10_000
 _CHUNK = 1000
 _FOREVER = 2**62
 
-rows.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, stream INTEGER, timestamp INTEGER, ingested INTEGER, text)")
-rows.execute("CREATE INDEX in_time ON event (stream, timestamp, id)")
+database.execute(
+    "CREATE TABLE event (id INTEGER PRIMARY KEY, stream INTEGER, timestamp INTEGER, ingested INTEGER, text)"
+)
+database.execute("CREATE INDEX in_time ON event (stream, timestamp, id)")
 _numbers = count()
 
 
@@ -45,7 +47,7 @@ class Events:
 
     def __iadd__(self, events: list[models.LogEvent]) -> Events:  # noqa: PYI034 - `Self` is not in Python 3.10
         fields = ((one.event_id, self.stream, one.timestamp, one.ingestion_time, one.message) for one in events)
-        rows.insert("event", fields)
+        database.insert("event", fields)
         return self
 
     def __len__(self) -> int:
@@ -59,21 +61,21 @@ class Events:
 
     def count(self, start: int, end: int) -> int:
         """How many there are from `start` to `end`, milliseconds since 1970."""
-        ((found,),) = rows.execute(
+        ((found,),) = database.execute(
             "SELECT count(*) FROM event WHERE stream = ? AND timestamp BETWEEN ? AND ?", self.stream, start, end
         )
         return int(found)
 
     def bounds(self) -> tuple[int | None, int | None]:
         """The time stamps of the first and of the last one."""
-        ((first, last),) = rows.execute(
+        ((first, last),) = database.execute(
             "SELECT min(timestamp), max(timestamp) FROM event WHERE stream = ?", self.stream
         )
         return first, last
 
     def slice(self, start: int, end: int, first: int, last: int) -> list[dict[str, Any]]:
         """Those from `start` to `end`, counted in the order of their time stamps, as GetLogEvents shows them."""
-        found = rows.execute(
+        found = database.execute(
             "SELECT ingested, text, timestamp FROM event WHERE stream = ? AND timestamp BETWEEN ? AND ?"
             " ORDER BY timestamp, id LIMIT ? OFFSET ?",
             *(self.stream, start, end, last - first, first),
@@ -82,7 +84,7 @@ class Events:
 
     def after(self, place: tuple[int, int], end: int) -> Iterator[tuple[int, int, int, str]]:
         """Time stamp, id, time of ingestion and message of those behind a place, (time stamp, id), up to `end`."""
-        while found := rows.execute(
+        while found := database.execute(
             "SELECT timestamp, id, ingested, text FROM event WHERE stream = ? AND (timestamp, id) > (?, ?)"
             " AND timestamp <= ? ORDER BY timestamp, id LIMIT ?",
             *(self.stream, *place, end, _CHUNK),
@@ -92,7 +94,7 @@ class Events:
 
     def forget(self) -> None:
         """Let go of all of them."""
-        rows.execute("DELETE FROM event WHERE stream = ?", self.stream)
+        database.execute("DELETE FROM event WHERE stream = ?", self.stream)
 
 
 class Stream(models.LogStream):

@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request
 
-    from localaws.functions import Functions
+    from localaws.lambda_.functions import Functions
 
 PATH = "/_localaws/code/"
 # Lambda guide, "Lambda quotas".

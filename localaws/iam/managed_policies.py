@@ -12,7 +12,8 @@ from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.models import AWSManagedPolicy, iam_backends
 from moto.utilities.utils import get_partition
 
-from localaws import ACCOUNT_ID, access
+from localaws import ACCOUNT_ID
+from localaws.iam import authorization
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request
@@ -24,7 +25,7 @@ def answer(request: Request) -> None:
     """Load them when the request names one, or lists policies; the answer is left to moto."""
     if "/iam/aws4_request" not in request.headers.get("Authorization", ""):
         return
-    partition = get_partition(access.region(request))
+    partition = get_partition(authorization.region(request))
     about_one = any(":iam::aws:policy/" in value for value in request.form.values())
     if partition not in _loaded and (about_one or request.form.get("Action") == "ListPolicies"):
         _loaded.add(partition)

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 
 from werkzeug.wrappers import Response
 
-from localaws import ACCOUNT_ID, access, archives
-from localaws.functions import FunctionNotFound, Throttled
+from localaws import ACCOUNT_ID
+from localaws.iam import authorization
+from localaws.lambda_ import code
+from localaws.lambda_.functions import FunctionNotFound, Throttled
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request
 
-    from localaws.configuration import Function
-    from localaws.functions import Answer, Functions
+    from localaws.lambda_.functions import Answer, Functions
+    from localaws.lambda_.settings import Function
 
 _FUNCTION = re.compile(r"/2015-03-31/functions/([^/]+)(/invocations)?/?")
 # Lambda guide, "Lambda quotas": the most an event may hold, in bytes.
@@ -34,7 +36,7 @@ def answer(functions: Functions, request: Request) -> Response | None:
     match = _FUNCTION.fullmatch(request.path)
     if not match:
         return None
-    name, region, qualifier = match[1], access.region(request), request.args.get("Qualifier")
+    name, region, qualifier = match[1], authorization.region(request), request.args.get("Qualifier")
     function = functions.find(f"{name}:{qualifier}" if qualifier else name, region)
     if request.method == "DELETE" and function and not match[2]:
         functions.retire(function)
@@ -59,7 +61,7 @@ def _invoke(functions: Functions, request: Request, function: Function, arn: str
         done = functions.invoke(arn, payload, client_context=context, request_id=request_id)
     except Throttled as reason:
         return _error(429, "TooManyRequestsException", "Rate Exceeded.", Reason=str(reason))
-    except archives.InvalidZipError as error:  # a layer's, which is looked at only now
+    except code.InvalidZipError as error:  # a layer's, which is looked at only now
         return _error(502, "InvalidZipFileException", str(error))
     except FunctionNotFound:  # deleted this moment
         return _error(404, "ResourceNotFoundException", f"Function not found: {arn}")
@@ -123,7 +125,7 @@ def _run_event(functions: Functions, function: Function, arn: str, payload: byte
             retries -= 1
         except Throttled:
             pass
-        except (FunctionNotFound, archives.InvalidZipError):
+        except (FunctionNotFound, code.InvalidZipError):
             return
         time.sleep(_RETRY_SECONDS)
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from localaws import filters
-from localaws.records import in_event
+from localaws.dynamodb.records import in_event
+from localaws.mappings import filters
 
 if TYPE_CHECKING:
     import threading
 
-    from localaws.journal import Entry, Journal
-    from localaws.mapping import Mapping
+    from localaws.dynamodb.stream import Entry, Journal
+    from localaws.mappings.options import Mapping
 
 MOST_BYTES = 6 * 1024 * 1024
 # What surrounds the records of an event, its tumbling window included.

@@ -12,13 +12,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localaws import logs
-from localaws.process import EndedError, LateError, Process
+from localaws.lambda_ import function_log
+from localaws.lambda_.process import EndedError, LateError, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localaws.runtime_api import Connection
+    from localaws.lambda_.runtime_api import Connection
 
 # Then a start is given up, and tried once more in the invocation's own time.
 _INIT_SECONDS = 10
@@ -56,7 +56,7 @@ class Environment:
     `start` makes the process; `timeout` is in seconds, `memory` in MB. `alive` is False once the process has ended.
     """
 
-    def __init__(self, start: Callable[[], Process], log: logs.Log, timeout: int, memory: int) -> None:
+    def __init__(self, start: Callable[[], Process], log: function_log.Log, timeout: int, memory: int) -> None:
         self._start = start
         self._log = log
         self._timeout = timeout
@@ -89,7 +89,9 @@ class Environment:
         outcome = failure or self._call(invocation, began + self._timeout)
         duration = time.monotonic() - began
         self._note_memory()
-        report = logs.Report(duration, self._memory, self._memory_used, init, outcome.status, outcome.error_type)
+        report = function_log.Report(
+            duration, self._memory, self._memory_used, init, outcome.status, outcome.error_type
+        )
         self._log.end(invocation.request_id, report)
         return outcome, self._log.tail
 
@@ -157,7 +159,7 @@ class Environment:
         return _unhandled("Runtime.ExitError", message, status="error")
 
     def _timed_out(self, invocation: Invocation) -> Outcome:
-        self._log.write([logs.timed_out_line(invocation.request_id, self._timeout)])
+        self._log.write([function_log.timed_out_line(invocation.request_id, self._timeout)])
         message = f"RequestId: {invocation.request_id} Error: Task timed out after {self._timeout:.2f} seconds"
         return _unhandled("Sandbox.Timedout", message, status="timeout")
 

@@ -12,18 +12,18 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from localaws import metrics
-from localaws.archives import InvalidZipError
-from localaws.batches import Batch, Collector, event
-from localaws.functions import FunctionNotFound, Throttled
-from localaws.journal import RETENTION_SECONDS, age
-from localaws.mapping import Progress, unreadable
+from localaws.dynamodb.stream import RETENTION_SECONDS, age
+from localaws.lambda_ import metrics
+from localaws.lambda_.code import InvalidZipError
+from localaws.lambda_.functions import FunctionNotFound, Throttled
+from localaws.mappings.batches import Batch, Collector, event
+from localaws.mappings.options import Progress, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localaws.functions import Answer, Functions
-    from localaws.mapping import Mapping
+    from localaws.lambda_.functions import Answer, Functions
+    from localaws.mappings.options import Mapping
 
     Discard = Callable[[Mapping, Batch, str, "Answer | None"], None]
 

@@ -21,7 +21,9 @@ from moto.awslambda.exceptions import (
     ValidationException,
 )
 
-from localaws import archives, delays, roles
+from localaws import delays
+from localaws.iam import policies
+from localaws.lambda_ import code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -133,7 +135,7 @@ class Function(models.LambdaFunction):
         """GetFunction; moto leaves out a reserved concurrency of 0, and its code is nowhere."""
         answer = super().get_code()
         if self.code_bytes:
-            location = f"{_endpoint()}{archives.PATH}{self.function_arn}"
+            location = f"{_endpoint()}{code.PATH}{self.function_arn}"
             answer["Code"] = {"Location": location, "RepositoryType": "S3"}
         if self.reserved_concurrency is not None:
             answer["Concurrency"] = {"ReservedConcurrentExecutions": self.reserved_concurrency}
@@ -246,7 +248,7 @@ def _check(spec: Mapping[str, Any]) -> None:
     if "Role" in spec:
         if not re.match(InvalidRoleFormat.pattern, spec["Role"]):
             raise InvalidRoleFormat(spec["Role"])
-        if not roles.assumable(spec["Role"], "lambda.amazonaws.com"):
+        if not policies.assumable(spec["Role"], "lambda.amazonaws.com"):
             raise InvalidParameterValueException("The role defined for the function cannot be assumed by Lambda.")
 
 
@@ -269,6 +271,6 @@ def _check_environment(variables: Mapping[str, str]) -> None:
 
 def _check_zip(data: bytes) -> None:
     try:
-        archives.check(data)
-    except archives.InvalidZipError as error:
+        code.check(data)
+    except code.InvalidZipError as error:
         raise InvalidParameterValueException(str(error)) from error

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from moto.logs.models import logs_backends
 
-from localaws import ACCOUNT_ID, delays, roles
+from localaws import ACCOUNT_ID, delays
+from localaws.iam import policies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from localaws.configuration import Function
+    from localaws.lambda_.settings import Function
 
 _LEVELS = ("DEBUG", "INFO", "WARN")
 
@@ -163,7 +164,7 @@ class Log:
         return self._may("PutLogEvents", stream)
 
     def _may(self, action: str, *resources: str) -> bool:
-        return any(roles.allows(self._role, f"logs:{action}", resource) for resource in resources)
+        return any(policies.allows(self._role, f"logs:{action}", resource) for resource in resources)
 
 
 def timed_out_line(request_id: str, seconds: float) -> str:

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, cast
 from moto.awslambda.exceptions import UnknownFunctionException
 from moto.awslambda.models import lambda_backends
 
-from localaws import ACCOUNT_ID, archives, metrics, roles, runtimes
-from localaws.environment import Environment, GoneError, Invocation
-from localaws.logs import Log
-from localaws.process import Process
+from localaws import ACCOUNT_ID
+from localaws.iam import policies
+from localaws.lambda_ import code, metrics, runtimes
+from localaws.lambda_.environment import Environment, GoneError, Invocation
+from localaws.lambda_.function_log import Log
+from localaws.lambda_.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localaws.configuration import Function
+    from localaws.lambda_.settings import Function
 
 # An account's concurrency (Lambda guide, "Understanding Lambda function scaling").
 _CONCURRENT = 1000
@@ -187,18 +189,18 @@ class Functions:
             self._idle.setdefault(function.function_arn, []).append((revision, environment))
 
     def _environment(self, function: Function) -> Environment:
-        code = archives.unpack(function.code_bytes, self._directory / "code")
-        layers = [archives.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
+        folder = code.unpack(function.code_bytes, self._directory / "code")
+        layers = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
         log = Log(function)
-        command = runtimes.command(str(function.run_time), code, self._runtime, str(function.handler), layers)
-        variables = {**self._variables(function, code), **log.variables(), **function.environment_vars}
+        command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), layers)
+        variables = {**self._variables(function, folder), **log.variables(), **function.environment_vars}
         return Environment(
-            lambda: Process(command, code, variables, log.write), log, function.timeout, function.memory_size
+            lambda: Process(command, folder, variables, log.write), log, function.timeout, function.memory_size
         )
 
-    def _variables(self, function: Function, code: Path) -> dict[str, str]:
+    def _variables(self, function: Function, folder: Path) -> dict[str, str]:
         """Lambda guide, "Defined runtime environment variables", and the endpoint that makes its AWS this one."""
-        credentials = roles.credentials(function.role, function.function_name)
+        credentials = policies.credentials(function.role, function.function_name)
         return {
             "_HANDLER": str(function.handler),
             "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
@@ -214,7 +216,7 @@ class Functions:
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
             "LAMBDA_RUNTIME_DIR": str(self._runtime),
-            "LAMBDA_TASK_ROOT": str(code),
+            "LAMBDA_TASK_ROOT": str(folder),
             "LANG": "en_US.UTF-8",
             "PATH": os.defpath,
             "TZ": ":UTC",
