@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from moto.dynamodb.models.dynamo_type import DynamoType, Item
 
 TIME_TO_LIVE = {"PrincipalId": "dynamodb.amazonaws.com", "Type": "Service"}
-# GetRecords spells it as its API does, Lambda otherwise; it is the last of a record's fields.
+# GetRecords and Lambda spell its members differently. It is the last member of a record.
 _USER = f', "userIdentity": {json.dumps(TIME_TO_LIVE)}'
 _USER_IN_EVENT = ', "userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"}'
 
 
 def image(item: Item) -> dict[str, Any]:
-    """An item as a record carries it: the attribute values of the API, binary ones in base64."""
+    """The image of an item in a record: the attribute values of the API, with binary ones in base64."""
     return {name: _plain(value) for name, value in item.attrs.items()}
 
 
@@ -35,10 +35,10 @@ def record(
     view_type: str,
     user_identity: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """One change of an item as a stream record.
+    """Describe a change of an item as a stream record.
 
-    `old` and `new` are the images before and after (None: there was none, there is none); `view_type` says which of
-    them the record carries; `created` is in seconds since 1970. DynamoDB API reference, "Record" and "StreamRecord".
+    `old` and `new` are the images before and after, or None; `view_type` says which of them the record has. `created`
+    is in seconds since 1970. DynamoDB API reference, "Record" and "StreamRecord".
     """
     images: dict[str, Mapping[str, Any]] = {}
     if new is not None and view_type in ("NEW_IMAGE", "NEW_AND_OLD_IMAGES"):
@@ -66,7 +66,7 @@ def record(
 
 
 def in_event(text: str, stream_arn: str) -> str:
-    """The JSON text of a record as Lambda hands it over: with its source."""
+    """Convert the JSON text of a record to that in a Lambda event, which has the ARN of its source."""
     fields = text[:-1]
     if fields.endswith(_USER):
         fields = fields.removesuffix(_USER) + _USER_IN_EVENT
@@ -74,16 +74,16 @@ def in_event(text: str, stream_arn: str) -> str:
 
 
 def _plain(value: DynamoType) -> dict[str, Any]:
-    held = value.value
+    content = value.value
     if value.type == "M":
-        held = {name: _plain(member) for name, member in held.items()}
+        content = {name: _plain(member) for name, member in content.items()}
     elif value.type == "L":
-        held = [_plain(member) for member in held]
+        content = [_plain(member) for member in content]
     elif value.type == "B":
-        held = _base64(held)
+        content = _base64(content)
     elif value.type == "BS":
-        held = [_base64(member) for member in held]
-    return {value.type: held}
+        content = [_base64(member) for member in content]
+    return {value.type: content}
 
 
 def _base64(value: bytes | str) -> str:
@@ -91,7 +91,7 @@ def _base64(value: bytes | str) -> str:
 
 
 def _size(attributes: Mapping[str, Any]) -> int:
-    """Bytes of attributes by DynamoDB's rules (developer guide, "DynamoDB item sizes and formats")."""
+    """The size of attributes in bytes (developer guide, "DynamoDB item sizes and formats")."""
     return sum(len(name.encode()) + _value_size(value) for name, value in attributes.items())
 
 
@@ -113,7 +113,7 @@ def _value_size(attribute: Mapping[str, Any]) -> int:
 
 
 def _number_size(value: str) -> int:
-    """A byte for two significant digits, one for the exponent, one for a minus sign."""
+    """One byte for two significant digits, one for the exponent, one for a minus sign."""
     number = Decimal(value)
     digits = "".join(map(str, number.as_tuple().digits)).strip("0")
     return (len(digits) + 1) // 2 + 1 + (number < 0)

@@ -1,6 +1,7 @@
-"""What is written to a table, in order: the journal of one DynamoDB stream.
+"""The stream of a table: its records, in the order of the writes.
 
-moto calls it on each write, in place of its own `StreamShard`; readers of the stream and pollers of mappings read it.
+moto calls a `Stream` on each write, not its own `StreamShard`, which empties itself once there is a mapping. The
+DynamoDB Streams API and the pollers of mappings read it.
 """
 
 from __future__ import annotations
@@ -11,61 +12,49 @@ import time
 from collections import deque
 from datetime import datetime, timezone
 from functools import wraps
-from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-import moto.dynamodb.models.table as moto_table
-from moto.dynamodb.exceptions import MockValidationException
-from moto.dynamodb.models import DynamoDBBackend
-
 from localaws import database
 from localaws.dynamodb.records import TIME_TO_LIVE, image, record
+from localaws.errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from moto.dynamodb.models import DynamoDBBackend
     from moto.dynamodb.models.dynamo_type import Item
     from moto.dynamodb.models.table import Table
 
-RETENTION_SECONDS = 24 * 3600
-_TRIM_EVERY_SECONDS = 60
+    Change = tuple["Item | None", "Item | None"]  # the item before and after
 
-# How many times as fast as time itself records grow old: 1, unless a test or a rehearsal wants to see the end of them.
-_aging = 1.0
+RETENTION_SECONDS = 24 * 3600
+_TRIM_INTERVAL_SECONDS = 60
 
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
-
-database.execute(
-    "CREATE TABLE record (stream INTEGER, place INTEGER, key INTEGER, created REAL, text,"
-    " PRIMARY KEY (stream, place)) WITHOUT ROWID"
-)
-_numbers = count()
-_journals: dict[str, Journal] = {}
-# Held by each call that writes to a table: moto's threads would else see the changes of one item in another order
-# than its stream.
-writing = threading.RLock()
-_held: list[tuple[Journal, Item | None, Item | None]] | None = None
+_aging = 1.0
+_streams: dict[str, Stream] = {}
+# Each write to a table holds this lock. Without it, moto's threads could change an item in one order and record the
+# changes in another.
+write_lock = threading.RLock()
+_pending: list[tuple[Stream, Item | None, Item | None]] | None = None
 
 
-class Entry(NamedTuple):
-    """One record of a journal: its place (1, 2, 3 ...), when it was written (seconds since 1970), its JSON text."""
+class StreamRecord(NamedTuple):
+    """A record: its offset in the stream (1, 2, 3 ...), its creation time (seconds since 1970), and its JSON text."""
 
-    place: int
+    offset: int
     created: float
     text: str
 
 
-class Journal:
-    """The records of one stream, in one closed or open shard.
-
-    `written` is notified on each write and on closing.
-    """
+class Stream:
+    """A stream with one shard, which is open or closed. `changed` is notified on each write and when it closes."""
 
     def __init__(self, account_id: str, table: Table) -> None:  # noqa: ARG002 - moto passes the account
         now = datetime.now(timezone.utc)
         self.label = now.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
-        # moto has just set it, in microseconds; AWS has milliseconds.
+        # moto has just set it, in microseconds. AWS uses milliseconds.
         table.latest_stream_label = self.label
         self.arn = f"{table.table_arn}/stream/{self.label}"
         self.region = table.region_name
@@ -76,77 +65,73 @@ class Journal:
         milliseconds = int(self.created * 1000)
         self.shard_id = f"shardId-{milliseconds:020}-{crc32(self.arn.encode()):08x}"
         self.first_sequence_number = milliseconds * 10**14
-        self.written = threading.Condition()
+        self.changed = threading.Condition()
         self.closed_at: float | None = None
-        self.last = 0
-        self.trimmed = 0
-        self._minutes: deque[tuple[float, int]] = deque()
-        self._number = next(_numbers)
-        _journals[self.arn] = self
+        self.last_offset = 0
+        self.trimmed_offset = 0
+        self._offset_by_minute: deque[tuple[float, int]] = deque()
+        self._id = next(database.stream_ids)
+        _streams[self.arn] = self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Journal:
-        """The journal itself: moto copies a table to undo a failed transaction, and what is written stays written."""
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stream:
+        """Return the stream itself: moto copies a table to roll back a transaction, which does not undo records."""
         return self
 
-    def sequence_number(self, place: int) -> str:
-        """The SequenceNumber of the record at a place."""
-        return str(self.first_sequence_number + place)
+    def sequence_number(self, offset: int) -> str:
+        """The SequenceNumber of the record at an offset."""
+        return str(self.first_sequence_number + offset)
 
-    def place(self, sequence_number: str) -> int:
-        """The place of a SequenceNumber. Raises ValueError for one that is none."""
+    def offset(self, sequence_number: str) -> int:
+        """The offset of a SequenceNumber. Raises ValueError if it is not a number."""
         return int(sequence_number) - self.first_sequence_number
 
     def add(self, old: Item | None, new: Item | None) -> None:
-        """Take one change of an item from moto (None: there was none, there is none)."""
-        if _held is None:
+        """Record a change of an item; moto calls this. `old` or `new` is None if the item did or does not exist."""
+        if _pending is None:
             self.write([(old, new)])
-        # moto tells an update of a new key twice, first with the bare key; the item is one and the same object.
-        elif _held and old is None and _held[-1][2] is new:
-            return
-        else:
-            _held.append((self, old, new))
+        # moto reports an update of a new key twice, first with the key alone. Both reports have the same `new`.
+        elif not (_pending and old is None and _pending[-1][2] is new):
+            _pending.append((self, old, new))
 
-    def write(
-        self, changes: list[tuple[Item | None, Item | None]], user_identity: Mapping[str, str] | None = None
-    ) -> None:
-        """Append the changes that changed something, and wake who waits for them."""
-        with self.written:
+    def write(self, changes: list[Change], user_identity: Mapping[str, str] | None = None) -> None:
+        """Append a record for each change that has an effect, and wake the readers."""
+        with self.changed:
             if self.closed_at:
                 return
             created = time.time()
             for old, new in changes:
                 if old is not None and new is not None and old == new:
                     continue
-                self.last += 1
+                self.last_offset += 1
                 database.insert("record", [self._row(created, old, new, user_identity)])
             self._trim(created)
-            self.written.notify_all()
+            self.changed.notify_all()
 
-    def read(self, after: int, limit: int, lane: int = 0, lanes: int = 1) -> tuple[list[Entry], int]:
-        """Up to `limit` entries after a place, and the place up to which the journal is read with them.
+    def read(self, after: int, limit: int, worker: int = 0, workers: int = 1) -> tuple[list[StreamRecord], int]:
+        """Return up to `limit` records after an offset, and the offset that the reader has reached with them.
 
-        Of `lanes` readers each has the items whose keys fall to its `lane`, and so each item's changes in order.
+        Each of `workers` readers gets the items whose keys hash to its number, and so all changes of them in order.
         """
-        with self.written:
+        with self.changed:
             self._trim(time.time())
-            found = database.execute(
-                "SELECT place, created, text FROM record WHERE stream = ? AND place > ? AND key % ? = ?"
-                " ORDER BY place LIMIT ?",
-                *(self._number, after, lanes, lane, limit),
+            rows = database.execute(
+                "SELECT offset, created, text FROM record WHERE stream = ? AND offset > ? AND key % ? = ?"
+                " ORDER BY offset LIMIT ?",
+                *(self._id, after, workers, worker, limit),
             )
-            entries = [Entry(*row) for row in found]
-            return entries, entries[-1].place if len(entries) == limit else max(after, self.last)
+            records = [StreamRecord(*row) for row in rows]
+            return records, records[-1].offset if len(records) == limit else max(after, self.last_offset)
 
     def close(self) -> None:
-        """End the shard: the stream is disabled, and what was written can be read until it is trimmed."""
-        with self.written:
+        """Close the shard: the stream is disabled. Its records stay readable until they are trimmed."""
+        with self.changed:
             self.closed_at = self.closed_at or time.time()
-            self.written.notify_all()
+            self.changed.notify_all()
 
-    def forget(self) -> None:
-        """Let go of it: the last of its records has been trimmed."""
-        _journals.pop(self.arn, None)
-        database.execute("DELETE FROM record WHERE stream = ?", self._number)
+    def delete(self) -> None:
+        """Delete the stream with its records."""
+        _streams.pop(self.arn, None)
+        database.execute("DELETE FROM record WHERE stream = ?", self._id)
 
     def _row(
         self, created: float, old: Item | None, new: Item | None, user_identity: Mapping[str, str] | None
@@ -161,120 +146,117 @@ class Journal:
             keys=keys,
             old=before,
             new=after,
-            sequence_number=self.sequence_number(self.last),
+            sequence_number=self.sequence_number(self.last_offset),
             view_type=self.view_type,
             user_identity=user_identity,
         )
-        return self._number, self.last, crc32(str(keys).encode()), created, _to_json(change)
+        return self._id, self.last_offset, crc32(str(keys).encode()), created, _to_json(change)
 
     def _trim(self, now: float) -> None:
-        """Forget what is older than the retention, to the minute."""
-        if not self._minutes or age(self._minutes[-1][0]) > _TRIM_EVERY_SECONDS:
-            self._minutes.append((now, self.last))
-        while self._minutes and age(self._minutes[0][0]) > RETENTION_SECONDS:
-            self.trimmed = self._minutes.popleft()[1]
-            database.execute("DELETE FROM record WHERE stream = ? AND place <= ?", self._number, self.trimmed)
+        """Delete the records that are older than the retention time, to the minute."""
+        if not self._offset_by_minute or age(self._offset_by_minute[-1][0]) > _TRIM_INTERVAL_SECONDS:
+            self._offset_by_minute.append((now, self.last_offset))
+        while self._offset_by_minute and age(self._offset_by_minute[0][0]) > RETENTION_SECONDS:
+            self.trimmed_offset = self._offset_by_minute.popleft()[1]
+            database.execute("DELETE FROM record WHERE stream = ? AND offset <= ?", self._id, self.trimmed_offset)
 
 
-def age(moment: float) -> float:
-    """How many seconds old a record of that moment (seconds since 1970) is taken to be."""
-    return (time.time() - moment) * _aging
+def set_aging(factor: float) -> None:
+    """Let records age `factor` times as fast as time passes, to see them expire in a test or a rehearsal."""
+    global _aging  # noqa: PLW0603 - set once, when the server starts
+    _aging = factor
 
 
-def find(stream_arn: str) -> Journal | None:
-    """The journal of a stream, also of one that was disabled or whose table is gone, until all of it is trimmed."""
-    journal = _journals.get(stream_arn)
-    if journal and journal.closed_at and age(journal.closed_at) > RETENTION_SECONDS:
-        journal.forget()
+def age(created: float) -> float:
+    """The age, in seconds, of a record created at that time (seconds since 1970)."""
+    return (time.time() - created) * _aging
+
+
+def find_stream(arn: str) -> Stream | None:
+    """Return a stream. A disabled stream, or that of a deleted table, exists until all its records are trimmed."""
+    stream = _streams.get(arn)
+    if stream and stream.closed_at and age(stream.closed_at) > RETENTION_SECONDS:
+        stream.delete()
         return None
-    return journal
+    return stream
 
 
-def all_of(region: str) -> list[Journal]:
-    """The journals of a region, by stream ARN."""
-    return sorted(
-        (journal for arn in list(_journals) if (journal := find(arn)) and journal.region == region),
-        key=lambda journal: journal.arn,
-    )
+def list_streams(region: str) -> list[Stream]:
+    """Return the streams of a region, sorted by ARN."""
+    streams = (find_stream(arn) for arn in sorted(_streams))
+    return [stream for stream in streams if stream and stream.region == region]
 
 
 def expire(table: Table, item: Item) -> None:
-    """Delete an item as DynamoDB itself does when its time to live is over: the record says by whom."""
-    with writing:
+    """Delete an item as time to live does: the record names DynamoDB as the user."""
+    with write_lock:
         stream, table.stream_shard = table.stream_shard, None
-        deleted = table.delete_item(item.hash_key, item.range_key)
-        table.stream_shard = stream
+        try:
+            deleted = table.delete_item(item.hash_key, item.range_key)
+        finally:
+            table.stream_shard = stream
         if deleted and stream:
-            stream.write([(deleted, None)], TIME_TO_LIVE)  # type: ignore[attr-defined] # a Journal
+            stream.write([(deleted, None)], TIME_TO_LIVE)  # type: ignore[attr-defined] # a Stream
 
 
-def install(aging: float = 1) -> None:
-    """Put the journal in moto's place for it; its records grow old `aging` times as fast as time.
-
-    moto has no hook for another stream: its own one empties itself once there is a mapping, and knows neither
-    identical writes nor streams that were turned off. So its class is exchanged, and the calls that write are wrapped.
-    """
-    global _aging  # noqa: PLW0603 - set once, when the server starts
-    _aging = aging
-    moto_table.StreamShard = Journal  # type: ignore[assignment,misc] # same two methods, as far as moto calls them
-    for name in ("put_item", "update_item", "delete_item", "transact_write_items", "execute_statement"):
-        setattr(DynamoDBBackend, name, _as_one_change(getattr(DynamoDBBackend, name)))
-    DynamoDBBackend.update_table_streams = _update_table_streams  # type: ignore[method-assign]
-    DynamoDBBackend.delete_table = _closing_the_stream(DynamoDBBackend.delete_table)  # type: ignore[method-assign]
-
-
-def _as_one_change(write: Callable[..., Any]) -> Callable[..., Any]:
-    """A writing call of moto, alone at a time, whose changes reach the journal when it succeeds, all or none."""
+def recording(write: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a writing call: it holds the lock, and its changes reach the streams if it succeeds, all or none."""
 
     @wraps(write)
-    def whole(*arguments: Any, **options: Any) -> Any:
-        global _held  # noqa: PLW0603 - guarded by the lock
-        with writing:
-            if _held is not None:
+    def write_and_record(*arguments: Any, **options: Any) -> Any:
+        global _pending  # noqa: PLW0603 - guarded by the lock
+        with write_lock:
+            if _pending is not None:
                 return write(*arguments, **options)
-            _held = []
+            _pending = []
             try:
                 result = write(*arguments, **options)
-                for journal, old, new in _held:
-                    journal.write([(old, new)])
+                for stream, old, new in _pending:
+                    stream.write([(old, new)])
             finally:
-                _held = None
+                _pending = None
             return result
 
-    return whole
+    return write_and_record
 
 
-def _update_table_streams(self: DynamoDBBackend, table: Table, stream_specification: dict[str, Any]) -> None:  # noqa: ARG001 - a method
-    """UpdateTable's StreamSpecification, with the refusals and the new ARN of AWS."""
-    enabled = bool((table.stream_specification or {}).get("StreamEnabled"))
-    invalid = "One or more parameter values were invalid: "
+def update_table_streams(self: DynamoDBBackend, table: Table, stream_specification: dict[str, Any]) -> None:  # noqa: ARG001 - a method
+    """UpdateTable's StreamSpecification: refused as AWS refuses it, and with a new ARN for each new stream."""
     view_type = stream_specification.get("StreamViewType")
-    if stream_specification.get("StreamEnabled"):
-        if not view_type:
-            raise MockValidationException(f"{invalid}If stream is being enabled then UpdateViewType is required")
-        if enabled:
-            raise MockValidationException(f"Table already has an enabled stream: TableName: {table.name}")
-    else:
-        if view_type:
-            text = "If stream is being disabled, then UpdateViewType must not be specified"
-            raise MockValidationException(f"{invalid}{text}")
-        if not enabled:
-            raise MockValidationException(f"Table has no stream to disable: TableName: {table.name}")
-        _close(table)
-    table.set_stream_specification(stream_specification)
+    with write_lock:
+        enabled = bool((table.stream_specification or {}).get("StreamEnabled"))
+        if stream_specification.get("StreamEnabled"):
+            if not view_type:
+                raise _invalid("If stream is being enabled then UpdateViewType is required")
+            if enabled:
+                raise AwsError("ValidationException", f"Table already has an enabled stream: TableName: {table.name}")
+        else:
+            if view_type:
+                raise _invalid("If stream is being disabled, then UpdateViewType must not be specified")
+            if not enabled:
+                raise AwsError("ValidationException", f"Table has no stream to disable: TableName: {table.name}")
+            _close_stream(table)
+        table.set_stream_specification(stream_specification)
 
 
-def _closing_the_stream(delete_table: Callable[..., Table]) -> Callable[..., Table]:
+def closing_stream(delete_table: Callable[..., Table]) -> Callable[..., Table]:
+    """Wrap the deletion of a table: it closes the stream."""
+
     @wraps(delete_table)
     def delete(self: DynamoDBBackend, name: str) -> Table:
-        table = delete_table(self, name)
-        _close(table)
-        return table
+        with write_lock:
+            table = delete_table(self, name)
+            _close_stream(table)
+            return table
 
     return delete
 
 
-def _close(table: Table) -> None:
+def _close_stream(table: Table) -> None:
     if table.stream_shard:
-        table.stream_shard.close()  # type: ignore[attr-defined] # a Journal
+        table.stream_shard.close()  # type: ignore[attr-defined] # a Stream
         table.stream_shard = None
+
+
+def _invalid(reason: str) -> AwsError:
+    return AwsError("ValidationException", f"One or more parameter values were invalid: {reason}")

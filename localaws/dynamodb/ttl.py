@@ -1,4 +1,4 @@
-"""Time to live: deletes the items whose time is over, soon (DynamoDB: "within a few days")."""
+"""Time to live: deletes expired items within a second. DynamoDB does so "within a few days"."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from moto.dynamodb.models.dynamo_type import Item
     from moto.dynamodb.models.table import Table
 
-_EVERY_SECONDS = 1
-# Older than this is taken for a mistake and kept (developer guide, "Using time to live in DynamoDB").
-_FORGOTTEN_AFTER_SECONDS = 5 * 365 * 24 * 3600
+_INTERVAL_SECONDS = 1
+# An older time is taken for a mistake, and the item stays (developer guide, "Using time to live in DynamoDB").
+_MAX_AGE_SECONDS = 5 * 365 * 24 * 3600
 
 
-def sweep(stop: threading.Event) -> None:
-    """Delete what has expired, again and again until `stop` is set."""
-    while not stop.wait(_EVERY_SECONDS):
+def delete_expired_items(stop: threading.Event) -> None:
+    """Delete expired items, again and again, until `stop` is set."""
+    while not stop.wait(_INTERVAL_SECONDS):
         for backend in list(dynamodb_backends[ACCOUNT_ID].values()):
             for table in list(backend.tables.values()):
-                with stream.writing:
+                with stream.write_lock:
                     for item in list(_expired(table)):
                         stream.expire(table, item)
 
@@ -37,11 +37,13 @@ def _expired(table: Table) -> Iterator[Item]:
     if table.ttl["TimeToLiveStatus"] != "ENABLED":
         return
     now = time.time()
-    # moto's own listing sorts them all.
-    held: Iterable[Any] = table.items.values()
-    items: Iterable[Item] = chain.from_iterable(each.values() for each in held) if table.range_key_attr else held
+    # moto's `all_items` would sort them all.
+    partitions: Iterable[Any] = table.items.values()
+    items: Iterable[Item] = (
+        chain.from_iterable(each.values() for each in partitions) if table.range_key_attr else partitions
+    )
     for item in items:
-        until = item.attrs.get(table.ttl["AttributeName"])
+        expires = item.attrs.get(table.ttl["AttributeName"])
         # Only a Number expires an item.
-        if until and until.type == "N" and now - _FORGOTTEN_AFTER_SECONDS < float(until.value) < now:
+        if expires and expires.type == "N" and now - _MAX_AGE_SECONDS < float(expires.value) < now:
             yield item

@@ -1,6 +1,6 @@
-"""What a role may do, and the temporary credentials of a role.
+"""The permissions of a role, its trust policy, and its temporary credentials.
 
-Only the role's own policies count: resource policies of other services are not read.
+Only the role's own policies are evaluated, not the resource policies of other services.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from moto.iam.models import ManagedPolicy, Role
 
 
-def find(role_arn: str) -> Role | None:
-    """The role of that ARN, or None."""
+def find_role(role_arn: str) -> Role | None:
+    """Return the role with that ARN, or None."""
     try:
         return iam_backends[ACCOUNT_ID][_partition(role_arn)].get_role_by_arn(role_arn)
     except NotFoundException:
@@ -34,46 +34,46 @@ def find(role_arn: str) -> Role | None:
 def allows(role_arn: str, action: str, resource: str) -> bool:
     """Whether the role's policies allow `action` (`dynamodb:PutItem`) on the ARN `resource`.
 
-    IAM user guide, "Policy evaluation logic": an explicit Deny wins, then an Allow is needed, and one of the
-    permissions boundary too where there is one. A role that is gone may do nothing.
+    IAM user guide, "Policy evaluation logic": an explicit Deny wins. Otherwise a policy has to allow the action, and
+    the permissions boundary too if the role has one. A role that does not exist has no permissions.
     """
     return effect(role_arn, action, resource) == "Allow"
 
 
 def effect(role_arn: str, action: str, resource: str) -> str:
-    """What the role's policies say of `action` on `resource`: "Allow", "Deny" (explicitly) or "" (nothing)."""
-    role = find(role_arn)
+    """Evaluate the role's policies: "Allow", "Deny" for an explicit deny, or "" if no statement applies."""
+    role = find_role(role_arn)
     if not role:
         return ""
     context = {"aws:principalarn": role_arn, "aws:requestedregion": _region(resource)}
-    found = _judge(_policies(role), action, resource, context)
-    if found == "Allow" and role.permissions_boundary_arn:
-        return _judge(_boundary(role), action, resource, context)
-    return found
+    result = _evaluate(_policies(role), action, resource, context)
+    if result == "Allow" and role.permissions_boundary_arn:
+        return _evaluate(_boundary(role), action, resource, context)
+    return result
 
 
-def assumable(role_arn: str, service: str) -> bool:
-    """Whether the role exists and its trust policy lets `service` (`lambda.amazonaws.com`) assume it."""
-    role = find(role_arn)
-    if not role or (utcnow() - role.create_date).total_seconds() < delays.seconds("role-assumable"):
+def is_assumable(role_arn: str, service: str) -> bool:
+    """Whether the role exists and its trust policy allows `service` (`lambda.amazonaws.com`) to assume it."""
+    role = find_role(role_arn)
+    if not role or (utcnow() - role.create_date).total_seconds() < delays.delay_for("role-assumable"):
         return False
     statements = [
         {**statement, "Resource": "*"}
         for statement in _statements(role.assume_role_policy_document)
-        if service in _listed(_service_principals(statement))
+        if service in _as_list(_service_principals(statement))
     ]
-    return _judge([statements], "sts:AssumeRole", role_arn, {}) == "Allow"
+    return _evaluate([statements], "sts:AssumeRole", role_arn, {}) == "Allow"
 
 
-@cache  # moto keeps all that it gives out, and looks through them at each request
+@cache  # moto keeps all credentials that it issues, and searches them on each request
 def credentials(role_arn: str, session_name: str = "localaws") -> dict[str, str]:
-    """Temporary credentials of the role: AccessKeyId, SecretAccessKey, SessionToken (STS AssumeRole).
+    """Issue temporary credentials of the role: AccessKeyId, SecretAccessKey, SessionToken (STS AssumeRole).
 
-    This server knows them by the access key: GetCallerIdentity answers with the assumed role.
+    moto recognizes the access key: GetCallerIdentity returns the assumed role.
     """
     partition = _partition(role_arn)
     assumed = sts_backends[ACCOUNT_ID][partition].assume_role(
-        region_name=_A_REGION.get(partition, "us-east-1"),
+        region_name=_REGION_OF_PARTITION.get(partition, "us-east-1"),
         role_session_name=session_name,
         role_arn=role_arn,
         policy="",
@@ -87,8 +87,8 @@ def credentials(role_arn: str, session_name: str = "localaws") -> dict[str, str]
     }
 
 
-# moto derives the partition of assumed credentials from a region.
-_A_REGION = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+# moto derives the partition of the credentials from a region.
+_REGION_OF_PARTITION = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 
 
 def _partition(arn: str) -> str:
@@ -100,7 +100,7 @@ def _region(arn: str) -> str:
 
 
 def _policies(role: Role) -> Iterator[list[dict[str, Any]]]:
-    """The statements of each inline and each attached policy."""
+    """The statements of each inline policy and each attached policy."""
     for document in list(role.policies.values()):
         yield _statements(document)
     for policy in list(role.managed_policies.values()):
@@ -118,10 +118,10 @@ def _default_document(policy: ManagedPolicy) -> str:
 
 @lru_cache(maxsize=256)
 def _statements(document: str) -> list[dict[str, Any]]:
-    return _listed(json.loads(document)["Statement"])
+    return _as_list(json.loads(document)["Statement"])
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
@@ -130,23 +130,23 @@ def _service_principals(statement: Mapping[str, Any]) -> Any:
     return principal.get("Service", []) if isinstance(principal, dict) else []
 
 
-def _judge(policies: Iterable[list[dict[str, Any]]], action: str, resource: str, context: Mapping[str, str]) -> str:
+def _evaluate(policies: Iterable[list[dict[str, Any]]], action: str, resource: str, context: Mapping[str, str]) -> str:
     effects = {
         statement["Effect"]
         for statements in policies
         for statement in statements
-        if _named(statement, "Action", action, ignore_case=True)
-        and _named(statement, "Resource", resource)
+        if _matches(statement, "Action", action, ignore_case=True)
+        and _matches(statement, "Resource", resource)
         and _conditions_hold(statement.get("Condition", {}), context)
     }
     return "Deny" if "Deny" in effects else "Allow" if "Allow" in effects else ""
 
 
-def _named(statement: Mapping[str, Any], element: str, value: str, *, ignore_case: bool = False) -> bool:
-    """Whether the statement's Action or NotAction (Resource or NotResource) is about `value`."""
+def _matches(statement: Mapping[str, Any], element: str, value: str, *, ignore_case: bool = False) -> bool:
+    """Whether `value` matches the statement's Action or NotAction (or Resource or NotResource)."""
     if element in statement:
-        return any(_like(pattern, value, ignore_case=ignore_case) for pattern in _listed(statement[element]))
-    excluded = _listed(statement.get(f"Not{element}", "*"))
+        return any(_like(pattern, value, ignore_case=ignore_case) for pattern in _as_list(statement[element]))
+    excluded = _as_list(statement.get(f"Not{element}", "*"))
     return not any(_like(pattern, value, ignore_case=ignore_case) for pattern in excluded)
 
 
@@ -160,30 +160,30 @@ def _compiled(pattern: str, ignore_case: bool) -> re.Pattern[str]:
     return re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
 
 
-# IAM user guide, "Condition operators"; those of which no value here could ever be the subject are left out, and a
-# condition with an operator that is not listed does not hold.
+# IAM user guide, "Condition operators". A condition with any other operator does not hold: no context key of the local
+# AWS has a number, a date or an IP address.
 _OPERATORS: dict[str, Callable[[str, str], bool]] = {
-    "StringEquals": lambda wanted, value: value == wanted,
-    "StringEqualsIgnoreCase": lambda wanted, value: value.lower() == wanted.lower(),
+    "StringEquals": lambda expected, value: value == expected,
+    "StringEqualsIgnoreCase": lambda expected, value: value.lower() == expected.lower(),
     "StringLike": _like,
     "ArnEquals": _like,
     "ArnLike": _like,
-    "Bool": lambda wanted, value: value.lower() == wanted.lower(),
+    "Bool": lambda expected, value: value.lower() == expected.lower(),
 }
 
 
 def _conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]) -> bool:
     return all(
-        _condition_holds(operator, wanted, context.get(key.lower()))
+        _condition_holds(operator, expected, context.get(key.lower()))
         for operator, keys in conditions.items()
-        for key, wanted in keys.items()
+        for key, expected in keys.items()
     )
 
 
-def _condition_holds(operator: str, wanted: Any, value: str | None) -> bool:
-    """Whether one key's value is as wanted; `value` is None for a key that the request does not carry."""
+def _condition_holds(operator: str, expected: Any, value: str | None) -> bool:
+    """Whether the condition on one key holds; `value` is None if the request does not have the key."""
     if operator == "Null":
-        return (value is None) == (str(wanted).lower() == "true")
+        return (value is None) == (str(expected).lower() == "true")
     name = operator.removesuffix("IfExists")
     negated = name.replace("Not", "", 1) if "Not" in name else ""
     compare = _OPERATORS.get(negated or name)
@@ -191,4 +191,4 @@ def _condition_holds(operator: str, wanted: Any, value: str | None) -> bool:
         return False
     if value is None:
         return bool(negated) or name != operator
-    return any(compare(str(one), value) for one in _listed(wanted)) != bool(negated)
+    return any(compare(str(one), value) for one in _as_list(expected)) != bool(negated)

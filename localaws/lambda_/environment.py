@@ -1,4 +1,4 @@
-"""An execution environment: a process, its log stream, and Lambda's rules of starting, calling and killing it.
+"""An execution environment: a process, its log stream, and Lambda's rules for starting, calling and killing it.
 
 Lambda guide, "Understanding the Lambda execution environment lifecycle".
 """
@@ -9,26 +9,26 @@ import json
 import math
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from localaws.lambda_ import function_log
-from localaws.lambda_.process import EndedError, LateError, Process
+from localaws.lambda_.function_log import FunctionLog, Report, timeout_line
+from localaws.lambda_.process import DeadlineExceeded, Process, ProcessExited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localaws.lambda_.runtime_api import Connection
 
-# Then a start is given up, and tried once more in the invocation's own time.
+# After this time a start counts as failed. It is retried once, within the invocation's own timeout.
 _INIT_SECONDS = 10
-# Lambda guide, "Lambda quotas": the most a synchronous answer may hold, in bytes.
-_ANSWER_BYTES = 6_291_556
+# Lambda guide, "Lambda quotas": the maximum size of a synchronous response in bytes.
+_RESPONSE_BYTES = 6_291_556
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """What is handed to the function; `function_arn` is the one that was invoked, with its qualifier."""
+    """What the function gets. `function_arn` is the one that was invoked, with its qualifier."""
 
     request_id: str
     function_arn: str
@@ -37,26 +37,29 @@ class Invocation:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of it: `error` is "" or "Unhandled", the rest is for REPORT."""
+class InvocationResult:
+    """The result of an invocation.
+
+    `error` is "" or "Unhandled". REPORT shows `status` and `error_type`. `log` is the end of the log since START, and
+    `version` the function version that ran.
+    """
 
     payload: bytes
     error: str = ""
     status: str = "success"
     error_type: str = ""
-
-
-class GoneError(Exception):
-    """The process had ended before the event was handed to it: another one may take it."""
+    request_id: str = ""
+    version: str = ""
+    log: str = ""
 
 
 class Environment:
-    """Runs one function version, one invocation at a time. Not to be used by two threads at once.
+    """Runs one function version, one invocation at a time. Only one thread at a time may use it.
 
-    `start` makes the process; `timeout` is in seconds, `memory` in MB. `alive` is False once the process has ended.
+    `start` starts the process. `timeout` is in seconds, `memory` in MB.
     """
 
-    def __init__(self, start: Callable[[], Process], log: function_log.Log, timeout: int, memory: int) -> None:
+    def __init__(self, start: Callable[[], Process], log: FunctionLog, timeout: int, memory: int) -> None:
         self._start = start
         self._log = log
         self._timeout = timeout
@@ -67,47 +70,45 @@ class Environment:
 
     @property
     def alive(self) -> bool:
-        """Whether it can take another invocation."""
+        """Whether it can run another invocation."""
         return self._process is not None
 
-    def invoke(self, invocation: Invocation) -> tuple[Outcome, str]:
-        """Run the handler and return what came of it, with the log since START; starts the process the first time.
+    def invoke(self, invocation: Invocation) -> InvocationResult:
+        """Run the handler and return its result. The first invocation starts the process.
 
-        Raises GoneError when the process had ended by itself since the last invocation.
+        Raises ProcessExited if the process has exited since the last invocation; the function did not get this one.
         """
         init, failure = None, None
         if not self._process:
             self._log.init_start()
-            init, failure = self._initialise(invocation, "init", _INIT_SECONDS)
-        elif self._await_ready(invocation, time.monotonic() + _INIT_SECONDS) or self._process.has_ended:
+            init, failure = self._initialize(invocation, "init", _INIT_SECONDS)
+        elif self._await_ready(invocation, time.monotonic() + _INIT_SECONDS) or self._process.has_exited:
             self.end()
-            raise GoneError
+            raise ProcessExited
         began = time.monotonic()
         if failure:
-            init, (_, failure) = None, self._initialise(invocation, "invoke", self._timeout)
+            init, (_, failure) = None, self._initialize(invocation, "invoke", self._timeout)
         self._log.start(invocation.request_id)
-        outcome = failure or self._call(invocation, began + self._timeout)
+        result = failure or self._call(invocation, began + self._timeout)
         duration = time.monotonic() - began
         self._note_memory()
-        report = function_log.Report(
-            duration, self._memory, self._memory_used, init, outcome.status, outcome.error_type
-        )
+        report = Report(duration, self._memory, self._memory_used, init, result.status, result.error_type)
         self._log.end(invocation.request_id, report)
-        return outcome, self._log.tail
+        return replace(result, request_id=invocation.request_id, log=self._log.tail)
 
     def kill(self) -> None:
-        """Kill the process in the midst of an invocation, which then fails. Any thread may do this."""
+        """Kill the process during an invocation, which then fails. Any thread may call this."""
         if process := self._process:
             process.kill()
 
     def end(self) -> None:
-        """Kill the process and let go of it."""
+        """Kill the process and release its resources."""
         if self._process:
             self._process.end()
         self._process = self._ready = None
 
-    def _initialise(self, invocation: Invocation, phase: str, seconds: float) -> tuple[float, Outcome | None]:
-        """Start the process and load the handler; returns the time it took, in seconds, and what went wrong."""
+    def _initialize(self, invocation: Invocation, phase: str, seconds: float) -> tuple[float, InvocationResult | None]:
+        """Start the process and load the handler. Return the time in seconds, and the failure if there was one."""
         began = time.monotonic()
         self._process = self._start()
         failure = self._await_ready(invocation, began + seconds)
@@ -118,73 +119,73 @@ class Environment:
             self._log.init_report(took, phase, failure.status, failure.error_type)
         return took, failure
 
-    def _await_ready(self, invocation: Invocation, deadline: float) -> Outcome | None:
-        """Wait until the runtime asks for an invocation; returns what went wrong instead."""
+    def _await_ready(self, invocation: Invocation, deadline: float) -> InvocationResult | None:
+        """Wait until the runtime asks for an invocation. Return the failure if it does not."""
         assert self._process  # noqa: S101 - for the type checker
         try:
             connection, call = self._process.next_call(deadline)
-        except EndedError as ended:
-            return self._exited(invocation, str(ended))
-        except LateError:
+        except ProcessExited as exited:
+            return self._exited(invocation, str(exited))
+        except DeadlineExceeded:
             return self._timed_out(invocation)
         if call.path == "init/error":
-            connection.answer("202 Accepted")
+            connection.respond("202 Accepted")
             error_type = call.headers.get("lambda-runtime-function-error-type", "")
-            return Outcome(call.body, "Unhandled", "error", error_type)
+            return InvocationResult(call.body, "Unhandled", "error", error_type)
         self._ready = connection
         return None
 
-    def _call(self, invocation: Invocation, deadline: float) -> Outcome:
-        """Hand over the event and wait for the answer; a process that did not give one is ended."""
+    def _call(self, invocation: Invocation, deadline: float) -> InvocationResult:
+        """Pass the event to the runtime and wait for the response. End a process that does not respond."""
         assert self._process  # noqa: S101 - for the type checker
         assert self._ready  # noqa: S101 - for the type checker
-        self._ready.answer("200 OK", invocation.payload, _headers(invocation, deadline))
+        self._ready.respond("200 OK", invocation.payload, _headers(invocation, deadline))
         try:
             connection, call = self._process.next_call(deadline)
-        except (EndedError, LateError) as problem:
+        except (ProcessExited, DeadlineExceeded) as failure:
             self._note_memory()
             self.end()
-            late = isinstance(problem, LateError)
-            return self._timed_out(invocation) if late else self._exited(invocation, str(problem))
-        if len(call.body) > _ANSWER_BYTES:
-            connection.answer("413 Request Entity Too Large", _TOO_LARGE)
+            late = isinstance(failure, DeadlineExceeded)
+            return self._timed_out(invocation) if late else self._exited(invocation, str(failure))
+        if len(call.body) > _RESPONSE_BYTES:
+            connection.respond("413 Request Entity Too Large", _TOO_LARGE)
             return _unhandled("Function.ResponseSizeTooLarge", _TOO_LARGE_MESSAGE)
-        connection.answer("202 Accepted", b'{"status":"OK"}')
-        return Outcome(call.body, "Unhandled" if call.path.endswith("/error") else "")
+        connection.respond("202 Accepted", b'{"status":"OK"}')
+        return InvocationResult(call.body, "Unhandled" if call.path.endswith("/error") else "")
 
-    def _exited(self, invocation: Invocation, how: str) -> Outcome:
+    def _exited(self, invocation: Invocation, how: str) -> InvocationResult:
         reason = "exited without providing a reason" if how == "exit status 0" else f"exited with error: {how}"
         message = f"RequestId: {invocation.request_id} Error: Runtime {reason}"
         self._log.write([f"{message}\nRuntime.ExitError\n"])
         return _unhandled("Runtime.ExitError", message, status="error")
 
-    def _timed_out(self, invocation: Invocation) -> Outcome:
-        self._log.write([function_log.timed_out_line(invocation.request_id, self._timeout)])
+    def _timed_out(self, invocation: Invocation) -> InvocationResult:
+        self._log.write([timeout_line(invocation.request_id, self._timeout)])
         message = f"RequestId: {invocation.request_id} Error: Task timed out after {self._timeout:.2f} seconds"
         return _unhandled("Sandbox.Timedout", message, status="timeout")
 
     def _note_memory(self) -> None:
-        """Remember the most memory used: of a process that has ended it cannot be asked any more."""
+        """Store the peak memory: the system does not report it once the process has exited."""
         if self._process:
             self._memory_used = self._process.memory_used() or self._memory_used
 
 
-_TOO_LARGE_MESSAGE = f"Response payload size exceeded maximum allowed payload size ({_ANSWER_BYTES} bytes)."
+_TOO_LARGE_MESSAGE = f"Response payload size exceeded maximum allowed payload size ({_RESPONSE_BYTES} bytes)."
 _TOO_LARGE = json.dumps(
     {
-        "errorMessage": f"Exceeded maximum allowed payload size ({_ANSWER_BYTES} bytes).",
+        "errorMessage": f"Exceeded maximum allowed payload size ({_RESPONSE_BYTES} bytes).",
         "errorType": "RequestEntityTooLarge",
     }
 ).encode()
 
 
-def _unhandled(error_type: str, message: str, status: str = "success") -> Outcome:
+def _unhandled(error_type: str, message: str, status: str = "success") -> InvocationResult:
     payload = json.dumps({"errorType": error_type, "errorMessage": message}).encode()
-    return Outcome(payload, "Unhandled", status, "" if status == "timeout" else error_type)
+    return InvocationResult(payload, "Unhandled", status, "" if status == "timeout" else error_type)
 
 
 def _headers(invocation: Invocation, deadline: float) -> dict[str, str]:
-    """What the runtime makes the context object of."""
+    """The headers that the runtime builds the context object from."""
     remaining = deadline - time.monotonic()
     trace = f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
     headers = {

@@ -1,4 +1,4 @@
-"""A function process's stream in CloudWatch Logs, with the lines that Lambda itself writes there.
+"""The log stream of a function's process, with the lines that Lambda itself writes to it.
 
 Lambda guide, "Sending Lambda function logs to CloudWatch Logs" and "Configuring JSON and plain text log formats".
 """
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from localaws.lambda_.settings import Function
 
 _LEVELS = ("DEBUG", "INFO", "WARN")
+_TAIL_LENGTH = 4096
 
 
 @dataclass(frozen=True)
 class Report:
-    """What REPORT tells of one invocation: seconds and MB; `init` is None unless it was a cold start."""
+    """The figures in a REPORT line, in seconds and MB. `init` is None unless it was a cold start."""
 
     duration: float
     memory: int
@@ -40,19 +41,19 @@ class Report:
 
     @property
     def duration_ms(self) -> float:
-        """To a hundredth, as Lambda gives it."""
+        """The duration, rounded to hundredths as Lambda does."""
         return round(self.duration * 1000, 2)
 
     @property
     def billed_ms(self) -> int:
-        """Each begun millisecond of the invocation, and of the initialisation before it."""
+        """The milliseconds of the invocation and its initialization, rounded up."""
         return -int(-(self.duration + (self.init or 0)) * 1000 // 1)
 
 
-class Log:
-    """The log stream of one process. Its role decides whether anything is written.
+class FunctionLog:
+    """The log stream of one process. It stays empty if the function's role may not write to it.
 
-    `tail` is all text since the latest START: what Invoke returns with LogType=Tail.
+    `tail` is the end of the text since the latest START, which Invoke returns with LogType=Tail.
     """
 
     def __init__(self, function: Function) -> None:
@@ -74,7 +75,7 @@ class Log:
         self._arn = f"arn:{function.partition}:logs:{function.region}:{ACCOUNT_ID}:log-group:{self.group}"
 
     def variables(self) -> dict[str, str]:
-        """What tells the runtime how to log."""
+        """The environment variables that configure the runtime's logging."""
         level = {"AWS_LAMBDA_LOG_LEVEL": self._application_level} if self._application_level else {}
         return {
             "AWS_LAMBDA_LOG_FORMAT": "JSON" if self._json else "Text",
@@ -84,16 +85,17 @@ class Log:
         }
 
     def write(self, messages: list[str]) -> None:
-        """Add one event a message, at this moment, so that their order is the order of writing."""
+        """Add one event per message, with the current time."""
         if not messages:
             return
-        self.tail += "".join(message if message.endswith("\n") else f"{message}\n" for message in messages)
+        text = "".join(message if message.endswith("\n") else f"{message}\n" for message in messages)
+        self.tail = (self.tail + text)[-_TAIL_LENGTH:]
         now = time.time_ns() // 1_000_000
         self._unpublished.append([{"timestamp": now, "message": message} for message in messages])
-        delays.after("logs-visible", self._publish)
+        delays.schedule("logs-visible", self._publish)
 
     def init_start(self) -> None:
-        """The runtime is being started."""
+        """Log that the runtime is starting."""
         version = (self._runtime or "").replace("python", "python:") + ".v1"
         record = {
             "initializationType": "on-demand",
@@ -104,10 +106,10 @@ class Log:
             "functionVersion": self._version,
         }
         text = f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {self._runtime_arn}\n"
-        self._system("initStart", "INFO", record, text)
+        self._write_system_line("initStart", "INFO", record, text)
 
     def init_report(self, seconds: float, phase: str, status: str, error_type: str) -> None:
-        """The runtime could not be started; `phase` is "init", or "invoke" for the second try."""
+        """Log that the runtime did not start. `phase` is "init", or "invoke" for the second attempt."""
         record = {
             "initializationType": "on-demand",
             "phase": phase,
@@ -117,24 +119,24 @@ class Log:
         }
         text = f"INIT_REPORT Init Duration: {seconds * 1000:.2f} ms\tPhase: {phase}\tStatus: {status}"
         text += f"\tError Type: {error_type}\n" if error_type else "\n"
-        self._system("initReport", "WARN", {key: value for key, value in record.items() if value}, text)
+        self._write_system_line("initReport", "WARN", {key: value for key, value in record.items() if value}, text)
 
     def start(self, request_id: str) -> None:
-        """The handler is about to be called."""
+        """Log the start of an invocation."""
         self.tail = ""
         record = {"requestId": request_id, "version": self._version}
-        self._system("start", "INFO", record, f"START RequestId: {request_id} Version: {self._version}\n")
+        self._write_system_line("start", "INFO", record, f"START RequestId: {request_id} Version: {self._version}\n")
 
     def end(self, request_id: str, report: Report) -> None:
-        """The invocation is over."""
+        """Log the end of an invocation."""
         failed = report.status != "success"
         if self._json:
-            self._system("report", "WARN" if failed else "INFO", _json_report(request_id, report), "")
+            self._write_system_line("report", "WARN" if failed else "INFO", _json_report(request_id, report), "")
         else:
             self.write([f"END RequestId: {request_id}\n", _text_report(request_id, report)])
 
-    def _system(self, kind: str, level: str, record: Mapping[str, object], text: str) -> None:
-        """A line of Lambda's own: in the JSON format only those of the function's SystemLogLevel and above."""
+    def _write_system_line(self, kind: str, level: str, record: Mapping[str, object], text: str) -> None:
+        """Write a line of Lambda's own. In the JSON format, the function's SystemLogLevel has to allow its level."""
         if not self._json:
             self.write([text])
         elif _LEVELS.index(level) >= _LEVELS.index(self._level):
@@ -142,38 +144,38 @@ class Log:
             self.write([json.dumps(event, separators=(",", ":")) + "\n"])
 
     def _publish(self) -> None:
-        """Make the oldest lines that are not yet there visible, if the role may write them."""
+        """Move the oldest unpublished events to CloudWatch Logs, if the role may write them."""
         with self._publishing:
             events = self._unpublished.popleft()
             if self._ensure_stream():
                 self._backend.put_log_events(self.group, self.stream, events)
 
     def _ensure_stream(self) -> bool:
-        """Whether the role may write; makes the group and the stream where they are missing, as far as it may."""
+        """Whether the role may write. Creates a missing group and stream if the role may do that."""
         group = self._backend.groups.get(self.group)
         if not group:
-            if not self._may("CreateLogGroup", self._arn, f"{self._arn}:log-stream:"):
+            if not self._role_allows("CreateLogGroup", self._arn, f"{self._arn}:log-stream:"):
                 return False
             self._backend.ensure_log_group(self.group)
             group = self._backend.groups[self.group]
         stream = f"{self._arn}:log-stream:{self.stream}"
         if self.stream not in group.streams:
-            if not self._may("CreateLogStream", stream):
+            if not self._role_allows("CreateLogStream", stream):
                 return False
             self._backend.ensure_log_stream(self.group, self.stream)
-        return self._may("PutLogEvents", stream)
+        return self._role_allows("PutLogEvents", stream)
 
-    def _may(self, action: str, *resources: str) -> bool:
+    def _role_allows(self, action: str, *resources: str) -> bool:
         return any(policies.allows(self._role, f"logs:{action}", resource) for resource in resources)
 
 
-def timed_out_line(request_id: str, seconds: float) -> str:
-    """What Lambda writes when it kills a function."""
+def timeout_line(request_id: str, seconds: float) -> str:
+    """The line that Lambda writes when it kills a function."""
     return f"{_iso(datetime.now(timezone.utc))} {request_id} Task timed out after {seconds:.2f} seconds\n\n"
 
 
 def _stream_name(function: Function, group: str) -> str:
-    """In a group that is not the function's own, the name of the stream says whose it is."""
+    """Name the stream. In a log group that functions share, the name includes that of the function."""
     owner = "" if group == f"/aws/lambda/{function.function_name}" else function.function_name
     return f"{datetime.now(timezone.utc):%Y/%m/%d}/{owner}[{function.version}]{uuid.uuid4().hex}"
 

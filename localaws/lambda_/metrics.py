@@ -1,6 +1,6 @@
-"""What Lambda tells CloudWatch of a function: one figure a metric and minute, as in the namespace AWS/Lambda.
+"""A function's metrics in CloudWatch: one data point per metric and minute, in the namespace AWS/Lambda.
 
-Lambda developer guide, "Types of metrics for Lambda functions". Kept in moto's CloudWatch, which answers for it.
+Lambda developer guide, "Types of metrics for Lambda functions". moto's CloudWatch stores them and answers for them.
 """
 
 from __future__ import annotations
@@ -18,33 +18,39 @@ if TYPE_CHECKING:
     from moto.awslambda.models import LambdaFunction
 
 _NAMESPACE = "AWS/Lambda"
-_RETENTION = timedelta(hours=24)  # AWS keeps a minute's figure for 15 days
-
-_lock = threading.Lock()
-_latest: dict[tuple[str, str], MetricAggregatedDatum] = {}
-_kept: deque[tuple[str, MetricAggregatedDatum]] = deque()
+_RETENTION = timedelta(hours=24)  # on AWS, 15 days
 
 
-def count(function: LambdaFunction, name: str, value: float, unit: str = "Count") -> None:
-    """Add one value to the metric's figure of this minute."""
-    minute = datetime.now(timezone.utc).replace(second=0, microsecond=0, tzinfo=None)
-    key = (f"{function.region}:{function.function_name}", name)
-    with _lock:
-        figure = _latest.get(key)
-        if not figure or figure.timestamp != minute:
-            figure = _latest[key] = _new(function, name, value, unit, minute)
-        figure.min, figure.max = min(figure.min, value), max(figure.max, value)
-        figure.sum += value
-        figure.sample_count += 1
+class Metrics:
+    """The metrics of all functions."""
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._minute = datetime.min  # noqa: DTZ901 - moto's times are naive
+        self._this_minute: dict[tuple[str, str, str], MetricAggregatedDatum] = {}
+        self._stored: deque[tuple[str, MetricAggregatedDatum]] = deque()
 
-def _new(function: LambdaFunction, name: str, value: float, unit: str, minute: datetime) -> MetricAggregatedDatum:
-    """A figure of its own, put where moto looks, and the oldest taken away from there."""
-    dimensions = [{"Name": "FunctionName", "Value": function.function_name}]
-    figure = MetricAggregatedDatum(_NAMESPACE, name, value, value, 0, 0, dimensions, minute, unit)
-    cloudwatch_backends[ACCOUNT_ID][function.region].metric_data.append(figure)
-    _kept.append((function.region, figure))
-    while _kept[0][1].timestamp < minute - _RETENTION:
-        region, old = _kept.popleft()
-        cloudwatch_backends[ACCOUNT_ID][region].metric_data.remove(old)
-    return figure
+    def count(self, function: LambdaFunction, name: str, value: float, unit: str = "Count") -> None:
+        """Add a value to the metric's data point of this minute."""
+        minute = datetime.now(timezone.utc).replace(second=0, microsecond=0, tzinfo=None)
+        key = (function.region, function.function_name, name)
+        with self._lock:
+            if minute != self._minute:
+                self._minute, self._this_minute = minute, {}
+            point = self._this_minute.get(key)
+            if not point:
+                point = self._this_minute[key] = self._new_point(function, name, value, unit)
+            point.min, point.max = min(point.min, value), max(point.max, value)
+            point.sum += value
+            point.sample_count += 1
+
+    def _new_point(self, function: LambdaFunction, name: str, value: float, unit: str) -> MetricAggregatedDatum:
+        """Store a new data point where moto reads it, and delete the oldest ones."""
+        dimensions = [{"Name": "FunctionName", "Value": function.function_name}]
+        point = MetricAggregatedDatum(_NAMESPACE, name, value, value, 0, 0, dimensions, self._minute, unit)
+        cloudwatch_backends[ACCOUNT_ID][function.region].metric_data.append(point)
+        self._stored.append((function.region, point))
+        while self._stored[0][1].timestamp < self._minute - _RETENTION:
+            region, old = self._stored.popleft()
+            cloudwatch_backends[ACCOUNT_ID][region].metric_data.remove(old)
+        return point

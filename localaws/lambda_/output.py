@@ -1,9 +1,9 @@
-"""What a function process writes, cut into log messages.
+"""Splits the output of a function's process into log messages.
 
-Standard output, standard error and the runtime's log frames come through one pipe, so that they stay in the order they
-were written in. A frame (`awslambdaric.bootstrap.FramedTelemetryLogSink`) is its type 0xA55A00xx, the length of the
-message, a timestamp (4, 4 and 8 bytes) and the message; it is one log event however many lines it has. All else is
-text, an event a line. The type's first byte cannot begin a UTF-8 character, so text is not taken for a frame.
+Standard output, standard error and the runtime's log frames come through one pipe, which preserves their order. A
+frame (`awslambdaric.bootstrap.FramedTelemetryLogSink`) consists of its type 0xA55A00xx, the length of the message, a
+timestamp (4, 4 and 8 bytes) and the message. A frame is one log event, however many lines it has. In other text, each
+line is an event. The first byte of the type cannot begin a UTF-8 character, so text never looks like a frame.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ _HEADER = 16
 
 
 class Output:
-    """Takes bytes as they come and gives whole messages back."""
+    """Takes bytes as they arrive and returns complete messages."""
 
     def __init__(self) -> None:
         self._unread = b""
         self._line = b""
 
     def feed(self, data: bytes) -> list[str]:
-        """Add `data` and return the messages that are complete with it."""
+        """Add `data` and return the messages that it completes."""
         self._unread += data
         messages: list[str] = []
         while True:
             start = self._unread.find(_MAGIC)
             if start < 0:
-                # The end may be the beginning of a frame's type.
+                # The data may end within the type of a frame.
                 keep = next((n for n in (2, 1) if self._unread.endswith(_MAGIC[:n])), 0)
                 messages += self._lines(self._take(len(self._unread) - keep))
                 return messages
@@ -37,7 +37,7 @@ class Output:
             messages.append(self._take(length)[_HEADER:].decode("utf-8", "replace"))
 
     def flush(self) -> list[str]:
-        """What is left when nothing more comes: a last line without its end."""
+        """Return the rest, when no more data comes: a last line without a line end."""
         rest = self._line + self._unread
         self._line = self._unread = b""
         return [rest.decode("utf-8", "replace")] if rest else []

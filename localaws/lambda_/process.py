@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
     from localaws.lambda_.runtime_api import Call, Connection
 
-# How often to look whether the process lives although nothing was heard of it: a child of it may keep the pipe open.
-_LOOK_SECONDS = 0.25
+# How often to check whether a silent process has exited: one of its children may keep the pipe open.
+_CHECK_SECONDS = 0.25
 _CHUNK = 1 << 20
 
 
-class EndedError(Exception):
-    """The process has ended; the text is how, in Lambda's words, as "exit status 1" or "signal: killed"."""
+class ProcessExited(Exception):  # noqa: N818 - the name of the event
+    """The process has exited. The text says how, in Lambda's words: "exit status 1" or "signal: killed"."""
 
 
-class LateError(Exception):
-    """The process was not heard of before the deadline."""
+class DeadlineExceeded(Exception):  # noqa: N818 - the name of the event
+    """The process made no request before the deadline."""
 
 
 class Process:
-    """A runtime in a process group of its own. One thread at a time may use it.
+    """A runtime in a process group of its own. Only one thread at a time may use it.
 
-    `write` takes the messages that the function puts out. They are read while `next_call` waits, and what is still on
-    its way when the call comes belongs before it. In between nothing is read: what a thread of the function prints
-    after the answer comes with the next invocation, as on Lambda, which freezes the process meanwhile.
+    `write` gets the messages that the function prints. `next_call` reads them while it waits, and drains the pipe
+    before it returns. Nothing is read between the calls: lines that a thread of the function prints after the response
+    appear in the next invocation, as on Lambda, which freezes the process meanwhile.
     """
 
     def __init__(
@@ -48,38 +48,40 @@ class Process:
         self._listener = runtime_api.listen()
         self._pipe, function_end = os.pipe()
         os.set_blocking(self._pipe, False)
-        self._heard_end = False
+        self._hung_up = False
         self._connections: set[Connection] = set()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._pipe, selectors.EVENT_READ)
         host, port = self._listener.getsockname()
-        self._popen = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={
-                **environment,
-                "AWS_LAMBDA_RUNTIME_API": f"{host}:{port}",
-                "_LAMBDA_TELEMETRY_LOG_FD": str(function_end),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=function_end,
-            stderr=function_end,
-            pass_fds=(function_end,),
-            start_new_session=True,
-        )
-        os.close(function_end)
+        variables = {"AWS_LAMBDA_RUNTIME_API": f"{host}:{port}", "_LAMBDA_TELEMETRY_LOG_FD": str(function_end)}
+        try:
+            self._popen = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**environment, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=function_end,
+                stderr=function_end,
+                pass_fds=(function_end,),
+                start_new_session=True,
+            )
+        except OSError:
+            self._close()
+            raise
+        finally:
+            os.close(function_end)
 
     def next_call(self, deadline: float) -> tuple[Connection, Call]:
-        """Wait for the runtime's next request, and read all output that precedes it.
+        """Wait for the runtime's next request, and read the output that precedes it.
 
-        `deadline` is on the clock of time.monotonic. Raises LateError after it, EndedError when the process has ended.
+        `deadline` is a time of time.monotonic. Raises DeadlineExceeded or ProcessExited.
         """
         while True:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
-                raise LateError
-            for key, _ in self._selector.select(min(remaining, _LOOK_SECONDS)):
+                raise DeadlineExceeded
+            for key, _ in self._selector.select(min(remaining, _CHECK_SECONDS)):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif key.fd == self._pipe:
@@ -90,42 +92,45 @@ class Process:
                     self.drain()
                     return key.data, call
                 else:
-                    key.data.answer("404 Not Found")
-            if ended := self._ended():
+                    key.data.respond("404 Not Found")
+            if status := self._exit_status():
                 self.drain()
-                raise EndedError(ended)
+                raise ProcessExited(status)
 
     @property
-    def has_ended(self) -> bool:
-        """Whether it is dead, although its last request may still be there to be read."""
+    def has_exited(self) -> bool:
+        """Whether it has exited. Its last request may still be unread."""
         return self._popen.poll() is not None
 
     def drain(self) -> None:
-        """Read what was put out until now, an unfinished last line too."""
+        """Read the output up to now, including an unfinished last line."""
         while self._read_output():
             pass
         self._write(self._output.flush())
 
     def memory_used(self) -> int:
-        """The most memory it ever used, in MB; where the system does not tell (macOS), what it uses now."""
+        """Its peak memory in MB, or its current memory where the system does not report the peak (macOS)."""
         with suppress(OSError):
             status = Path(f"/proc/{self._popen.pid}/status").read_text()
             return int(status.partition("VmHWM:")[2].split()[0]) // 1024 if "VmHWM:" in status else 0
-        listed = subprocess.run(
+        output = subprocess.run(
             ["/bin/ps", "-o", "rss=", "-p", str(self._popen.pid)], capture_output=True, text=True, check=False
         )
-        return int(listed.stdout.strip() or 0) // 1024
+        return int(output.stdout.strip() or 0) // 1024
 
     def kill(self) -> None:
-        """Kill it with all its children; the thread that waits for it notices. Any thread may do this."""
-        with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM when only zombies are left
+        """Kill it with all its children; `next_call` then raises ProcessExited. Any thread may call this."""
+        with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM if only zombies remain
             os.killpg(self._popen.pid, signal.SIGKILL)
 
     def end(self) -> None:
-        """Kill it, read its last words, and let go of everything."""
+        """Kill it, read the rest of its output, and release all resources."""
         self.kill()
         self._popen.wait()
         self.drain()
+        self._close()
+
+    def _close(self) -> None:
         self._selector.close()
         for connection in self._connections:
             connection.close()
@@ -141,32 +146,32 @@ class Process:
         self._selector.unregister(connection)
         self._connections.discard(connection)
         connection.close()
-        self._heard_end = True
+        self._hung_up = True
 
     def _read_output(self) -> bool:
-        """Read once; False when there is nothing to read now."""
+        """Read once. Return False if there is no output now."""
         try:
             data = os.read(self._pipe, _CHUNK)
         except BlockingIOError:
             return False
         if not data:
-            with suppress(KeyError):  # the end is read again by a later drain
+            with suppress(KeyError):  # a later drain reads the end again
                 self._selector.unregister(self._pipe)
-            self._heard_end = True
+            self._hung_up = True
             return False
         self._write(self._output.feed(data))
         return True
 
-    def _ended(self) -> str:
-        """How the process ended, or "". An end that was heard of is waited for a moment: it is about to be."""
+    def _exit_status(self) -> str:
+        """How the process exited, or "". After it has hung up, wait a moment for it to exit."""
         with suppress(subprocess.TimeoutExpired):
-            code = self._popen.wait(0.1) if self._heard_end else self._popen.poll()
+            code = self._popen.wait(0.1) if self._hung_up else self._popen.poll()
             if code is not None:
                 return f"exit status {code}" if code >= 0 else f"signal: {_signal_name(-code)}"
-        self._heard_end = False
+        self._hung_up = False
         return ""
 
 
 def _signal_name(number: int) -> str:
-    """As "killed"; macOS adds the number, Linux at times a note."""
+    """The name, such as "killed", without the number that macOS adds and the note that Linux adds at times."""
     return (signal.strsignal(number) or str(number)).partition(":")[0].partition(" (")[0].lower()

@@ -1,7 +1,7 @@
 """The Runtime API of one function process, on a loopback port of its own.
 
-Lambda guide, "Using the Lambda runtime API for custom runtimes". The thread that waits for the function
-serves it: there is no other thread to hand a request to, which is what makes a warm invocation quick.
+Lambda guide, "Using the Lambda runtime API for custom runtimes". The thread that waits for the function also serves the
+API. No other thread has to wake up, so a warm invocation is fast.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from localaws.server import HOST
+from localaws import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PATH = re.compile(r"/2018-06-01/runtime/(invocation/next|init/error|invocation/[^/]+/(?:response|error))")
-# A runtime writes each request in one go; one that stops in the midst of it is not waited for longer than this.
+# How long to wait for the rest of a request. A runtime writes each request at once.
 _READ_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request: `path` is what follows `runtime/`, as `invocation/next`; "" of one that no runtime makes."""
+    """One request. `path` follows `runtime/`, such as `invocation/next`; it is "" for a path that the API lacks."""
 
     path: str
     headers: Mapping[str, str]
@@ -32,7 +32,7 @@ class Call:
 
 
 class Connection:
-    """A kept-open connection of the runtime."""
+    """A connection of the runtime, which stays open."""
 
     def __init__(self, connected: socket.socket) -> None:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -41,11 +41,11 @@ class Connection:
         self._incoming: BinaryIO = connected.makefile("rb")
 
     def fileno(self) -> int:
-        """For selectors."""
+        """The file descriptor, for selectors."""
         return self._socket.fileno()
 
     def read(self) -> Call | None:
-        """The next request, or None when the runtime has closed the connection or broken off."""
+        """Return the next request, or None if the runtime has closed the connection or sent half a request."""
         with suppress(OSError):
             request = self._incoming.readline().split()
             headers = {}
@@ -59,8 +59,8 @@ class Connection:
                 return Call(path[1] if path else "", headers, body)
         return None
 
-    def answer(self, status: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
-        """Answer the request read last, as `answer("202 Accepted")`; a runtime that is gone does not hear it."""
+    def respond(self, status: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+        """Respond to the latest request, as in `respond("202 Accepted")`. Ignores a runtime that has exited."""
         lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Content-Type: application/json"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
@@ -68,11 +68,11 @@ class Connection:
             self._socket.sendall(head + body)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._incoming.close()
         self._socket.close()
 
 
 def listen() -> socket.socket:
-    """A listening socket on a free loopback port."""
+    """Open a listening socket on a free loopback port."""
     return socket.create_server((HOST, 0))

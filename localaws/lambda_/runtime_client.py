@@ -1,8 +1,7 @@
-"""A pure-Python stand-in for the C module of that name which awslambdaric builds on Linux for one Python version.
+"""A pure-Python replacement for the C module `runtime_client`, which awslambdaric builds for one Python version.
 
-It stands last where a function's process looks for `runtime_client`, so it is used wherever the C module cannot be
-imported: on macOS, and when the function's runtime is another Python than this server's. It runs in that process:
-standard library only.
+It comes last in the search path of a function's process. The process uses it if it cannot import the C module: on
+macOS, and if the function's runtime is another Python than the server's. It imports the standard library only.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ _connection: http.client.HTTPConnection | None = None
 
 
 def initialize_client(user_agent: str) -> None:
-    """Take the User-Agent header of all later requests."""
-    global _user_agent  # noqa: PLW0603 - the C module keeps its client so, and this is its interface
+    """Set the User-Agent header of all later requests."""
+    global _user_agent  # noqa: PLW0603 - the C module has one client per process, and this interface
     _user_agent = user_agent
 
 
 def next() -> tuple[bytes, dict[str, Any]]:  # noqa: A001 - the name in the C module
-    """Wait for an invocation and return its event and its headers by name; a header not sent is None."""
+    """Wait for an invocation. Return its event, and its headers by name; a missing header is None."""
     response, body = _request("GET", f"{_INVOCATION}/next")
     if response.status != http.client.OK:
         raise RuntimeError(f"Failed to get next. Http response code: {response.status}.")
@@ -43,13 +42,13 @@ def next() -> tuple[bytes, dict[str, Any]]:  # noqa: A001 - the name in the C mo
 
 
 def post_invocation_result(invoke_id: str, content: bytes, content_type: str, invocation_id: str | None = None) -> None:
-    """Answer the invocation with the handler's result."""
+    """Send the handler's result."""
     _post(f"{invoke_id}/response", content, {"Content-Type": content_type}, invocation_id)
 
 
 def post_error(invoke_id: str, error: str, xray_fault: str, invocation_id: str | None = None) -> None:
-    """Answer the invocation with the handler's error, a JSON document."""
-    del xray_fault  # for X-Ray, of which there is none here
+    """Send the handler's error, a JSON document."""
+    del xray_fault  # for X-Ray, which the local AWS lacks
     headers = {"Content-Type": "application/json", "Lambda-Runtime-Function-Error-Type": "Unhandled"}
     _post(f"{invoke_id}/error", error.encode(), headers, invocation_id)
 
@@ -65,7 +64,7 @@ def _post(path: str, body: bytes, headers: dict[str, str], invocation_id: str | 
 def _request(
     method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    global _connection  # noqa: PLW0603 - one connection, kept open, as the C module has it
+    global _connection  # noqa: PLW0603 - one connection that stays open, as in the C module
     if not _connection:
         _connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
     _connection.request(method, path, body, {"User-Agent": _user_agent, **(headers or {})})

@@ -1,4 +1,4 @@
-"""What stands in for Lambda's Python runtimes: an interpreter, the libraries that AWS brings along, and the start."""
+"""Lambda's Python runtimes: an interpreter, the libraries that AWS includes, and the command that starts a function."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-# What a function can import without bringing it along: the runtime client and what AWS's Python runtimes hold (Lambda
-# guide, "Runtime-included SDK versions"). It sees nothing else of this server's environment.
+# The libraries that a function can import without packaging them: the runtime client, and those that AWS's Python
+# runtimes include (Lambda guide, "Runtime-included SDK versions"). It cannot import the server's other libraries.
 _LIBRARIES = (
     "awslambdaric",
     "runtime_client",
@@ -25,7 +25,7 @@ _LIBRARIES = (
     "urllib3",
 )
 
-# The runtime client is loaded before the function's code can be found: no module of the code is to take its place.
+# Import the runtime client before the function's code is in the path: no module of the code can replace it.
 _BOOT = """
 import sys
 code, runtime, handler, *layers = sys.argv[1:]
@@ -37,14 +37,14 @@ main(sys.argv)
 """
 
 
-def make_folder(folder: Path, *, pure: bool = False) -> None:
-    """Link the libraries into `folder`, which then is the functions' LAMBDA_RUNTIME_DIR.
+def make_folder(folder: Path, *, pure_client: bool = False) -> None:
+    """Link the libraries into `folder`, the LAMBDA_RUNTIME_DIR of the functions.
 
-    Our runtime_client.py stands there as well, and is imported where the C module cannot be; `pure` leaves that out.
+    It has our runtime_client.py too, for processes that cannot import the C module. `pure_client` leaves that one out.
     """
     folder.mkdir(mode=0o700, parents=True)
     for name in _LIBRARIES:
-        spec = None if name == "runtime_client" and pure else find_spec(name)
+        spec = None if name == "runtime_client" and pure_client else find_spec(name)
         if spec and spec.origin:
             origin = Path(spec.origin)
             source = origin.parent if spec.submodule_search_locations else origin
@@ -53,9 +53,9 @@ def make_folder(folder: Path, *, pure: bool = False) -> None:
 
 
 def command(runtime: str, code: Path, folder: Path, handler: str, layers: list[Path]) -> list[str]:
-    """The words that start a function: no site-packages (-S), no environment of the host's Python.
+    """The command that starts a function, without the site-packages of the host's Python (-S).
 
-    `layers` are unpacked layers; the later one wins, and all come after the function's own code.
+    `layers` are unpacked layers. Later layers win over earlier ones, and the function's own code over all of them.
     """
     python = interpreter(runtime)
     version = Path(f"python/lib/{runtime}/site-packages")
@@ -65,16 +65,16 @@ def command(runtime: str, code: Path, folder: Path, handler: str, layers: list[P
 
 @lru_cache
 def interpreter(runtime: str) -> str:
-    """The Python of that runtime ("python3.12") when this machine has it, else the one of this server: said once."""
+    """Find the Python of a runtime ("python3.12"). If the machine lacks it, log that and use the server's own."""
     if runtime == f"python{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
     found = shutil.which(runtime)
-    # What is found may be a launcher that does not work: asked for the interpreter behind it, it shows.
-    asked = found and subprocess.run(
+    # It may be a launcher that does not work, so ask it for the interpreter that it launches.
+    result = found and subprocess.run(
         [found, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False
     )
-    if asked and asked.returncode == 0:
-        return asked.stdout.strip()
+    if result and result.returncode == 0:
+        return result.stdout.strip()
     own = sys.version.split()[0]
-    sys.stderr.write(f"{runtime} is not on this machine: its functions run on Python {own} here.\n")
+    sys.stderr.write(f"{runtime} is not installed: its functions run on Python {own}.\n")
     return sys.executable

@@ -1,4 +1,4 @@
-"""Where batches go that are given up: the OnFailure destination of a mapping.
+"""Sends discarded batches to the OnFailure destination of a mapping.
 
 Lambda developer guide, "Retain discarded records for a DynamoDB event source in Lambda".
 """
@@ -16,113 +16,118 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localaws.iam import policies
-from localaws.mappings.batches import event
+from localaws.mappings.batches import event_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localaws.lambda_.functions import Answer, Functions
+    from localaws.lambda_.environment import InvocationResult
+    from localaws.lambda_.functions import Functions
     from localaws.mappings.batches import Batch
-    from localaws.mappings.options import Mapping
+    from localaws.mappings.state import EventSourceMapping
 
 _log = logging.getLogger(__name__)
 
 
 class Destinations:
-    """Sends what a mapping gives up, through this server's own port and with the rights of the function's role.
+    """Sends on-failure records through the server's own port, with the permissions of the function's role.
 
-    `endpoint` tells the URL of that port; it is asked when something is sent.
+    `endpoint()` is the URL of that port.
     """
 
     def __init__(self, functions: Functions, endpoint: Callable[[], str]) -> None:
         self._functions = functions
         self._endpoint = endpoint
         self._session = boto3.Session()
-        # By service, region and role. A session is not to be used by two threads at once.
+        # By service, region and role. Threads must not share a session, so the lock guards it.
         self._clients: dict[tuple[str, str, str], Any] = {}
         self._lock = threading.Lock()
 
-    def discard(self, mapping: Mapping, batch: Batch, condition: str, answer: Answer | None) -> None:
-        """Tell the mapping's destination of a batch that is given up; without one nobody is told.
+    def discard(
+        self, mapping: EventSourceMapping, batch: Batch, condition: str, result: InvocationResult | None
+    ) -> None:
+        """Send a discarded batch to the mapping's destination, if it has one.
 
-        `condition` is AWS's word for the reason, `answer` what the function said last (None: it was not asked).
-        A destination that the role may not use gets nothing, as on AWS; the server's log says so.
+        `condition` is AWS's word for the reason. `result` is the function's last result, or None if it never ran. If
+        the role may not use the destination, nothing is sent, as on AWS. The server's log says so.
         """
         arn = mapping.options["DestinationConfig"]["OnFailure"].get("Destination")
-        if not arn or not batch.entries:
+        if not arn or not batch.records:
             return
-        document = _document(mapping, batch, condition, answer)
+        document = _document(mapping, batch, condition, result)
         try:
             self._send(arn, document, mapping, batch)
         except (BotoCoreError, ClientError) as error:
-            _log.warning("mapping %s: %d records not sent to %s: %s", mapping.uuid, len(batch.entries), arn, error)
+            _log.warning("mapping %s: %d records not sent to %s: %s", mapping.uuid, len(batch.records), arn, error)
 
-    def _send(self, arn: str, document: dict[str, Any], mapping: Mapping, batch: Batch) -> None:
+    def _send(self, arn: str, document: dict[str, Any], mapping: EventSourceMapping, batch: Batch) -> None:
         _, _, service, region, account, name = arn.split(":", 5)
-        client = self._client(service, region or mapping.journal.region, mapping)
+        client = self._client(service, region or mapping.stream.region, mapping)
         if service == "sqs":
-            # Its URL is known: to ask for it would need a permission that Lambda does not need.
+            # Build the URL: a GetQueueUrl call would need a permission that Lambda does not need.
             client.send_message(QueueUrl=f"{self._endpoint()}/{account}/{name}", MessageBody=json.dumps(document))
         elif service == "sns":
             client.publish(TopicArn=arn, Message=json.dumps(document))
         else:
-            seconds = mapping.options["TumblingWindowInSeconds"]
-            whole = document | {"payload": event(batch, mapping.journal, seconds, {})}
-            client.put_object(Bucket=name, Key=_key(mapping), Body=json.dumps(whole).encode())
+            event = event_json(batch, mapping.stream, mapping.options["TumblingWindowInSeconds"], {})
+            body = json.dumps(document | {"payload": event})
+            client.put_object(Bucket=name, Key=_object_key(mapping), Body=body.encode())
 
-    def _client(self, service: str, region: str, mapping: Mapping) -> Any:
-        function = self._functions.find(mapping.function_arn, mapping.journal.region)
+    def _client(self, service: str, region: str, mapping: EventSourceMapping) -> Any:
+        function = self._functions.find(mapping.function_arn, mapping.stream.region)
         key = (service, region, function.role if function else "")
         with self._lock:
             if key not in self._clients:
-                held = policies.credentials(function.role) if function else {}
+                credentials = policies.credentials(function.role) if function else {}
                 self._clients[key] = self._session.client(
                     service,  # type: ignore[call-overload] # one of three, known at run time only
                     region_name=region,
                     endpoint_url=self._endpoint(),
-                    aws_access_key_id=held.get("AccessKeyId"),
-                    aws_secret_access_key=held.get("SecretAccessKey"),
-                    aws_session_token=held.get("SessionToken"),
+                    aws_access_key_id=credentials.get("AccessKeyId"),
+                    aws_secret_access_key=credentials.get("SecretAccessKey"),
+                    aws_session_token=credentials.get("SessionToken"),
                 )
             return self._clients[key]
 
 
-def _document(mapping: Mapping, batch: Batch, condition: str, answer: Answer | None) -> dict[str, Any]:
-    journal, first, last = mapping.journal, batch.entries[0], batch.entries[-1]
+def _document(
+    mapping: EventSourceMapping, batch: Batch, condition: str, result: InvocationResult | None
+) -> dict[str, Any]:
+    stream, first, last = mapping.stream, batch.records[0], batch.records[-1]
     context: dict[str, Any] = {
         "requestContext": {
-            "requestId": answer.request_id if answer else str(uuid.uuid4()),
+            "requestId": result.request_id if result else str(uuid.uuid4()),
             "functionArn": mapping.function_arn,
             "condition": condition,
             "approximateInvokeCount": batch.invocations,
         }
     }
-    if answer:
+    if result:
         context["responseContext"] = {
             "statusCode": 200,
-            "executedVersion": answer.version,
-            "functionError": answer.error or None,
+            "executedVersion": result.version,
+            "functionError": result.error or None,
         }
     return context | {
         "version": "1.0",
         "timestamp": _iso(datetime.now(timezone.utc).timestamp(), "milliseconds"),
         "DDBStreamBatchInfo": {
-            "shardId": journal.shard_id,
-            "startSequenceNumber": journal.sequence_number(first.place),
-            "endSequenceNumber": journal.sequence_number(last.place),
+            "shardId": stream.shard_id,
+            "startSequenceNumber": stream.sequence_number(first.offset),
+            "endSequenceNumber": stream.sequence_number(last.offset),
             "approximateArrivalOfFirstRecord": _iso(int(first.created), "seconds"),
             "approximateArrivalOfLastRecord": _iso(int(last.created), "seconds"),
-            "batchSize": len(batch.entries),
-            "streamArn": journal.arn,
+            "batchSize": len(batch.records),
+            "streamArn": stream.arn,
         },
     }
 
 
-def _key(mapping: Mapping) -> str:
+def _object_key(mapping: EventSourceMapping) -> str:
     now = datetime.now(timezone.utc)
     name = f"{now:%Y-%m-%dT%H.%M.%S}-{uuid.uuid4()}"
-    return f"aws/lambda/{mapping.uuid}/{mapping.journal.shard_id}/{now:%Y/%m/%d}/{name}"
+    return f"aws/lambda/{mapping.uuid}/{mapping.stream.shard_id}/{now:%Y/%m/%d}/{name}"
 
 
-def _iso(seconds: float, to: str) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec=to).replace("+00:00", "Z")
+def _iso(seconds: float, precision: str) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec=precision).replace("+00:00", "Z")

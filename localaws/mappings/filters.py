@@ -1,4 +1,4 @@
-"""Filter patterns of event source mappings: which records a mapping wants.
+"""Filter patterns of event source mappings: which patterns are valid, and which records match one.
 
 Lambda developer guide, "Control which events Lambda sends to your function", and the EventBridge user guide,
 "Comparison operators for use in event patterns".
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_MOST_CHARACTERS = 4096
+_MAX_CHARACTERS = 4096
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "=": lambda value, bound: value == bound,
     "<": lambda value, bound: value < bound,
@@ -23,9 +23,9 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 _ABSENT = object()
 
 
-def valid(pattern: Any) -> bool:
-    """Whether AWS would take this text as a filter pattern."""
-    if not isinstance(pattern, str) or not 0 < len(pattern) <= _MOST_CHARACTERS:
+def is_valid(pattern: Any) -> bool:
+    """Whether AWS accepts this text as a filter pattern."""
+    if not isinstance(pattern, str) or not 0 < len(pattern) <= _MAX_CHARACTERS:
         return False
     try:
         document = json.loads(pattern)
@@ -35,26 +35,26 @@ def valid(pattern: Any) -> bool:
 
 
 def matches(pattern: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
-    """Whether a record has what a parsed valid pattern asks for: each named field, one of its rules each."""
+    """Whether a record matches a parsed, valid pattern: for each of its fields, one of the rules."""
     return all(
-        any(matches(branch, record) for branch in wanted)
+        any(matches(branch, record) for branch in rules)
         if name == "$or"
-        else _field_matches(wanted, record.get(name, _ABSENT))
-        for name, wanted in pattern.items()
+        else _field_matches(rules, record.get(name, _ABSENT))
+        for name, rules in pattern.items()
     )
 
 
-def _field_matches(wanted: Any, value: Any) -> bool:
-    if isinstance(wanted, dict):
+def _field_matches(rules: Any, value: Any) -> bool:
+    if isinstance(rules, dict):
         if isinstance(value, list):
-            return any(_field_matches(wanted, member) for member in value)
-        # Fields below one that is absent are absent too: that is what `exists: false` may ask for.
-        return matches(wanted, value if isinstance(value, dict) else {})
-    return any(_rule_matches(rule, value) for rule in wanted)
+            return any(_field_matches(rules, member) for member in value)
+        # The members of an absent field are absent too, which matches `exists: false`.
+        return matches(rules, value if isinstance(value, dict) else {})
+    return any(_rule_matches(rule, value) for rule in rules)
 
 
 def _rule_matches(rule: Any, value: Any) -> bool:
-    # `exists` works on leaves only: on AWS a map is never there (recorded).
+    # `exists` works on leaves only: on AWS, a map does not exist (recorded).
     if isinstance(rule, dict) and "exists" in rule:
         return bool(rule["exists"]) == (value is not _ABSENT and not isinstance(value, dict))
     if value is _ABSENT or isinstance(value, dict):
@@ -74,7 +74,7 @@ def _rule_matches(rule: Any, value: Any) -> bool:
 
 
 def _is_any_of(operand: Any, value: Any) -> bool:
-    """What `anything-but` excludes: one value, a list of them, or what an operator inside it matches."""
+    """Whether `anything-but` excludes a value: it names one value, several, or an operator."""
     if isinstance(operand, dict):
         ((operator, texts),) = operand.items()
         texts = texts if isinstance(texts, list) else [texts]
@@ -110,9 +110,9 @@ def _wildcard(pattern: str, value: str) -> bool:
     return len(value) - len(last) >= at and value.endswith(last)
 
 
-def _same(wanted: Any, value: Any) -> bool:
+def _same(expected: Any, value: Any) -> bool:
     """JSON equality: true is not 1."""
-    return bool(wanted == value) and isinstance(wanted, bool) == isinstance(value, bool)
+    return bool(expected == value) and isinstance(expected, bool) == isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:
@@ -121,7 +121,7 @@ def _is_number(value: Any) -> bool:
 
 def _valid_node(node: Mapping[str, Any]) -> bool:
     return bool(node) and all(
-        _valid_branches(wanted) if name == "$or" else _valid_field(wanted) for name, wanted in node.items()
+        _valid_branches(rules) if name == "$or" else _valid_field(rules) for name, rules in node.items()
     )
 
 
@@ -133,10 +133,10 @@ def _valid_branches(branches: Any) -> bool:
     )
 
 
-def _valid_field(wanted: Any) -> bool:
-    if isinstance(wanted, dict):
-        return _valid_node(wanted)
-    return isinstance(wanted, list) and bool(wanted) and all(_valid_rule(rule) for rule in wanted)
+def _valid_field(rules: Any) -> bool:
+    if isinstance(rules, dict):
+        return _valid_node(rules)
+    return isinstance(rules, list) and bool(rules) and all(_valid_rule(rule) for rule in rules)
 
 
 def _valid_rule(rule: Any) -> bool:

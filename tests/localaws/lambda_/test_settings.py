@@ -9,6 +9,7 @@ import urllib.request
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
@@ -22,6 +23,12 @@ VPC = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"], "Ipv6AllowedForD
 FILE_SYSTEM = {
     "Arn": "arn:aws:elasticfilesystem:eu-west-1:000000000000:access-point/fsap-0123456789abcdef0",
     "LocalMountPath": "/mnt/data",
+}
+CREATE: Any = botocore.session.get_session().get_service_model("lambda").operation_model("CreateFunction").input_shape
+MAXIMA = {
+    "MemorySize": CREATE.members["MemorySize"].metadata["max"],
+    "Timeout": CREATE.members["Timeout"].metadata["max"],
+    "EphemeralStorage": CREATE.members["EphemeralStorage"].members["Size"].metadata["max"],
 }
 # Each setting: a value, another one, and what taking it away is: the empty value and what is shown then.
 SETTINGS: list[tuple[str, Any, Any, Any, Any]] = [
@@ -192,9 +199,10 @@ def test_outdated_revision_id_is_refused(client: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"MemorySize": 10241}, "Value '10241' at 'memorySize' failed"),
-        ({"Timeout": 901}, "Value '901' at 'timeout' failed"),
-        ({"EphemeralStorage": {"Size": 10241}}, "Value '10241' at 'ephemeralStorage.size' failed"),
+        ({"MemorySize": MAXIMA["MemorySize"] + 1}, "at 'memorySize' failed"),
+        ({"Timeout": MAXIMA["Timeout"] + 1}, "at 'timeout' failed"),
+        ({"EphemeralStorage": {"Size": MAXIMA["EphemeralStorage"] + 1}}, "at 'ephemeralStorage.size' failed"),
+        ({"Runtime": "python1.0"}, "Value 'python1.0' at 'runtime' failed"),
         ({"Runtime": "python3.7"}, "The runtime parameter of python3.7 is no longer supported"),
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "Reserved keys used in this request: AWS_REGION"),
         ({"Environment": {"Variables": {"A": "x" * 4096}}}, "exceeded the 4KB limit"),
@@ -212,6 +220,19 @@ def test_setting_that_aws_refuses_is_refused_by_create_and_update(
         lambda: client("lambda").update_function_configuration(FunctionName=function.name, **options),
     ):
         assert message in error_of(call)[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("MemorySize", MAXIMA["MemorySize"]),
+        ("Timeout", MAXIMA["Timeout"]),
+        ("EphemeralStorage", {"Size": MAXIMA["EphemeralStorage"]}),
+    ],
+)
+def test_maximum_of_the_service_model_is_accepted(client: Any, setting: str, value: Any) -> None:
+    function = deploy(client, **{setting: value})
+    assert configuration(client, function.name)[setting] == value
 
 
 def test_role_that_lambda_may_not_assume_is_refused(client: Any) -> None:
