@@ -74,7 +74,7 @@ class BatchReader:
         self._options = mapping.options
         self._worker = worker
         self._stop = stop
-        self._patterns = [json.loads(pattern) for pattern in mapping.patterns]
+        self._filters = [filters.compile_pattern(pattern) for pattern in mapping.patterns]
         self._checkpoint = mapping.checkpoints[worker]
         self.window = self._checkpoint.window
         self.offset = self._checkpoint.offset
@@ -122,10 +122,10 @@ class BatchReader:
         return [record for record in records if self._matches(record)]
 
     def _matches(self, record: StreamRecord) -> bool:
-        if not self._patterns:
+        if not self._filters:
             return True
         document = json.loads(in_event(record.text, self._stream.arn))
-        return any(filters.matches(pattern, document) for pattern in self._patterns)
+        return any(matches(document) for matches in self._filters)
 
     def _is_after_window(self, record: StreamRecord) -> bool:
         """Whether the record comes after the open tumbling window. Opens a window if none is open."""

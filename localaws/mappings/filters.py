@@ -1,4 +1,4 @@
-"""Filter patterns of event source mappings: which patterns are valid, and which records match one.
+"""Filter patterns of event source mappings: each compiles to a predicate on records.
 
 Lambda developer guide, "Control which events Lambda sends to your function", and the EventBridge user guide,
 "Comparison operators for use in event patterns".
@@ -6,108 +6,131 @@ Lambda developer guide, "Control which events Lambda sends to your function", an
 
 from __future__ import annotations
 
+import fnmatch
 import json
-from typing import TYPE_CHECKING, Any
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+# Takes the value of a field, or _ABSENT.
+Predicate = Callable[[Any], bool]
 
 _MAX_CHARACTERS = 4096
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "=": lambda value, bound: value == bound,
-    "<": lambda value, bound: value < bound,
-    "<=": lambda value, bound: value <= bound,
-    ">": lambda value, bound: value > bound,
-    ">=": lambda value, bound: value >= bound,
-}
+_COMPARISONS = {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _ABSENT = object()
 
 
-def is_valid(pattern: Any) -> bool:
-    """Whether AWS accepts this text as a filter pattern."""
-    if not isinstance(pattern, str) or not 0 < len(pattern) <= _MAX_CHARACTERS:
-        return False
-    try:
-        document = json.loads(pattern)
-    except ValueError:
-        return False
-    return isinstance(document, dict) and _valid_node(document)
+def compile_pattern(pattern: Any) -> Predicate:
+    """Compile a pattern. The predicate takes a record. Raises ValueError for a pattern that AWS refuses."""
+    _require(isinstance(pattern, str) and 0 < len(pattern) <= _MAX_CHARACTERS)
+    return _object(json.loads(pattern))
 
 
-def matches(pattern: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
-    """Whether a record matches a parsed, valid pattern: for each of its fields, one of the rules."""
-    return all(
-        any(matches(branch, record) for branch in rules)
-        if name == "$or"
-        else _field_matches(rules, record.get(name, _ABSENT))
-        for name, rules in pattern.items()
-    )
+def _require(valid: object) -> None:
+    if not valid:
+        raise ValueError
 
 
-def _field_matches(rules: Any, value: Any) -> bool:
-    if isinstance(rules, dict):
+def _object(pattern: Any) -> Predicate:
+    """All fields of the pattern have to match."""
+    _require(isinstance(pattern, dict) and pattern)
+    fields = [_either(rules) if name == "$or" else _member(name, rules) for name, rules in pattern.items()]
+    return lambda record: all(field(record) for field in fields)
+
+
+def _either(patterns: Any) -> Predicate:
+    _require(isinstance(patterns, list) and len(patterns) > 1)
+    alternatives = [_object(pattern) for pattern in patterns]
+    return lambda record: any(alternative(record) for alternative in alternatives)
+
+
+def _member(name: str, rules: Any) -> Predicate:
+    field = _nested(rules) if isinstance(rules, dict) else _any_rule(rules)
+    return lambda record: field(record.get(name, _ABSENT))
+
+
+def _nested(pattern: dict[str, Any]) -> Predicate:
+    matches_object = _object(pattern)
+
+    def matches(value: Any) -> bool:
         if isinstance(value, list):
-            return any(_field_matches(rules, member) for member in value)
+            return any(matches(member) for member in value)
         # The members of an absent field are absent too, which matches `exists: false`.
-        return matches(rules, value if isinstance(value, dict) else {})
-    return any(_rule_matches(rule, value) for rule in rules)
+        return matches_object(value if isinstance(value, dict) else {})
+
+    return matches
 
 
-def _rule_matches(rule: Any, value: Any) -> bool:
-    # `exists` works on leaves only: on AWS, a map does not exist (recorded).
-    if isinstance(rule, dict) and "exists" in rule:
-        return bool(rule["exists"]) == (value is not _ABSENT and not isinstance(value, dict))
-    if value is _ABSENT or isinstance(value, dict):
-        return False
-    if isinstance(value, list):
-        return any(_rule_matches(rule, member) for member in value)
+def _any_rule(rules: Any) -> Predicate:
+    _require(isinstance(rules, list) and rules)
+    predicates = [_rule(rule) for rule in rules]
+    return lambda value: any(predicate(value) for predicate in predicates)
+
+
+def _rule(rule: Any) -> Predicate:
     if not isinstance(rule, dict):
-        return _same(rule, value)
-    ((operator, operand),) = rule.items()
-    if operator == "anything-but":
-        return not _is_any_of(operand, value)
-    if operator == "numeric":
-        return _is_number(value) and all(
-            _COMPARISONS[sign](value, bound) for sign, bound in zip(operand[::2], operand[1::2], strict=True)
-        )
-    return isinstance(value, str) and _text_matches(operator, operand, value)
+        _require(not isinstance(rule, list))
+        return _leaf(lambda value: _same(rule, value))
+    _require(len(rule) == 1)
+    ((name, operand),) = rule.items()
+    if name == "exists":
+        _require(isinstance(operand, bool))
+        # `exists` works on leaves only: on AWS, a map does not exist (recorded).
+        return lambda value: bool(operand == (value is not _ABSENT and not isinstance(value, dict)))
+    if name == "anything-but":
+        is_excluded = _excluded(operand)
+        return _leaf(lambda value: not is_excluded(value))
+    return _leaf(_numeric(operand) if name == "numeric" else _text(name, operand))
 
 
-def _is_any_of(operand: Any, value: Any) -> bool:
-    """Whether `anything-but` excludes a value: it names one value, several, or an operator."""
+def _leaf(predicate: Predicate) -> Predicate:
+    def matches(value: Any) -> bool:
+        if isinstance(value, list):
+            return any(matches(member) for member in value)
+        return value is not _ABSENT and not isinstance(value, dict) and predicate(value)
+
+    return matches
+
+
+def _excluded(operand: Any) -> Predicate:
+    """`anything-but` names one value, several of one type, or an operator with one text or several."""
     if isinstance(operand, dict):
-        ((operator, texts),) = operand.items()
-        texts = texts if isinstance(texts, list) else [texts]
-        return isinstance(value, str) and any(_text_matches(operator, text, value) for text in texts)
-    return any(_same(each, value) for each in (operand if isinstance(operand, list) else [operand]))
+        _require(len(operand) == 1)
+        ((name, texts),) = operand.items()
+        _require(texts)
+        predicates = [_text(name, text) for text in (texts if isinstance(texts, list) else [texts])]
+        return lambda value: any(predicate(value) for predicate in predicates)
+    values = operand if isinstance(operand, list) else [operand]
+    _require(values and (all(isinstance(each, str) for each in values) or all(_is_number(each) for each in values)))
+    return lambda value: any(_same(each, value) for each in values)
 
 
-def _text_matches(operator: str, operand: Any, value: str) -> bool:
-    if isinstance(operand, dict):  # {"prefix": {"equals-ignore-case": "x"}}
-        operand, value = operand["equals-ignore-case"].lower(), value.lower()
-    if operator == "prefix":
-        return value.startswith(operand)
-    if operator == "suffix":
-        return value.endswith(operand)
-    if operator == "wildcard":
-        return _wildcard(operand, value)
-    return bool(operator == "equals-ignore-case" and value.lower() == operand.lower())
+def _text(name: str, operand: Any) -> Predicate:
+    if name in ("prefix", "suffix") and isinstance(operand, dict):
+        _require(list(operand) == ["equals-ignore-case"] and isinstance(operand["equals-ignore-case"], str))
+        in_lower_case = _text(name, operand["equals-ignore-case"].lower())
+        return lambda value: isinstance(value, str) and in_lower_case(value.lower())
+    _require(isinstance(operand, str) and name in ("prefix", "suffix", "equals-ignore-case", "wildcard"))
+    if name == "prefix":
+        return lambda value: isinstance(value, str) and value.startswith(operand)
+    if name == "suffix":
+        return lambda value: isinstance(value, str) and value.endswith(operand)
+    if name == "equals-ignore-case":
+        return lambda value: isinstance(value, str) and value.lower() == operand.lower()
+    _require("**" not in operand)
+    pattern = re.compile(fnmatch.translate(operand.replace("[", "[[]").replace("?", "[?]")))
+    return lambda value: isinstance(value, str) and bool(pattern.match(value))
 
 
-def _wildcard(pattern: str, value: str) -> bool:
-    first, *middle = pattern.split("*")
-    if not middle:
-        return value == pattern
-    *middle, last = middle
-    if not value.startswith(first):
-        return False
-    at = len(first)
-    for part in middle:
-        found = value.find(part, at)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return len(value) - len(last) >= at and value.endswith(last)
+def _numeric(operand: Any) -> Predicate:
+    """One comparison, or a lower and an upper bound: ["=", 1] or [">", 0, "<=", 5]."""
+    _require(isinstance(operand, list) and len(operand) in (2, 4))
+    signs, bounds = operand[::2], operand[1::2]
+    _require(all(sign in _COMPARISONS for sign in signs) and all(_is_number(bound) for bound in bounds))
+    _require(len(signs) == 1 or (signs[0] in (">", ">=") and signs[1] in ("<", "<=") and bounds[0] < bounds[1]))
+    comparisons = [(_COMPARISONS[sign], bound) for sign, bound in zip(signs, bounds, strict=True)]
+    return lambda value: _is_number(value) and all(compare(value, bound) for compare, bound in comparisons)
 
 
 def _same(expected: Any, value: Any) -> bool:
@@ -117,71 +140,3 @@ def _same(expected: Any, value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _valid_node(node: Mapping[str, Any]) -> bool:
-    return bool(node) and all(
-        _valid_branches(rules) if name == "$or" else _valid_field(rules) for name, rules in node.items()
-    )
-
-
-def _valid_branches(branches: Any) -> bool:
-    return (
-        isinstance(branches, list)
-        and len(branches) > 1
-        and all(isinstance(branch, dict) and _valid_node(branch) for branch in branches)
-    )
-
-
-def _valid_field(rules: Any) -> bool:
-    if isinstance(rules, dict):
-        return _valid_node(rules)
-    return isinstance(rules, list) and bool(rules) and all(_valid_rule(rule) for rule in rules)
-
-
-def _valid_rule(rule: Any) -> bool:
-    if isinstance(rule, list):
-        return False
-    if not isinstance(rule, dict):
-        return True
-    if len(rule) != 1:
-        return False
-    ((operator, operand),) = rule.items()
-    if operator == "exists":
-        return isinstance(operand, bool)
-    if operator == "numeric":
-        return _valid_numeric(operand)
-    if operator == "anything-but":
-        return _valid_anything_but(operand)
-    return _valid_text_rule(operator, operand)
-
-
-def _valid_text_rule(operator: str, operand: Any) -> bool:
-    if operator in ("prefix", "suffix") and isinstance(operand, dict):
-        return list(operand) == ["equals-ignore-case"] and isinstance(operand["equals-ignore-case"], str)
-    if operator == "wildcard":
-        return isinstance(operand, str) and "**" not in operand
-    return operator in ("prefix", "suffix", "equals-ignore-case") and isinstance(operand, str)
-
-
-def _valid_anything_but(operand: Any) -> bool:
-    if isinstance(operand, dict):
-        if len(operand) != 1:
-            return False
-        ((operator, texts),) = operand.items()
-        texts = texts if isinstance(texts, list) else [texts]
-        return bool(texts) and all(_valid_text_rule(operator, text) for text in texts)
-    values = operand if isinstance(operand, list) else [operand]
-    return bool(values) and (
-        all(isinstance(value, str) for value in values) or all(_is_number(value) for value in values)
-    )
-
-
-def _valid_numeric(operand: Any) -> bool:
-    """["=", 1], or one or two bounds: [">", 0, "<=", 5]."""
-    if not isinstance(operand, list) or len(operand) not in (2, 4):
-        return False
-    signs, bounds = operand[::2], operand[1::2]
-    if not all(sign in _COMPARISONS for sign in signs) or not all(_is_number(bound) for bound in bounds):
-        return False
-    return len(signs) == 1 or (signs[0] in (">", ">=") and signs[1] in ("<", "<=") and bounds[0] < bounds[1])

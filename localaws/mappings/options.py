@@ -115,8 +115,11 @@ def _validate_filters(criteria: Mapping[str, Any]) -> None:
     if len(patterns) > _MAX_FILTERS:
         value = f"{len(patterns)} filters"
         raise _constraint("filterCriteria.filters", value, f"have length less than or equal to {_MAX_FILTERS}")
-    if not all(filters.is_valid(pattern) for pattern in patterns):
-        raise invalid("Invalid filter pattern definition.")
+    try:
+        for pattern in patterns:
+            filters.compile_pattern(pattern)
+    except ValueError as error:
+        raise invalid("Invalid filter pattern definition.") from error
 
 
 def _constraint(member: str, value: object, constraint: str) -> AwsError:
