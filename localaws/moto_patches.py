@@ -1,12 +1,12 @@
 """Every change that the local AWS makes to moto, in the order in which it makes them.
 
-moto has no hooks for them. The replacements are in the packages; each says what moto lacks.
+moto has no hooks for them. The new code is in the packages, where each piece says what moto lacks.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
 
 import moto
 from moto.awslambda import models as lambda_models
@@ -24,12 +24,12 @@ from localaws.lambda_ import api, settings
 from localaws.logs import storage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localaws.lambda_.functions import Functions
 
-# The changes rely on moto's internals, so each new version has to be tried with the tests first.
+# The changes rely on moto's internals. Before you raise the version, run the tests with it.
 MOTO_VERSION = "5.2.5"
-_WRITES = ("put_item", "update_item", "delete_item", "transact_write_items", "execute_statement")
-# ruff: noqa: B010 - setattr, because mypy refuses an assignment to a method or a class
 
 
 class MotoVersionError(Exception):
@@ -40,48 +40,47 @@ def patch_moto(functions: Functions) -> None:
     """Change moto. Call it once, before the first request. Raises MotoVersionError."""
     if moto.__version__ != MOTO_VERSION:
         raise MotoVersionError(f"moto {moto.__version__} is installed; the local AWS needs moto {MOTO_VERSION}")
-    setattr(BaseModel, "__new__", _new_untracked)
-    _patch_dynamodb()
-    setattr(IamResponse, "call_action", managed_policies.loading_policies(IamResponse.call_action))
-    _patch_logs()
-    _patch_lambda(functions)
+    # moto keeps a reference to each object, for a web page that nobody opens here.
+    _replace(BaseModel, "__new__", lambda kind, *_, **__: object.__new__(kind))
+
+    _wrap(DynamoType, "__init__", items.normalize_numbers)
+    # Before `record_changes` wraps it: an update that fails leaves no stream record.
+    _wrap(DynamoDBBackend, "update_item", items.undo_on_failure)
+    for write in ("put_item", "update_item", "delete_item", "transact_write_items", "execute_statement"):
+        _wrap(DynamoDBBackend, write, stream.record_changes)
+    _replace(table_models, "StreamShard", stream.Stream)
+    _replace(DynamoDBBackend, "update_table_streams", stream.update_table_streams)
+    _wrap(DynamoDBBackend, "delete_table", stream.close_with_table)
+    _wrap(table_models.Table, "describe", tables.describe)
+    _wrap(DynamoHandler, "create_table", partial(tables.keep_settings, "CREATING"))
+    _wrap(DynamoHandler, "update_table", partial(tables.keep_settings, "UPDATING"))
+    _wrap(DynamoHandler, "delete_table", tables.delete)
+    _wrap(DynamoHandler, "call_action", tables.refuse_busy_tables)
+
+    _replace(logs_models, "LogStream", storage.LogStream)
+    _replace(logs_models.LogGroup, "filter_log_events", storage.filter_log_events)
+    _wrap(logs_models.LogGroup, "delete_log_stream", storage.delete_log_stream)
+    _wrap(logs_models.LogsBackend, "delete_log_group", storage.delete_log_group)
+
+    _wrap(IamResponse, "call_action", managed_policies.load_before)
+
+    settings.Function.on_event = staticmethod(partial(api.start_event, functions))
+    _replace(lambda_models, "LambdaFunction", settings.Function)
+    _replace(lambda_models.LambdaBackend, "update_function_code", settings.update_function_code)
+    _wrap(lambda_models.LambdaBackend, "delete_function", functions.delete)
 
 
-def _new_untracked(kind: type[BaseModel], *_: object, **__: object) -> BaseModel:
-    """Create an object. moto keeps a reference to each one, for a web page that nobody opens here."""
-    return object.__new__(kind)
+def _replace(owner: object, name: str, replacement: object) -> None:
+    getattr(owner, name)  # it has to exist
+    setattr(owner, name, replacement)
 
 
-def _patch_dynamodb() -> None:
-    setattr(DynamoType, "__init__", items.normalizing_numbers(DynamoType.__init__))
-    # Before the stream's changes: those then wrap it, and an update that fails leaves no stream record.
-    setattr(DynamoDBBackend, "update_item", items.all_or_nothing(DynamoDBBackend.update_item))
-    setattr(table_models, "StreamShard", stream.Stream)
-    for name in _WRITES:
-        setattr(DynamoDBBackend, name, stream.recording(getattr(DynamoDBBackend, name)))
-    setattr(DynamoDBBackend, "update_table_streams", stream.update_table_streams)
-    setattr(DynamoDBBackend, "delete_table", stream.closing_stream(DynamoDBBackend.delete_table))
-    setattr(table_models.Table, "describe", tables.describing_all(table_models.Table.describe))
-    setattr(DynamoHandler, "create_table", tables.keeping_settings(DynamoHandler.create_table, "CREATING"))
-    setattr(DynamoHandler, "update_table", tables.keeping_settings(DynamoHandler.update_table, "UPDATING"))
-    setattr(DynamoHandler, "delete_table", tables.delaying_deletion(DynamoHandler.delete_table))
-    setattr(DynamoHandler, "call_action", tables.refusing_busy_tables(DynamoHandler.call_action))
+def _wrap(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
+    """Replace a method by `wrapper`, which gets the method as its first argument."""
+    method = getattr(owner, name)
 
+    @wraps(method)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        return wrapper(method, *arguments, **options)
 
-def _patch_logs() -> None:
-    setattr(logs_models, "LogStream", storage.LogStream)
-    setattr(logs_models.LogGroup, "filter_log_events", storage.filter_log_events)
-    delete_log_stream, delete_log_group = (
-        logs_models.LogGroup.delete_log_stream,
-        logs_models.LogsBackend.delete_log_group,
-    )
-    setattr(logs_models.LogGroup, "delete_log_stream", storage.deleting_events_of_stream(delete_log_stream))
-    setattr(logs_models.LogsBackend, "delete_log_group", storage.deleting_events_of_group(delete_log_group))
-
-
-def _patch_lambda(functions: Functions) -> None:
-    backend = lambda_models.LambdaBackend
-    setattr(settings.Function, "on_event", staticmethod(partial(api.start_event, functions)))
-    setattr(lambda_models, "LambdaFunction", settings.Function)
-    setattr(backend, "update_function_code", settings.update_function_code)
-    setattr(backend, "delete_function", api.ending_processes(functions, backend.delete_function))
+    setattr(owner, name, wrapped)

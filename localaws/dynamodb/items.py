@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from decimal import Context, InvalidOperation
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,18 +16,13 @@ if TYPE_CHECKING:
 _EXACT = Context(prec=128)
 
 
-def normalizing_numbers(initialize: Callable[..., None]) -> Callable[..., None]:
+def normalize_numbers(init: Callable[..., None], self: DynamoType, type_as_dict: Any) -> None:
     """Wrap the initializer of an attribute value: it stores numbers in their shortest form."""
-
-    @wraps(initialize)
-    def init(self: DynamoType, type_as_dict: Any) -> None:
-        initialize(self, type_as_dict)
-        if self.type == "N":
-            self.value = _shortest(self.value)
-        elif self.type == "NS":
-            self.value = [_shortest(number) for number in self.value]
-
-    return init
+    init(self, type_as_dict)
+    if self.type == "N":
+        self.value = _shortest(self.value)
+    elif self.type == "NS":
+        self.value = [_shortest(number) for number in self.value]
 
 
 def _shortest(number: Any) -> Any:
@@ -42,20 +36,17 @@ def _shortest(number: Any) -> Any:
     return format(exact.normalize(_EXACT), "f") if exact else "0"
 
 
-def all_or_nothing(update_item: Callable[..., Any]) -> Callable[..., Any]:
+def undo_on_failure(
+    update_item: Callable[..., Any], self: DynamoDBBackend, table: str, key: dict[str, Any], *rest: Any, **options: Any
+) -> Any:
     """Wrap UpdateItem: a call that fails changes nothing. moto leaves a bare key, or half the changes."""
-
-    @wraps(update_item)
-    def update(self: DynamoDBBackend, table_name: str, key: dict[str, Any], *arguments: Any, **options: Any) -> Any:
-        before = copy.deepcopy(self.get_item(table_name, key))
-        try:
-            return update_item(self, table_name, key, *arguments, **options)
-        except Exception:
-            after = self.get_item(table_name, key)
-            if after and before:
-                after.attrs = before.attrs
-            elif after:
-                self.get_table(table_name).delete_item(after.hash_key, after.range_key)
-            raise
-
-    return update
+    before = copy.deepcopy(self.get_item(table, key))
+    try:
+        return update_item(self, table, key, *rest, **options)
+    except Exception:
+        after = self.get_item(table, key)
+        if after and before:
+            after.attrs = before.attrs
+        elif after:
+            self.get_table(table).delete_item(after.hash_key, after.range_key)
+        raise

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from datetime import datetime, timezone
-from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
@@ -199,25 +198,20 @@ def expire(table: Table, item: Item) -> None:
             stream.write([(deleted, None)], TIME_TO_LIVE)  # type: ignore[attr-defined] # a Stream
 
 
-def recording(write: Callable[..., Any]) -> Callable[..., Any]:
+def record_changes(write: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Wrap a writing call: it holds the lock, and its changes reach the streams if it succeeds, all or none."""
-
-    @wraps(write)
-    def write_and_record(*arguments: Any, **options: Any) -> Any:
-        global _pending  # noqa: PLW0603 - guarded by the lock
-        with write_lock:
-            if _pending is not None:
-                return write(*arguments, **options)
-            _pending = []
-            try:
-                result = write(*arguments, **options)
-                for stream, old, new in _pending:
-                    stream.write([(old, new)])
-            finally:
-                _pending = None
-            return result
-
-    return write_and_record
+    global _pending  # noqa: PLW0603 - guarded by the lock
+    with write_lock:
+        if _pending is not None:
+            return write(*arguments, **options)
+        _pending = []
+        try:
+            result = write(*arguments, **options)
+            for stream, old, new in _pending:
+                stream.write([(old, new)])
+        finally:
+            _pending = None
+        return result
 
 
 def update_table_streams(self: DynamoDBBackend, table: Table, stream_specification: dict[str, Any]) -> None:  # noqa: ARG001 - a method
@@ -239,17 +233,12 @@ def update_table_streams(self: DynamoDBBackend, table: Table, stream_specificati
         table.set_stream_specification(stream_specification)
 
 
-def closing_stream(delete_table: Callable[..., Table]) -> Callable[..., Table]:
+def close_with_table(delete_table: Callable[..., Table], self: DynamoDBBackend, name: str) -> Table:
     """Wrap the deletion of a table: it closes the stream."""
-
-    @wraps(delete_table)
-    def delete(self: DynamoDBBackend, name: str) -> Table:
-        with write_lock:
-            table = delete_table(self, name)
-            _close_stream(table)
-            return table
-
-    return delete
+    with write_lock:
+        table = delete_table(self, name)
+        _close_stream(table)
+        return table
 
 
 def _close_stream(table: Table) -> None:

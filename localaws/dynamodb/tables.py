@@ -5,7 +5,6 @@ DynamoDB API reference, "CreateTable", "UpdateTable", "DeleteTable", "DescribeTa
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from moto.core.utils import utcnow
@@ -26,71 +25,54 @@ _ALLOWED_IN_ANY_STATE = {
 }  # fmt: skip
 
 
-def keeping_settings(call: Callable[..., Any], status: str) -> Callable[..., Any]:
+def keep_settings(status: str, call: Callable[..., Any], self: DynamoHandler) -> DynamoResult:
     """Wrap CreateTable or UpdateTable: keep the settings that moto drops, and return the status that AWS returns."""
-
-    @wraps(call)
-    def create_or_update(self: DynamoHandler) -> DynamoResult:
-        call(self)
-        table = self.dynamodb_backend.get_table(self.body["TableName"])
-        extra = _extra_description(table)
-        if table_class := self.body.get("TableClass"):
-            extra["TableClassSummary"] = {"TableClass": table_class}
-        if limits := self.body.get("OnDemandThroughput"):
-            extra["OnDemandThroughput"] = {**extra.get("OnDemandThroughput", {}), **limits}
-        if self.body.get("BillingMode") == "PAY_PER_REQUEST":
-            table.throughput = {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
-        if encryption := self.body.get("SSESpecification"):
-            table.sse_specification = _encryption(table, encryption)
-        description = table.describe()
-        description["TableDescription"]["TableStatus"] = status
-        return DynamoResult(description)
-
-    return create_or_update
+    call(self)
+    request = self.body
+    table = self.dynamodb_backend.get_table(request["TableName"])
+    extra = _extra_description(table)
+    if table_class := request.get("TableClass"):
+        extra["TableClassSummary"] = {"TableClass": table_class}
+    if limits := request.get("OnDemandThroughput"):
+        extra["OnDemandThroughput"] = {**extra.get("OnDemandThroughput", {}), **limits}
+    if request.get("BillingMode") == "PAY_PER_REQUEST":
+        table.throughput = {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
+    if encryption := request.get("SSESpecification"):
+        table.sse_specification = _encryption(table, encryption)
+    description = table.describe()
+    description["TableDescription"]["TableStatus"] = status
+    return DynamoResult(description)
 
 
-def delaying_deletion(delete_table: Callable[..., Any]) -> Callable[..., Any]:
+def delete(delete_table: Callable[..., Any], self: DynamoHandler) -> Any:
     """Wrap DeleteTable: if delays are on, the table stays for a while, in the state DELETING."""
-
-    @wraps(delete_table)
-    def delete(self: DynamoHandler) -> Any:
-        backend = self.dynamodb_backend
-        table = backend.tables.get(self.body["TableName"].rpartition("/")[2])
-        if not table or table.deletion_protection_enabled or not delays.delay_for("table-deleting"):
-            return delete_table(self)
-        _extra_description(table)["TableStatus"] = "DELETING"
-        delays.schedule("table-deleting", lambda: backend.delete_table(table.name))
-        return DynamoResult(table.describe())
-
-    return delete
+    backend = self.dynamodb_backend
+    table = backend.tables.get(self.body["TableName"].rpartition("/")[2])
+    if not table or table.deletion_protection_enabled or not delays.delay_for("table-deleting"):
+        return delete_table(self)
+    _extra_description(table)["TableStatus"] = "DELETING"
+    delays.schedule("table-deleting", lambda: backend.delete_table(table.name))
+    return DynamoResult(table.describe())
 
 
-def describing_all(describe: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+def describe(
+    describe_table: Callable[..., dict[str, Any]], self: Table, base_key: str = "TableDescription"
+) -> dict[str, Any]:
     """Wrap the description of a table: add its state, and the settings that moto drops."""
-
-    @wraps(describe)
-    def describe_all(self: Table, base_key: str = "TableDescription") -> dict[str, Any]:
-        description = describe(self, base_key)
-        description[base_key] |= {"TableStatus": _status(self), **_extra_description(self)}
-        return description
-
-    return describe_all
+    description = describe_table(self, base_key)
+    description[base_key] |= {"TableStatus": _status(self), **_extra_description(self)}
+    return description
 
 
-def refusing_busy_tables(call_action: Callable[..., Any]) -> Callable[..., Any]:
+def refuse_busy_tables(call_action: Callable[..., Any], self: DynamoHandler) -> Any:
     """Wrap the handling of a DynamoDB call: refuse it if a table in it is not ACTIVE, as AWS does."""
-
-    @wraps(call_action)
-    def call(self: DynamoHandler) -> Any:
-        operation = self._get_action()
-        if delays.delay_for("table-creating") and operation not in _ALLOWED_IN_ANY_STATE:
-            tables = self.dynamodb_backend.tables
-            for table in [tables[name] for name in _table_names(self.params) if name in tables]:
-                if (status := _status(table)) != "ACTIVE":
-                    raise _busy_error(table.name, status, operation)
-        return call_action(self)
-
-    return call
+    operation = self._get_action()
+    if delays.delay_for("table-creating") and operation not in _ALLOWED_IN_ANY_STATE:
+        tables = self.dynamodb_backend.tables
+        for table in [tables[name] for name in _table_names(self.params) if name in tables]:
+            if (status := _status(table)) != "ACTIVE":
+                raise _busy_error(table.name, status, operation)
+    return call_action(self)
 
 
 def _busy_error(name: str, status: str, operation: str) -> AwsError:

@@ -6,7 +6,6 @@ moto can load them when it starts. That costs 0.2 s of its first IAM call: half 
 from __future__ import annotations
 
 import json
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from moto.iam.aws_managed_policies import aws_managed_policies_data
@@ -19,17 +18,12 @@ if TYPE_CHECKING:
     from moto.iam.responses import IamResponse
 
 
-def loading_policies(call_action: Callable[..., Any]) -> Callable[..., Any]:
+def load_before(call_action: Callable[..., Any], self: IamResponse) -> Any:
     """Wrap the handling of an IAM call: load the policies first if it names one, or lists policies."""
-
-    @wraps(call_action)
-    def call(self: IamResponse) -> Any:
-        names_one = any(":iam::aws:policy/" in str(value) for value in self.data.values())
-        if names_one or self._get_action() == "ListPolicies":
-            _load(self.backend)
-        return call_action(self)
-
-    return call
+    names_one = any(":iam::aws:policy/" in str(value) for value in self.data.values())
+    if names_one or self._get_action() == "ListPolicies":
+        _load(self.backend)
+    return call_action(self)
 
 
 def _load(backend: IAMBackend) -> None:

@@ -8,12 +8,12 @@ import re
 import threading
 import time
 import uuid
-from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from werkzeug.wrappers import Response
 
+from localaws import service_model
 from localaws.errors import AwsError
 from localaws.lambda_ import names
 from localaws.lambda_.code import InvalidZipError
@@ -22,9 +22,6 @@ from localaws.lambda_.settings import CODE_PATH
 from localaws.signature import signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from moto.awslambda.models import LambdaBackend
     from werkzeug.wrappers import Request
 
     from localaws.lambda_.environment import InvocationResult
@@ -90,17 +87,13 @@ def _headers(result: InvocationResult, request: Request) -> dict[str, str]:
 def _validate(request: Request, function: Function) -> None:
     """Refuse the requests that Lambda refuses before it looks for an execution environment."""
     invocation_type, payload = _invocation_type(request), request.get_data()
-    if invocation_type not in _EVENT_BYTES:
-        message = f"1 validation error detected: Value '{invocation_type}' at 'invocationType' failed to satisfy "
-        message += f"constraint: Member must satisfy enum value set: {[*_EVENT_BYTES]}"
-        raise AwsError("ValidationException", message)
+    service_model.validate("lambda", "Invoke", {"InvocationType": invocation_type})
     if len(payload) > _EVENT_BYTES[invocation_type]:
         limit = f"Request must be smaller than {_EVENT_BYTES[invocation_type]} bytes for the InvokeFunction operation"
         raise AwsError("RequestEntityTooLargeException", limit, 413)
     if function.state == "Pending":
-        message = "The operation cannot be performed at this time. "
-        message += f"The function is currently in the following state: {function.state}"
-        raise AwsError("ResourceConflictException", message, 409)
+        state = f"The function is currently in the following state: {function.state}"
+        raise AwsError("ResourceConflictException", f"The operation cannot be performed at this time. {state}", 409)
     try:
         json.loads(payload or b"{}")
     except ValueError as error:
@@ -137,19 +130,6 @@ def _run_event(functions: Functions, function: Function, arn: str, payload: byte
         except (FunctionNotFound, InvalidZipError):
             return
         time.sleep(_RETRY_SECONDS)
-
-
-def ending_processes(functions: Functions, delete_function: Callable[..., None]) -> Callable[..., None]:
-    """Wrap DeleteFunction: end the processes of the function."""
-
-    @wraps(delete_function)
-    def delete(self: LambdaBackend, function_name: str, qualifier: str | None = None) -> Any:
-        function = functions.find(function_name, self.region_name, qualifier)
-        delete_function(self, function_name, qualifier)
-        if function:
-            functions.end_idle(function)
-
-    return delete
 
 
 def _invocation_type(request: Request) -> str:

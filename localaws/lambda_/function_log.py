@@ -76,10 +76,9 @@ class FunctionLog:
 
     def variables(self) -> dict[str, str]:
         """The environment variables that configure the runtime's logging."""
-        level = {"AWS_LAMBDA_LOG_LEVEL": self._application_level} if self._application_level else {}
         return {
             "AWS_LAMBDA_LOG_FORMAT": "JSON" if self._json else "Text",
-            **level,
+            **({"AWS_LAMBDA_LOG_LEVEL": self._application_level} if self._application_level else {}),
             "AWS_LAMBDA_LOG_GROUP_NAME": self.group,
             "AWS_LAMBDA_LOG_STREAM_NAME": self.stream,
         }

@@ -26,6 +26,8 @@ from localaws.lambda_.process import Process, ProcessExited
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from moto.awslambda.models import LambdaBackend
+
     from localaws.lambda_.environment import InvocationResult
     from localaws.lambda_.settings import Function
 
@@ -99,9 +101,13 @@ class Functions:
                 if not self._concurrency[latest.function_arn]:
                     del self._concurrency[latest.function_arn]
 
-    def end_idle(self, function: Function) -> None:
-        """End the idle processes of a deleted function, of all its versions or of the one that was deleted."""
-        arn = function.function_arn
+    def delete(
+        self, delete_function: Callable[..., None], backend: LambdaBackend, name: str, qualifier: str | None = None
+    ) -> None:
+        """Wrap DeleteFunction: it ends the idle processes of the function. The others end after their invocation."""
+        function = self.find(name, backend.region_name, qualifier)
+        delete_function(backend, name, qualifier)
+        arn = function.function_arn if function else ""
         with self._lock:
             versions = [each for each in self._idle if each == arn or each.startswith(f"{arn}:")]
             idle = [environment for version in versions for _, environment in self._idle.pop(version)]

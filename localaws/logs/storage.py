@@ -7,7 +7,6 @@ They replace moto's lists, which it sorts on each read. CloudWatch Logs API refe
 from __future__ import annotations
 
 import heapq
-from functools import wraps
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +27,9 @@ _END_OF_TIME = 2**62
 class Events:
     """The events of one log stream, in place of moto's list."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream_name: str) -> None:
         self._id = next(database.stream_ids)
+        self._stream_name = stream_name
 
     def __iadd__(self, events: list[models.LogEvent]) -> Events:  # noqa: PYI034 - `Self` is not in Python 3.10
         rows = ((each.event_id, self._id, each.timestamp, each.ingestion_time, each.message) for each in events)
@@ -40,7 +40,7 @@ class Events:
         return self.count(0, _END_OF_TIME)
 
     def __iter__(self) -> Iterator[models.LogEvent]:
-        for timestamp, event_id, ingested, text in self.after((0, -1), _END_OF_TIME):
+        for timestamp, event_id, ingested, text, _ in self.after((0, -1), _END_OF_TIME):
             event = models.LogEvent(ingested, {"timestamp": timestamp, "message": text})
             event.event_id = event_id
             yield event
@@ -68,14 +68,14 @@ class Events:
         )
         return [dict(zip(("ingestionTime", "message", "timestamp"), row, strict=True)) for row in rows]
 
-    def after(self, position: tuple[int, int], end: int) -> Iterator[tuple[int, int, int, str]]:
-        """Yield timestamp, id, ingestion time and message of the events after a (timestamp, id), up to `end`."""
+    def after(self, position: tuple[int, int], end: int) -> Iterator[tuple[int, int, int, str, str]]:
+        """Yield timestamp, id, ingestion time, message and stream name of the events after a (timestamp, id)."""
         while rows := database.execute(
             "SELECT timestamp, id, ingested, text FROM event WHERE stream = ? AND (timestamp, id) > (?, ?)"
             " AND timestamp <= ? ORDER BY timestamp, id LIMIT ?",
             *(self._id, *position, end, _EVENTS_PER_READ),
         ):
-            yield from rows
+            yield from ((*row, self._stream_name) for row in rows)
             position = rows[-1][:2]
 
     def delete(self) -> None:
@@ -88,7 +88,7 @@ class LogStream(models.LogStream):
 
     def __init__(self, log_group: models.LogGroup, name: str) -> None:
         super().__init__(log_group, name)
-        self.events: Events = Events()  # type: ignore[assignment]
+        self.events: Events = Events(name)  # type: ignore[assignment]
 
     def _update(self) -> None:
         self.first_event_timestamp, self.last_event_timestamp = self.events.bounds()  # type: ignore[assignment]
@@ -128,7 +128,7 @@ def filter_log_events(
         position = (int(timestamp), event_id)
     pattern = EventMessageFilter(filter_pattern)
     streams = [stream for name, stream in self.streams.items() if name in (log_stream_names or self.streams)]
-    rows = heapq.merge(*(_rows_with_name(stream, position, end_time or _END_OF_TIME) for stream in streams))
+    rows = heapq.merge(*(stream.events.after(position, end_time or _END_OF_TIME) for stream in streams))  # type: ignore[attr-defined] # a LogStream's
     events: Iterator[dict[str, Any]] = (
         {
             "logStreamName": name,
@@ -146,13 +146,6 @@ def filter_log_events(
     return page, more, searched
 
 
-def _rows_with_name(
-    stream: models.LogStream, position: tuple[int, int], end: int
-) -> Iterator[tuple[int, int, int, str, str]]:
-    events: Events = stream.events  # type: ignore[assignment] # a LogStream's
-    return ((*row, stream.log_stream_name) for row in events.after(position, end))
-
-
 def _parse_token(token: str, separator: str) -> tuple[str, int]:
     """Return the two parts of a token. Raises AwsError if no page had this token."""
     first, _, second = token.partition(separator)
@@ -161,27 +154,17 @@ def _parse_token(token: str, separator: str) -> tuple[str, int]:
     return first, int(second)
 
 
-def deleting_events_of_stream(delete: Callable[..., None]) -> Callable[..., None]:
-    """Wrap the deletion of a log stream."""
-
-    @wraps(delete)
-    def delete_log_stream(self: models.LogGroup, name: str) -> None:
-        stream = self.streams.get(name)
-        delete(self, name)
-        if stream:
-            stream.events.delete()  # type: ignore[attr-defined] # a LogStream's
-
-    return delete_log_stream
+def delete_log_stream(delete: Callable[..., None], self: models.LogGroup, name: str) -> None:
+    """Wrap the deletion of a log stream: it deletes the events."""
+    stream = self.streams.get(name)
+    delete(self, name)
+    if stream:
+        stream.events.delete()  # type: ignore[attr-defined] # a LogStream's
 
 
-def deleting_events_of_group(delete: Callable[..., None]) -> Callable[..., None]:
-    """Wrap the deletion of a log group."""
-
-    @wraps(delete)
-    def delete_log_group(self: models.LogsBackend, name: str) -> None:
-        group = self.groups.get(name)
-        delete(self, name)
-        for stream in group.streams.values() if group else []:
-            stream.events.delete()  # type: ignore[attr-defined] # a LogStream's
-
-    return delete_log_group
+def delete_log_group(delete: Callable[..., None], self: models.LogsBackend, name: str) -> None:
+    """Wrap the deletion of a log group: it deletes the events."""
+    group = self.groups.get(name)
+    delete(self, name)
+    for stream in group.streams.values() if group else []:
+        stream.events.delete()  # type: ignore[attr-defined] # a LogStream's

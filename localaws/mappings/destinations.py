@@ -94,21 +94,15 @@ def _document(
     mapping: EventSourceMapping, batch: Batch, condition: str, result: InvocationResult | None
 ) -> dict[str, Any]:
     stream, first, last = mapping.stream, batch.records[0], batch.records[-1]
-    context: dict[str, Any] = {
+    response = result and {"statusCode": 200, "executedVersion": result.version, "functionError": result.error or None}
+    return {
         "requestContext": {
             "requestId": result.request_id if result else str(uuid.uuid4()),
             "functionArn": mapping.function_arn,
             "condition": condition,
             "approximateInvokeCount": batch.invocations,
-        }
-    }
-    if result:
-        context["responseContext"] = {
-            "statusCode": 200,
-            "executedVersion": result.version,
-            "functionError": result.error or None,
-        }
-    return context | {
+        },
+        **({"responseContext": response} if response else {}),
         "version": "1.0",
         "timestamp": _iso(datetime.now(timezone.utc).timestamp(), "milliseconds"),
         "DDBStreamBatchInfo": {

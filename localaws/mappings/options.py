@@ -68,7 +68,9 @@ def _merge(operation: str, request: dict[str, Any], current: dict[str, Any]) -> 
     if unknown := sorted(name for name, value in request.items() if name not in known and value not in (None, {}, [])):
         raise invalid(f"Unsupported parameters for a DynamoDB stream: {', '.join(unknown)}. Known: {', '.join(known)}")
     service_model.validate("lambda", operation, request)
-    _validate_record_age(request.get("MaximumRecordAgeInSeconds"))
+    age = request.get("MaximumRecordAgeInSeconds")
+    if age is not None and -1 < age < _MIN_RECORD_AGE:
+        raise invalid(f"MaximumRecordAgeInSeconds {age} is invalid: -1, or {_MIN_RECORD_AGE} to 604800")
     _validate_destination(request.get("DestinationConfig") or {})
     _validate_filters(request.get("FilterCriteria") or {})
     options = current | {
@@ -95,11 +97,6 @@ def _validate_starting_position(request: Mapping[str, Any]) -> None:
         raise invalid(f"Unsupported starting position for arn type: {request['EventSourceArn']}")
     if request.get("StartingPositionTimestamp") is not None:
         raise invalid("Timestamp only valid with StartingPosition AT_TIMESTAMP")
-
-
-def _validate_record_age(seconds: int | None) -> None:
-    if seconds is not None and -1 < seconds < _MIN_RECORD_AGE:
-        raise invalid(f"MaximumRecordAgeInSeconds {seconds} is invalid: -1, or {_MIN_RECORD_AGE} to 604800")
 
 
 def _validate_destination(config: Mapping[str, Any]) -> None:
