@@ -1,4 +1,4 @@
-"""What is deleted leaves nothing behind in the server: `invoke soak --only cycles` does it a thousand times."""
+"""Deleted pipelines leave nothing in the server. `invoke soak --only cycles` deletes a thousand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/local-aws.md names tests; they are there."""
+"""The tests that docs/local-aws.md names exist."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ SOURCE = "".join(path.read_text() for path in HERE.rglob("test_*.py"))
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:\w+/)?test_\w+(?:\.py)?)`", PAGE))))
-def test_test_that_the_page_names_is_there(name: str) -> None:
+def test_named_test_exists(name: str) -> None:
     assert (HERE / name).exists() if name.endswith(".py") else f"def {name}" in SOURCE

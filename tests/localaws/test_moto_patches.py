@@ -20,7 +20,7 @@ def test_another_version_of_moto_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "server.json").exists()
 
 
-def test_locked_version_of_moto_is_the_one_that_the_patches_fit() -> None:
+def test_lock_files_pin_the_supported_moto() -> None:
     needed = re.search(r'MOTO_VERSION = "(.+)"', (ROOT / "localaws/moto_patches.py").read_text())
     assert needed
     for lock in ("requirements.txt", "requirements-dev.txt"):

@@ -1,4 +1,4 @@
-"""What a table's writes look like in its stream, read as any client reads it."""
+"""The stream records of a table's writes, read through the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Records = list[dict[str, Any]]
 
 @pytest.fixture
 def table(client: Callable[[str], Any]) -> Callable[..., str]:
-    """Make a table with a stream and return its name; its hash key is `name` unless `key` says otherwise."""
+    """Create a table with a stream and return its name. Its hash key is `name` by default."""
 
     def create(view_type: str = "NEW_AND_OLD_IMAGES", key: str = "name", kind: str = "S") -> str:
         name = f"table-{uuid.uuid4().hex[:12]}"
@@ -43,7 +43,7 @@ def stream_arn(client: Callable[[str], Any]) -> Callable[[str], str]:
 
 @pytest.fixture
 def read(client: Callable[[str], Any]) -> Callable[[str], Records]:
-    """All records of a stream that can still be read."""
+    """All readable records of a stream."""
 
     def from_arn(arn: str) -> Records:
         following: str | None = iterator(client, arn, "TRIM_HORIZON")
@@ -168,7 +168,7 @@ def test_size_of_a_new_image_with_binary(
         ("NEW_AND_OLD_IMAGES", {"NewImage", "OldImage"}),
     ],
 )
-def test_view_type_chooses_the_images(
+def test_view_type_selects_the_images(
     client: Any, table: Callable[..., str], records: Callable[[str], Records], view_type: str, images: set[str]
 ) -> None:
     name = table(view_type)
@@ -177,7 +177,7 @@ def test_view_type_chooses_the_images(
     assert {key for key in records(name)[1]["dynamodb"] if key.endswith("Image")} == images
 
 
-def test_every_attribute_type_comes_through(
+def test_record_has_every_attribute_type(
     client: Any, table: Callable[..., str], records: Callable[[str], Records]
 ) -> None:
     name = table()
@@ -197,13 +197,13 @@ def test_every_attribute_type_comes_through(
     assert records(name)[0]["dynamodb"]["NewImage"] == item
 
 
-def test_binary_key_is_a_key(client: Any, table: Callable[..., str], records: Callable[[str], Records]) -> None:
+def test_table_can_have_a_binary_key(client: Any, table: Callable[..., str], records: Callable[[str], Records]) -> None:
     name = table(key="id", kind="B")
     client("dynamodb").put_item(TableName=name, Item={"id": {"B": b"\x01"}})
     assert records(name)[0]["dynamodb"]["Keys"] == {"id": {"B": b"\x01"}}
 
 
-def test_event_ids_are_unique_and_sequence_numbers_rise(
+def test_event_ids_are_unique_and_sequence_numbers_increase(
     client: Any, table: Callable[..., str], records: Callable[[str], Records]
 ) -> None:
     name = table()
@@ -222,7 +222,7 @@ def test_event_id_is_32_hexadecimal_digits(
     assert re.fullmatch("[0-9a-f]{32}", records(name)[0]["eventID"])
 
 
-def test_number_stands_in_the_image_in_its_shortest_form(
+def test_image_has_numbers_in_their_shortest_form(
     client: Any, table: Callable[..., str], records: Callable[[str], Records]
 ) -> None:
     name = table()
@@ -230,7 +230,7 @@ def test_number_stands_in_the_image_in_its_shortest_form(
     assert records(name)[0]["dynamodb"]["NewImage"]["n"] == {"N": "1.5"}
 
 
-def test_update_that_fails_writes_no_record(
+def test_failed_update_writes_no_record(
     client: Any, table: Callable[..., str], records: Callable[[str], Records]
 ) -> None:
     name = table()
@@ -282,7 +282,7 @@ def test_cancelled_transaction_writes_no_record(
 def test_expired_item_is_removed_by_the_service(
     client: Any, table: Callable[..., str], records: Callable[[str], Records]
 ) -> None:
-    """DynamoDB developer guide, "DynamoDB Streams and Time to Live": userIdentity tells it from other deletes."""
+    """DynamoDB developer guide, "DynamoDB Streams and Time to Live": userIdentity names the service."""
     name = table()
     client("dynamodb").update_time_to_live(
         TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "until"}
@@ -293,7 +293,7 @@ def test_expired_item_is_removed_by_the_service(
     assert records(name)[1]["userIdentity"] == {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"}
 
 
-def test_item_that_expires_later_stays(client: Any, table: Callable[..., str]) -> None:
+def test_item_stays_until_it_expires(client: Any, table: Callable[..., str]) -> None:
     name = table()
     client("dynamodb").update_time_to_live(
         TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "until"}
@@ -305,7 +305,7 @@ def test_item_that_expires_later_stays(client: Any, table: Callable[..., str]) -
     assert left[0]["name"] == {"S": "later"}
 
 
-def test_stream_turned_off_and_on_is_a_new_stream(
+def test_reenabled_stream_is_a_new_stream(
     client: Any, table: Callable[..., str], stream_arn: Callable[[str], str]
 ) -> None:
     name = table()
@@ -321,7 +321,7 @@ def turn_off(client: Any, table: str) -> None:
     client("dynamodb").update_table(TableName=table, StreamSpecification={"StreamEnabled": False})
 
 
-def test_stream_turned_off_is_disabled_and_still_latest(
+def test_disabled_stream_is_still_the_latest(
     client: Any, table: Callable[..., str], stream_arn: Callable[[str], str]
 ) -> None:
     name = table()
@@ -331,7 +331,7 @@ def test_stream_turned_off_is_disabled_and_still_latest(
     assert (description["StreamStatus"], stream_arn(name)) == ("DISABLED", arn)
 
 
-def test_stream_turned_off_takes_no_more_records_and_keeps_the_old_ones(
+def test_disabled_stream_keeps_its_records_and_gets_no_new_ones(
     client: Any, table: Callable[..., str], records: Callable[[str], Records]
 ) -> None:
     name = table()
@@ -362,21 +362,21 @@ def test_stream_of_a_deleted_table_can_be_read(
         ),
     ],
 )
-def test_stream_change_is_refused_in_aws_words(
+def test_stream_change_is_refused_in_the_words_of_aws(
     client: Any, table: Callable[..., str], specification: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ClientError, match=f"ValidationException.*{message}"):
         client("dynamodb").update_table(TableName=table(), StreamSpecification=specification)
 
 
-def test_turning_off_a_stream_that_is_off_is_refused(client: Any, table: Callable[..., str]) -> None:
+def test_disabling_a_disabled_stream_is_refused(client: Any, table: Callable[..., str]) -> None:
     name = table()
     turn_off(client, name)
     with pytest.raises(ClientError, match="Table has no stream to disable: TableName: "):
         turn_off(client, name)
 
 
-def test_list_streams_names_the_streams_of_a_table(
+def test_list_streams_returns_the_streams_of_a_table(
     client: Any, table: Callable[..., str], stream_arn: Callable[[str], str]
 ) -> None:
     name = table()
@@ -408,12 +408,12 @@ def test_iterator_of_an_unknown_shard_is_not_found(
         )
 
 
-def test_made_up_iterator_is_refused(client: Any) -> None:
+def test_invalid_iterator_is_refused(client: Any) -> None:
     with pytest.raises(ClientError, match="ValidationException"):
         client("dynamodbstreams").get_records(ShardIterator="made up")
 
 
-def test_latest_iterator_starts_behind_what_is_there(
+def test_latest_iterator_starts_after_existing_records(
     client: Any, table: Callable[..., str], stream_arn: Callable[[str], str]
 ) -> None:
     name = table()

@@ -1,4 +1,4 @@
-"""What a table keeps: its settings, and its items as DynamoDB writes them."""
+"""The settings of a table, and the form in which it stores items."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def described(client: Callable[[str], Any], name: str) -> dict[str, Any]:
 KEY = "arn:aws:kms:eu-west-1:000000000000:key/0a1b2c3d"
 ENCRYPTED = {"Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": KEY}
 LIMITS = {"MaxReadRequestUnits": 5, "MaxWriteRequestUnits": 6}
-# Each setting with a value: what shows it, and how (DynamoDB API reference, "TableDescription").
+# Each setting with a value, and how the description shows it (DynamoDB API reference, "TableDescription").
 SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("TableClass", "STANDARD_INFREQUENT_ACCESS", "TableClassSummary", {"TableClass": "STANDARD_INFREQUENT_ACCESS"}),
     ("OnDemandThroughput", LIMITS, "OnDemandThroughput", LIMITS),
@@ -43,19 +43,19 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
 
 
 @pytest.mark.parametrize(("setting", "value", "shown_as", "shown"), SETTINGS)
-def test_create_table_keeps_the_setting(client: Any, setting: str, value: Any, shown_as: str, shown: Any) -> None:
+def test_create_table_stores_the_setting(client: Any, setting: str, value: Any, shown_as: str, shown: Any) -> None:
     assert described(client, create(client, **{setting: value}))[shown_as] == shown
 
 
 @pytest.mark.parametrize(("setting", "value", "shown_as", "shown"), SETTINGS)
-def test_update_table_keeps_the_setting(client: Any, setting: str, value: Any, shown_as: str, shown: Any) -> None:
+def test_update_table_stores_the_setting(client: Any, setting: str, value: Any, shown_as: str, shown: Any) -> None:
     name = create(client)
     answer = client("dynamodb").update_table(TableName=name, **{setting: value})["TableDescription"]
     assert (answer[shown_as], described(client, name)[shown_as]) == (shown, shown)
 
 
-def test_create_answers_creating_and_the_table_is_active_when_asked(client: Any) -> None:
-    """Recorded on AWS: the answer's TableStatus."""
+def test_create_returns_creating_and_then_the_table_is_active(client: Any) -> None:
+    """Recorded on AWS: the TableStatus in the response."""
     name = f"table-{uuid.uuid4().hex[:12]}"
     answer = client("dynamodb").create_table(
         TableName=name,
@@ -66,8 +66,8 @@ def test_create_answers_creating_and_the_table_is_active_when_asked(client: Any)
     assert (answer["TableStatus"], described(client, name)["TableStatus"]) == ("CREATING", "ACTIVE")
 
 
-def test_update_answers_updating_and_the_table_is_active_when_asked(client: Any) -> None:
-    """Recorded on AWS: the answer's TableStatus."""
+def test_update_returns_updating_and_then_the_table_is_active(client: Any) -> None:
+    """Recorded on AWS: the TableStatus in the response."""
     name = create(client)
     answer = client("dynamodb").update_table(TableName=name, TableClass="STANDARD")["TableDescription"]
     assert (answer["TableStatus"], described(client, name)["TableStatus"]) == ("UPDATING", "ACTIVE")
@@ -83,7 +83,7 @@ def test_update_of_one_setting_leaves_the_others(client: Any) -> None:
     )
 
 
-def test_encryption_with_awss_own_key_names_that_key(client: Any) -> None:
+def test_encryption_with_an_aws_owned_key_shows_its_arn(client: Any) -> None:
     name = create(client)
     client("dynamodb").update_table(TableName=name, SSESpecification={"Enabled": True, "SSEType": "KMS"})
     assert described(client, name)["SSEDescription"]["KMSMasterKeyArn"].startswith("arn:aws:kms:eu-west-1:0")
@@ -96,7 +96,7 @@ def test_encryption_can_be_turned_off(client: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "kept"),
+    ("written", "stored"),
     [
         ("1.0", "1"),
         ("0007", "7"),
@@ -107,12 +107,12 @@ def test_encryption_can_be_turned_off(client: Any) -> None:
         ("12345678901234567890123456789012345678", "12345678901234567890123456789012345678"),
     ],
 )
-def test_number_loses_its_zeros_and_its_exponent(client: Any, written: str, kept: str) -> None:
+def test_number_loses_its_zeros_and_its_exponent(client: Any, written: str, stored: str) -> None:
     """DynamoDB developer guide, "Supported data types and naming rules in Amazon DynamoDB"."""
     name = create(client)
     client("dynamodb").put_item(TableName=name, Item={"name": {"S": "a"}, "n": {"N": written}, "s": {"NS": [written]}})
     item = client("dynamodb").get_item(TableName=name, Key={"name": {"S": "a"}})["Item"]
-    assert (item["n"], item["s"]) == ({"N": kept}, {"NS": [kept]})
+    assert (item["n"], item["s"]) == ({"N": stored}, {"NS": [stored]})
 
 
 FAILS = {
@@ -121,14 +121,14 @@ FAILS = {
 }
 
 
-def test_update_that_fails_makes_no_item(client: Any) -> None:
+def test_failed_update_creates_no_item(client: Any) -> None:
     name = create(client)
     with pytest.raises(ClientError, match="ValidationException"):
         client("dynamodb").update_item(TableName=name, Key={"name": {"S": "a"}}, **FAILS)
     assert client("dynamodb").scan(TableName=name)["Items"] == []
 
 
-def test_update_that_fails_changes_nothing(client: Any) -> None:
+def test_failed_update_changes_nothing(client: Any) -> None:
     name = create(client)
     item = {"name": {"S": "a"}, "old": {"M": {"deep": {"N": "1"}}}}
     client("dynamodb").put_item(TableName=name, Item=item)

@@ -1,4 +1,4 @@
-"""A function may do what its role allows, and nothing else.
+"""A function has the permissions of its role, and no others.
 
 Sources: IAM user guide "Policy evaluation logic", "IAM JSON policy elements", "Troubleshoot access denied errors".
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ACCOUNT = "000000000000"
 TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"
-# Calls the API call that the event names, and tells how it went.
+# Makes the API call in the event, and returns its error.
 CALLER = """
 import boto3
 from botocore.exceptions import ClientError
@@ -47,7 +47,7 @@ def table(client: Callable[[str], Any]) -> str:
 
 
 def call(function: Deployed, service: str, name: str, **parameters: Any) -> tuple[str, str]:
-    """Error code and message of that call, made by the function; "" when it succeeded."""
+    """Have the function make a call. Return the code and the message of its error, or ""."""
     answer = function.invoke({"service": service, "call": name, "parameters": parameters}).payload
     return answer["code"], answer["message"]
 
@@ -82,7 +82,7 @@ PUT = ["dynamodb:PutItem"]
     ],
     ids=str,
 )
-def test_policy_that_allows_lets_the_call_through(client: Any, table: str, statements: list[dict[str, Any]]) -> None:
+def test_allowed_call_succeeds(client: Any, table: str, statements: list[dict[str, Any]]) -> None:
     assert put(caller(client, *statements), table) == ""
 
 
@@ -102,11 +102,11 @@ def test_policy_that_allows_lets_the_call_through(client: Any, table: str, state
     ],
     ids=str,
 )
-def test_policy_that_does_not_allow_denies_the_call(client: Any, table: str, statements: list[dict[str, Any]]) -> None:
+def test_other_call_is_denied(client: Any, table: str, statements: list[dict[str, Any]]) -> None:
     assert put(caller(client, *statements), table) == "AccessDeniedException"
 
 
-def test_denial_names_who_what_and_why(client: Any, table: str) -> None:
+def test_denial_names_caller_action_resource_and_reason(client: Any, table: str) -> None:
     function = caller(client)
     who = f"arn:aws:sts::{ACCOUNT}:assumed-role/{function.role.rpartition('/')[2]}/{function.name}"
     assert call(function, "dynamodb", "put_item", TableName=table, Item={"name": {"S": "a"}}) == (
@@ -118,13 +118,13 @@ def test_denial_names_who_what_and_why(client: Any, table: str) -> None:
     )
 
 
-def test_explicit_deny_is_told_as_such(client: Any, table: str) -> None:
+def test_denial_names_an_explicit_deny(client: Any, table: str) -> None:
     function = caller(client, allow(["*"]), {"Effect": "Deny", "Action": PUT, "Resource": "*"})
     _, message = call(function, "dynamodb", "put_item", TableName=table, Item={"name": {"S": "a"}})
     assert message.endswith("with an explicit deny in an identity-based policy")
 
 
-def test_attached_managed_policy_counts(client: Any, table: str) -> None:
+def test_attached_managed_policy_applies(client: Any, table: str) -> None:
     function = caller(client)
     name = f"policy-{uuid.uuid4().hex[:12]}"
     made = client("iam").create_policy(PolicyName=name, PolicyDocument=policy(allow(PUT)))["Policy"]
@@ -132,7 +132,7 @@ def test_attached_managed_policy_counts(client: Any, table: str) -> None:
     assert put(function, table) == ""
 
 
-def test_managed_policy_of_aws_can_be_attached(client: Any) -> None:
+def test_aws_managed_policy_can_be_attached(client: Any) -> None:
     function = deploy(client, "def handler(event, context): print('printed')", statements=())
     arn = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
     client("iam").attach_role_policy(RoleName=function.role.rpartition("/")[2], PolicyArn=arn)
@@ -149,7 +149,7 @@ def test_permissions_boundary_limits_what_policies_allow(client: Any, table: str
     assert put(function, table) == "AccessDeniedException"
 
 
-def test_policy_put_later_counts_at_once(client: Any, table: str) -> None:
+def test_new_policy_applies_at_once(client: Any, table: str) -> None:
     function = caller(client)
     before = put(function, table)
     role = function.role.rpartition("/")[2]
@@ -193,7 +193,7 @@ def test_policy_put_later_counts_at_once(client: Any, table: str) -> None:
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_denial_has_the_services_own_shape(
+def test_denial_has_the_error_format_of_the_service(
     client: Any, service: str, name: str, parameters: dict[str, Any], code: str, wanted: str
 ) -> None:
     found, message = call(caller(client), service, name, **parameters)
@@ -204,5 +204,5 @@ def test_get_caller_identity_needs_no_permission(client: Any) -> None:
     assert call(caller(client), "sts", "get_caller_identity") == ("", "")
 
 
-def test_requests_of_the_hosts_own_clients_are_not_judged(client: Any, table: str) -> None:
+def test_other_credentials_need_no_permission(client: Any, table: str) -> None:
     assert client("dynamodb").put_item(TableName=table, Item={"name": {"S": "a"}})

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def pure_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    """Clients of an embedded AWS that runs functions on the pure-Python runtime client, as off Linux."""
+    """Clients of a local AWS that runs functions on the pure-Python runtime client, as on macOS."""
     process, url = start(tmp_path_factory.mktemp("pure"), "--pure-client")
     yield clients(url)
     process.terminate()
@@ -42,7 +42,7 @@ def pure_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 
 @pytest.fixture(scope="module", params=["client", "pure_client"])
 def either(request: pytest.FixtureRequest) -> Any:
-    """Clients of an embedded AWS with AWS's runtime client, and of one with ours."""
+    """Clients of a local AWS with AWS's runtime client, and of one with ours."""
     return request.getfixturevalue(request.param)
 
 
@@ -63,16 +63,16 @@ def handler(event, context):
 """
 
 
-def test_handler_gets_the_event_and_its_result_is_the_answer(either: Any) -> None:
+def test_invoke_passes_the_event_and_returns_the_result(either: Any) -> None:
     assert deploy(either).invoke({"a": ["ü", 1.5, None]}).payload == {"a": ["ü", 1.5, None]}
 
 
-def test_no_payload_is_an_empty_event(client: Any) -> None:
+def test_missing_payload_is_an_empty_event(client: Any) -> None:
     answer = client("lambda").invoke(FunctionName=deploy(client).name)
     assert json.loads(answer["Payload"].read()) == {}
 
 
-def test_context_object_says_what_the_function_is(either: Any) -> None:
+def test_context_object_describes_the_function(either: Any) -> None:
     function = deploy(either, CONTEXT, MemorySize=256, Timeout=5)
     seen = function.invoke().payload
     assert 4000 < seen.pop("remaining") <= 5000
@@ -88,7 +88,7 @@ def test_context_object_says_what_the_function_is(either: Any) -> None:
     }
 
 
-def test_request_id_is_the_same_in_answer_context_and_log(client: Any) -> None:
+def test_request_id_is_the_same_in_response_context_and_log(client: Any) -> None:
     result = deploy(client, CONTEXT).invoke()
     assert result.payload["aws_request_id"] == result.request_id
     assert f"START RequestId: {result.request_id} " in result.log
@@ -99,7 +99,7 @@ def test_client_context_reaches_the_context_object(either: Any) -> None:
     assert deploy(either, CONTEXT).invoke(ClientContext=context).payload["custom"] == {"a": "b"}
 
 
-def test_environment_holds_what_lambda_defines_and_the_functions_own(client: Any) -> None:
+def test_environment_has_the_variables_of_lambda_and_of_the_function(client: Any) -> None:
     code = "import os\ndef handler(event, context): return dict(os.environ)"
     function = deploy(client, code, Environment={"Variables": {"OWN": "value"}}, MemorySize=256)
     seen = function.invoke().payload
@@ -118,7 +118,7 @@ def test_environment_holds_what_lambda_defines_and_the_functions_own(client: Any
     }.items() <= seen.items()
 
 
-def test_nothing_of_the_hosts_environment_reaches_the_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_function_does_not_inherit_the_environment_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST_SECRET", "leaked")
     server, client = own_server(tmp_path)
     seen = deploy(client, "import os\ndef handler(event, context): return dict(os.environ)").invoke().payload
@@ -129,17 +129,17 @@ def test_nothing_of_the_hosts_environment_reaches_the_function(tmp_path: Path, m
 
 
 @pytest.mark.parametrize("library", ["boto3", "botocore", "urllib3", "dateutil", "jmespath"])
-def test_function_can_import_what_lambdas_runtime_brings(client: Any, library: str) -> None:
+def test_function_can_import_the_libraries_of_the_runtime(client: Any, library: str) -> None:
     code = f"import {library}\ndef handler(event, context): return {library}.__name__"
     assert deploy(client, code).invoke().payload == library
 
 
-def test_function_cannot_import_the_hosts_libraries(client: Any) -> None:
+def test_function_cannot_import_the_libraries_of_the_host(client: Any) -> None:
     result = deploy(client, "import flask").invoke()
     assert result.payload["errorMessage"] == "Unable to import module 'code': No module named 'flask'"
 
 
-def test_function_imports_from_its_layers_the_later_first(client: Any) -> None:
+def test_later_layer_wins(client: Any) -> None:
     arns = [
         client("lambda").publish_layer_version(
             LayerName=name, Content={"ZipFile": zipped(f"NAME = {name!r}", name="python/layered.py")}
@@ -151,8 +151,8 @@ def test_function_imports_from_its_layers_the_later_first(client: Any) -> None:
 
 
 @pytest.mark.parametrize("version", [f"3.{minor}" for minor in range(9, 15)])
-def test_function_runs_on_its_runtimes_python_when_the_machine_has_it(either: Any, version: str) -> None:
-    """Another Python than the server's cannot import the C runtime client: there ours takes its place."""
+def test_function_runs_on_the_python_of_its_runtime_if_installed(either: Any, version: str) -> None:
+    """Another Python than the server's cannot import the C runtime client, so it uses ours."""
     code = "import sys\ndef handler(event, context): return '%d.%d' % sys.version_info[:2]"
     own = ".".join(map(str, sys.version_info[:2]))
     works = subprocess.run([shutil.which(f"python{version}") or "false", "--version"], capture_output=True, check=False)
@@ -170,7 +170,7 @@ def test_missing_runtime_is_logged_once(tmp_path: Path, capfd: pytest.CaptureFix
     assert capfd.readouterr().err.count(f"{missing} is not installed") == 1
 
 
-def test_warm_process_is_used_again(client: Any) -> None:
+def test_warm_process_is_reused(client: Any) -> None:
     function = deploy(client, "import os\ndef handler(event, context): return os.getpid()")
     assert function.invoke().payload == function.invoke().payload
 
@@ -193,8 +193,8 @@ def test_new_configuration_replaces_the_process(client: Any) -> None:
     assert function.invoke().payload == "new"
 
 
-def test_concurrent_invocations_run_in_processes_of_their_own(client: Any, tmp_path: Path) -> None:
-    """Each waits until the other has begun: one process alone could not answer."""
+def test_concurrent_invocations_run_in_separate_processes(client: Any, tmp_path: Path) -> None:
+    """Each invocation waits until the other one has begun."""
     code = """
         import os, pathlib, time
         def handler(event, context):
@@ -227,7 +227,7 @@ def test_published_version_keeps_its_code(client: Any) -> None:
     assert (result.payload, result.answer["ExecutedVersion"]) == ("first", version)
 
 
-def test_alias_stands_in_the_invoked_arn(client: Any) -> None:
+def test_invoked_arn_has_the_alias(client: Any) -> None:
     function = deploy(client, "def handler(event, context): return context.invoked_function_arn")
     client("lambda").create_alias(FunctionName=function.name, Name="live", FunctionVersion="$LATEST")
     assert function.invoke(FunctionName=f"{function.arn}:live").payload == f"{function.arn}:live"
@@ -260,7 +260,7 @@ def test_error_at_import_has_its_type_and_no_request_id(
     assert message in result.payload["errorMessage"]
 
 
-def test_result_that_is_no_json_is_a_marshal_error(client: Any) -> None:
+def test_result_that_is_not_json_is_a_marshal_error(client: Any) -> None:
     result = deploy(client, "def handler(event, context): return {1, 2}").invoke()
     assert result.payload["errorType"] == "Runtime.MarshalError"
     assert result.payload["errorMessage"].startswith("Unable to marshal response: Object of type set is not JSON")
@@ -281,13 +281,13 @@ def test_process_that_exits_is_a_runtime_exit_error(either: Any, statement: str,
     assert result.payload == {"errorType": "Runtime.ExitError", "errorMessage": message}
 
 
-def test_function_that_exited_runs_again_in_a_new_process(client: Any) -> None:
+def test_function_runs_in_a_new_process_after_an_exit(client: Any) -> None:
     function = deploy(client, "import os\ndef handler(event, context): return os._exit(1) if event else 'alive'")
     function.invoke({"exit": True})
     assert function.invoke().payload == "alive"
 
 
-def test_process_killed_while_idle_is_replaced_unnoticed(client: Any) -> None:
+def test_process_killed_while_idle_is_replaced(client: Any) -> None:
     function = deploy(client, "import os\ndef handler(event, context): return os.getpid()")
     killed = function.invoke().payload
     os.kill(killed, 9)
@@ -302,7 +302,7 @@ def test_process_killed_while_idle_is_replaced_unnoticed(client: Any) -> None:
 
 
 def test_timeout_kills_the_process_and_its_children(client: Any) -> None:
-    """The child would hold the function's output open for ever."""
+    """The child would keep the function's output open forever."""
     code = """
         import os, subprocess, time
         def handler(event, context):
@@ -325,7 +325,7 @@ def is_running(process_id: int) -> bool:
     return True
 
 
-def test_answer_over_six_megabytes_is_refused(either: Any) -> None:
+def test_response_over_six_megabytes_is_refused(either: Any) -> None:
     result = deploy(either, "def handler(event, context): return 'x' * 6291600").invoke()
     assert result.error == "Unhandled"
     assert result.payload == {
@@ -334,12 +334,12 @@ def test_answer_over_six_megabytes_is_refused(either: Any) -> None:
     }
 
 
-def test_answer_of_six_megabytes_passes(either: Any) -> None:
+def test_response_of_six_megabytes_succeeds(either: Any) -> None:
     assert len(deploy(either, "def handler(event, context): return 'x' * 6291000").invoke().payload) == 6291000
 
 
-def test_request_that_no_runtime_makes_is_not_taken_for_the_answer(client: Any) -> None:
-    """Whatever else on this machine finds the port of the function's Runtime API."""
+def test_unknown_request_to_the_runtime_api_is_not_the_response(client: Any) -> None:
+    """Another program on the machine may find the port of the function's Runtime API."""
     code = """
         import http.client, os
         def handler(event, context):
@@ -357,7 +357,7 @@ def test_event_over_six_megabytes_is_refused(client: Any) -> None:
     assert message == "Request must be smaller than 6291456 bytes for the InvokeFunction operation"
 
 
-def test_payload_that_is_no_json_is_refused(client: Any) -> None:
+def test_payload_that_is_not_json_is_refused(client: Any) -> None:
     code, message, status = error_of(lambda: deploy(client).invoke(Payload=b"{"))
     assert (code, status) == ("InvalidRequestContentException", 400)
     assert message.startswith("Could not parse request body into json")
@@ -369,13 +369,13 @@ def test_unknown_function_is_not_found(client: Any) -> None:
     assert message == f"Function not found: arn:aws:lambda:{REGION}:000000000000:function:absent"
 
 
-def test_dry_run_answers_204_and_runs_nothing(client: Any) -> None:
+def test_dry_run_returns_204_and_runs_nothing(client: Any) -> None:
     function = deploy(client)
     assert function.invoke(InvocationType="DryRun").answer["StatusCode"] == 204
     assert function.streams() == []
 
 
-def test_event_invocation_answers_202_and_runs_later(client: Any) -> None:
+def test_event_invocation_returns_202_and_runs_later(client: Any) -> None:
     function = deploy(client, "def handler(event, context): print('ran')")
     result = function.invoke(InvocationType="Event")
     assert (result.answer["StatusCode"], result.payload) == (202, None)
@@ -383,7 +383,7 @@ def test_event_invocation_answers_202_and_runs_later(client: Any) -> None:
     until(lambda: "ran\n" in function.lines())
 
 
-def test_failed_event_invocation_is_tried_twice_more(client: Any) -> None:
+def test_failed_event_invocation_is_retried_twice(client: Any) -> None:
     """Lambda guide, "How Lambda handles errors and retries with asynchronous invocation"."""
     function = deploy(client, "def handler(event, context): raise ValueError")
     request_id = function.invoke(InvocationType="Event").request_id
@@ -416,7 +416,7 @@ def test_reserved_concurrency_of_one_refuses_a_second_invocation(client: Any, tm
     assert (code_of_second, status) == ("TooManyRequestsException", 429)
 
 
-def test_topic_invokes_the_function_that_subscribed_to_it(client: Any) -> None:
+def test_topic_invokes_a_subscribed_function(client: Any) -> None:
     function = deploy(client, "def handler(event, context): print(event['Records'][0]['Sns']['Message'])")
     topic = client("sns").create_topic(Name=function.name)["TopicArn"]
     client("sns").subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function.arn)
@@ -458,13 +458,13 @@ def test_busy_processes_end_with_the_server(tmp_path: Path) -> None:
 
 
 def own_server(folder: Path) -> tuple[subprocess.Popen[bytes], Callable[[str], Any]]:
-    """An embedded AWS of the test's own, and its clients."""
+    """Start a local AWS for one test; return its process and clients."""
     server, url = start(folder)
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
     return server, lambda service: session.client(service, endpoint_url=url)
 
 
-def test_function_calls_other_services_of_the_embedded_aws(client: Any) -> None:
+def test_function_calls_other_services_of_the_local_aws(client: Any) -> None:
     code = """
         import boto3
         def handler(event, context):

@@ -1,4 +1,4 @@
-"""What a function writes, and what Lambda writes of it, stands in CloudWatch Logs.
+"""The log of a function: its own lines, and those of Lambda.
 
 Sources: Lambda guide "Sending Lambda function logs to CloudWatch Logs", "Configuring JSON and plain text log formats",
 "Log and monitor Python Lambda functions"; lines as AWS writes them.
@@ -22,7 +22,7 @@ PRINTS = "def handler(event, context): print('printed')"
 
 
 def between(function: Deployed, request_id: str) -> list[str]:
-    """The lines between START and END of that invocation."""
+    """The lines between START and END of an invocation."""
     lines = function.lines()
     start = lines.index(f"START RequestId: {request_id} Version: $LATEST\n")
     return lines[start + 1 : lines.index(f"END RequestId: {request_id}\n")]
@@ -51,7 +51,7 @@ def test_warm_invocation_reports_no_init_duration(client: Any) -> None:
     assert "Init Duration" not in function.invoke().log
 
 
-def test_one_stream_a_process_named_by_day_version_and_process(client: Any) -> None:
+def test_each_process_has_a_stream_named_by_day_version_and_process(client: Any) -> None:
     function = deploy(client, PRINTS)
     function.invoke()
     function.invoke()
@@ -67,7 +67,7 @@ def test_new_process_has_a_new_stream(client: Any) -> None:
 
 
 @pytest.mark.parametrize("end", ["return", "raise ValueError", "os._exit(1)"])
-def test_what_is_printed_last_stands_in_its_own_invocation(client: Any, end: str) -> None:
+def test_last_output_belongs_to_its_own_invocation(client: Any, end: str) -> None:
     code = f"import os\ndef handler(event, context):\n    print(event['n'], flush=True)\n    {end}"
     function = deploy(client, code)
     for number in range(10):
@@ -91,7 +91,7 @@ def test_output_keeps_its_order_across_print_logging_and_stderr(client: Any) -> 
     assert order == [[str(number), kind] for number in range(50) for kind in ("out", "log", "err")]
 
 
-def test_logging_lines_carry_level_time_and_request_id(client: Any) -> None:
+def test_logging_lines_have_level_time_and_request_id(client: Any) -> None:
     function = deploy(client, "import logging\ndef handler(event, context): logging.warning('careful')")
     request_id = function.invoke().request_id
     (line,) = between(function, request_id)
@@ -104,12 +104,12 @@ def test_framed_message_of_several_lines_is_one_event(client: Any) -> None:
     assert line.endswith("\tone\ntwo\n")
 
 
-def test_printed_message_of_several_lines_is_an_event_a_line(client: Any) -> None:
+def test_each_printed_line_is_an_event(client: Any) -> None:
     function = deploy(client, "def handler(event, context): print('one\\ntwo')")
     assert between(function, function.invoke().request_id) == ["one\n", "two\n"]
 
 
-def test_output_larger_than_a_pipe_holds_arrives_whole(client: Any) -> None:
+def test_output_larger_than_the_pipe_arrives_complete(client: Any) -> None:
     function = deploy(client, "def handler(event, context): print('x' * 1_000_000)")
     assert between(function, function.invoke().request_id) == ["x" * 1_000_000 + "\n"]
 
@@ -120,7 +120,7 @@ def test_exception_is_logged_with_its_stack(client: Any) -> None:
     assert event.startswith("[ERROR] ValueError: oh\nTraceback (most recent call last):\n")
 
 
-def test_error_at_import_is_tried_twice_before_start(client: Any) -> None:
+def test_failed_import_is_retried_once_before_start(client: Any) -> None:
     function = deploy(client, "raise ValueError('at import')")
     function.invoke()
     kinds = [re.match(r"\[?[A-Z_]+", line) for line in function.lines()]
@@ -160,32 +160,32 @@ def test_tail_is_the_last_four_kilobytes(client: Any) -> None:
     assert result.log.splitlines()[-1].startswith("REPORT RequestId: ")
 
 
-def test_no_tail_unless_asked_for(client: Any) -> None:
+def test_no_tail_by_default(client: Any) -> None:
     assert deploy(client, PRINTS).invoke(LogType="None").log == ""
 
 
 @pytest.mark.parametrize("missing", LOGS)
-def test_role_that_lacks_a_log_permission_gets_no_logs(client: Any, missing: str) -> None:
+def test_role_without_a_log_permission_gets_no_logs(client: Any, missing: str) -> None:
     function = deploy(client, PRINTS, statements=(allow([action for action in LOGS if action != missing]),))
     assert "printed\n" in function.invoke().log
     assert function.lines() == []
 
 
-def test_group_that_stands_needs_no_permission_to_make_it(client: Any) -> None:
+def test_existing_group_needs_no_create_permission(client: Any) -> None:
     function = deploy(client, PRINTS, statements=(allow(LOGS[1:]),))
     client("logs").create_log_group(logGroupName=f"/aws/lambda/{function.name}")
     function.invoke()
     assert "printed\n" in function.lines()
 
 
-def test_permission_may_be_for_the_functions_own_group_only(client: Any) -> None:
-    """The resource as SAM, the console and Terraform write it: the group's ARN with :*."""
+def test_permission_for_one_log_group_is_enough(client: Any) -> None:
+    """The resource that SAM, the console and Terraform use: the group's ARN with :*."""
     function = deploy(client, PRINTS, statements=(allow(LOGS, "arn:aws:logs:*:*:log-group:/aws/lambda/function-*:*"),))
     function.invoke()
     assert "printed\n" in function.lines()
 
 
-def test_deleted_group_comes_back_with_the_next_line(client: Any) -> None:
+def test_deleted_group_is_recreated_by_the_next_line(client: Any) -> None:
     function = deploy(client, PRINTS)
     function.invoke()
     client("logs").delete_log_group(logGroupName=f"/aws/lambda/{function.name}")
@@ -193,7 +193,7 @@ def test_deleted_group_comes_back_with_the_next_line(client: Any) -> None:
     assert between(function, request_id) == ["printed\n"]
 
 
-def test_custom_group_takes_the_logs_in_streams_that_name_the_function(client: Any) -> None:
+def test_streams_in_a_custom_group_name_the_function(client: Any) -> None:
     function = deploy(client, PRINTS, LoggingConfig={"LogGroup": "shared-group"})
     function.invoke()
     (stream,) = [name for name in function.streams("shared-group") if function.name in name]
@@ -210,7 +210,7 @@ def json_lines(client: Any, **levels: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in function.lines()]
 
 
-def test_json_format_writes_lambdas_own_lines_as_platform_events(client: Any) -> None:
+def test_json_format_writes_system_lines_as_platform_events(client: Any) -> None:
     events = [line for line in json_lines(client) if "type" in line]
     assert [event["type"] for event in events] == ["platform.initStart", "platform.start", "platform.report"]
     assert {"durationMs", "billedDurationMs", "memorySizeMB", "maxMemoryUsedMB", "initDurationMs"} == set(
@@ -223,17 +223,17 @@ def test_json_format_writes_logging_as_json(client: Any) -> None:
     assert [(event["level"], event["message"]) for event in events] == [("INFO", "info"), ("ERROR", "error")]
 
 
-def test_application_log_level_drops_what_is_below(client: Any) -> None:
+def test_application_log_level_drops_lower_levels(client: Any) -> None:
     events = [line for line in json_lines(client, ApplicationLogLevel="ERROR") if "type" not in line]
     assert [event["message"] for event in events] == ["error"]
 
 
-def test_system_log_level_drops_lambdas_own_lines(client: Any) -> None:
+def test_system_log_level_drops_system_lines(client: Any) -> None:
     assert [line for line in json_lines(client, SystemLogLevel="WARN") if "type" in line] == []
 
 
-def test_filter_log_events_gives_all_streams_in_the_order_of_time(client: Any) -> None:
-    """CloudWatch Logs API reference, "FilterLogEvents": sorted by time stamp, without `interleaved` too."""
+def test_filter_log_events_sorts_all_streams_by_time(client: Any) -> None:
+    """CloudWatch Logs API reference, "FilterLogEvents": sorted by timestamp, also without `interleaved`."""
     group, logs = f"group-{uuid.uuid4().hex}", client("logs")
     logs.create_log_group(logGroupName=group)
     logs.create_log_stream(logGroupName=group, logStreamName="a")
@@ -258,10 +258,10 @@ def test_filter_log_events_gives_all_streams_in_the_order_of_time(client: Any) -
         (False, "nextBackwardToken", [["3", "4"], ["1", "2"], ["0"], []]),
     ],
 )
-def test_get_log_events_pages_to_an_end_where_the_token_stays(
+def test_get_log_events_repeats_the_token_at_the_end(
     client: Any, from_head: bool, token: str, pages: list[list[str]]
 ) -> None:
-    """CloudWatch Logs API reference, "GetLogEvents": at the end of the stream, the token that was passed in."""
+    """CloudWatch Logs API reference, "GetLogEvents": at the end of the stream, it returns the token of the request."""
     group, logs = f"group-{uuid.uuid4().hex}", client("logs")
     logs.create_log_group(logGroupName=group)
     logs.create_log_stream(logGroupName=group, logStreamName="a")

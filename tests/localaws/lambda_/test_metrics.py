@@ -1,4 +1,4 @@
-"""What CloudWatch tells of a function: Lambda developer guide, "Types of metrics for Lambda functions"."""
+"""A function's metrics in CloudWatch. Lambda developer guide, "Types of metrics for Lambda functions"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def pipe(client: Callable[[str], Any], tmp_path: Path) -> Callable[..., Pipe]:
-    return lambda behaviour="return None": build(client, tmp_path, behaviour)
+    return lambda behavior="return None": build(client, tmp_path, behavior)
 
 
 def figure(client: Callable[[str], Any], function: str, metric: str, statistic: str) -> float | None:
@@ -41,7 +41,7 @@ def test_invocations_and_errors_are_counted(client: Callable[[str], Any], pipe: 
     assert figure(client, one.function, "Errors", "Sum") == 1
 
 
-def test_the_age_of_the_records_is_told(client: Callable[[str], Any], pipe: Callable[..., Pipe]) -> None:
+def test_iterator_age_is_recorded(client: Callable[[str], Any], pipe: Callable[..., Pipe]) -> None:
     one = pipe()
     one.map()
     one.put("a")
@@ -49,5 +49,5 @@ def test_the_age_of_the_records_is_told(client: Callable[[str], Any], pipe: Call
     assert 0 <= (figure(client, one.function, "IteratorAge", "Maximum") or -1) < 60_000
 
 
-def test_a_function_that_never_ran_has_no_figures(client: Callable[[str], Any], pipe: Callable[..., Pipe]) -> None:
+def test_function_that_never_ran_has_no_data_points(client: Callable[[str], Any], pipe: Callable[..., Pipe]) -> None:
     assert figure(client, pipe().function, "Invocations", "Sum") is None

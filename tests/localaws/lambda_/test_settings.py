@@ -1,4 +1,4 @@
-"""A function's settings: all are kept, shown and changed. Source: Lambda API reference."""
+"""A function's settings: stored, shown and updated. Lambda API reference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAXIMA = {
     "Timeout": CREATE.members["Timeout"].metadata["max"],
     "EphemeralStorage": CREATE.members["EphemeralStorage"].members["Size"].metadata["max"],
 }
-# Each setting: a value, another one, and what taking it away is: the empty value and what is shown then.
+# Each setting: a value, another value, the empty value that removes it, and what AWS shows then.
 SETTINGS: list[tuple[str, Any, Any, Any, Any]] = [
     ("Description", "one", "two", "", ""),
     ("Timeout", 5, 6, 3, 3),
@@ -69,7 +69,7 @@ def error_of(call: Callable[[], Any]) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(("setting", "value"), [row[:2] for row in SETTINGS], ids=lambda value: str(value)[:20])
-def test_create_function_keeps_each_setting(client: Any, setting: str, value: Any) -> None:
+def test_create_function_stores_each_setting(client: Any, setting: str, value: Any) -> None:
     function = deploy(client, **{setting: value})
     assert configuration(client, function.name)[setting] == value
 
@@ -86,14 +86,14 @@ def test_update_function_configuration_changes_each_setting(client: Any, setting
 @pytest.mark.parametrize(
     ("setting", "value", "empty", "shown"), [(row[0], *row[2:]) for row in SETTINGS], ids=lambda value: str(value)[:20]
 )
-def test_empty_value_takes_a_setting_away(client: Any, setting: str, value: Any, empty: Any, shown: Any) -> None:
+def test_empty_value_removes_a_setting(client: Any, setting: str, value: Any, empty: Any, shown: Any) -> None:
     function = deploy(client, **{setting: value})
     client("lambda").update_function_configuration(FunctionName=function.name, **{setting: empty})
     assert configuration(client, function.name).get(setting) == shown
 
 
 @pytest.mark.parametrize("setting", [row[0] for row in SETTINGS])
-def test_update_leaves_what_it_does_not_name(client: Any, setting: str) -> None:
+def test_update_leaves_other_settings(client: Any, setting: str) -> None:
     value = next(row[1] for row in SETTINGS if row[0] == setting)
     function = deploy(client, **{setting: value})
     other = {"Timeout": 7} if setting != "Timeout" else {"MemorySize": 512}
@@ -110,7 +110,7 @@ def test_layers_are_replaced_and_cleared(client: Any) -> None:
     assert ([layer["Arn"] for layer in shown], "Layers" in configuration(client, function.name)) == ([arn], False)
 
 
-def test_vpc_config_is_kept_and_emptied(client: Any) -> None:
+def test_vpc_config_is_stored_and_cleared(client: Any) -> None:
     function = deploy(client, VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]})
     shown = configuration(client, function.name)["VpcConfig"]
     client("lambda").update_function_configuration(
@@ -131,7 +131,7 @@ def test_json_log_format_defaults_both_levels_to_info(client: Any) -> None:
     }
 
 
-def test_snap_start_is_kept_and_turned_off(client: Any) -> None:
+def test_snap_start_is_stored_and_disabled(client: Any) -> None:
     function = deploy(client, SnapStart={"ApplyOn": "PublishedVersions"})
     shown = configuration(client, function.name)["SnapStart"]["ApplyOn"]
     client("lambda").update_function_configuration(FunctionName=function.name, SnapStart={"ApplyOn": "None"})
@@ -163,7 +163,7 @@ def test_dry_run_of_update_function_code_changes_nothing(client: Any) -> None:
     ]
 
 
-def test_create_answers_pending_and_is_active_when_asked(client: Any) -> None:
+def test_create_returns_pending_and_then_the_function_is_active(client: Any) -> None:
     role = make_role(client)
     created = client("lambda").create_function(
         FunctionName="pending", Role=role, Runtime="python3.11", Handler="a.b", Code={"ZipFile": zipped("")}
@@ -172,7 +172,7 @@ def test_create_answers_pending_and_is_active_when_asked(client: Any) -> None:
     assert configuration(client, "pending")["State"] == "Active"
 
 
-def test_update_answers_in_progress_and_is_successful_when_asked(client: Any) -> None:
+def test_update_returns_in_progress_and_then_it_is_successful(client: Any) -> None:
     function = deploy(client)
     updated = client("lambda").update_function_configuration(FunctionName=function.name, Timeout=9)
     assert updated["LastUpdateStatus"] == "InProgress"
@@ -211,9 +211,7 @@ def test_outdated_revision_id_is_refused(client: Any) -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_setting_that_aws_refuses_is_refused_by_create_and_update(
-    client: Any, options: dict[str, Any], message: str
-) -> None:
+def test_invalid_setting_is_refused_by_create_and_update(client: Any, options: dict[str, Any], message: str) -> None:
     function = deploy(client)
     for call in (
         lambda: deploy(client, **options),
@@ -235,7 +233,7 @@ def test_maximum_of_the_service_model_is_accepted(client: Any, setting: str, val
     assert configuration(client, function.name)[setting] == value
 
 
-def test_role_that_lambda_may_not_assume_is_refused(client: Any) -> None:
+def test_role_that_lambda_cannot_assume_is_refused(client: Any) -> None:
     other = {**TRUST, "Principal": {"Service": "ec2.amazonaws.com"}}
     role = client("iam").create_role(RoleName="not-for-lambda", AssumeRolePolicyDocument=policy(other))["Role"]["Arn"]
     assert error_of(lambda: deploy(client, Role=role)) == (
@@ -244,27 +242,27 @@ def test_role_that_lambda_may_not_assume_is_refused(client: Any) -> None:
     )
 
 
-def test_container_image_is_refused_plainly(client: Any) -> None:
+def test_container_image_is_refused(client: Any) -> None:
     with pytest.raises(ClientError, match="PackageType Image is not supported here"):
         client("lambda").create_function(
             FunctionName="image", Role=make_role(client), PackageType="Image", Code={"ImageUri": "registry/image:tag"}
         )
 
 
-def test_code_that_is_no_zip_file_is_refused(client: Any) -> None:
+def test_code_that_is_not_a_zip_file_is_refused(client: Any) -> None:
     code, message = error_of(lambda: deploy(client, Code={"ZipFile": b"no zip"}))
     assert code == "InvalidParameterValueException"
     assert message == "Could not unzip uploaded file. Please check your file, then try to upload again."
 
 
-def test_code_comes_from_a_bucket_too(client: Any) -> None:
+def test_code_can_come_from_a_bucket(client: Any) -> None:
     client("s3").create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": REGION})
     client("s3").put_object(Bucket="code", Key="a.zip", Body=zipped("def handler(event, context): return 'a'"))
     function = deploy(client, Code={"S3Bucket": "code", "S3Key": "a.zip"})
     assert function.invoke().payload == "a"
 
 
-def test_code_of_a_bucket_that_is_no_zip_file_is_refused_and_the_old_one_stays(client: Any) -> None:
+def test_invalid_code_in_a_bucket_leaves_the_old_code(client: Any) -> None:
     function = deploy(client, "def handler(event, context): return 'old'")
     client("s3").create_bucket(Bucket="broken", CreateBucketConfiguration={"LocationConstraint": REGION})
     client("s3").put_object(Bucket="broken", Key="a.zip", Body=b"no zip")
@@ -274,7 +272,7 @@ def test_code_of_a_bucket_that_is_no_zip_file_is_refused_and_the_old_one_stays(c
     assert function.invoke().payload == "old"
 
 
-def test_code_can_be_downloaded_from_where_get_function_says(client: Any) -> None:
+def test_code_can_be_downloaded_from_its_location(client: Any) -> None:
     code = zipped("pass")
     function = deploy(client, Code={"ZipFile": code})
     location = client("lambda").get_function(FunctionName=function.name)["Code"]["Location"]

@@ -1,4 +1,4 @@
-"""The API of event source mappings, as AWS words and shapes it. Lambda API reference."""
+"""The API of event source mappings: formats and error messages of AWS. Lambda API reference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plain(answer: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
 
 
-def test_create_answers_as_aws_with_its_defaults(pipe: Pipe) -> None:
+def test_create_returns_the_defaults_of_aws(pipe: Pipe) -> None:
     """Recorded on AWS."""
     answer = pipe.map()
     function = pipe.client("lambda").get_function(FunctionName=pipe.function)["Configuration"]["FunctionArn"]
@@ -57,7 +57,7 @@ def test_create_answers_as_aws_with_its_defaults(pipe: Pipe) -> None:
     }
 
 
-def test_create_answers_202(pipe: Pipe) -> None:
+def test_create_returns_202(pipe: Pipe) -> None:
     assert pipe.map()["ResponseMetadata"]["HTTPStatusCode"] == 202
 
 
@@ -85,13 +85,13 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def test_create_takes_every_option(pipe: Pipe) -> None:
+def test_create_accepts_every_option(pipe: Pipe) -> None:
     answer = pipe.map(**OPTIONS)
     assert {name: answer[name] for name in OPTIONS} == OPTIONS
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_update_changes_one_option_alone(pipe: Pipe, option: str) -> None:
+def test_update_changes_only_one_option(pipe: Pipe, option: str) -> None:
     before = pipe.map()
     mapping_id = before["UUID"]
     pipe.client("lambda").update_event_source_mapping(UUID=mapping_id, **{option: OPTIONS[option]})
@@ -115,7 +115,7 @@ def test_update_changes_one_option_alone(pipe: Pipe, option: str) -> None:
         ("DestinationConfig", {"OnFailure": {}}, {"OnFailure": {}}),
     ],
 )
-def test_empty_value_takes_an_option_away(pipe: Pipe, option: str, empty: Any, shown: Any) -> None:
+def test_empty_value_removes_an_option(pipe: Pipe, option: str, empty: Any, shown: Any) -> None:
     mapping_id = pipe.map(**OPTIONS)["UUID"]
     answer = pipe.client("lambda").update_event_source_mapping(UUID=mapping_id, **{option: empty})
     assert answer.get(option) == shown
@@ -130,9 +130,7 @@ def test_empty_value_takes_an_option_away(pipe: Pipe, option: str, empty: Any, s
         (False, {"BatchSize": 1}, "Updating"),
     ],
 )
-def test_update_answers_with_a_state_of_transition(
-    pipe: Pipe, enabled: bool, change: dict[str, Any], state: str
-) -> None:
+def test_update_returns_a_transitional_state(pipe: Pipe, enabled: bool, change: dict[str, Any], state: str) -> None:
     mapping_id = pipe.map(Enabled=enabled)["UUID"]
     until(lambda: pipe.mapping(mapping_id)["State"] in ("Enabled", "Disabled"))
     assert pipe.client("lambda").update_event_source_mapping(UUID=mapping_id, **change)["State"] == state
@@ -152,7 +150,7 @@ def test_update_moves_a_mapping_to_another_function(pipe: Pipe, client: Callable
     assert other.wait_for("a") == [["a"]]
 
 
-def test_delete_answers_deleting_and_then_it_is_gone(pipe: Pipe) -> None:
+def test_delete_returns_deleting_and_then_not_found(pipe: Pipe) -> None:
     mapping_id = pipe.map()["UUID"]
     answer = pipe.client("lambda").delete_event_source_mapping(UUID=mapping_id)
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
@@ -192,7 +190,7 @@ def test_duplicate_is_a_conflict(pipe: Pipe) -> None:
     }
 
 
-def test_duplicate_answers_409(pipe: Pipe) -> None:
+def test_duplicate_returns_409(pipe: Pipe) -> None:
     pipe.map()
     with pytest.raises(ClientError) as error:
         pipe.map()
@@ -259,20 +257,20 @@ NO_STREAM = "arn:aws:dynamodb:eu-west-1:000000000000:table/none/stream/2026-01-0
         ),
     ],
 )
-def test_create_is_refused_in_aws_words(pipe: Pipe, options: dict[str, Any], code: str, message: str) -> None:
+def test_create_is_refused_in_the_words_of_aws(pipe: Pipe, options: dict[str, Any], code: str, message: str) -> None:
     with pytest.raises(ClientError) as error:
         pipe.map(**options)
     assert error.value.response["Error"] == {"Code": code, "Message": message}
 
 
-def test_at_timestamp_is_not_for_dynamodb(pipe: Pipe) -> None:
+def test_at_timestamp_is_refused(pipe: Pipe) -> None:
     """Recorded on AWS."""
     with pytest.raises(ClientError) as error:
         pipe.map(StartingPosition="AT_TIMESTAMP", StartingPositionTimestamp=1)
     assert error.value.response["Error"]["Message"] == f"Unsupported starting position for arn type: {pipe.stream_arn}"
 
 
-def test_option_of_another_kind_of_source_is_refused(pipe: Pipe) -> None:
+def test_option_of_another_source_type_is_refused(pipe: Pipe) -> None:
     with pytest.raises(ClientError, match=r"InvalidParameterValueException.*Unsupported parameters.*: Queues"):
         pipe.map(Queues=["queue"])
 
@@ -319,7 +317,7 @@ def test_number_out_of_range_is_refused(unchecked: Any, pipe: Pipe, option: str,
 
 @pytest.fixture
 def unchecked(endpoint: str) -> Any:
-    """A client that leaves the checking of ranges to the service."""
+    """A client that does not validate parameters."""
     return boto3.client(
         "lambda",
         region_name="eu-west-1",
@@ -336,7 +334,7 @@ def test_record_age_between_zero_and_a_minute_is_refused(pipe: Pipe) -> None:
 
 
 @pytest.mark.parametrize("missing", NEEDED)
-def test_role_that_may_not_read_the_stream_is_refused(
+def test_role_without_access_to_the_stream_is_refused(
     client: Callable[[str], Any], tmp_path: Path, missing: str
 ) -> None:
     allowed = [f"dynamodb:{action}" for action in NEEDED if action != missing]
@@ -368,7 +366,7 @@ def test_list_by_function_and_by_source(pipe: Pipe, client: Callable[[str], Any]
     assert [each["UUID"] for each in listed] == [mapping["UUID"]]
 
 
-def test_list_leaves_out_other_regions(pipe: Pipe, endpoint: str) -> None:
+def test_list_excludes_other_regions(pipe: Pipe, endpoint: str) -> None:
     pipe.map()
     elsewhere = boto3.client(
         "lambda",
@@ -407,7 +405,7 @@ def test_deleted_function_leaves_its_mapping(pipe: Pipe) -> None:
     assert [each["UUID"] for each in listed] == [mapping_id]
 
 
-def test_tags_of_a_mapping_can_be_set_read_and_taken_away(pipe: Pipe) -> None:
+def test_tags_of_a_mapping_can_be_set_read_and_removed(pipe: Pipe) -> None:
     arn = pipe.map(Tags={"pipeline": "one", "old": "x"})["EventSourceMappingArn"]
     pipe.client("lambda").tag_resource(Resource=arn, Tags={"new": "y"})
     pipe.client("lambda").untag_resource(Resource=arn, TagKeys=["old"])
@@ -422,7 +420,7 @@ def test_tags_of_an_unknown_mapping_are_not_found(client: Callable[[str], Any]) 
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[Pipe]:
-    """A pipe on an embedded AWS that is as late as AWS is, ten times as quick."""
+    """A pipe on a local AWS with delays, at a factor of 0.1."""
     process, url = start(tmp_path / "server", "--delays", "0.1")
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="eu-west-1")
     clients = {name: session.client(name, endpoint_url=url) for name in ("dynamodb", "iam", "lambda")}
@@ -433,7 +431,7 @@ def slow(tmp_path: Path) -> Iterator[Pipe]:
         process.wait(timeout=10)
 
 
-def test_states_pass_as_slowly_as_on_aws_when_asked_for(slow: Pipe) -> None:
+def test_states_last_as_long_as_on_aws(slow: Pipe) -> None:
     mapping_id = slow.map()["UUID"]
     seen = [slow.mapping(mapping_id)["State"]]
     until(lambda: slow.mapping(mapping_id)["State"] == "Enabled")
@@ -448,8 +446,8 @@ def test_mapping_in_transition_is_in_use(slow: Pipe) -> None:
         slow.client("lambda").update_event_source_mapping(UUID=mapping_id, BatchSize=1)
 
 
-def test_latest_loses_what_is_written_before_it_takes_effect_when_asked_for(slow: Pipe) -> None:
-    """On AWS the first records after Enabled can be lost; a rehearsal may ask for that."""
+def test_latest_loses_records_written_before_it_takes_effect(slow: Pipe) -> None:
+    """AWS can lose the first records after Enabled. With delays on, the local AWS does too."""
     mapping_id = slow.map(StartingPosition="LATEST")["UUID"]
     until(lambda: slow.mapping(mapping_id)["State"] == "Enabled")
     slow.put("early")

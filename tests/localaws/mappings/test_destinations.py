@@ -1,4 +1,4 @@
-"""Where a batch goes that is given up.
+"""The destinations of discarded batches.
 
 Lambda developer guide, "Retain discarded records for a DynamoDB event source in Lambda".
 """
@@ -22,7 +22,7 @@ FAILS_ON_POISON = 'assert "poison" not in names'
 
 @pytest.fixture
 def queue(client: Callable[[str], Any]) -> tuple[str, Callable[[], list[dict[str, Any]]]]:
-    """The ARN of a new queue, and what came in since it was asked last."""
+    """The ARN of a new queue, and a function that receives its new messages."""
     sqs = client("sqs")
     url = sqs.create_queue(QueueName=f"queue-{uuid.uuid4().hex[:12]}")["QueueUrl"]
     arn: str = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -34,8 +34,8 @@ def queue(client: Callable[[str], Any]) -> tuple[str, Callable[[], list[dict[str
     return arn, received
 
 
-def give_up(pipe: Pipe, destination: str, **options: Any) -> dict[str, Any]:
-    """Map with a destination, write a record that fails and one that does not, and wait for the latter."""
+def discard(pipe: Pipe, destination: str, **options: Any) -> dict[str, Any]:
+    """Map with a destination, write a record that fails and one that succeeds, and wait for the second one."""
     pipe.put("poison")
     mapping = pipe.map(
         **{
@@ -50,10 +50,10 @@ def give_up(pipe: Pipe, destination: str, **options: Any) -> dict[str, Any]:
     return mapping
 
 
-def test_document_for_a_queue_as_aws_shapes_it(client: Callable[[str], Any], tmp_path: Path, queue: Any) -> None:
-    """Recorded on AWS: the names and their order."""
+def test_queue_gets_a_document_in_the_format_of_aws(client: Callable[[str], Any], tmp_path: Path, queue: Any) -> None:
+    """Recorded on AWS: the members and their order."""
     arn, received = queue
-    give_up(build(client, tmp_path, FAILS_ON_POISON), arn)
+    discard(build(client, tmp_path, FAILS_ON_POISON), arn)
     (document,) = until(received)
     assert {name: list(part) if isinstance(part, dict) else "" for name, part in document.items()} == {
         "requestContext": ["requestId", "functionArn", "condition", "approximateInvokeCount"],
@@ -73,9 +73,9 @@ def test_document_for_a_queue_as_aws_shapes_it(client: Callable[[str], Any], tmp
 
 
 def test_one_retry_is_two_invocations(client: Callable[[str], Any], tmp_path: Path, queue: Any) -> None:
-    """Recorded on AWS: MaximumRetryAttempts 1 gives approximateInvokeCount 2."""
+    """Recorded on AWS: with MaximumRetryAttempts 1, approximateInvokeCount is 2."""
     arn, received = queue
-    give_up(build(client, tmp_path, FAILS_ON_POISON), arn, MaximumRetryAttempts=1)
+    discard(build(client, tmp_path, FAILS_ON_POISON), arn, MaximumRetryAttempts=1)
     (document,) = until(received)
     context = document["requestContext"]
     assert (context["condition"], context["approximateInvokeCount"]) == ("RetryAttemptsExhausted", 2)
@@ -83,29 +83,27 @@ def test_one_retry_is_two_invocations(client: Callable[[str], Any], tmp_path: Pa
 
 def test_exception_is_an_unhandled_function_error(client: Callable[[str], Any], tmp_path: Path, queue: Any) -> None:
     arn, received = queue
-    give_up(build(client, tmp_path, FAILS_ON_POISON), arn)
+    discard(build(client, tmp_path, FAILS_ON_POISON), arn)
     (document,) = until(received)
     expected = {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
     assert document["responseContext"] == expected
 
 
-def test_partial_failure_is_no_function_error(client: Callable[[str], Any], tmp_path: Path, queue: Any) -> None:
+def test_partial_failure_is_not_a_function_error(client: Callable[[str], Any], tmp_path: Path, queue: Any) -> None:
     arn, received = queue
-    behaviour = """
+    behavior = """
         failed = [record for record, name in zip(records, names) if name == "poison"]
         return {"batchItemFailures": [{"itemIdentifier": each["dynamodb"]["SequenceNumber"]} for each in failed]}
         """
-    give_up(build(client, tmp_path, behaviour), arn, FunctionResponseTypes=["ReportBatchItemFailures"])
+    discard(build(client, tmp_path, behavior), arn, FunctionResponseTypes=["ReportBatchItemFailures"])
     (document,) = until(received)
     assert document["responseContext"]["functionError"] is None
 
 
-def test_document_names_the_records_that_were_given_up(
-    client: Callable[[str], Any], tmp_path: Path, queue: Any
-) -> None:
+def test_document_names_the_discarded_records(client: Callable[[str], Any], tmp_path: Path, queue: Any) -> None:
     arn, received = queue
     one = build(client, tmp_path, FAILS_ON_POISON)
-    give_up(one, arn)
+    discard(one, arn)
     (document,) = until(received)
     number = one.events()[0]["Records"][0]["dynamodb"]["SequenceNumber"]
     info = document["DDBStreamBatchInfo"]
@@ -116,18 +114,18 @@ def test_topic_gets_the_same_document(client: Callable[[str], Any], tmp_path: Pa
     arn, received = queue
     topic = client("sns").create_topic(Name=f"topic-{uuid.uuid4().hex[:12]}")["TopicArn"]
     client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
-    give_up(build(client, tmp_path, FAILS_ON_POISON), topic)
+    discard(build(client, tmp_path, FAILS_ON_POISON), topic)
     (document,) = until(received)
     assert document["requestContext"]["condition"] == "RetryAttemptsExhausted"
 
 
 def stored(client: Callable[[str], Any], tmp_path: Path) -> tuple[Pipe, dict[str, Any], str, dict[str, Any]]:
-    """Give a batch up to a bucket; return the pipe, the mapping, the object's key and its document."""
+    """Discard a batch to a bucket. Return the pipe, the mapping, the object's key and its document."""
     bucket = f"bucket-{uuid.uuid4().hex[:12]}"
     s3 = client("s3")
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     one = build(client, tmp_path, FAILS_ON_POISON)
-    mapping = give_up(one, f"arn:aws:s3:::{bucket}")
+    mapping = discard(one, f"arn:aws:s3:::{bucket}")
     (entry,) = until(lambda: s3.list_objects_v2(Bucket=bucket).get("Contents"))
     document = json.loads(s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read())
     return one, mapping, entry["Key"], document
@@ -138,7 +136,7 @@ def test_bucket_gets_the_records_too(client: Callable[[str], Any], tmp_path: Pat
     assert json.loads(document["payload"]) == one.events()[0]
 
 
-def test_object_is_named_after_mapping_and_shard(client: Callable[[str], Any], tmp_path: Path) -> None:
+def test_object_key_names_mapping_and_shard(client: Callable[[str], Any], tmp_path: Path) -> None:
     _, mapping, key, document = stored(client, tmp_path)
     shard = document["DDBStreamBatchInfo"]["shardId"]
     assert key.startswith(f"aws/lambda/{mapping['UUID']}/{shard}/")
@@ -147,5 +145,5 @@ def test_object_is_named_after_mapping_and_shard(client: Callable[[str], Any], t
 def test_role_without_send_message_sends_nothing(client: Callable[[str], Any], tmp_path: Path, queue: Any) -> None:
     arn, received = queue
     one = build(client, tmp_path, FAILS_ON_POISON, actions=[action for action in ACTIONS if action != "sqs:*"])
-    give_up(one, arn)
+    discard(one, arn)
     assert received() == []

@@ -1,4 +1,4 @@
-"""Which records a filter lets through, as EventBridge patterns do on AWS.
+"""Filter patterns: which records match one, and which patterns are invalid.
 
 Lambda developer guide, "Using event filtering with a DynamoDB event source".
 """
@@ -31,7 +31,7 @@ ITEM: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def mapped(client: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Pipe, str]:
-    """One pipe for all cases: each sets its own filters."""
+    """One pipe for all cases. Each case sets its own filters."""
     one = build(client, tmp_path_factory.mktemp("filters"))
     return one, one.map()["UUID"]
 
@@ -46,7 +46,7 @@ def image(**attributes: Any) -> dict[str, Any]:
 
 
 def passes(mapped: tuple[Pipe, str], *patterns: dict[str, Any]) -> bool:
-    """Whether a record of ITEM comes through one of the patterns; a second item that does shows when to look."""
+    """Whether a record of ITEM passes one of the patterns. A second item always passes: then the first is done."""
     one, mapping = mapped
     unique = uuid.uuid4().hex[:12]
     item, last = f"item-{unique}", f"last-{unique}"
@@ -96,7 +96,7 @@ def passes(mapped: tuple[Pipe, str], *patterns: dict[str, Any]) -> bool:
     ],
     ids=json.dumps,
 )
-def test_record_passes(mapped: tuple[Pipe, str], pattern: dict[str, Any]) -> None:
+def test_matching_record_passes(mapped: tuple[Pipe, str], pattern: dict[str, Any]) -> None:
     assert passes(mapped, pattern)
 
 
@@ -127,16 +127,16 @@ def test_record_passes(mapped: tuple[Pipe, str], pattern: dict[str, Any]) -> Non
     ],
     ids=json.dumps,
 )
-def test_record_is_left_out(mapped: tuple[Pipe, str], pattern: dict[str, Any]) -> None:
+def test_other_record_is_filtered_out(mapped: tuple[Pipe, str], pattern: dict[str, Any]) -> None:
     assert not passes(mapped, pattern)
 
 
-def test_exists_false_passes_what_is_not_a_leaf(mapped: tuple[Pipe, str]) -> None:
+def test_exists_false_matches_a_map(mapped: tuple[Pipe, str]) -> None:
     """Recorded on AWS: `exists` works on leaves only, and an attribute is a map of its type and value."""
     assert passes(mapped, image(text=[{"exists": False}]))
 
 
-def test_one_filter_of_several_is_enough(mapped: tuple[Pipe, str]) -> None:
+def test_one_matching_filter_is_enough(mapped: tuple[Pipe, str]) -> None:
     assert passes(mapped, {"eventName": ["REMOVE"]}, {"eventName": ["INSERT"]})
 
 
@@ -172,7 +172,7 @@ def test_removed_filters_let_everything_through(mapped: tuple[Pipe, str]) -> Non
         '{"$or": [{"eventName": ["INSERT"]}]}',
     ],
 )
-def test_bad_pattern_is_refused(mapped: tuple[Pipe, str], pattern: str) -> None:
+def test_invalid_pattern_is_refused(mapped: tuple[Pipe, str], pattern: str) -> None:
     """Recorded on AWS: 400, "Invalid filter pattern definition."."""
     one, mapping = mapped
     with pytest.raises(ClientError, match=r"InvalidParameterValueException.*: Invalid filter pattern definition\."):

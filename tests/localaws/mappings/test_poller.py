@@ -1,4 +1,4 @@
-"""How a mapping takes records to its function. AWS Lambda developer guide, "Using AWS Lambda with Amazon DynamoDB"."""
+"""How a mapping invokes its function. AWS Lambda developer guide, "Using AWS Lambda with Amazon DynamoDB"."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if not os.path.exists(marker):
 
 @pytest.fixture
 def pipe(client: Callable[[str], Any], tmp_path: Path) -> Callable[..., Pipe]:
-    return lambda behaviour="return None", **options: build(client, tmp_path, behaviour, **options)
+    return lambda behavior="return None", **options: build(client, tmp_path, behavior, **options)
 
 
 def result(pipe: Pipe, mapping: dict[str, Any]) -> str:
@@ -34,7 +34,7 @@ def result(pipe: Pipe, mapping: dict[str, Any]) -> str:
     return text
 
 
-def test_record_reaches_the_function_as_aws_shapes_it(pipe: Callable[..., Pipe]) -> None:
+def test_record_reaches_the_function_in_the_format_of_aws(pipe: Callable[..., Pipe]) -> None:
     """Recorded on AWS: the keys of a record and their order."""
     one = pipe()
     one.map()
@@ -97,7 +97,7 @@ def test_trim_horizon_starts_with_the_oldest_record(pipe: Callable[..., Pipe]) -
     assert one.wait_for("before") == [["before"]]
 
 
-def test_latest_leaves_out_what_was_there(pipe: Callable[..., Pipe]) -> None:
+def test_latest_skips_existing_records(pipe: Callable[..., Pipe]) -> None:
     one = pipe()
     one.put("before")
     one.map(StartingPosition="LATEST")
@@ -113,7 +113,7 @@ def test_batch_size_limits_a_batch(pipe: Callable[..., Pipe]) -> None:
 
 
 def test_batching_window_gathers_records(pipe: Callable[..., Pipe]) -> None:
-    """Records that come one by one within it make one batch."""
+    """Records that arrive one by one within the window form one batch."""
     one = pipe()
     one.map(MaximumBatchingWindowInSeconds=1)
     one.put("a")
@@ -145,7 +145,7 @@ def test_next_batch_follows_after_success(pipe: Callable[..., Pipe]) -> None:
     assert one.wait_for("b") == [["a"], ["b"]]
 
 
-def test_disabled_mapping_keeps_its_place(pipe: Callable[..., Pipe]) -> None:
+def test_disabled_mapping_keeps_its_checkpoint(pipe: Callable[..., Pipe]) -> None:
     one = pipe()
     mapping = one.map()
     one.put("before")
@@ -157,7 +157,7 @@ def test_disabled_mapping_keeps_its_place(pipe: Callable[..., Pipe]) -> None:
     assert one.wait_for("meanwhile") == [["before"], ["meanwhile"]]
 
 
-def test_deleted_mapping_invokes_no_more(pipe: Callable[..., Pipe]) -> None:
+def test_deleted_mapping_no_longer_invokes_the_function(pipe: Callable[..., Pipe]) -> None:
     one = pipe()
     mapping = one.map()
     one.client("lambda").delete_event_source_mapping(UUID=mapping["UUID"])
@@ -174,7 +174,7 @@ def test_two_mappings_of_one_stream_both_get_each_record(pipe: Callable[..., Pip
     assert (one.wait_for("a"), other.wait_for("a")) == ([["a"]], [["a"]])
 
 
-def test_success_is_told_as_ok(pipe: Callable[..., Pipe]) -> None:
+def test_result_of_a_success_is_ok(pipe: Callable[..., Pipe]) -> None:
     one = pipe()
     mapping = one.map()
     one.put("a")
@@ -189,7 +189,7 @@ def test_failed_batch_is_retried(pipe: Callable[..., Pipe]) -> None:
     assert one.batches() == [["a"], ["a"]]
 
 
-def test_failure_is_told_as_a_problem(pipe: Callable[..., Pipe]) -> None:
+def test_result_of_a_failure_is_a_problem(pipe: Callable[..., Pipe]) -> None:
     one = pipe("raise ValueError")
     mapping = one.map()
     one.put("a")
@@ -197,7 +197,7 @@ def test_failure_is_told_as_a_problem(pipe: Callable[..., Pipe]) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2])
-def test_batch_is_given_up_after_its_retries(pipe: Callable[..., Pipe], retries: int) -> None:
+def test_batch_is_discarded_after_its_retries(pipe: Callable[..., Pipe], retries: int) -> None:
     one = pipe('assert names != ["poison"]')
     one.put("poison", "good")
     one.map(BatchSize=1, MaximumRetryAttempts=retries)
@@ -217,7 +217,7 @@ def test_throttles_use_up_no_retries(pipe: Callable[..., Pipe]) -> None:
     assert one.wait_for("a") == [["a"]]
 
 
-def test_reserved_concurrency_of_one_takes_the_lanes_in_turn(pipe: Callable[..., Pipe]) -> None:
+def test_reserved_concurrency_of_one_runs_the_workers_in_turn(pipe: Callable[..., Pipe]) -> None:
     one = pipe("time.sleep(0.01)")
     one.client("lambda").put_function_concurrency(FunctionName=one.function, ReservedConcurrentExecutions=1)
     one.map(ParallelizationFactor=4, BatchSize=1)
@@ -225,7 +225,7 @@ def test_reserved_concurrency_of_one_takes_the_lanes_in_turn(pipe: Callable[...,
     assert sorted(name for batch in one.wait_for(*"abcdefgh") for name in batch) == list("abcdefgh")
 
 
-def test_permission_taken_away_later_is_told_as_a_problem(pipe: Callable[..., Pipe]) -> None:
+def test_removed_permission_is_a_problem(pipe: Callable[..., Pipe]) -> None:
     one = pipe()
     mapping = one.map()
     allow(one, "dynamodb:DescribeStream")
@@ -233,7 +233,7 @@ def test_permission_taken_away_later_is_told_as_a_problem(pipe: Callable[..., Pi
     assert until(lambda: result(one, mapping).startswith("PROBLEM: Cannot access stream"))
 
 
-def test_permission_given_back_lets_the_records_through(pipe: Callable[..., Pipe]) -> None:
+def test_restored_permission_lets_records_through(pipe: Callable[..., Pipe]) -> None:
     one = pipe()
     mapping = one.map()
     allow(one, "dynamodb:DescribeStream")
@@ -244,12 +244,12 @@ def test_permission_given_back_lets_the_records_through(pipe: Callable[..., Pipe
 
 
 def allow(pipe: Pipe, *actions: str) -> None:
-    """Let the function's role do that and nothing else."""
+    """Allow the function's role these actions, and no others."""
     document = policy({"Effect": "Allow", "Action": actions, "Resource": "*"})
     pipe.client("iam").put_role_policy(RoleName=pipe.role, PolicyName="allowed", PolicyDocument=document)
 
 
-def test_failing_record_blocks_those_behind_it(pipe: Callable[..., Pipe]) -> None:
+def test_failing_record_blocks_later_records(pipe: Callable[..., Pipe]) -> None:
     """MaximumRetryAttempts -1: until the record expires."""
     one = pipe('assert names != ["poison"]')
     one.put("poison", "good")
@@ -271,7 +271,7 @@ def test_disabling_ends_the_retries(pipe: Callable[..., Pipe]) -> None:
     assert len(one.batches()) <= tries + 1
 
 
-def test_bisect_finds_the_poison(pipe: Callable[..., Pipe]) -> None:
+def test_bisect_isolates_the_failing_record(pipe: Callable[..., Pipe]) -> None:
     """A split does not use up retries."""
     one = pipe('assert "poison" not in names')
     one.put("a", "b", "poison", "c")
@@ -280,7 +280,7 @@ def test_bisect_finds_the_poison(pipe: Callable[..., Pipe]) -> None:
     assert one.batches() == [["a", "b", "poison", "c"], ["a", "b"], ["poison", "c"], ["poison"], ["c"]]
 
 
-def test_reported_item_and_all_behind_it_are_retried(pipe: Callable[..., Pipe]) -> None:
+def test_reported_item_and_all_later_ones_are_retried(pipe: Callable[..., Pipe]) -> None:
     one = pipe(
         """
         if len(records) == 4:
@@ -293,7 +293,7 @@ def test_reported_item_and_all_behind_it_are_retried(pipe: Callable[..., Pipe]) 
     assert one.batches() == [["a", "b", "c", "d"], ["c", "d"]]
 
 
-def test_lowest_of_the_reported_items_counts(pipe: Callable[..., Pipe]) -> None:
+def test_lowest_reported_item_is_the_checkpoint(pipe: Callable[..., Pipe]) -> None:
     one = pipe(
         """
         if len(records) == 4:
@@ -308,7 +308,7 @@ def test_lowest_of_the_reported_items_counts(pipe: Callable[..., Pipe]) -> None:
 
 
 def test_bisect_splits_at_the_reported_item(pipe: Callable[..., Pipe]) -> None:
-    """With both on, "the batch is bisected at the returned sequence number": no retry is used up."""
+    """With both on, "the batch is bisected at the returned sequence number": it uses up no retry."""
     one = pipe(
         """
         if len(records) == 4:
@@ -327,7 +327,7 @@ SUCCESSES = ["None", "{}", '""', '{"batchItemFailures": []}', '{"batchItemFailur
 
 
 @pytest.mark.parametrize("answer", SUCCESSES)
-def test_answer_that_means_success(pipe: Callable[..., Pipe], answer: str) -> None:
+def test_response_means_success(pipe: Callable[..., Pipe], answer: str) -> None:
     """Developer guide, "Success and failure conditions"."""
     one = pipe(f"return {answer}")
     one.put(*"ab")
@@ -345,7 +345,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("answer", FAILURES)
-def test_answer_that_fails_the_whole_batch(pipe: Callable[..., Pipe], answer: str) -> None:
+def test_response_fails_the_whole_batch(pipe: Callable[..., Pipe], answer: str) -> None:
     """Developer guide, "Success and failure conditions"."""
     one = pipe(f"return {answer}")
     one.put(*"ab")
@@ -378,7 +378,7 @@ def test_order_per_key_with_parallelization(pipe: Callable[..., Pipe]) -> None:
     assert seen == {name: ["0", "1", "2", "3", "4"] for name in "abcdefgh"}
 
 
-def test_change_of_parallelization_loses_nothing(pipe: Callable[..., Pipe]) -> None:
+def test_change_of_parallelization_loses_no_record(pipe: Callable[..., Pipe]) -> None:
     one = pipe()
     mapping = one.map()
     one.put(*"abc")
@@ -387,7 +387,7 @@ def test_change_of_parallelization_loses_nothing(pipe: Callable[..., Pipe]) -> N
     assert one.wait_for(*"abcdef")
 
 
-def test_handler_that_writes_to_its_own_table_is_invoked_for_that_too(pipe: Callable[..., Pipe]) -> None:
+def test_handler_is_invoked_for_its_own_writes(pipe: Callable[..., Pipe]) -> None:
     one = pipe(
         """
         import boto3
@@ -412,7 +412,7 @@ def test_stream_of_a_deleted_table_is_read_to_its_end(pipe: Callable[..., Pipe])
     assert one.wait_for("a") == [["a"]]
 
 
-def test_mapping_of_a_deleted_function_tells_its_problem(pipe: Callable[..., Pipe]) -> None:
+def test_deleted_function_is_a_problem(pipe: Callable[..., Pipe]) -> None:
     one = pipe()
     mapping = one.map()
     one.client("lambda").delete_function(FunctionName=one.function)
@@ -420,7 +420,7 @@ def test_mapping_of_a_deleted_function_tells_its_problem(pipe: Callable[..., Pip
     assert until(lambda: result(one, mapping).startswith("PROBLEM: Function not found"))
 
 
-def test_broken_layer_is_told_as_a_problem(pipe: Callable[..., Pipe]) -> None:
+def test_broken_layer_is_a_problem(pipe: Callable[..., Pipe]) -> None:
     one = pipe()
     client = one.client("lambda")
     layer = client.publish_layer_version(LayerName=one.function, Content={"ZipFile": b"no zip"})["LayerVersionArn"]
@@ -431,7 +431,7 @@ def test_broken_layer_is_told_as_a_problem(pipe: Callable[..., Pipe]) -> None:
 
 
 def test_tumbling_window_carries_state(pipe: Callable[..., Pipe]) -> None:
-    """Developer guide, "Using DynamoDB Streams windows": state goes on until the final invocation of the window."""
+    """Developer guide, "Using DynamoDB Streams windows": the state lasts until the final invocation of a window."""
     one = pipe('return {"state": {"seen": event["state"].get("seen", 0) + len(records)}}')
     one.put(*"abc")
     one.map(TumblingWindowInSeconds=1, BatchSize=1)
@@ -441,7 +441,7 @@ def test_tumbling_window_carries_state(pipe: Callable[..., Pipe]) -> None:
     assert final["state"] == {"seen": sum(len(event["Records"]) for event in before)}
 
 
-def test_tumbling_window_starts_anew(pipe: Callable[..., Pipe]) -> None:
+def test_new_tumbling_window_starts_without_state(pipe: Callable[..., Pipe]) -> None:
     one = pipe('return {"state": {"seen": len(records)}}')
     one.map(TumblingWindowInSeconds=1)
     one.put("a")
@@ -452,7 +452,7 @@ def test_tumbling_window_starts_anew(pipe: Callable[..., Pipe]) -> None:
     assert event["state"] == {}
 
 
-def test_tumbling_window_of_a_handler_that_returns_no_state_goes_on(pipe: Callable[..., Pipe]) -> None:
+def test_tumbling_window_continues_without_a_returned_state(pipe: Callable[..., Pipe]) -> None:
     one = pipe()
     one.put("a", "b")
     one.map(TumblingWindowInSeconds=900, BatchSize=1)
@@ -471,7 +471,7 @@ def test_tumbling_window_keeps_its_state_when_the_mapping_is_updated(pipe: Calla
     assert one.events()[-1]["state"] == {"last": "a"}
 
 
-def test_tumbling_window_of_another_length_is_another_window(pipe: Callable[..., Pipe]) -> None:
+def test_tumbling_window_of_another_length_is_a_new_window(pipe: Callable[..., Pipe]) -> None:
     one = pipe('return {"state": {"last": names[-1]}}')
     mapping = one.map(TumblingWindowInSeconds=900)
     one.put("a")
@@ -482,7 +482,7 @@ def test_tumbling_window_of_another_length_is_another_window(pipe: Callable[...,
     assert one.events()[-1]["state"] == {}
 
 
-def test_tumbling_window_event_says_where_it_stands(pipe: Callable[..., Pipe]) -> None:
+def test_tumbling_window_event_describes_the_window(pipe: Callable[..., Pipe]) -> None:
     one = pipe('return {"state": {}}')
     one.map(TumblingWindowInSeconds=900)
     one.put("a")
@@ -498,7 +498,7 @@ def test_tumbling_window_event_says_where_it_stands(pipe: Callable[..., Pipe]) -
     ]
 
 
-def test_batch_that_is_given_up_in_a_tumbling_window_does_not_end_it(pipe: Callable[..., Pipe]) -> None:
+def test_discarded_batch_does_not_end_its_tumbling_window(pipe: Callable[..., Pipe]) -> None:
     one = pipe('assert names != ["poison"]\nreturn {"state": {"last": names}}')
     one.put("poison", "good")
     one.map(TumblingWindowInSeconds=900, BatchSize=1, MaximumRetryAttempts=0)
