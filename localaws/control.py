@@ -104,7 +104,7 @@ def _wait_until_ready(directory: Path, process: subprocess.Popen[bytes], log: Pa
 
 
 def _identity(endpoint: str) -> Server | None:
-    """Who answers at `endpoint`, if it is an embedded AWS."""
+    """Return the local AWS that responds at `endpoint`, or None."""
     try:
         connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=2)
         connection.request("GET", IDENTITY_PATH)

@@ -1,4 +1,4 @@
-"""Error answers, in the protocol of the request: JSON, REST-JSON, query or REST-XML.
+"""Error responses, in the protocol of the request: JSON, REST-JSON, query or REST-XML.
 
 Smithy specification, "AWS protocols", "Operation error serialization" of each.
 """
@@ -29,6 +29,11 @@ class AwsError(Exception):
         self.code = code
         self.status = status
         self.members = members
+
+
+def invalid(message: str) -> AwsError:
+    """Lambda's error for a value that its service model allows and the service refuses."""
+    return AwsError("InvalidParameterValueException", message)
 
 
 def response(request: Request, error: AwsError) -> Response:

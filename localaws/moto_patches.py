@@ -1,6 +1,6 @@
 """Every change that the local AWS makes to moto, in the order in which it makes them.
 
-moto has no hooks for them. The new code is in the packages, where each piece says what moto lacks.
+moto has no hooks for them. The new code is in the packages. Each piece says what moto lacks.
 """
 
 from __future__ import annotations
@@ -32,14 +32,10 @@ if TYPE_CHECKING:
 MOTO_VERSION = "5.2.5"
 
 
-class MotoVersionError(Exception):
-    """The local AWS was not written for the installed version of moto."""
-
-
 def patch_moto(functions: Functions) -> None:
-    """Change moto. Call it once, before the first request. Raises MotoVersionError."""
+    """Change moto. Call it once, before the first request. Raises ImportError for another version."""
     if moto.__version__ != MOTO_VERSION:
-        raise MotoVersionError(f"moto {moto.__version__} is installed; the local AWS needs moto {MOTO_VERSION}")
+        raise ImportError(f"moto {moto.__version__} is installed; the local AWS needs moto {MOTO_VERSION}")
     # moto keeps a reference to each object, for a web page that nobody opens here.
     _replace(BaseModel, "__new__", lambda kind, *_, **__: object.__new__(kind))
 

@@ -84,10 +84,7 @@ class Application:
     """
 
     def __init__(
-        self,
-        identity: dict[str, object],
-        on_request: Callable[[Request], None],
-        handlers: Sequence[RequestHandler],
+        self, identity: dict[str, object], on_request: Callable[[Request], None], handlers: Sequence[RequestHandler]
     ) -> None:
         self._identity = identity
         self._on_request = on_request

@@ -27,12 +27,12 @@ def _routes(service: str) -> list[tuple[str, str, Any]]:
         model = get_service_model(service)
     except UnknownServiceError:
         return []
-    operations = [model.operation_model(name) for name in model.operation_names]
-    return [(each.name, each.http["method"], _path(each.http["requestUri"])) for each in operations]
-
-
-def _path(template: str) -> Any:
-    return re.compile(re.sub(r"\\{[^}]+\\}", "[^/]+", re.escape(template)) + "/?").fullmatch
+    routes = []
+    for name in model.operation_names:
+        http = model.operation_model(name).http
+        path = re.sub(r"\\{[^}]+\\}", "[^/]+", re.escape(http["requestUri"])) + "/?"
+        routes.append((name, http["method"], re.compile(path).fullmatch))
+    return routes
 
 
 def validate(service: str, operation: str, parameters: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The shape of one DynamoDB Streams record, as Lambda and GetRecords show it."""
+"""The format of a DynamoDB Streams record, in GetRecords and in Lambda events."""
 
 from __future__ import annotations
 

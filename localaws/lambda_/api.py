@@ -50,13 +50,13 @@ def handle(functions: Functions, request: Request) -> Response | None:
     function = functions.find(arn, region)
     if not function:
         raise _not_found(arn)
-    _validate(request, function)
-    return _invoke(functions, request, function, arn)
+    invocation_type = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
+    _validate(invocation_type, request.get_data(), function)
+    return _invoke(functions, request, function, arn, invocation_type)
 
 
-def _invoke(functions: Functions, request: Request, function: Function, arn: str) -> Response:
-    invocation_type, payload = _invocation_type(request), request.get_data() or b"{}"
-    request_id = str(uuid.uuid4())
+def _invoke(functions: Functions, request: Request, function: Function, arn: str, invocation_type: str) -> Response:
+    payload, request_id = request.get_data() or b"{}", str(uuid.uuid4())
     headers = {"x-amzn-RequestId": request_id}
     if invocation_type == "DryRun":
         return Response(status=204, headers=headers)
@@ -84,9 +84,8 @@ def _headers(result: InvocationResult, request: Request) -> dict[str, str]:
     return headers
 
 
-def _validate(request: Request, function: Function) -> None:
+def _validate(invocation_type: str, payload: bytes, function: Function) -> None:
     """Refuse the requests that Lambda refuses before it looks for an execution environment."""
-    invocation_type, payload = _invocation_type(request), request.get_data()
     service_model.validate("lambda", "Invoke", {"InvocationType": invocation_type})
     if len(payload) > _EVENT_BYTES[invocation_type]:
         limit = f"Request must be smaller than {_EVENT_BYTES[invocation_type]} bytes for the InvokeFunction operation"
@@ -130,10 +129,6 @@ def _run_event(functions: Functions, function: Function, arn: str, payload: byte
         except (FunctionNotFound, InvalidZipError):
             return
         time.sleep(_RETRY_SECONDS)
-
-
-def _invocation_type(request: Request) -> str:
-    return request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
 
 
 def _not_found(arn: str) -> AwsError:

@@ -61,6 +61,5 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> 
 
 
 def _escapes(entry: zipfile.ZipInfo) -> bool:
-    name = entry.filename
     link = stat.S_ISLNK(entry.external_attr >> 16)
-    return link or name.startswith("/") or os.pardir in name.split("/")
+    return link or entry.filename.startswith("/") or os.pardir in entry.filename.split("/")

@@ -171,12 +171,8 @@ class Environment:
 
 
 _TOO_LARGE_MESSAGE = f"Response payload size exceeded maximum allowed payload size ({_RESPONSE_BYTES} bytes)."
-_TOO_LARGE = json.dumps(
-    {
-        "errorMessage": f"Exceeded maximum allowed payload size ({_RESPONSE_BYTES} bytes).",
-        "errorType": "RequestEntityTooLarge",
-    }
-).encode()
+_TOO_LARGE_FOR_API = f"Exceeded maximum allowed payload size ({_RESPONSE_BYTES} bytes)."
+_TOO_LARGE = json.dumps({"errorMessage": _TOO_LARGE_FOR_API, "errorType": "RequestEntityTooLarge"}).encode()
 
 
 def _unhandled(error_type: str, message: str, status: str = "success") -> InvocationResult:

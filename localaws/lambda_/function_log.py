@@ -109,16 +109,13 @@ class FunctionLog:
 
     def init_report(self, seconds: float, phase: str, status: str, error_type: str) -> None:
         """Log that the runtime did not start. `phase` is "init", or "invoke" for the second attempt."""
-        record = {
-            "initializationType": "on-demand",
-            "phase": phase,
-            "status": status,
-            "errorType": error_type,
-            "metrics": {"durationMs": round(seconds * 1000, 3)},
-        }
+        record: dict[str, object] = {"initializationType": "on-demand", "phase": phase, "status": status}
         text = f"INIT_REPORT Init Duration: {seconds * 1000:.2f} ms\tPhase: {phase}\tStatus: {status}"
-        text += f"\tError Type: {error_type}\n" if error_type else "\n"
-        self._write_system_line("initReport", "WARN", {key: value for key, value in record.items() if value}, text)
+        if error_type:
+            record["errorType"] = error_type
+            text += f"\tError Type: {error_type}"
+        record["metrics"] = {"durationMs": round(seconds * 1000, 3)}
+        self._write_system_line("initReport", "WARN", record, f"{text}\n")
 
     def start(self, request_id: str) -> None:
         """Log the start of an invocation."""

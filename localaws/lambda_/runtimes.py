@@ -40,7 +40,7 @@ main(sys.argv)
 def make_folder(folder: Path, *, pure_client: bool = False) -> None:
     """Link the libraries into `folder`, the LAMBDA_RUNTIME_DIR of the functions.
 
-    It has our runtime_client.py too, for processes that cannot import the C module. `pure_client` leaves that one out.
+    Processes that cannot import the C runtime client use our runtime_client.py. With `pure_client`, all of them do.
     """
     folder.mkdir(mode=0o700, parents=True)
     for name in _LIBRARIES:

@@ -15,7 +15,7 @@ import flask
 from moto.awslambda import models
 
 from localaws import delays, service_model
-from localaws.errors import AwsError
+from localaws.errors import AwsError, invalid
 from localaws.iam import policies
 from localaws.lambda_ import code
 
@@ -215,34 +215,30 @@ def _validate(operation: str, spec: dict[str, Any]) -> None:
     """Refuse the settings that AWS refuses, with its messages."""
     service_model.validate("lambda", operation, spec)
     if spec.get("PackageType") == "Image":
-        raise _invalid("PackageType Image is not supported here: this Lambda runs zip files")
+        raise invalid("PackageType Image is not supported here: this Lambda runs zip files")
     if spec.get("Runtime") in _RETIRED:
-        raise _invalid(
+        raise invalid(
             f"The runtime parameter of {spec['Runtime']} is no longer supported for creating or updating AWS Lambda "
             "functions. We recommend you use a supported runtime while creating or updating functions."
         )
     _validate_environment((spec.get("Environment") or {}).get("Variables") or {})
     if spec.get("Role") and not policies.is_assumable(spec["Role"], "lambda.amazonaws.com"):
-        raise _invalid("The role defined for the function cannot be assumed by Lambda.")
+        raise invalid("The role defined for the function cannot be assumed by Lambda.")
 
 
 def _validate_environment(variables: Mapping[str, str]) -> None:
     refusal = "Lambda was unable to configure your environment variables because the environment variables you have"
     if reserved := sorted(_RESERVED & set(variables)):
-        raise _invalid(
+        raise invalid(
             f"{refusal} provided contains reserved keys that are currently not supported for modification. "
             f"Reserved keys used in this request: {', '.join(reserved)}"
         )
     if sum(len(name.encode()) + len(value.encode()) for name, value in variables.items()) > _ENVIRONMENT_BYTES:
-        raise _invalid(f"{refusal} provided exceeded the 4KB limit.")
+        raise invalid(f"{refusal} provided exceeded the 4KB limit.")
 
 
 def _validate_zip(data: bytes) -> None:
     try:
         code.validate(data)
     except code.InvalidZipError as error:
-        raise _invalid(str(error)) from error
-
-
-def _invalid(message: str) -> AwsError:
-    return AwsError("InvalidParameterValueException", message)
+        raise invalid(str(error)) from error

@@ -18,9 +18,10 @@ from werkzeug.wrappers import Response
 
 from localaws import delays
 from localaws.dynamodb.stream import find_stream
-from localaws.errors import AwsError
+from localaws.errors import AwsError, invalid
 from localaws.lambda_ import names
-from localaws.mappings.options import invalid, options_of_new, stream_access_problem, updated_options
+from localaws.mappings import options
+from localaws.mappings.options import stream_access_problem
 from localaws.mappings.poller import Poller
 from localaws.mappings.state import EventSourceMapping
 from localaws.signature import signature
@@ -87,7 +88,7 @@ class Mappings:
 
     def _create(self, request: dict[str, Any]) -> dict[str, Any]:
         stream_arn = _stream_arn(request)
-        options = options_of_new(request)
+        its_options = options.merge(request)
         function_arn, role = self._function(request.get("FunctionName"), stream_arn.split(":")[3])
         stream = _stream(stream_arn, role)
         for other in self._mappings.values():
@@ -99,7 +100,7 @@ class Mappings:
                     409,
                 )
         tags = request.get("Tags") or {}
-        mapping = EventSourceMapping(function_arn, stream, request["StartingPosition"], options, tags=tags)
+        mapping = EventSourceMapping(function_arn, stream, request["StartingPosition"], its_options, tags=tags)
         self._mappings[mapping.uuid] = mapping
         enabled = request.get("Enabled", True)
         description = mapping.describe()
@@ -123,12 +124,12 @@ class Mappings:
 
     def _update(self, mapping: EventSourceMapping, request: dict[str, Any]) -> dict[str, Any]:
         _refuse_in_transition(mapping, "update")
-        options = updated_options(request, mapping.options)
+        its_options = options.merge(request, mapping.options)
         if request.get("FunctionName"):
             mapping.function_arn, _ = self._function(request["FunctionName"], mapping.stream.region)
         was_enabled = mapping.state == "Enabled"
         enabled = was_enabled if request.get("Enabled") is None else request["Enabled"]
-        mapping.options = options
+        mapping.options = its_options
         mapping.modified = time.time()
         mapping.state = "Updating" if enabled == was_enabled else "Enabling" if enabled else "Disabling"
         self._stop_poller(mapping)

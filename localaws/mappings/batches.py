@@ -74,7 +74,8 @@ class BatchReader:
         self._options = mapping.options
         self._worker = worker
         self._stop = stop
-        self._filters = [filters.compile_pattern(pattern) for pattern in mapping.patterns]
+        criteria = mapping.options.get("FilterCriteria", {"Filters": []})
+        self._filters = [filters.compile_pattern(each["Pattern"]) for each in criteria["Filters"]]
         self._checkpoint = mapping.checkpoints[worker]
         self.window = self._checkpoint.window
         self.offset = self._checkpoint.offset
@@ -103,7 +104,7 @@ class BatchReader:
                     # Do not wait for the next write: waking up for each of thousands a second would slow them down.
                     self._stop.wait(_BURST_SECONDS)
                     continue
-            window_end = self._window_end()
+            window_end = self.window and self.window + self._options["TumblingWindowInSeconds"]
             if window_end and now >= window_end:
                 return self._batch(records, final=True)
             if deadline and now >= deadline:
@@ -135,10 +136,6 @@ class BatchReader:
         if self.window is None:
             self.window = int(record.created) // seconds * seconds
         return record.created >= self.window + float(seconds)
-
-    def _window_end(self) -> float | None:
-        seconds: int = self._options["TumblingWindowInSeconds"]
-        return None if self.window is None else self.window + seconds
 
     def _batch(self, records: list[StreamRecord], *, final: bool = False) -> Batch:
         batch = Batch(records, self.window, final)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from localaws import service_model
-from localaws.errors import AwsError
+from localaws.errors import AwsError, invalid
 from localaws.iam import policies
 from localaws.mappings import filters
 
@@ -37,17 +37,6 @@ _DESTINATIONS = ("sqs", "sns", "s3")
 _STREAM_ACTIONS = ("GetRecords", "GetShardIterator", "DescribeStream", "ListStreams")
 
 
-def options_of_new(request: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a new mapping. Raises AwsError."""
-    _validate_starting_position(request)
-    return _merge("CreateEventSourceMapping", request, _DEFAULTS)
-
-
-def updated_options(request: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a mapping after an update: those in the request change. Raises AwsError."""
-    return _merge("UpdateEventSourceMapping", request, current)
-
-
 def stream_access_problem(stream_arn: str, role_arn: str) -> str:
     """Say why a function with that role cannot read a stream, in AWS's words; "" if it can."""
     if all(policies.allows(role_arn, f"dynamodb:{action}", stream_arn) for action in _STREAM_ACTIONS):
@@ -58,12 +47,14 @@ def stream_access_problem(stream_arn: str, role_arn: str) -> str:
     )
 
 
-def invalid(message: str) -> AwsError:
-    """The error for a value that the service model allows and the service refuses."""
-    return AwsError("InvalidParameterValueException", message)
+def merge(request: dict[str, Any], current: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the options after a request: `current`, or AWS's defaults for a new mapping, with those in the request.
 
-
-def _merge(operation: str, request: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    Raises AwsError.
+    """
+    if current is None:
+        _validate_starting_position(request)
+    operation = "CreateEventSourceMapping" if current is None else "UpdateEventSourceMapping"
     known = (*_DEFAULTS, *_OPTIONAL, *_OTHER_PARAMETERS)
     if unknown := sorted(name for name, value in request.items() if name not in known and value not in (None, {}, [])):
         raise invalid(f"Unsupported parameters for a DynamoDB stream: {', '.join(unknown)}. Known: {', '.join(known)}")
@@ -73,7 +64,7 @@ def _merge(operation: str, request: dict[str, Any], current: dict[str, Any]) -> 
         raise invalid(f"MaximumRecordAgeInSeconds {age} is invalid: -1, or {_MIN_RECORD_AGE} to 604800")
     _validate_destination(request.get("DestinationConfig") or {})
     _validate_filters(request.get("FilterCriteria") or {})
-    options = current | {
+    options = (current or _DEFAULTS) | {
         name: value for name, value in request.items() if name in (*_DEFAULTS, *_OPTIONAL) and value is not None
     }
     options["DestinationConfig"] = {"OnFailure": options["DestinationConfig"].get("OnFailure", {})}

@@ -50,11 +50,6 @@ class EventSourceMapping:
         region = self.stream.region
         return f"arn:{get_partition(region)}:lambda:{region}:{ACCOUNT_ID}:event-source-mapping:{self.uuid}"
 
-    @property
-    def patterns(self) -> list[str]:
-        """The filter patterns; none if the mapping has no filter."""
-        return [each["Pattern"] for each in self.options.get("FilterCriteria", {}).get("Filters", [])]
-
     def describe(self) -> dict[str, Any]:
         """The mapping as the API returns it."""
         return {
