@@ -61,7 +61,7 @@ def start(directory: Path, port: int, idle_hours: float, delays: float = 0) -> t
             )
         return running, False
     if port and (user := _user_of(port)):
-        raise ControlError(f"LOCAL_PORT {port} is used by {user}; or set another LOCAL_PORT (0: any free port)")
+        raise ControlError(f"LOCAL_PORT {port} is taken by {user}; or set another LOCAL_PORT (0: any free port)")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
     log = directory / "server.log"

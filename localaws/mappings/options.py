@@ -61,7 +61,7 @@ def merge(request: dict[str, Any], current: dict[str, Any] | None = None) -> dic
     service_model.validate("lambda", operation, request)
     age = request.get("MaximumRecordAgeInSeconds")
     if age is not None and -1 < age < _MIN_RECORD_AGE:
-        raise invalid(f"MaximumRecordAgeInSeconds {age} is invalid: -1, or {_MIN_RECORD_AGE} to 604800")
+        raise invalid(f"MaximumRecordAgeInSeconds {age} is invalid: -1, or at least {_MIN_RECORD_AGE}")
     _validate_destination(request.get("DestinationConfig") or {})
     _validate_filters(request.get("FilterCriteria") or {})
     options = (current or _DEFAULTS) | {
