@@ -2,7 +2,7 @@ import boto3
 from steps import table
 
 dynamodb = boto3.client("dynamodb")
-made = table.ensure(
+change = table.ensure(
     dynamodb,
     {
         "TableName": "orders",
@@ -12,6 +12,6 @@ made = table.ensure(
         "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
     },
 )
-if made.pending:
+if change.pending:
     table.wait(dynamodb, "orders")
-print(made.what, made.did, [difference.setting for difference in made.differences])
+print(change.resource, change.action, [diff.setting for diff in change.diffs])

@@ -1,15 +1,18 @@
-"""Print the settings as a Markdown table: docs/settings.md shows it, refreshed by docs/refresh.py."""
+"""Print the settings of .env.example as Markdown tables, one for each of its sections, for docs/settings.md."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from pipeline.settings import declarations
-
-print("| setting | default | meaning |\n| --- | --- | --- |")
-for setting in declarations():
-    default = f"`{setting.default}`" if setting.default else ""
-    print(f"| `{setting.name}` | {default} | {setting.told.replace('|', chr(92) + '|')} |")
+comment: list[str] = []
+for line in (Path(__file__).resolve().parents[1] / ".env.example").read_text(encoding="utf-8").splitlines():
+    name, separator, default = line.partition("=")
+    if line.startswith("# ---"):
+        print(f"\n### {line.strip('# -')}\n\n| Setting | Default | Meaning |\n| --- | --- | --- |")
+    elif line.startswith("# "):
+        comment.append(line.removeprefix("# "))
+    elif not line:
+        comment.clear()
+    elif separator:
+        meaning = " ".join(comment).replace("|", "\\|")
+        print(f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |")

@@ -1,4 +1,4 @@
-"""The function: logs each record of the stream, one JSON line a record, so that a person can check what arrived."""
+"""The function: logs each record of the stream as one line of JSON."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import Any
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, str]]]:  # noqa: ARG001 - Lambda passes it
-    """Handle each record and report those that failed, so that only they are tried again.
+    """Handle the records in order, and report the first one that fails: the mapping retries from there.
 
-    `event` is what an event source mapping sends: {"Records": [...]}. Returns {"batchItemFailures": [...]}, which
-    counts when the mapping has ReportBatchItemFailures:
+    `event` is {"Records": [...]}. The mapping reads the response if FUNCTION_RESPONSE_TYPES is ReportBatchItemFailures:
     https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
     """
     for record in event["Records"]:
         try:
             handle(record)
-        except Exception as error:  # noqa: BLE001 - whatever fails, AWS is to send it again from this record on
+        except Exception as error:  # noqa: BLE001 - whatever the error is, the record failed
             sequence_number = record["dynamodb"]["SequenceNumber"]
             print(json.dumps({"failed": sequence_number, "error": repr(error)}))
             return {"batchItemFailures": [{"itemIdentifier": sequence_number}]}
@@ -24,5 +23,5 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, list[dic
 
 
 def handle(record: dict[str, Any]) -> None:
-    """Do the work for one record. Here: show it."""
+    """Handle one record. Replace this with your own code."""
     print(json.dumps(record, ensure_ascii=False))

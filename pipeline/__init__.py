@@ -1,1 +1,1 @@
-"""The steps: one module per AWS noun, plain functions on a boto3 client."""
+"""The steps that wire a DynamoDB stream to a Lambda function, and the commands around them."""

@@ -1,21 +1,22 @@
-"""lambda_src/ -> one reproducible zip: same sources, same bytes, on any machine, at any time.
+"""lambda_src/ -> a reproducible zip: the same sources give the same bytes, on any machine and at any time.
 
-Hidden names (.env, .git, ...) and what Python leaves behind (__pycache__, *.pyc) stay out.
+Hidden files (.env, .git, ...) and compiled Python (__pycache__, *.pyc) are left out.
 """
 
 from __future__ import annotations
 
-import ast
 import base64
 import hashlib
 import io
+import re
 import shutil
 import subprocess
+import symtable
 import sys
 import zipfile
 from typing import TYPE_CHECKING
 
-from .change import Refused
+from .resources.change import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,23 +33,23 @@ _GLIBC_MINOR_AL2, _GLIBC_MINOR_AL2023, _FIRST_PYTHON_ON_AL2023 = 26, 34, 12
 
 
 def build(source: Path, cache: Path, runtime: str, architecture: str) -> bytes:
-    """The zip of `source`, with what its requirements.txt names vendored beside it.
+    """The zip of `source`, with the packages of its requirements.txt.
 
-    `runtime` ("python3.13") and `architecture` ("x86_64", "arm64") choose the wheels; `cache` keeps what pip installed.
-    Raises Refused for links, for a missing folder, for what pip cannot install, and above Lambda's limits.
+    `runtime` ("python3.13") and `architecture` ("x86_64", "arm64") select the wheels, which pip installs into `cache`.
+    Raises UserError for links, for a missing folder, for packages without wheels, and above Lambda's limits.
     """
     if not source.is_dir():
-        raise Refused(f"{source} is not a folder; it holds the function's code")
+        raise UserError(f"{source} is not a folder; the function's code belongs there")
     entries: dict[str, Path] = {}
     requirements = source / "requirements.txt"
     if requirements.is_file():
         entries.update(_files(vendor(requirements, cache, runtime, architecture)))
     entries.update(_files(source))
     if not entries:
-        raise Refused(f"{source} holds no file to zip")
+        raise UserError(f"{source} contains no files")
     contents = {name: path.read_bytes() for name, path in entries.items()}
     _check_size("unzipped", sum(map(len, contents.values())), UNZIPPED_BYTES, contents)
-    # Stored, since deflate's bytes differ from one zlib to another; deflated only where Lambda would not take it else.
+    # Not compressed, since the bytes of deflate differ between zlib versions. Compressed only if too large otherwise.
     zipped = _zip(entries, contents, zipfile.ZIP_STORED)
     if len(zipped) > ZIPPED_BYTES:
         zipped = _zip(entries, contents, zipfile.ZIP_DEFLATED)
@@ -57,12 +58,12 @@ def build(source: Path, cache: Path, runtime: str, architecture: str) -> bytes:
 
 
 def sha256(zipped: bytes) -> str:
-    """The digest as Lambda tells it: CodeSha256."""
+    """The digest as Lambda returns it: CodeSha256."""
     return base64.b64encode(hashlib.sha256(zipped).digest()).decode()
 
 
 def check_handler(zipped: bytes, handler: str, runtime: str) -> None:
-    """Refuse a handler, MODULE.FUNCTION, that the zip does not hold."""
+    """Raise UserError if the zip does not define the handler, MODULE.FUNCTION."""
     module, _, function = handler.rpartition(".")
     path = module.replace(".", "/")
     with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
@@ -70,24 +71,24 @@ def check_handler(zipped: bytes, handler: str, runtime: str) -> None:
         found = next((name for name in (f"{path}.py", f"{path}/__init__.py") if name in names), None)
         if not found:
             modules = ", ".join(name for name in names if name.endswith(".py") and "/" not in name) or "none"
-            raise Refused(f"FUNCTION_HANDLER: {handler!r}: no {path}.py in the zip; Python files there: {modules}")
-        text = archive.read(found)
+            raise UserError(f"FUNCTION_HANDLER: {handler!r}: the zip has no {path}.py; its Python files: {modules}")
+        text = archive.read(found).decode(errors="replace")
     try:
-        tree = ast.parse(text, filename=found)
+        symbols = symtable.symtable(text, found, "exec").get_symbols()
     except SyntaxError as error:
         if f"python3.{sys.version_info.minor}" == runtime:
-            raise Refused(f"FUNCTION_HANDLER: {handler!r}: {found} line {error.lineno}: {error.msg}") from None
-        return  # another Python may understand it
-    if function not in (names_bound := _names_bound(tree)) and "*" not in names_bound:
-        raise Refused(
-            f"FUNCTION_HANDLER: {handler!r}: {found} defines no {function}; it defines: {_listed(names_bound)}"
-        )
+            raise UserError(f"FUNCTION_HANDLER: {handler!r}: {found} line {error.lineno}: {error.msg}") from None
+        return  # another Python version may accept it
+    defined = sorted(each.get_name() for each in symbols if each.is_assigned() or each.is_imported())
+    if function not in defined and not re.search(r"^\s*from\s.*\simport\s+\*", text, re.MULTILINE):
+        listed = ", ".join(defined) or "nothing"
+        raise UserError(f"FUNCTION_HANDLER: {handler!r}: {found} defines no {function}; it defines: {listed}")
 
 
 def vendor(requirements: Path, cache: Path, runtime: str, architecture: str) -> Path:
-    """The folder where pip installed `requirements`: wheels for Lambda only, kept by the hash of what was asked."""
-    asked = f"{runtime} {architecture}\n".encode() + requirements.read_bytes()
-    folder = cache / hashlib.sha256(asked).hexdigest()[:16]
+    """The folder with the installed `requirements`: wheels for Lambda, cached by the hash of the request."""
+    request = f"{runtime} {architecture}\n".encode() + requirements.read_bytes()
+    folder = cache / hashlib.sha256(request).hexdigest()[:16]
     if folder.is_dir():
         return folder
     draft = folder.with_suffix(".new")
@@ -106,7 +107,7 @@ def vendor(requirements: Path, cache: Path, runtime: str, architecture: str) -> 
         reason = [line for line in finished.stderr.splitlines() if line.startswith("ERROR")] or [
             finished.stderr.strip()
         ]
-        raise Refused(f"{requirements}: pip found no wheels for {runtime} on {architecture}: {reason[0]}")
+        raise UserError(f"{requirements}: pip found no wheels for {runtime} on {architecture}: {reason[0]}")
     _forget_this_machine(draft)
     draft.rename(folder)
     return folder
@@ -119,7 +120,7 @@ def _platform_tags(minor: int, architecture: str) -> list[str]:
 
 
 def _forget_this_machine(folder: Path) -> None:
-    """Remove what names this machine's paths: scripts (their first line), and pip's records of them."""
+    """Remove the files that contain paths of this machine: scripts, and pip's records."""
     shutil.rmtree(folder / "bin", ignore_errors=True)
     for record in folder.glob("*.dist-info/*"):
         if record.name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
@@ -127,14 +128,14 @@ def _forget_this_machine(folder: Path) -> None:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Each file of `folder` by its name in the zip."""
+    """The files of `folder` by their names in the zip."""
     found = {}
     for path in folder.rglob("*"):
         relative = path.relative_to(folder)
         if any(part.startswith(".") or part == "__pycache__" for part in relative.parts) or path.suffix == ".pyc":
             continue
         if path.is_symlink():
-            raise Refused(f"{path} is a link; put the file itself there, since a link may leave the folder")
+            raise UserError(f"{path} is a symbolic link; replace it with the file itself")
         if path.is_file():
             found[relative.as_posix()] = path
     return found
@@ -156,28 +157,7 @@ def _check_size(kind: str, size: int, limit: int, contents: dict[str, bytes]) ->
     if size > limit:
         largest = sorted(contents, key=lambda name: len(contents[name]), reverse=True)[:5]
         listed = ", ".join(f"{name} ({len(contents[name]) / 2**20:.1f} MB)" for name in largest)
-        raise Refused(
+        raise UserError(
             f"the code is {size / 2**20:.1f} MB {kind}; allowed: {limit / 2**20:.0f} MB. "
-            f"The largest files: {listed}. Leave out what Lambda has (boto3), or move data to S3 or a layer."
+            f"The largest files: {listed}. Leave out what Lambda provides (boto3), or move data to S3 or a layer."
         )
-
-
-def _names_bound(tree: ast.Module) -> set[str]:
-    """What importing the module binds at its top level, also inside if and try; "*" for an import of everything."""
-    names: set[str] = set()
-    waiting: list[ast.AST] = list(tree.body)
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names.update(alias.asname or alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        else:
-            waiting.extend(ast.iter_child_nodes(node))
-    return names
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(names)) or "nothing"

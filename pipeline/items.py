@@ -1,4 +1,4 @@
-"""Items as people write them, plain JSON or DynamoDB JSON, checked against the table and put into it."""
+"""Items in plain JSON or DynamoDB JSON: parse them, check them against the table, put them into it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeSerializer
 
-from .change import Change, Refused
+from .resources.change import Change, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,41 +27,41 @@ _UNPROCESSED_DEADLINE_SECONDS = 60
 
 
 def parse(text: str, where: str = "the item") -> dict[str, Any]:
-    """One JSON object as the attributes that PutItem takes.
+    """A JSON object as the attributes that PutItem takes.
 
-    DynamoDB JSON ({"name": {"S": "test3"}}) when every attribute is written so, otherwise plain JSON
-    ({"name": "test3"}). `where` names the item in errors. Raises Refused.
+    It is DynamoDB JSON ({"name": {"S": "test3"}}) if every attribute is, otherwise plain JSON ({"name": "test3"}).
+    `where` is the item's place for error messages. Raises UserError.
     """
     try:
         document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)
     except ValueError as error:
-        raise Refused(f"{where} is not JSON: {error}; allowed: an object such as " + '{"name": "test3"}') from None
+        raise UserError(f"{where} is not JSON: {error}; allowed: an object such as " + '{"name": "test3"}') from None
     if not isinstance(document, dict) or not document:
-        raise Refused(f"{where} is no JSON object; allowed: an object such as " + '{"name": "test3"}')
+        raise UserError(f"{where} is not a JSON object; allowed: an object such as " + '{"name": "test3"}')
     try:
         if all(_is_typed(value) for value in document.values()):
             return {name: _from_typed(value) for name, value in document.items()}
         return {name: TypeSerializer().serialize(value) for name, value in document.items()}
     except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise Refused(f"{where}: {error}; a number has up to 38 digits, binary is base64") from None
+        raise UserError(f"{where}: {error}; a number has up to 38 digits, binary is base64") from None
 
 
 def check(item: Mapping[str, Any], table: Mapping[str, Any], where: str = "the item") -> None:
-    """Refuse an item that the table, as DescribeTable tells it, would not take."""
+    """Raise UserError for an item that the table would not accept. `table` is as DescribeTable returns it."""
     kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
     for name, role in ((each["AttributeName"], each["KeyType"]) for each in table["KeySchema"]):
-        wanted = f"the key of {table['TableName']} is {name} of type {kinds[name]}"
+        expected = f"the key of {table['TableName']} is {name} of type {kinds[name]}"
         if name not in item:
-            raise Refused(f"{where} has no attribute {name!r}; {wanted}")
+            raise UserError(f"{where} has no attribute {name!r}; {expected}")
         kind, value = next(iter(item[name].items()))
         if kind != kinds[name]:
-            raise Refused(f"{where}: {name!r} is of type {kind}; {wanted}")
+            raise UserError(f"{where}: {name!r} is of type {kind}; {expected}")
         size, limit = len(value.encode() if isinstance(value, str) else value), _KEY_BYTES[role]
         if not 1 <= size <= limit:
-            raise Refused(f"{where}: {name!r} has {size} bytes; allowed in this key: 1 to {limit}")
+            raise UserError(f"{where}: {name!r} has {size} bytes; allowed in this key: 1 to {limit}")
     size = len(json.dumps(item, default=_base64))
     if size > _ITEM_BYTES:
-        raise Refused(f"{where} is about {size} bytes; allowed: {_ITEM_BYTES}")
+        raise UserError(f"{where} is about {size} bytes; allowed: {_ITEM_BYTES}")
 
 
 def key_names(table: Mapping[str, Any]) -> list[str]:
@@ -70,7 +70,7 @@ def key_names(table: Mapping[str, Any]) -> list[str]:
 
 
 def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Change:
-    """Write the items in their order, 25 a call, what AWS leaves unprocessed again.
+    """Write the items in order, 25 per call, and repeat those that AWS leaves unprocessed.
 
     DynamoDB API reference: PutItem for one, BatchWriteItem for more.
     """
@@ -84,7 +84,7 @@ def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]
 
 
 def _batches(items: Sequence[Mapping[str, Any]], keys: list[str]) -> Iterator[list[Mapping[str, Any]]]:
-    """Batches that BatchWriteItem takes: by number, by size, and no key twice in one."""
+    """Batches within the limits of BatchWriteItem: number of items, size, and no key twice."""
     batch: list[Mapping[str, Any]] = []
     seen: set[str] = set()
     size = 0
@@ -110,9 +110,9 @@ def _write(client: Any, name: str, batch: list[Mapping[str, Any]]) -> None:
         if not waiting:
             return
         if time.monotonic() > deadline:
-            raise Refused(
+            raise UserError(
                 f"table {name}: {len(waiting[name])} items were still unprocessed after "
-                f"{_UNPROCESSED_DEADLINE_SECONDS} s; raise TABLE_WRITE_CAPACITY_UNITS, or put the rest again"
+                f"{_UNPROCESSED_DEADLINE_SECONDS} s; raise TABLE_WRITE_CAPACITY_UNITS, or put the items again"
             )
         time.sleep(pause)
         pause = min(pause * 2, 5)
@@ -123,13 +123,13 @@ def _is_typed(value: Any) -> bool:
 
 
 def _from_typed(value: Any) -> dict[str, Any]:
-    """One DynamoDB JSON value as boto3 takes it: binary decoded, types checked."""
+    """A DynamoDB JSON value as boto3 takes it: types checked, binary decoded."""
     if not _is_typed(value):
-        raise ValueError(f"{json.dumps(value, default=str)} is no DynamoDB JSON value, such as " + '{"S": "test3"}')
+        raise ValueError(f"{json.dumps(value, default=str)} is not a DynamoDB JSON value, such as " + '{"S": "test3"}')
     kind, content = next(iter(value.items()))
     if kind in ("SS", "NS", "BS"):
         if not isinstance(content, list) or not content or len(set(map(str, content))) != len(content):
-            raise ValueError(f"{kind} is a list of different values, at least one")
+            raise ValueError(f"{kind} takes a list of one or more distinct values")
         return {kind: [_scalar(kind[0], each) for each in content]}
     if kind == "M" and isinstance(content, dict):
         return {kind: {name: _from_typed(each) for name, each in content.items()}}
@@ -155,10 +155,12 @@ def _scalar(kind: str, content: Any) -> Any:
         try:
             number = Decimal(content)
         except InvalidOperation:
-            raise ValueError(f"{content!r} is no number") from None
+            raise ValueError(f"{content!r} is not a number") from None
         digits = "".join(map(str, number.as_tuple().digits)).strip("0")
         if not number.is_finite() or len(digits) > _NUMBER_DIGITS or abs(number.adjusted()) > _NUMBER_EXPONENT:
-            raise ValueError(f"{content!r} is no number of up to {_NUMBER_DIGITS} digits and {_NUMBER_EXPONENT} places")
+            raise ValueError(
+                f"{content!r} is not a number of up to {_NUMBER_DIGITS} digits and {_NUMBER_EXPONENT} places"
+            )
     if kind == "B":
         try:
             return base64.b64decode(content, validate=True)
@@ -168,7 +170,7 @@ def _scalar(kind: str, content: Any) -> Any:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _base64(value: bytes) -> str:

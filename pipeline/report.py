@@ -1,4 +1,4 @@
-"""What a task did, for a person: one line a step; for a program: one JSON document (docs/json.md)."""
+"""Rendering events: as lines for a person, and as one JSON document for a program (docs/json.md)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import json
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .events import Changed, Result, Started
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
 
-    from .change import Change, Did, Difference
+    from .events import Event, Events, Returned
+    from .resources.change import Action, Change, Diff
 
-SIGNS: dict[Did, str] = {
+SIGNS: dict[Action, str] = {
     "created": "+",
     "updated": "~",
     "replaced": "!",
@@ -24,108 +26,120 @@ SIGNS: dict[Did, str] = {
     "absent": "=",
 }
 
-_SHOWN_CHARACTERS = 60
-_JSON_VERSION = 1
+_VALUE_CHARACTERS = 60
+_JSON_VERSION = 2
 
 
 @dataclass
 class Report:
-    """One task's telling. `planned` (`invoke --dry`) tells attribute by attribute, and counts at the end.
+    """The report of one task.
 
-    A `quiet` one prints nothing: its `changes` are what is wanted of it. `standing` says what there is when the task is
-    interrupted.
+    With `dry_run`, it lists every attribute of a change, and counts the changes at the end. `about` describes the
+    pipeline in the JSON document. `on_interrupt` says what exists when a person interrupts the task.
     """
 
     task: str
     as_json: bool = False
-    planned: bool = False
-    quiet: bool = False
+    dry_run: bool = False
     about: dict[str, str] = field(default_factory=dict)
-    now: str = ""
-    standing: Callable[[], str] = str
-    changes: list[Change] = field(default_factory=list)
-    _steps: list[dict[str, Any]] = field(default_factory=list)
+    on_interrupt: Callable[[], str] = str
+    step: str = ""
+    _changes: list[Changed] = field(default_factory=list)
+    _seconds: list[float] = field(default_factory=list)
+    _started: dict[str, float] = field(default_factory=dict)
     _results: dict[str, Any] = field(default_factory=dict)
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[Callable[[Change], None]]:
-        """Time one step; yields what tells its changes."""
-        self.now = name
-        began = time.monotonic()
-        yield lambda change: self._tell(name, change, time.monotonic() - began)
+    def render(self, events: Events[Returned]) -> Returned:
+        """Run a step and render its events. Returns what the step returns."""
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                returned: Returned = end.value
+                return returned
+            self._render(event)
 
-    def result(self, text: str, **values: Any) -> None:
-        """Tell a result: as text on stdout, or by name in the document."""
-        self._results |= values
+    def result(self, text: str, values: Mapping[str, Any] | None = None) -> None:
+        """Report the answer of a command: `text` on stdout, or `values` in the document."""
+        self._results |= values or {}
         if text and not self.as_json:
-            print(text, flush=True)  # noqa: T201 - this is where it is printed
+            self._line(text)
 
     def end(self, error: str = "") -> None:
-        """Tell what is told at the end: the plan's count, or the document, with the error if there was one."""
-        if self.planned and self.changes and not error and not self.quiet:
-            count = Counter(change.did for change in self.changes)
-            told = ", ".join(
-                f"{count[did]} {did}" for did in ("created", "updated", "replaced", "deleted", "unchanged")
-            )
-            self._line(f"plan: {told}; nothing was written")
+        """Print the end of the report: the count of a plan; the document, with the error if there is one."""
+        if self.dry_run and self._changes and not error:
+            count = Counter(event.change.action for event in self._changes)
+            actions: tuple[Action, ...] = ("created", "updated", "replaced", "deleted", "unchanged")
+            self._line(f"plan: {', '.join(f'{count[action]} {action}' for action in actions)}; nothing was written")
         if not self.as_json:
             return
+        steps = zip(self._changes, self._seconds, strict=True)
         document = {
             "version": _JSON_VERSION,
             "task": self.task,
-            "planned": self.planned,
+            "planned": self.dry_run,
             **self.about,
-            "steps": self._steps,
+            "steps": [{"step": event.step, **document_of(event.change), "seconds": s} for event, s in steps],
             "result": self._results,
             "error": error or None,
         }
-        print(json.dumps(document, indent=2, default=str), flush=True)  # noqa: T201
+        print(json.dumps(document, indent=2, default=str), flush=True)  # noqa: T201 - the document
 
-    def _tell(self, name: str, change: Change, seconds: float) -> None:
-        self.changes.append(change)
-        self._line(line(name, change, seconds, inline=not self.planned))
-        if self.planned:
-            for difference in change.differences:
-                if difference.old is None and not difference.new and difference.new is not False:
-                    continue  # of what is not there yet, what stays unset
-                self._line(f"    {told(difference)}")
-        self._steps.append({"step": name, **described(change), "seconds": round(seconds, 3)})
+    def _render(self, event: Event) -> None:
+        if isinstance(event, Result):
+            self.result(event.text, event.values)
+            return
+        self.step = event.step
+        if isinstance(event, Started):
+            self._started[event.step] = time.monotonic()
+        elif isinstance(event, Changed):
+            seconds = time.monotonic() - self._started[event.step]
+            self._changes.append(event)
+            self._seconds.append(round(seconds, 3))
+            self._line(line(event.step, event.change, seconds, inline=not self.dry_run))
+            if self.dry_run:
+                self._attributes(event.change)
+
+    def _attributes(self, change: Change) -> None:
+        for diff in change.diffs:
+            unset = diff.old is None and not diff.new and diff.new is not False
+            if not unset:
+                self._line(f"    {diff_text(diff)}")
 
     def _line(self, text: str) -> None:
-        """A line for a person: on stdout, unless that is the document's."""
-        if not self.quiet:
-            print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+        """A line for a person: on stdout, unless the document goes there."""
+        print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
 
-def described(change: Change) -> dict[str, Any]:
-    """A change as the document has it."""
+def document_of(change: Change) -> dict[str, Any]:
+    """A change in the JSON document."""
     return {
-        "resource": change.what,
-        "did": change.did,
+        "resource": change.resource,
+        "action": change.action,
         "arn": change.arn,
-        "changes": [{"setting": d.setting, "old": d.old, "new": d.new} for d in change.differences],
+        "changes": [{"setting": diff.setting, "old": diff.old, "new": diff.new} for diff in change.diffs],
         "note": change.note,
     }
 
 
 def line(step: str, change: Change, seconds: float | None = None, *, inline: bool = True) -> str:
-    """The step's one line: sign, step, resource, what changed, time."""
-    shown = change.differences if inline and change.did in ("updated", "replaced") else ()
-    said = "; ".join(filter(None, [*map(told, shown), change.note]))
-    if change.did == "absent":
-        said = said or "is not there"
+    """A change as one line: sign, step, resource, differences, time."""
+    shown = change.diffs if inline and change.action in ("updated", "replaced") else ()
+    text = "; ".join(filter(None, [*map(diff_text, shown), change.note]))
+    if change.action == "absent":
+        text = text or "does not exist"
     took = "" if seconds is None else f"{seconds:.2f} s"
-    return "  ".join(filter(None, (f"{SIGNS[change.did]} {step:<16} {change.what}", said, took)))
+    return "  ".join(filter(None, (f"{SIGNS[change.action]} {step:<16} {change.resource}", text, took)))
 
 
-def told(difference: Difference) -> str:
-    """One setting, from what to what."""
-    if difference.old is None:
-        return f"{difference.setting}: {_shown(difference.new)}"
-    return f"{difference.setting}: {_shown(difference.old)} -> {_shown(difference.new)}"
+def diff_text(diff: Diff) -> str:
+    """One parameter, with its old and new value."""
+    if diff.old is None:
+        return f"{diff.setting}: {_shown(diff.new)}"
+    return f"{diff.setting}: {_shown(diff.old)} -> {_shown(diff.new)}"
 
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    half = _SHOWN_CHARACTERS // 2
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:half]}...{text[-half:]}"
+    half = _VALUE_CHARACTERS // 2
+    return text if len(text) <= _VALUE_CHARACTERS else f"{text[:half]}...{text[-half:]}"

@@ -8,226 +8,115 @@ import os
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+# The parser behind dotenv_values: the public function skips a line that it cannot parse, and says no line numbers.
 from dotenv.parser import parse_stream
 
-from . import allowed
+from . import validators
+from .resources.change import UserError
+from .validators import aws_parameter, boolean, choice, integer, json_object, string_list, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 
-class SettingsError(Exception):
-    """Everything wrong with the settings: one line each, with name, value and what is allowed."""
+class SettingsError(UserError):
+    """Everything that is wrong with the settings: one line each, with name, value and what is allowed."""
 
 
 _NAME = r"[A-Za-z0-9_-]"
+_MAPPING = "lambda CreateEventSourceMapping"
+_POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+"
 
 
-def _setting(default: str, parse: Callable[[str], Any], told: str) -> Any:
-    return field(metadata={"default": default, "parse": parse, "told": told})
+def _setting(default: Any, parse: Callable[[str], Any]) -> Any:
+    return field(metadata={"default": default, "parse": parse})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the steps are to build, parsed and within AWS's limits. An empty value means the default."""
+    """All settings, parsed and within AWS's limits. `.env.example` says what each one means."""
 
-    pipeline_name: str = _setting(
-        "stream-demo",
-        allowed.text(_NAME + "{3,50}", "3 to 50 letters, digits, - and _"),
-        "The name from which table, function, role and policy get theirs, and the tag that marks what is ours.",
-    )
-    target: str = _setting("local", allowed.choice("local", "aws"), "local: the embedded AWS. aws: a real account.")
+    pipeline_name: str = _setting("stream-demo", text(_NAME + "{3,50}", "3 to 50 letters, digits, - and _"))
+    target: str = _setting("local", choice("local", "aws"))
     aws_region: str = _setting(
-        "us-east-1",
-        allowed.text(r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}", "a region's code, such as us-east-1"),
-        "The region of everything.",
+        "us-east-1", text(r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}", "a region code, such as us-east-1")
     )
-    aws_profile: str = _setting("", str, "With TARGET=aws: the profile in ~/.aws; empty: boto3's ordinary search.")
-    aws_account_id: str = _setting(
-        "",
-        allowed.text(r"\d{12}|", "12 digits"),
-        "With TARGET=aws: the account that the credentials must be of; empty: any.",
-    )
-    aws_endpoint_url: str = _setting(
-        "",
-        allowed.text(r"https?://[^\s/]+/?|", "http://HOST:PORT or https://HOST"),
-        "With TARGET=aws: another endpoint.",
-    )
-    tags: Mapping[str, str] = _setting(
-        "{}", allowed.tags, "Tags of all resources, as JSON, beside our own tag 'pipeline'."
-    )
+    aws_profile: str = _setting("", str)
+    aws_account_id: str = _setting("", text(r"\d{12}", "12 digits"))
+    aws_endpoint_url: str = _setting("", text(r"https?://[^\s/]+/?", "http://HOST:PORT or https://HOST"))
+    tags: Mapping[str, str] = _setting({}, validators.tags)
 
-    table_name: str = _setting(
-        "",
-        allowed.text(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, -, _ and ."),
-        "The table; empty: PIPELINE_NAME.",
-    )
-    table_key: str = _setting("name:S", allowed.key, "The partition key, NAME:TYPE, TYPE one of S, N, B.")
-    table_sort_key: str = _setting(
-        "", lambda value: value and allowed.key(value), "The sort key, likewise; empty: none."
-    )
-    table_billing_mode: str = _setting(
-        "PAY_PER_REQUEST", allowed.choice("PAY_PER_REQUEST", "PROVISIONED"), "PAY_PER_REQUEST or PROVISIONED."
-    )
+    table_name: str = _setting("", text(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, -, _ and ."))
+    table_key: str = _setting("name:S", validators.key)
+    table_sort_key: str = _setting("", validators.key)
+    table_billing_mode: str = _setting("PAY_PER_REQUEST", aws_parameter("dynamodb CreateTable BillingMode"))
     table_read_capacity_units: int = _setting(
-        "1", allowed.number(1, 40000), "With PROVISIONED: reads a second (4 KB each)."
+        1, aws_parameter("dynamodb CreateTable ProvisionedThroughput.ReadCapacityUnits")
     )
     table_write_capacity_units: int = _setting(
-        "1", allowed.number(1, 40000), "With PROVISIONED: writes a second (1 KB each)."
+        1, aws_parameter("dynamodb CreateTable ProvisionedThroughput.WriteCapacityUnits")
     )
     stream_view_type: str = _setting(
-        "NEW_AND_OLD_IMAGES",
-        allowed.choice("NEW_AND_OLD_IMAGES", "NEW_IMAGE", "OLD_IMAGE", "KEYS_ONLY"),
-        "What a record shows: NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE or KEYS_ONLY. Another one is another stream.",
+        "NEW_AND_OLD_IMAGES", aws_parameter("dynamodb CreateTable StreamSpecification.StreamViewType")
     )
-    table_deletion_protection_enabled: bool = _setting(
-        "false", allowed.switch, "true: AWS refuses to delete the table, and so does `clean`."
-    )
-    table_point_in_time_recovery_enabled: bool = _setting(
-        "false", allowed.switch, "true: the table can be put back to any second of the last 35 days; costs by size."
-    )
-    table_options: Mapping[str, Any] = _setting(
-        "{}", allowed.json_object, 'Whatever else CreateTable takes, in its words: {"TableClass": "..."}.'
-    )
+    table_deletion_protection_enabled: bool = _setting(False, boolean)
+    table_point_in_time_recovery_enabled: bool = _setting(False, boolean)
+    table_options: Mapping[str, Any] = _setting({}, json_object)
 
-    role_name: str = _setting(
-        "",
-        allowed.text(r"[A-Za-z0-9_+=,.@-]{1,64}", "1 to 64 letters, digits and _+=,.@-"),
-        "The role; empty: PIPELINE_NAME-role.",
-    )
-    policy_name: str = _setting(
-        "",
-        allowed.text(r"[A-Za-z0-9_+=,.@-]{1,128}", "1 to 128 letters, digits and _+=,.@-"),
-        "The inline policy that policies/execution-policy.json becomes; empty: PIPELINE_NAME-policy.",
-    )
+    role_name: str = _setting("", aws_parameter("iam CreateRole RoleName"))
+    policy_name: str = _setting("", aws_parameter("iam PutRolePolicy PolicyName"))
+    role_permissions_boundary: str = _setting("", text(_POLICY_ARN, "the ARN of a policy"))
+    role_managed_policy_arns: tuple[str, ...] = _setting((), string_list(_POLICY_ARN, "ARNs of policies"))
+    role_options: Mapping[str, Any] = _setting({}, json_object)
 
-    role_permissions_boundary: str = _setting(
-        "",
-        allowed.text(r"(arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+)?", "the ARN of a policy"),
-        "A boundary's ARN; empty: none.",
-    )
-    role_managed_policy_arns: tuple[str, ...] = _setting(
-        "",
-        allowed.items(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+", "ARNs of policies"),
-        "ARNs of managed policies that are attached too, comma-separated. Documents of your own go into policies/.",
-    )
-    role_options: Mapping[str, Any] = _setting(
-        "{}", allowed.json_object, 'Whatever else CreateRole takes, in its words: {"MaxSessionDuration": 7200}.'
-    )
-
-    function_name: str = _setting(
-        "", allowed.text(_NAME + "{1,64}", "1 to 64 letters, digits, - and _"), "The function; empty: PIPELINE_NAME."
-    )
-    function_runtime: str = _setting(
-        "python3.13", allowed.text(r"python3\.\d{1,2}", "a Python runtime, such as python3.13"), "Lambda's runtime."
-    )
+    function_name: str = _setting("", text(_NAME + "{1,64}", "1 to 64 letters, digits, - and _"))
+    function_runtime: str = _setting("python3.13", text(r"python3\.\d{1,2}", "a Python runtime, such as python3.13"))
     function_handler: str = _setting(
         "example.lambda_handler",
-        allowed.text(r"[A-Za-z_][\w/.]*\.[A-Za-z_]\w*", "MODULE.FUNCTION, such as example.lambda_handler"),
-        "MODULE.FUNCTION in lambda_src/.",
+        text(r"[A-Za-z_][\w/.]*\.[A-Za-z_]\w*", "MODULE.FUNCTION, such as example.lambda_handler"),
     )
-    function_memory_size: int = _setting("128", allowed.number(128, 10240), "MB; the share of a CPU grows with it.")
-    function_timeout: int = _setting(
-        "30", allowed.number(1, 900), "Seconds for one batch; AWS's own default, 3, is short."
-    )
-    function_environment: Mapping[str, str] = _setting("{}", allowed.environment, "The function's variables, as JSON.")
-    function_architecture: str = _setting("x86_64", allowed.choice("x86_64", "arm64"), "x86_64 or arm64.")
-
-    function_ephemeral_storage: int = _setting("512", allowed.number(512, 10240), "MB of /tmp.")
-    function_layers: tuple[str, ...] = _setting(
-        "",
-        allowed.items(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:layer:[A-Za-z0-9_-]+:\d+", "ARNs of layer versions"),
-        "ARNs of layer versions, comma-separated, at most 5.",
-    )
-    function_tracing: str = _setting(
-        "PassThrough", allowed.choice("PassThrough", "Active"), "Active: X-Ray traces, which the role must allow."
-    )
-    function_log_format: str = _setting(
-        "Text", allowed.choice("Text", "JSON"), "How Lambda writes log lines: Text or JSON."
-    )
-    function_log_level: str = _setting(
-        "INFO",
-        allowed.choice("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"),
-        "With JSON: the least level of the function's own lines that is kept.",
-    )
+    function_memory_size: int = _setting(128, aws_parameter("lambda CreateFunction MemorySize"))
+    function_timeout: int = _setting(30, aws_parameter("lambda CreateFunction Timeout"))
+    function_environment: Mapping[str, str] = _setting({}, validators.environment)
+    function_architecture: str = _setting("x86_64", choice("x86_64", "arm64"))
+    function_ephemeral_storage: int = _setting(512, aws_parameter("lambda CreateFunction EphemeralStorage.Size"))
+    function_layers: tuple[str, ...] = _setting((), aws_parameter("lambda CreateFunction Layers"))
+    function_tracing: str = _setting("PassThrough", aws_parameter("lambda CreateFunction TracingConfig.Mode"))
+    function_log_format: str = _setting("Text", aws_parameter("lambda CreateFunction LoggingConfig.LogFormat"))
+    function_log_level: str = _setting("INFO", aws_parameter("lambda CreateFunction LoggingConfig.ApplicationLogLevel"))
     function_reserved_concurrent_executions: int | None = _setting(
-        "",
-        lambda value: int(allowed.number(0, 1_000_000)(value)) if value else None,
-        "Executions at once that are kept for this function, and its limit; empty: none.",
+        None, aws_parameter("lambda PutFunctionConcurrency ReservedConcurrentExecutions")
     )
-    function_options: Mapping[str, Any] = _setting(
-        "{}", allowed.json_object, 'Whatever else CreateFunction takes, in its words: {"VpcConfig": {...}}.'
-    )
+    function_options: Mapping[str, Any] = _setting({}, json_object)
 
-    log_retention_in_days: int = _setting(
-        "30",
-        allowed.one_of_numbers(*allowed.RETENTION_DAYS),
-        "Days until a log line goes; 0: never, AWS's own default.",
-    )
+    log_retention_in_days: int = _setting(30, validators.retention_days)
 
-    batch_size: int = _setting("100", allowed.number(1, 10000), "Records a call, at most.")
-    maximum_batching_window_in_seconds: int = _setting(
-        "0", allowed.number(0, 300), "How long a batch may wait to fill up."
-    )
-    starting_position: str = _setting(
-        "TRIM_HORIZON",
-        allowed.choice("TRIM_HORIZON", "LATEST"),
-        "TRIM_HORIZON: all that the stream holds. LATEST: what comes later; on AWS that can begin minutes after the "
-        "mapping says Enabled, and what is written before is lost.",
-    )
-    maximum_retry_attempts: int = _setting(
-        "10",
-        allowed.number(0, 10000, -1),
-        "Retries of a failing batch; -1, AWS's own default, blocks the shard for a day.",
-    )
-    maximum_record_age_in_seconds: int = _setting(
-        "-1", allowed.number(60, 604800, -1), "Older records are given up; -1: none."
-    )
-    bisect_batch_on_function_error: bool = _setting(
-        "true", allowed.switch, "Halve a failing batch until the bad record is alone; AWS's own default: false."
-    )
-    function_response_types: str = _setting(
-        "ReportBatchItemFailures",
-        allowed.choice("ReportBatchItemFailures", "none"),
-        "ReportBatchItemFailures: the function may name the records that failed. none: AWS's own default.",
-    )
-    parallelization_factor: int = _setting(
-        "1", allowed.number(1, 10), "Batches at once per shard; order stays, per key."
-    )
-    filter_criteria: Mapping[str, Any] = _setting(
-        "{}", allowed.json_object, 'Which records reach the function: {"Filters": [{"Pattern": "..."}]}; {}: all.'
-    )
-
-    tumbling_window_in_seconds: int = _setting(
-        "0", allowed.number(0, 900), "Windows over which state is carried; 0: none."
-    )
+    batch_size: int = _setting(100, aws_parameter(f"{_MAPPING} BatchSize"))
+    maximum_batching_window_in_seconds: int = _setting(0, aws_parameter(f"{_MAPPING} MaximumBatchingWindowInSeconds"))
+    # AT_TIMESTAMP is not for DynamoDB streams.
+    starting_position: str = _setting("TRIM_HORIZON", choice("TRIM_HORIZON", "LATEST"))
+    maximum_retry_attempts: int = _setting(10, aws_parameter(f"{_MAPPING} MaximumRetryAttempts"))
+    maximum_record_age_in_seconds: int = _setting(-1, validators.record_age)
+    bisect_batch_on_function_error: bool = _setting(True, boolean)
+    function_response_types: str = _setting("ReportBatchItemFailures", choice("ReportBatchItemFailures", "none"))
+    parallelization_factor: int = _setting(1, aws_parameter(f"{_MAPPING} ParallelizationFactor"))
+    filter_criteria: Mapping[str, Any] = _setting({}, json_object)
+    tumbling_window_in_seconds: int = _setting(0, aws_parameter(f"{_MAPPING} TumblingWindowInSeconds"))
     on_failure: str = _setting(
-        "",
-        allowed.text(r"(arn:aws[a-z-]*:(sqs|sns|s3):.*:.+)?", "the ARN of an SQS queue, an SNS topic or an S3 bucket"),
-        "Where a note of given-up records goes: the ARN of a queue, topic or bucket, which the role is then allowed.",
+        "", text(r"arn:aws[a-z-]*:(sqs|sns|s3):.*:.+", "the ARN of an SQS queue, an SNS topic or an S3 bucket")
     )
-    mapping_enabled: bool = _setting("true", allowed.switch, "false: the mapping stands still and keeps its place.")
-    mapping_options: Mapping[str, Any] = _setting(
-        "{}", allowed.json_object, 'Whatever else CreateEventSourceMapping takes: {"MetricsConfig": {...}}.'
-    )
+    mapping_enabled: bool = _setting(True, boolean)
+    mapping_options: Mapping[str, Any] = _setting({}, json_object)
 
-    smoke_timeout: int = _setting("120", allowed.number(1, 3600), "Seconds until `smoke` gives up.")
-    smoke_item: Mapping[str, Any] = _setting(
-        "{}", allowed.json_object, "More attributes of smoke's item, as plain JSON, for a FILTER_CRITERIA to match."
-    )
+    smoke_timeout: int = _setting(120, integer(1, 3600))
+    smoke_item: Mapping[str, Any] = _setting({}, json_object)
 
-    local_port: int = _setting(
-        "4566", allowed.number(0, 65535), "The embedded AWS's port on 127.0.0.1; 0: any free one."
-    )
-    local_idle_hours: float = _setting(
-        "8", allowed.decimal(0.001, 8760), "The embedded AWS ends after so long unasked."
-    )
-    local_aws_delays: float = _setting(
-        "off", allowed.delays, "on: what AWS does late, the embedded AWS does late; a number: so many times as late."
-    )
+    local_port: int = _setting(4566, integer(0, 65535))
+    local_idle_hours: float = _setting(8.0, validators.decimal(0.001, 8760))
+    local_aws_delays: float = _setting(0.0, validators.delays)
 
-    # Other AWS_* lines of the file, such as credentials: for boto3, with TARGET=aws. Never shown.
+    # Other AWS_* lines of the file, such as credentials. boto3 gets them with TARGET=aws. Never shown.
     aws_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -241,85 +130,95 @@ DERIVED: dict[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True)
 class Declaration:
-    """One setting as declared: its name in `.env`, its default there, and what it means."""
+    """One setting as declared: its name in `.env`, its default value and its parser."""
 
     name: str
-    default: str
-    told: str
+    default: Any
     parse: Callable[[str], Any]
 
     @property
     def field(self) -> str:
-        """The attribute of Settings, which is also the task parameter."""
+        """The attribute of Settings."""
         return self.name.lower()
 
 
 def declarations() -> list[Declaration]:
     """All settings, in the order of the code, which is the order of `.env.example`."""
-    return [
-        Declaration(each.name.upper(), each.metadata["default"], each.metadata["told"], each.metadata["parse"])
-        for each in fields(Settings)
-        if "told" in each.metadata
-    ]
+    return [Declaration(each.name.upper(), **each.metadata) for each in fields(Settings) if each.metadata]
 
 
-def load(env_file: Path | None, environment: Mapping[str, str], parameters: Mapping[str, str | None]) -> Settings:
-    """Settings from defaults, `env_file`, `environment` and task parameters; each wins over the one before.
+def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, str]) -> Settings:
+    """Settings from defaults, `env_file`, `environment` and `overrides`; each takes precedence over the one before.
 
-    `parameters` are by field name; None and empty values count as not given. Raises SettingsError with every
-    problem at once.
+    All are by name, such as "BATCH_SIZE". An empty value sets the default. Raises SettingsError with every problem.
     """
     problems: list[str] = []
     in_file = dict(_read(env_file, problems)) if env_file else {}
+    declared = declarations()
+    known = [setting.name for setting in declared]
+    problems += [f"--set: {_unknown(name, known)}" for name in overrides if name not in known]
     values: dict[str, Any] = {}
-    for setting in declarations():
-        given = parameters.get(setting.field) or environment.get(setting.name) or in_file.get(setting.name)
-        text = given or setting.default
-        if not given and setting.field in DERIVED:
-            values[setting.field] = DERIVED[setting.field](values.get("pipeline_name", ""))
-            continue
+    for setting in declared:
+        text = next(
+            (source[setting.name] for source in (overrides, environment, in_file) if setting.name in source), ""
+        )
         try:
-            values[setting.field] = setting.parse(text)
+            values[setting.field] = setting.parse(text) if text else setting.default
         except ValueError as error:
             shown = "(not shown)" if setting.name == "FUNCTION_ENVIRONMENT" else f"{text!r}"
             problems.append(f"{setting.name}: {shown} is not allowed; allowed: {error}")
+        if not text and setting.field in DERIVED:
+            values[setting.field] = DERIVED[setting.field](values.get("pipeline_name", ""))
     keys = [str(values.get(name)).rpartition(":")[0] for name in ("table_key", "table_sort_key")]
     if keys[0] == keys[1] != "":
-        text = values["table_sort_key"]
-        problems.append(f"TABLE_SORT_KEY: {text!r} is not allowed; allowed: another attribute than TABLE_KEY's")
+        sort_key = values["table_sort_key"]
+        problems.append(f"TABLE_SORT_KEY: {sort_key!r} is not allowed; allowed: an attribute other than TABLE_KEY's")
     if problems:
         raise SettingsError("\n".join(problems))
-    known = {setting.name for setting in declarations()}
     return Settings(**values, aws_environment={k: v for k, v in in_file.items() if k not in known})
 
 
+def parse_overrides(words: Iterable[str]) -> dict[str, str]:
+    """The values of `--set NAME=VALUE` by name. The last one of a name counts."""
+    overrides = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not separator:
+            raise SettingsError(f"--set: {word!r} is not allowed; allowed: NAME=VALUE, such as BATCH_SIZE=50")
+        overrides[name] = value
+    return overrides
+
+
 def find_env_file(root: Path, environment: Mapping[str, str]) -> Path | None:
-    """The file that ENV_FILE names, otherwise `.env` in the project's folder if there is one."""
+    """The file that ENV_FILE names, otherwise `.env` in the project's folder, if it exists."""
     if named := environment.get("ENV_FILE"):
         chosen = root / os.path.expanduser(named)  # noqa: PTH111 - Path.expanduser raises for unknown users
         if not chosen.is_file():
-            raise SettingsError(f"ENV_FILE: {named!r} is not a file; name one that is, or leave ENV_FILE unset")
+            raise SettingsError(f"ENV_FILE: {named!r} is not a file; name an existing one, or unset ENV_FILE")
         return chosen
     default = root / ".env"
     return default if default.is_file() else None
 
 
 def _read(path: Path, problems: list[str]) -> Iterator[tuple[str, str]]:
-    """The file's names and values; what is no NAME=value, or no name of a setting, is a problem."""
+    """The file's names and values. A line that is not NAME=value, or names no setting, is a problem."""
     known = [setting.name for setting in declarations()]
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{path.name}: cannot be read ({error}); it must be a text file in UTF-8")
         return
-    for binding in parse_stream(io.StringIO(text)):
-        text = binding.original.string  # with the empty lines before it
-        where = f"{path.name} line {binding.original.line + text[: -len(text.lstrip())].count(chr(10))}"
+    for binding in parse_stream(io.StringIO(content)):
+        line = binding.original.string  # includes the empty lines before it
+        where = f"{path.name} line {binding.original.line + line[: -len(line.lstrip())].count(chr(10))}"
         if binding.error or (binding.key and binding.value is None):
             problems.append(f"{where}: not understood; allowed: NAME=value, a comment, or an empty line")
         elif binding.key in known or (binding.key or "").startswith("AWS_"):
             yield str(binding.key), str(binding.value)
         elif binding.key:
-            near = difflib.get_close_matches(binding.key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "all names are in .env.example"
-            problems.append(f"{where}: {binding.key} is no setting; {hint}")
+            problems.append(f"{where}: {_unknown(binding.key, known)}")
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name.upper(), known, n=1)
+    return f"{name} is not a setting; " + (f"did you mean {near[0]}?" if near else "see .env.example for all names")

@@ -1,52 +1,33 @@
-"""The steps as the tasks chain them: from the settings to one call of a noun, and what must stand before it.
+"""The steps that build the pipeline, and `deploy`, which chains them.
 
-Each returns the Change it made; the chains in tasks.py call them in order.
+Each is a generator of events (`events.py`): from the settings to one call of a resource module's `ensure`, and the wait
+for what AWS does afterwards. In a dry run the clients write nothing, and there is nothing to wait for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from botocore.validate import ParamValidator
 
-from . import archive, function, logs, mapping, policies, role, session, smoke, table, wanted
-from .change import Change, Did, Refused
+from . import archive, items, log_reader, parameters, policies
+from .events import Changed, Result, Started, Waiting
+from .resources import function, log_group, mapping, role, table
+from .resources.change import Change, UserError, check_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from .deployment import Deployment
+    from .events import Events
+    from .resources.change import Action
     from .settings import Settings
 
-
-@dataclass(frozen=True)
-class Run:
-    """What a task works with: its settings, a function from a service's name to its client, the project's folder.
-
-    `dry`: the clients only plan what would be written. `adopt`: what stands already and is not ours is taken over.
-    """
-
-    settings: Settings
-    aws: Callable[..., Any]
-    root: Path
-    dry: bool = False
-    adopt: bool = False
-
-    @cached_property
-    def caller(self) -> dict[str, str]:
-        """Who calls, as GetCallerIdentity tells it; Refused when that is not the account of the settings."""
-        return session.check_account(self.settings, self.aws("sts"))
-
-    def planned(self) -> Run:
-        """The same run with clients that only plan: what it would do, before it is asked for or begun."""
-        return replace(self, aws=partial(self.aws, dry=True), dry=True)
-
-
-# What a call meets that was made again since its answer was lost, or that was made after a look that was out of date.
-_MET_ITSELF = {
+# Codes for a call whose earlier try succeeded but lost its answer, or based on a stale read.
+CONFLICT_CODES = {
     "EntityAlreadyExists",
     "NoSuchEntity",
     "ResourceAlreadyExistsException",
@@ -54,208 +35,228 @@ _MET_ITSELF = {
     "ResourceInUseException",
     "ResourceNotFoundException",
 }
+_MAX_ATTEMPTS = 4
 
 
-# Each of a step's writing calls may lose its answer; more of them than this are no accident.
-_LOST_ANSWERS = 3
-
-
-def surely(step: Callable[[], Change]) -> Change:
-    """Take a step, and take it again from the look on when it met what may be its own doing."""
-    for _ in range(_LOST_ANSWERS):
+def retry_conflicts(step: Callable[[], Change]) -> Change:
+    """Run a step. Run it again, reads included, after a conflict that a lost answer may have caused."""
+    for _ in range(_MAX_ATTEMPTS - 1):
         try:
             return step()
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _MET_ITSELF:
+            if error.response["Error"]["Code"] not in CONFLICT_CODES:
                 raise
     return step()
 
 
-def zip_code(settings: Settings, root: Path, *, dry: bool = False) -> tuple[Change, bytes]:
-    """lambda_src/ as build/function.zip, checked to hold the handler; the zip's bytes come along."""
-    build = root / "build"
-    code = archive.build(
-        root / "lambda_src", build / "vendor", settings.function_runtime, settings.function_architecture
-    )
-    archive.check_handler(code, settings.function_handler, settings.function_runtime)
-    path = build / "function.zip"
-    before = path.read_bytes() if path.is_file() else None
-    if before != code and not dry:
-        build.mkdir(exist_ok=True)
-        path.write_bytes(code)
-    did: Did = "unchanged" if before == code else "updated" if before else "created"
-    answer = {"CodeSha256": archive.sha256(code), "CodeSize": len(code)}
-    return Change(f"zip build/{path.name}", did, answer=answer), code
+def deploy(d: Deployment) -> Events[None]:
+    """Create or update everything to match the settings.
 
-
-def check(run: Run, code: bytes) -> None:
-    """Refuse what is wrong with the policies and the *_OPTIONS, before anything is written."""
-    for path in sorted({*(run.root / "policies").glob("*.json"), *(run.root / "policies" / name for name in _NEEDED)}):
-        policies.render(path, lambda: wanted.policy_tokens(run.settings, _SOME_ARN))
-    _table(run)
-    _role(run, {})
-    _function(run, _SOME_ARN, code)
-    _mapping(run, _SOME_ARN)
-
-
-def create_table(run: Run) -> Change:
-    """The table with its stream on; AWS may still be at work on it."""
-    return surely(lambda: table.ensure(run.aws("dynamodb"), _table(run), adopt=run.adopt))
-
-
-def create_role(run: Run) -> Change:
-    """The role that Lambda assumes, by policies/trust-policy.json."""
-    wanted_role = _role(run, _policy(run, "trust-policy.json"))
-    return surely(lambda: role.ensure(run.aws("iam"), wanted_role, adopt=run.adopt))
-
-
-def put_policies(run: Run, role_arn: str) -> Iterator[Change]:
-    """What the role may do: an inline policy for each document in policies/, and one for ON_FAILURE.
-
-    One whose document is gone is taken away: ours are told by their names, which begin with the pipeline's.
+    Mistakes in the settings and policies are reported before the first write. What takes AWS time starts first and is
+    waited for last: AWS creates the table while the role propagates.
     """
-    settings, iam = run.settings, run.aws("iam")
-    documents = _inline_policies(run, role_arn)
+    code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
+    yield Started("deploy")
+    check(d)
+    table_change = yield from _start_table(d)
+    role_arn = yield from create_role(d)
+    yield from put_policy(d, role_arn)
+    retagged = yield from create_function(d, role_arn, code, tags=False)
+    stream_arn = yield from _finish_table(d, table_change)
+    yield from map_stream(d, stream_arn, tags=retagged)
+
+
+def plan(d: Deployment) -> list[Change]:
+    """The changes that `deploy` would make. Makes reading calls only."""
+    return [event.change for event in deploy(d.as_dry_run()) if isinstance(event, Changed)]
+
+
+def check(d: Deployment) -> None:
+    """Raise UserError for a mistake in policies/, in FILTER_CRITERIA or in an *_OPTIONS setting."""
+    parameters.check(d.settings)
+    tokens = partial(parameters.policy_tokens, d.settings, parameters.PLACEHOLDER_ARN)
+    policies.trust_policy(d.root, tokens, write=False)
+    policies.inline_policies(d.settings, d.root, tokens, write=False)
+
+
+def zip_code(settings: Settings, root: Path, *, dry_run: bool = False) -> Events[bytes]:
+    """Zip lambda_src/ into build/function.zip and check that it has the handler. Returns the zip."""
+    yield Started("zip-code")
+    code = build_zip(settings, root)
+    path = root / "build" / "function.zip"
+    previous = path.read_bytes() if path.is_file() else None
+    if previous != code and not dry_run:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(code)
+    action: Action = "unchanged" if previous == code else "updated" if previous else "created"
+    attributes = {"CodeSha256": archive.sha256(code), "CodeSize": len(code)}
+    yield Changed("zip-code", Change(f"zip build/{path.name}", action, attributes=attributes))
+    return code
+
+
+def build_zip(settings: Settings, root: Path) -> bytes:
+    """The zip of lambda_src/, which has the handler."""
+    vendor = root / "build" / "vendor"
+    code = archive.build(root / "lambda_src", vendor, settings.function_runtime, settings.function_architecture)
+    archive.check_handler(code, settings.function_handler, settings.function_runtime)
+    return code
+
+
+def create_table(d: Deployment) -> Events[str]:
+    """Create or update the table with its stream, and wait until it is active. Returns the ARN of the stream."""
+    change = yield from _start_table(d)
+    return (yield from _finish_table(d, change))
+
+
+def _start_table(d: Deployment) -> Events[Change]:
+    yield Started("create-table")
+    desired = parameters.table(d.settings)
+    return retry_conflicts(lambda: table.ensure(d.client("dynamodb"), desired, adopt=d.adopt))
+
+
+def _finish_table(d: Deployment, change: Change) -> Events[str]:
+    if change.pending:
+        yield Waiting("create-table", f"{change.resource} to become ACTIVE")
+        table.wait(d.client("dynamodb"), d.settings.table_name)
+    yield Changed("create-table", change)
+    return str(change.attributes["LatestStreamArn"])
+
+
+def create_role(d: Deployment) -> Events[str]:
+    """Create or update the role that Lambda assumes. Returns its ARN, or a placeholder in a dry run."""
+    yield Started("create-role")
+    desired = parameters.role(d.settings, policies.trust_policy(d.root, _tokens(d)))
+    change = retry_conflicts(lambda: role.ensure(d.client("iam"), desired, adopt=d.adopt))
+    yield Changed("create-role", change)
+    return str(change.attributes["Arn"])
+
+
+def put_policy(d: Deployment, role_arn: str = "") -> Events[None]:
+    """Put the role's inline policies, and delete those of ours whose document was removed."""
+    yield Started("put-policy")
+    role_arn = role_arn or existing_role(d)["Arn"]
+    settings, iam = d.settings, d.client("iam")
+    documents = policies.inline_policies(settings, d.root, _tokens(d, role_arn))
     for name, document in documents.items():
-        yield role.ensure_policy(iam, settings.role_name, name, document, owner=settings.pipeline_name, adopt=run.adopt)
-    for name in our_policy_names(run):
+        put = partial(role.ensure_policy, iam, settings.role_name, name, document)
+        yield Changed("put-policy", put(owner=settings.pipeline_name, adopt=d.adopt))
+    for name in our_policy_names(d):
         if name not in documents:
-            yield surely(partial(role.delete_policy, iam, settings.role_name, name, owner=settings.pipeline_name))
+            delete = partial(role.delete_policy, iam, settings.role_name, name, owner=settings.pipeline_name)
+            yield Changed("put-policy", retry_conflicts(delete))
 
 
-def create_log_group(run: Run, *, tags: bool = True) -> Change:
-    """The function's log group: ours, with a retention, so that `clean` may remove it and nothing is kept for ever."""
-    group = wanted.log_group(run.settings)
-    return surely(lambda: logs.ensure_group(run.aws("logs"), group, adopt=run.adopt, tags=tags))
-
-
-def create_function(run: Run, role_arn: str, code: bytes) -> Change:
-    """The function with its code; AWS may still be at work on it."""
-    return surely(lambda: function.ensure(run.aws("lambda"), _function(run, role_arn, code), adopt=run.adopt))
-
-
-def map_stream(run: Run, stream_arn: str, *, tags: bool = True) -> Change:
-    """The event source mapping from the table's stream to the function; AWS may still be at work on it."""
-    return surely(lambda: mapping.ensure(run.aws("lambda"), _mapping(run, stream_arn), tags=tags))
-
-
-def existing_role(run: Run) -> dict[str, Any]:
-    """The role that is there; Refused, naming the task that makes it, when it is not."""
-    found = role.describe(run.aws("iam"), run.settings.role_name)
-    if found is None:
-        raise Refused(f"role {run.settings.role_name} does not exist; make it with: invoke create-role")
-    return found
-
-
-def existing_table(run: Run) -> dict[str, Any]:
-    """The table that is there; Refused, naming the task that makes it, when it is not."""
-    found = table.describe(run.aws("dynamodb"), run.settings.table_name)
-    if found is None:
-        raise Refused(f"table {run.settings.table_name} does not exist; make it with: invoke create-table")
-    return found
-
-
-def stream_of(found: Mapping[str, Any]) -> str:
-    """The ARN of the stream of a table that was found; Refused, naming the task that makes it, when it is off."""
-    if not found["StreamSpecification"]["StreamEnabled"]:
-        raise Refused(f"table {found['TableName']} has no stream; turn it on with: invoke create-table")
-    return str(found["LatestStreamArn"])
-
-
-def existing_function(run: Run) -> dict[str, Any]:
-    """The function that is there; Refused, naming the task that makes it, when it is not."""
-    found = function.describe(run.aws("lambda"), run.settings.function_name)
-    if found is None:
-        raise Refused(f"function {run.settings.function_name} does not exist; make it with: invoke create-function")
-    return found
-
-
-def existing_mapping(run: Run, stream_arn: str) -> dict[str, Any]:
-    """The mapping that is there; Refused, naming the task that makes it, when it is not."""
-    found = mapping.describe(run.aws("lambda"), run.settings.function_name, stream_arn)
-    if found is None:
-        raise Refused(
-            f"function {run.settings.function_name} has no mapping on the stream of table {run.settings.table_name}; "
-            f"make it with: invoke map-stream"
-        )
-    return found
-
-
-def deployed(run: Run) -> smoke.Deployed:
-    """All that an item passes on its way to the log; Refused, naming the task that makes it, when a part is missing."""
-    existing_function(run)
-    found = existing_table(run)
-    return smoke.Deployed(
-        table=found,
-        mapping=existing_mapping(run, stream_of(found)),
-        log_group=wanted.log_group_name(run.settings),
-        role=role.describe(run.aws("iam"), run.settings.role_name),
-    )
-
-
-def _inline_policies(run: Run, role_arn: str) -> dict[str, dict[str, Any]]:
-    """Each document by the name of its inline policy, as it lies in build/policies/."""
-    settings, folder, build = run.settings, run.root / "policies", run.root / "build" / "policies"
-    documents = {settings.policy_name: _policy(run, "execution-policy.json", role_arn)}
-    if settings.on_failure:
-        documents[f"{settings.pipeline_name}-on-failure"] = wanted.on_failure_policy(settings.on_failure)
-        policies.write(documents[f"{settings.pipeline_name}-on-failure"], build / "on-failure.json")
-    for path in sorted(folder.glob("*.json")):
-        if path.name not in _NEEDED:
-            documents[f"{settings.pipeline_name}-{path.stem}"] = _policy(run, path.name, role_arn)
-    return documents
-
-
-def our_policy_names(run: Run) -> list[str]:
-    """The role's inline policies that this pipeline made."""
-    settings = run.settings
-    names = role.inline_policy_names(run.aws("iam"), settings.role_name)
+def our_policy_names(d: Deployment) -> list[str]:
+    """The names of the role's inline policies that this pipeline created."""
+    settings = d.settings
+    names = role.inline_policy_names(d.client("iam"), settings.role_name)
     return [name for name in names if name == settings.policy_name or name.startswith(f"{settings.pipeline_name}-")]
 
 
-def _policy(run: Run, name: str, arn: str = "") -> dict[str, Any]:
-    """A document of policies/; `arn`, of anything in the account, spares asking who calls."""
-
-    def tokens() -> dict[str, str]:
-        return wanted.policy_tokens(run.settings, arn if arn.startswith("arn:") else run.caller["Arn"])
-
-    document = policies.render(run.root / "policies" / name, tokens)
-    policies.write(document, run.root / "build" / "policies" / name)
-    return document
+def _tokens(d: Deployment, role_arn: str = "") -> Callable[[], Mapping[str, str]]:
+    """The tokens of the policies. The role's ARN, if AWS has said it, saves a call that asks for the account."""
+    known = role_arn.startswith("arn:")
+    return lambda: parameters.policy_tokens(d.settings, role_arn if known else d.caller_identity["Arn"])
 
 
-_NEEDED = ("trust-policy.json", "execution-policy.json")
-# Stands for an ARN where only the form of a request is looked at.
-_SOME_ARN = "arn:aws:iam::000000000000:role/any"
-# What a noun takes beside the parameters of the create call.
-_OF_OTHER_CALLS = {"PointInTimeRecoverySpecification", "ManagedPolicyArns", "ReservedConcurrentExecutions"}
+def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tags: bool = True) -> Events[bool]:
+    """Create or update the function and its log group, and wait until the function is active.
+
+    Returns whether an existing function's tags changed. All resources have the same tags: with `tags=False` those of
+    the log group are read only if the function's have changed, which saves a call; `status` reads them always.
+    """
+    yield Started("create-function")
+    role_arn = role_arn or existing_role(d)["Arn"]
+    desired = parameters.function(d.settings, role_arn, code or build_zip(d.settings, d.root))
+    change = retry_conflicts(lambda: function.ensure(d.client("lambda"), desired, adopt=d.adopt))
+    retagged = any(diff.setting == "Tags" for diff in change.diffs) and change.action != "created"
+    group = parameters.log_group(d.settings)
+    # With a log group of ours, the logs expire, `clean` may delete them, and the role needs no logs:CreateLogGroup.
+    ensure_group = partial(log_group.ensure, d.client("logs"), group, adopt=d.adopt, tags=tags or retagged)
+    yield Changed("create-function", retry_conflicts(ensure_group))
+    if change.pending:
+        yield Waiting("create-function", f"{change.resource} to become Active")
+        function.wait(d.client("lambda"), d.settings.function_name)
+    yield Changed("create-function", change)
+    return retagged
 
 
-def _table(run: Run) -> dict[str, Any]:
-    return _checked(run.aws("dynamodb"), "create_table", wanted.table(run.settings), "TABLE_OPTIONS")
+def map_stream(d: Deployment, stream_arn: str = "", *, tags: bool = True) -> Events[None]:
+    """Create or update the mapping from the table's stream to the function, and wait until it is enabled."""
+    yield Started("map-stream")
+    if not stream_arn:
+        stream_arn = stream_of(existing_table(d))
+        # A mapping belongs to its function: only a mapping of our function is changed.
+        owner_tags = existing_function(d)["Tags"]
+        check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
+    desired = parameters.mapping(d.settings, stream_arn)
+    change = retry_conflicts(lambda: mapping.ensure(d.client("lambda"), desired, tags=tags))
+    if change.pending:
+        yield Waiting("map-stream", f"{change.resource} to become {'Enabled' if desired['Enabled'] else 'Disabled'}")
+        mapping.wait(d.client("lambda"), str(change.attributes["UUID"]))
+    yield Changed("map-stream", change)
 
 
-def _role(run: Run, trust_policy: Mapping[str, Any]) -> dict[str, Any]:
-    return _checked(run.aws("iam"), "create_role", wanted.role(run.settings, trust_policy), "ROLE_OPTIONS")
+def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:
+    """Check all items, then put them into the table. `lines` are their places, for error messages, and their texts."""
+    yield Started("put-item")
+    current = existing_table(d)
+    parsed = [(where, items.parse(text, where)) for where, text in lines]
+    for where, item in parsed:
+        items.check(item, current, where)
+    yield Changed("put-item", items.put(d.client("dynamodb"), current, [item for _, item in parsed]))
 
 
-def _function(run: Run, role_arn: str, code: bytes) -> dict[str, Any]:
-    parameters = wanted.function(run.settings, role_arn, code)
-    return _checked(run.aws("lambda"), "create_function", parameters, "FUNCTION_OPTIONS")
+def fetch_logs(
+    d: Deployment, *, since_ms: int, pattern: str, request_id: str, last: int, timeout: float
+) -> Events[None]:
+    """Read the newest `last` invocations (0: all) since a time in milliseconds; see log_reader.fetch.
+
+    `timeout` is in seconds: how long to wait for a log group that does not exist yet.
+    """
+    logs, group = d.client("logs"), parameters.log_group_name(d.settings)
+    yield Started("fetch-logs")
+    yield Waiting("fetch-logs", f"log group {group} to exist")
+    log_group.wait(logs, group, timeout)
+    events = log_reader.fetch(logs, group, since_ms=since_ms, pattern=pattern, request_id=request_id)
+    invocations = log_reader.invocations(events)[-last:]
+    text = "\n".join(line for invocation in invocations for line in invocation.lines)
+    yield Result(text, {"invocations": [asdict(invocation) for invocation in invocations]})
 
 
-def _mapping(run: Run, stream_arn: str) -> dict[str, Any]:
-    parameters = wanted.mapping(run.settings, stream_arn)
-    return _checked(run.aws("lambda"), "create_event_source_mapping", parameters, "MAPPING_OPTIONS")
+def existing_role(d: Deployment) -> dict[str, Any]:
+    """The role. Raises UserError, with the task that creates it, if it does not exist."""
+    name = d.settings.role_name
+    return _existing(role.describe(d.client("iam"), name), f"role {name} does not exist", "create-role")
 
 
-def _checked(client: Any, call: str, parameters: dict[str, Any], setting: str) -> dict[str, Any]:
-    """The parameters, when the API's own model of the call knows them all; Refused otherwise."""
-    shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[call]).input_shape
-    checked = {name: value for name, value in parameters.items() if value != "" and name not in _OF_OTHER_CALLS}
-    if "AssumeRolePolicyDocument" in checked:
-        checked["AssumeRolePolicyDocument"] = "{}"  # a mapping until it is sent
-    report = ParamValidator().validate(checked, shape)
-    if report.has_errors():
-        raise Refused(f"{setting}: {report.generate_report()}")
-    return parameters
+def existing_table(d: Deployment) -> dict[str, Any]:
+    """The table. Raises UserError, with the task that creates it, if it does not exist."""
+    name = d.settings.table_name
+    return _existing(table.describe(d.client("dynamodb"), name), f"table {name} does not exist", "create-table")
+
+
+def existing_function(d: Deployment) -> dict[str, Any]:
+    """The function. Raises UserError, with the task that creates it, if it does not exist."""
+    name = d.settings.function_name
+    return _existing(function.describe(d.client("lambda"), name), f"function {name} does not exist", "create-function")
+
+
+def existing_mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:
+    """The mapping. Raises UserError, with the task that creates it, if it does not exist."""
+    name = d.settings.function_name
+    missing = f"function {name} has no mapping on the stream of table {d.settings.table_name}"
+    return _existing(mapping.describe(d.client("lambda"), name, stream_arn), missing, "map-stream")
+
+
+def _existing(current: dict[str, Any] | None, missing: str, task: str) -> dict[str, Any]:
+    if current is None:
+        raise UserError(f"{missing}; create it with: invoke {task}")
+    return current
+
+
+def stream_of(current: Mapping[str, Any]) -> str:
+    """The ARN of the stream of an existing table. Raises UserError if the stream is off."""
+    if not current["StreamSpecification"]["StreamEnabled"]:
+        raise UserError(f"table {current['TableName']} has no stream; turn it on with: invoke create-table")
+    return str(current["LatestStreamArn"])

@@ -1,4 +1,4 @@
-"""AWS for the tests of the nouns: moto in this process, moto in plan mode, and the embedded AWS on a port."""
+"""AWS for the tests of the pipeline's modules: moto in this process, a dry run on it, and the local AWS on a port."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ REGION = "eu-west-1"
 
 
 class Calls(list[tuple[str, dict[str, Any]]]):
-    """What was asked of AWS, as (operation, parameters), in order."""
+    """The calls to AWS as (operation, parameters), in order."""
 
-    def note(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+    def record(self, params: dict[str, Any], model: Any, **_: Any) -> None:
         self.append((model.name, dict(params)))
 
     @property
@@ -36,71 +36,83 @@ class Calls(list[tuple[str, dict[str, Any]]]):
         return [operation for operation, _ in self]
 
 
+def connect_dry_run(endpoint_url: str | None) -> Callable[[str], Any]:
+    """Return the clients of `invoke --dry`, which answer writes without sending them."""
+    return session.connect(settings.load(None, {}, {"AWS_REGION": REGION}), endpoint_url, dry_run=True)
+
+
 @pytest.fixture(scope="session")
-def _noted() -> Calls:
+def _recorded() -> Calls:
     return Calls()
 
 
 @pytest.fixture(scope="session")
-def _clients(_noted: Calls) -> Callable[[str], Any]:
-    """Made once, as botocore reads its models for each; moto answers them while a test has it switched on."""
-    made = boto3.Session("test", "test", region_name=REGION)
-    made.events.register("provide-client-params", _noted.note)
-    return cache(made.client)
+def _clients(_recorded: Calls) -> Callable[[str], Any]:
+    """Create each client once, as botocore loads its models for each. moto answers them inside `mock_aws`."""
+    boto_session = boto3.Session("test", "test", region_name=REGION)
+    boto_session.events.register("provide-client-params", _recorded.record)
+    return cache(boto_session.client)
 
 
 @pytest.fixture(scope="session")
-def _dry_clients(_noted: Calls) -> Callable[[str], Any]:
-    connected = session.connect(settings.load(None, {}, {"aws_region": REGION}), None, dry=True)
+def _dry_run_clients(_recorded: Calls) -> Callable[[str], Any]:
+    connect = connect_dry_run(None)
 
     @cache
     def client(service: str) -> Any:
-        made = connected(service)
-        made.meta.events.register("provide-client-params", _noted.note)
-        return made
+        connected = connect(service)
+        connected.meta.events.register("provide-client-params", _recorded.record)
+        return connected
 
     return client
 
 
 @pytest.fixture
-def calls(_noted: Calls) -> Calls:
-    """What the test has asked of `aws` and of `plan` so far."""
-    _noted.clear()
-    return _noted
+def calls(_recorded: Calls) -> Calls:
+    """The test's calls to `aws` and `dry_run` so far."""
+    _recorded.clear()
+    return _recorded
 
 
 @pytest.fixture
 def aws(_clients: Callable[[str], Any]) -> Iterator[Callable[[str], Any]]:
-    """boto3 clients of moto, empty for each test: `aws("dynamodb")`."""
+    """boto3 clients of moto, which is empty for each test: `aws("dynamodb")`."""
     with mock_aws():
         yield _clients
 
 
 @pytest.fixture
-def plan(aws: Callable[[str], Any], _dry_clients: Callable[[str], Any]) -> Callable[[str], Any]:  # noqa: ARG001 - moto
-    """Clients of the same moto in the mode of `invoke --dry`: what writes is answered without being sent."""
-    return _dry_clients
+def dry_run(aws: Callable[[str], Any], _dry_run_clients: Callable[[str], Any]) -> Callable[[str], Any]:  # noqa: ARG001 - moto
+    """Clients of the same moto as in `invoke --dry`: they answer writes without sending them."""
+    return _dry_run_clients
 
 
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    """boto3 clients of an embedded AWS, for what moto alone does not do."""
+def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
+    """boto3 clients of a local AWS, for what moto alone lacks."""
     directory = tmp_path_factory.mktemp("localaws")
     server, _ = control.start(directory, port=0, idle_hours=1)
-    made = boto3.Session("local", "local", region_name=REGION)
-    yield cache(lambda service: made.client(service, endpoint_url=server.endpoint))
+    boto_session = boto3.Session("local", "local", region_name=REGION)
+    yield cache(lambda service: boto_session.client(service, endpoint_url=server.endpoint))
     control.stop(directory)
+
+
+@pytest.fixture(scope="session")
+def local_dry_run(local_aws: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Clients of the local AWS as in `invoke --dry`."""
+    return connect_dry_run(local_aws("dynamodb").meta.endpoint_url)
 
 
 @pytest.fixture
 def role_arn(aws: Callable[[str], Any]) -> str:
-    """A role in moto that Lambda may assume."""
+    """The ARN of a role in moto that Lambda can assume."""
     return create_role(aws)
 
 
 @pytest.fixture(scope="session")
-def embedded_role_arn(embedded: Callable[[str], Any]) -> str:
-    return create_role(embedded)
+def local_role_arn(local_aws: Callable[[str], Any]) -> str:
+    """The ARN of a role in the local AWS that Lambda can assume."""
+    return create_role(local_aws)
 
 
 def create_role(aws: Callable[[str], Any]) -> str:
@@ -111,14 +123,14 @@ def create_role(aws: Callable[[str], Any]) -> str:
         ],
     }
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-    role = aws("iam").create_role(RoleName="runs-lambda", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
-    aws("iam").put_role_policy(RoleName="runs-lambda", PolicyName="all", PolicyDocument=json.dumps(everything))
+    role = aws("iam").create_role(RoleName="lambda-role", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    aws("iam").put_role_policy(RoleName="lambda-role", PolicyName="all", PolicyDocument=json.dumps(everything))
     return str(role["Arn"])
 
 
 @pytest.fixture
 def code() -> Callable[[str], bytes]:
-    """A zip with the given source as example.py; the same source gives the same bytes."""
+    """Return a zip with the given source as example.py. The same source gives the same bytes."""
 
     def zipped(source: str = "def lambda_handler(event, context): return None\n") -> bytes:
         buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The zip: reproducible, complete, within Lambda's limits, and holding the handler."""
+"""The zip: reproducible, complete, within Lambda's limits, and with the handler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import archive
-from pipeline.change import Refused
+from pipeline.resources.change import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = "def lambda_handler(event, context):\n    return None\n"
@@ -35,7 +35,7 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def test_same_sources_make_the_same_bytes_whatever_time_mode_and_order(source: Path, tmp_path: Path) -> None:
+def test_the_same_sources_give_the_same_bytes_whatever_their_time_mode_and_order(source: Path, tmp_path: Path) -> None:
     first = build(source)
     again = tmp_path / "again"
     (again / "deep").mkdir(parents=True)
@@ -46,14 +46,14 @@ def test_same_sources_make_the_same_bytes_whatever_time_mode_and_order(source: P
     assert build(again) == first
 
 
-def test_the_zip_of_our_own_function_is_the_same_everywhere() -> None:
+def test_the_zip_of_the_project_contains_only_its_source() -> None:
     assert names(build(ROOT / "lambda_src")) == ["example.py"]
 
 
 @pytest.mark.parametrize(
     "left_out", [".env", ".env.prod", ".git/config", "__pycache__/example.cpython-313.pyc", "example.pyc", "deep/.env"]
 )
-def test_what_does_not_belong_in_a_zip_stays_out(source: Path, left_out: str) -> None:
+def test_hidden_and_compiled_files_are_left_out(source: Path, left_out: str) -> None:
     before = build(source)
     path = source / left_out
     path.parent.mkdir(exist_ok=True)
@@ -61,7 +61,7 @@ def test_what_does_not_belong_in_a_zip_stays_out(source: Path, left_out: str) ->
     assert build(source) == before
 
 
-def test_an_executable_stays_executable_and_the_rest_does_not(source: Path) -> None:
+def test_only_executable_files_stay_executable(source: Path) -> None:
     (source / "tool").write_text("#!/bin/sh\n")
     (source / "tool").chmod(0o700)
     modes = {
@@ -70,43 +70,43 @@ def test_an_executable_stays_executable_and_the_rest_does_not(source: Path) -> N
     assert (modes["tool"], modes["example.py"]) == (0o755, 0o644)
 
 
-def test_a_link_is_refused(source: Path) -> None:
+def test_a_symbolic_link_is_an_error(source: Path) -> None:
     (source / "link.py").symlink_to("/etc/hostname")
-    with pytest.raises(Refused, match=r"link\.py is a link"):
+    with pytest.raises(UserError, match=r"link\.py is a symbolic link"):
         build(source)
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="nowhere is not a folder"):
+def test_a_missing_folder_is_an_error_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere is not a folder"):
         build(tmp_path / "nowhere")
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Refused, match="holds no file"):
+    with pytest.raises(UserError, match="contains no files"):
         build(tmp_path / "empty")
 
 
-def test_the_digest_is_the_one_that_lambda_tells() -> None:
+def test_the_digest_is_the_code_sha256_of_lambda() -> None:
     assert archive.sha256(b"") == "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 
 
-def test_above_250_mb_unzipped_the_largest_files_are_named(source: Path) -> None:
+def test_more_than_250_mb_unzipped_is_an_error_that_lists_the_largest_files(source: Path) -> None:
     with (source / "model.bin").open("wb") as file:
         file.truncate(251 * 2**20)
-    with pytest.raises(Refused, match=r"251\.0 MB unzipped; allowed: 250 MB.*model\.bin \(251\.0 MB\)"):
+    with pytest.raises(UserError, match=r"251\.0 MB unzipped; allowed: 250 MB.*model\.bin \(251\.0 MB\)"):
         build(source)
 
 
-def test_above_50_mb_zipped_the_largest_files_are_named(source: Path) -> None:
+def test_more_than_50_mb_zipped_is_an_error_that_lists_the_largest_files(source: Path) -> None:
     noise = random.Random(1).randbytes(2**20)  # noqa: S311 - not for secrets
     (source / "model.bin").write_bytes(b"".join(bytes([n]) + noise[n:] + noise[:n] for n in range(52)))
     (source / "model.bin").write_bytes(random.Random(2).randbytes(52 * 2**20))  # noqa: S311
-    with pytest.raises(Refused, match=r"MB zipped; allowed: 50 MB.*model\.bin"):
+    with pytest.raises(UserError, match=r"MB zipped; allowed: 50 MB.*model\.bin"):
         build(source)
 
 
-def test_what_compresses_below_50_mb_is_accepted(source: Path) -> None:
+def test_files_that_compress_to_less_than_50_mb_are_accepted(source: Path) -> None:
     with (source / "zeros.bin").open("wb") as file:
         file.truncate(60 * 2**20)
     assert len(build(source)) < 2**20
@@ -130,18 +130,20 @@ def test_a_handler_behind_a_star_import_is_accepted(source: Path) -> None:
     handler(source, "star.lambda_handler")
 
 
-def test_a_handler_whose_file_is_missing_is_told_what_files_there_are(source: Path) -> None:
-    with pytest.raises(Refused, match=r"'exmaple\.lambda_handler': no exmaple\.py in the zip.*example\.py"):
+def test_a_handler_in_a_missing_file_is_an_error_that_lists_the_files(source: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"'exmaple\.lambda_handler': the zip has no exmaple\.py; its Python files: .*example\.py"
+    ):
         handler(source, "exmaple.lambda_handler")
 
 
-def test_a_handler_whose_function_is_missing_is_told_what_names_there_are(source: Path) -> None:
-    with pytest.raises(Refused, match=r"example\.py defines no handler; it defines: lambda_handler"):
+def test_a_handler_that_the_file_does_not_define_is_an_error_that_lists_its_names(source: Path) -> None:
+    with pytest.raises(UserError, match=r"example\.py defines no handler; it defines: lambda_handler"):
         handler(source, "example.handler")
 
 
 def wheel(folder: Path, name: str, tag: str) -> None:
-    """A wheel as small as one can be, so that no index is needed."""
+    """Write a minimal wheel, which pip installs without an index."""
     folder.mkdir(exist_ok=True)
     info = f"{name}-1.0.dist-info"
     with zipfile.ZipFile(folder / f"{name}-1.0-{tag}.whl", "w") as archive_:
@@ -154,7 +156,7 @@ def wheel(folder: Path, name: str, tag: str) -> None:
 
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes for the only source of packages."""
+    """A folder that pip uses as the only source of packages."""
     folder = tmp_path / "wheels"
     for name, value in (("NO_INDEX", "1"), ("FIND_LINKS", str(folder)), ("CONFIG_FILE", os.devnull)):
         monkeypatch.setenv(f"PIP_{name}", value)
@@ -167,7 +169,7 @@ def test_requirements_are_vendored_for_the_runtime_and_architecture(source: Path
     assert "vendored.py" in names(build(source))
 
 
-def test_nothing_that_names_this_machine_is_vendored(source: Path, wheels: Path) -> None:
+def test_vendored_files_contain_no_path_of_this_machine(source: Path, wheels: Path) -> None:
     wheel(wheels, "vendored", "py3-none-any")
     (source / "requirements.txt").write_text("vendored==1.0\n")
     vendored = [
@@ -177,7 +179,7 @@ def test_nothing_that_names_this_machine_is_vendored(source: Path, wheels: Path)
     assert vendored == [f"{info}/METADATA", f"{info}/WHEEL", f"{info}/entry_points.txt", "vendored.py"]
 
 
-def test_vendored_requirements_are_kept_by_their_hash(source: Path, wheels: Path) -> None:
+def test_vendored_requirements_are_cached_by_their_hash(source: Path, wheels: Path) -> None:
     wheel(wheels, "vendored", "py3-none-any")
     (source / "requirements.txt").write_text("vendored==1.0\n")
     first = build(source)
@@ -186,8 +188,8 @@ def test_vendored_requirements_are_kept_by_their_hash(source: Path, wheels: Path
 
 
 @pytest.mark.parametrize("tag", ["cp313-cp313-manylinux_2_28_aarch64", "cp312-cp312-manylinux_2_28_x86_64"])
-def test_a_requirement_without_a_wheel_for_the_function_is_named(source: Path, wheels: Path, tag: str) -> None:
+def test_a_requirement_without_a_wheel_for_the_function_is_an_error(source: Path, wheels: Path, tag: str) -> None:
     wheel(wheels, "vendored", tag)
     (source / "requirements.txt").write_text("vendored==1.0\n")
-    with pytest.raises(Refused, match=r"no wheels for python3\.13 on x86_64.*vendored"):
+    with pytest.raises(UserError, match=r"no wheels for python3\.13 on x86_64.*vendored"):
         build(source)

@@ -1,4 +1,4 @@
-"""Items as people write them: plain JSON or DynamoDB JSON, one or many."""
+"""Items in plain JSON or DynamoDB JSON: parsing, checks and writes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from moto import mock_aws
 
 from pipeline import items
-from pipeline.change import Refused
+from pipeline.resources.change import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def test_plain_json_becomes_attributes() -> None:
     assert items.parse('{"name": "test3"}') == {"name": {"S": "test3"}}
 
 
-def test_dynamodb_json_is_taken_as_it_is() -> None:
+def test_dynamodb_json_is_not_converted() -> None:
     assert items.parse('{"name": {"S": "test3"}, "n": {"N": "1.5"}}') == {"name": {"S": "test3"}, "n": {"N": "1.5"}}
 
 
@@ -45,31 +45,31 @@ def test_binary_in_dynamodb_json_is_base64() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
         ("{'name': 1}", "is not JSON"),
-        ("[1]", "is no JSON object"),
-        ("{}", "is no JSON object"),
-        ('{"n": NaN}', "NaN is no JSON number"),
+        ("[1]", "is not a JSON object"),
+        ("{}", "is not a JSON object"),
+        ('{"n": NaN}', "NaN is not a JSON number"),
         ('{"n": 123456789012345678901234567890123456789}', "38 digits"),
         ('{"n": {"N": "ten"}}', "38 digits"),
         ('{"n": {"N": 10}}', "N takes a string"),
         ('{"n": {"N": "123456789012345678901234567890123456789"}}', "38 digits"),
         ('{"b": {"B": "not base64!"}}', "base64"),
-        ('{"s": {"SS": []}}', "at least one"),
-        ('{"s": {"SS": ["a", "a"]}}', "different values"),
+        ('{"s": {"SS": []}}', "one or more distinct values"),
+        ('{"s": {"SS": ["a", "a"]}}', "one or more distinct values"),
         ('{"s": {"BOOL": "true"}}', "true or false"),
         ('{"s": {"M": []}}', "a list or an object"),
-        ('{"s": {"M": {"a": "b"}}}', "no DynamoDB JSON value"),
+        ('{"s": {"M": {"a": "b"}}}', "is not a DynamoDB JSON value"),
     ],
 )
-def test_what_dynamodb_would_not_take_is_refused_before(text: str, told: str) -> None:
-    with pytest.raises(Refused, match=told):
+def test_json_that_is_not_an_item_is_an_error(text: str, error: str) -> None:
+    with pytest.raises(UserError, match=error):
         items.parse(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
         ('{"other": "x"}', "has no attribute 'name'; the key of test is name of type S"),
         ('{"name": 1}', "'name' is of type N; the key of test is name of type S"),
@@ -77,8 +77,8 @@ def test_what_dynamodb_would_not_take_is_refused_before(text: str, told: str) ->
         (f'{{"name": "x", "data": "{"x" * 410_000}"}}', "allowed: 409600"),
     ],
 )
-def test_an_item_that_the_table_would_not_take_is_refused_before(text: str, told: str) -> None:
-    with pytest.raises(Refused, match=told):
+def test_an_item_that_the_table_would_refuse_is_an_error(text: str, error: str) -> None:
+    with pytest.raises(UserError, match=error):
         items.check(items.parse(text), TABLE, "items.json line 3")
 
 
@@ -96,15 +96,15 @@ def stored(client: Any) -> dict[str, Any]:
 
 def test_many_items_are_written_in_batches(dynamodb: Any) -> None:
     change = items.put(dynamodb, TABLE, [{"name": {"S": f"item {n}"}} for n in range(60)])
-    assert (len(stored(dynamodb)), change.what) == (60, "60 items in table test")
+    assert (len(stored(dynamodb)), change.resource) == (60, "60 items in table test")
 
 
-def test_of_two_items_of_one_key_the_later_stays(dynamodb: Any) -> None:
+def test_the_last_of_several_items_with_one_key_is_stored(dynamodb: Any) -> None:
     items.put(dynamodb, TABLE, [{"name": {"S": "a"}, "v": {"N": str(n)}} for n in range(3)])
     assert stored(dynamodb)["a"]["v"] == {"N": "2"}
 
 
-def test_what_aws_leaves_unprocessed_is_written_again(dynamodb: Any) -> None:
+def test_unprocessed_items_are_written_again(dynamodb: Any) -> None:
     """BatchWriteItem may answer UnprocessedItems: DynamoDB API reference, BatchWriteItem."""
     left: list[int] = []
 

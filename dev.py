@@ -1,0 +1,67 @@
+"""Tasks for those who work on the project: `invoke dev.check`, `dev.bench`, `dev.soak` (CONTRIBUTING.md)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from invoke import Collection, Context, Exit, task
+
+ROOT = Path(__file__).resolve().parent
+PROOFS = ("crash", "cycles", "faults", "records", "runbook")
+
+
+@task
+def check(c: Context) -> None:
+    """Run what CI runs, on the working tree: format, lint, types, tests, proofs, docs."""
+    _run("-m", "ruff", "format", "--check", ".")
+    _run("-m", "ruff", "check", ".")
+    _run("-m", "mypy")
+    _run("-m", "pytest")
+    _run("-m", "pytest", "-m", "proof")
+    _run("docs/refresh.py", "--check")
+
+
+@task(help={"runs": "Number of measurements of each side.", "long": "Also measure many records, for 15 minutes."})
+def bench(c: Context, runs: str = "7", long: bool = False) -> None:
+    """Measure times and API calls, side by side with the least code that does the same."""
+    for module in ("calls", "speed", "volume") if long else ("calls", "speed"):
+        _run("-m", f"benchmarks.{module}", _whole_number("--runs", runs))
+
+
+@task(
+    help={
+        "only": f"One of {', '.join(PROOFS)}.",
+        "count": "Number of points, cycles, seeds, records or settings. 0: the full length of each proof.",
+    }
+)
+def soak(c: Context, only: str = "", count: str = "0") -> None:
+    """Run the proofs at full length: crashes, leaks, faults, records, runbooks. Takes more than an hour."""
+    if only not in ("", *PROOFS):
+        raise Exit(f"dev.soak: --only: {only!r} is not allowed; allowed: {', '.join(PROOFS)}")
+    length = ["--full"] if _whole_number("--count", count) == "0" else ["--count", count]
+    for proof in [only] if only else PROOFS:
+        _run("-m", "pytest", f"tests/proofs/test_{proof}.py", "-m", "proof", "-n", "0", *length)
+
+
+def _whole_number(flag: str, value: str) -> str:
+    if not value.isdecimal():
+        raise Exit(f"{flag}: {value!r} is not allowed; allowed: a whole number")
+    return value
+
+
+def _run(*words: str) -> None:
+    """Run Python with these arguments in the project's folder. Stops at the first failure."""
+    missing = [name for name in ("pytest", "ruff", "mypy", "hypothesis", "awscli") if not find_spec(name)]
+    if missing:
+        raise Exit(
+            f"the development requirements are not installed (missing: {', '.join(missing)}); "
+            "install them with: .venv/bin/pip install -r requirements-dev.txt"
+        )
+    if code := subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode:
+        raise Exit(f"failed: python {' '.join(words)}", code=code)
+
+
+namespace = Collection("dev", check, bench, soak)

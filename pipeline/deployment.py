@@ -1,0 +1,38 @@
+"""Deployment: what every step works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from . import session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The settings, a function from a service's name to its boto3 client, and the project's folder.
+
+    `dry_run`: the clients answer writing calls themselves. `adopt`: take over existing resources that are not ours.
+    """
+
+    settings: Settings
+    client: Callable[..., Any]
+    root: Path
+    dry_run: bool = False
+    adopt: bool = False
+
+    @cached_property
+    def caller_identity(self) -> dict[str, str]:
+        """The answer of GetCallerIdentity. Raises UserError if AWS_ACCOUNT_ID names another account."""
+        return session.check_account(self.settings, self.client("sts"))
+
+    def as_dry_run(self) -> Deployment:
+        """The same deployment with clients that write nothing."""
+        return replace(self, client=partial(self.client, dry_run=True), dry_run=True)

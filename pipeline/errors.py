@@ -1,0 +1,55 @@
+"""Error messages for what AWS refuses or does not answer: the step, what AWS said, what to try."""
+
+from __future__ import annotations
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 - botocore's name
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+    WaiterError,
+)
+
+_CREDENTIALS = "log in (aws sso login), or check AWS_PROFILE and its credentials; see README, 'On a real account'"
+_REGION = f"{_CREDENTIALS}; the account may also not have enabled the region AWS_REGION"
+_PERMISSION = "grant the caller the permission that AWS names, then run the same command again"
+_HINTS = {
+    "AccessDenied": _PERMISSION,
+    "AccessDeniedException": _PERMISSION,
+    "UnauthorizedOperation": _PERMISSION,
+    "ExpiredToken": _CREDENTIALS,
+    "ExpiredTokenException": _CREDENTIALS,
+    "InvalidClientTokenId": _REGION,
+    "UnrecognizedClientException": _REGION,
+    "InvalidSignatureException": _CREDENTIALS,
+    "SignatureDoesNotMatch": _CREDENTIALS,
+    "LimitExceededException": "wait a minute, or raise the quota that AWS names",
+    "LimitExceeded": "raise the quota that AWS names, or delete what you do not need",
+}
+
+
+def describe(step: str, error: ClientError | BotoCoreError) -> str:
+    """The message for an error of a step."""
+    if isinstance(error, ClientError):
+        code = error.response["Error"].get("Code", "Unknown")
+        message = error.response["Error"].get("Message", "no reason given")
+        hint = _HINTS.get(code, f"run invoke {step} again; every step can be repeated")
+        return f"{step}: {error.operation_name} failed\n  AWS said: {code}: {message}\n  try: {hint}"
+    return f"{step}: {_without_response(error)}"
+
+
+def _without_response(error: BotoCoreError) -> str:
+    if isinstance(error, (NoCredentialsError, PartialCredentialsError, ProfileNotFound, TokenRetrievalError)):
+        return f"{error}\n  try: {_CREDENTIALS}"
+    if isinstance(error, WaiterError):
+        last = error.last_response.get("Error", {}).get("Message") or error.kwargs.get("reason")
+        return (
+            f"timed out waiting for {error.kwargs.get('name')}: {last}\n  try: run the same step again to keep waiting"
+        )
+    if isinstance(error, (ConnectionError, HTTPClientError)):
+        return f"AWS cannot be reached: {error}\n  try: check AWS_REGION, AWS_ENDPOINT_URL and the network"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,50 @@
+"""The events that steps emit while they run. `report.py` renders them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .resources.change import Change
+
+Returned = TypeVar("Returned")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A step begins."""
+
+    step: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A step waits for AWS; `text` says for what: "table stream-demo to become ACTIVE"."""
+
+    step: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A step is done with one resource."""
+
+    step: str
+    change: Change
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command answers: `text` for a person, `values` for a program."""
+
+    text: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+Event = Started | Waiting | Changed | Result
+# A step: it yields events and returns what the next step needs.
+Events: TypeAlias = Generator[Event, None, Returned]

@@ -1,0 +1,43 @@
+"""An on-demand backup of a DynamoDB table: create, wait.
+
+To reuse this module, copy it and `change.py` into one folder (`from steps import backup`). It needs only boto3.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from . import change
+from .change import Change
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+_MAX_TABLE_NAME = 235  # leaves room for the time: a backup name has at most 255 characters
+
+
+def create(dynamodb: DynamoDBClient, table_name: str) -> Change:
+    """Start a backup named after the table and the time. To wait until it is available, call `wait`.
+
+    The backup outlives the table, until somebody deletes it. DynamoDB API reference: CreateBackup.
+    """
+    name = f"{table_name[:_MAX_TABLE_NAME]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
+    response = dynamodb.create_backup(TableName=table_name, BackupName=name)
+    details = response["BackupDetails"]
+    note = f"of table {table_name}: {details['BackupArn']}"
+    return Change(
+        f"backup {name}", "created", attributes={**details}, note=note, pending=not change.is_dry_run(response)
+    )
+
+
+def wait(dynamodb: DynamoDBClient, arn: str) -> None:
+    """Wait until the backup is available, for at most an hour. DynamoDB API reference: DescribeBackup."""
+    status = {"matcher": "path", "argument": "BackupDescription.BackupDetails.BackupStatus"}
+    available = [
+        {**status, "state": "success", "expected": "AVAILABLE"},
+        {**status, "state": "failure", "expected": "DELETED"},
+    ]
+    change.create_waiter(dynamodb, "BackupAvailable", "DescribeBackup", available, delay=1, timeout=3600).wait(
+        BackupArn=arn
+    )

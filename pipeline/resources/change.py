@@ -1,0 +1,175 @@
+"""Shared by the resource modules: the Change that each call returns, diffs, ownership, tags, waiters and retries.
+
+Copy this file together with a resource module: `table.py` and `change.py` in one folder work on their own.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from botocore.waiter import Waiter
+
+OWNER_TAG = "pipeline"
+IAM_PROPAGATION_TIMEOUT = 60.0  # seconds
+
+# Lambda's error messages while it does not see a new role, or its policies, yet.
+_ROLE_NOT_READY = (
+    "cannot be assumed by Lambda",
+    "execution role does not have permissions",
+    "ensure the role can perform",
+)
+
+Response = TypeVar("Response")
+
+Action = Literal["created", "updated", "replaced", "unchanged", "deleted", "absent"]
+
+
+@dataclass(frozen=True)
+class Diff:
+    """A parameter whose value differs, under AWS's name."""
+
+    setting: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True)
+class Change:
+    """The result of one call on one resource.
+
+    `resource` is its kind and name ("table stream-demo"). `attributes` are the resource's current values under AWS's
+    names; for a planned creation, those that are known in advance. `note` is a remark for the user. `pending` is true
+    while AWS is still working on the change: call the module's `wait` before you use the resource.
+    """
+
+    resource: str
+    action: Action
+    diffs: tuple[Diff, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+    pending: bool = False
+
+    @property
+    def arn(self) -> str:
+        """The resource's ARN, or "" if it has none yet."""
+        names = ("TableArn", "Arn", "EventSourceMappingArn", "FunctionArn", "arn")
+        values = (str(self.attributes.get(name, "")) for name in names)
+        return next((arn for arn in values if arn.startswith("arn:")), "")
+
+
+class UserError(Exception):
+    """An error that the user can fix. The message names the resource, the value, what is allowed and what to try."""
+
+
+def diff(current: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[Diff, ...]:
+    """Return each parameter in `desired` whose current value differs."""
+    return tuple(
+        Diff(setting, current.get(setting), value)
+        for setting, value in desired.items()
+        if current.get(setting) != value
+    )
+
+
+def added(desired: Mapping[str, Any]) -> tuple[Diff, ...]:
+    """Return the diffs of a resource that does not exist yet."""
+    return tuple(Diff(setting, None, value) for setting, value in desired.items())
+
+
+def is_dry_run(response: Mapping[str, Any]) -> bool:
+    """Whether the response is a prediction (`invoke --dry`). AWS does nothing, so there is nothing to wait for."""
+    return bool(response.get("ResponseMetadata", {}).get("DryRun"))
+
+
+def check_owner(resource: str, tags: Mapping[str, str], owner: str, *, adopt: bool = False) -> None:
+    """Raise UserError if the resource's tags do not name `owner`, unless `adopt` is true.
+
+    An empty `owner` skips the check, for modules that are used outside a pipeline.
+    """
+    if not owner or adopt or tags.get(OWNER_TAG) == owner:
+        return
+    reason = f"belongs to pipeline {tags[OWNER_TAG]!r}" if OWNER_TAG in tags else "has no pipeline tag"
+    raise UserError(
+        f"{resource} already exists and {reason}; only resources tagged {OWNER_TAG}={owner} are changed or deleted. "
+        f"Choose another name in the settings, or take it over with --adopt."
+    )
+
+
+def reject_unsupported(resource: str, desired: Iterable[str], supported: Iterable[str]) -> None:
+    """Raise UserError for parameters that this module cannot compare, and so could not keep up to date."""
+    unsupported = sorted(set(desired) - set(supported))
+    if unsupported:
+        raise UserError(
+            f"{resource}: {', '.join(unsupported)} not supported; supported: {', '.join(sorted(supported))}. "
+            f"Leave it out and set it by hand."
+        )
+
+
+def reject_immutable(resource: str, diffs: Iterable[Diff], immutable: Mapping[str, str]) -> None:
+    """Raise UserError if an immutable parameter differs. `immutable` maps each one to what the user can do instead."""
+    changed = {each.setting: each for each in diffs}
+    for setting, advice in immutable.items():
+        if setting in changed:
+            old, new = changed[setting].old, changed[setting].new
+            raise UserError(f"{resource}: cannot change {setting} from {old} to {new}. {advice}.")
+
+
+def tag_map(tags: Iterable[Any]) -> dict[str, str]:
+    """Return AWS's list of tags as a mapping, without the tags that AWS adds (`aws:...`)."""
+    return {tag["Key"]: tag["Value"] for tag in tags if not tag["Key"].startswith("aws:")}
+
+
+def tag_changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the tags to remove, and the tags to add."""
+    return [name for name in old if name not in new], {k: v for k, v in new.items() if old.get(k) != v}
+
+
+def retag_in_lambda(lambda_: Any, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Change the tags of a function or mapping. Lambda API reference: UntagResource, TagResource."""
+    removed, put = tag_changes(old, new)
+    if removed:
+        lambda_.untag_resource(Resource=arn, TagKeys=removed)
+    if put:
+        lambda_.tag_resource(Resource=arn, Tags=put)
+
+
+def create_waiter(
+    client: Any, name: str, operation: str, acceptors: Iterable[Mapping[str, Any]], *, delay: float, timeout: float
+) -> Waiter:
+    """Return a botocore waiter: it calls `operation` every `delay` seconds until an acceptor ends it.
+
+    Each acceptor has a state (success, retry, failure), a matcher (path, pathAny, status, error), the value expected
+    and, for the path matchers, the JMESPath expression as `argument`.
+    """
+    from botocore.waiter import WaiterModel, create_waiter_with_client  # noqa: PLC0415 - slow to import
+
+    waiter = {
+        "operation": operation,
+        "delay": delay,
+        "maxAttempts": int(timeout / delay) + 1,
+        "acceptors": list(acceptors),
+    }
+    return create_waiter_with_client(name, WaiterModel({"version": 2, "waiters": {name: waiter}}), client)
+
+
+def retry_while_role_propagates(lambda_: Any, call: Callable[[], Response]) -> Response:
+    """Call Lambda, and retry while Lambda does not see the role or its policies yet.
+
+    IAM changes take seconds to reach Lambda (IAM user guide, "Changes that I make are not always immediately visible").
+    Retries only the errors that mean this, for at most `IAM_PROPAGATION_TIMEOUT`, and raises any other error at once.
+    """
+    deadline = time.monotonic() + IAM_PROPAGATION_TIMEOUT
+    pause = 0.25
+    while True:
+        try:
+            return call()
+        except lambda_.exceptions.InvalidParameterValueException as error:
+            not_ready = any(text in error.response["Error"]["Message"] for text in _ROLE_NOT_READY)
+            if not not_ready or time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, 5)

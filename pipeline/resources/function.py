@@ -1,0 +1,236 @@
+"""A Lambda function: describe, create or update, wait, delete.
+
+To reuse this module, copy it and `change.py` into one folder (`from steps import function`). It needs only boto3.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from . import change
+from .change import OWNER_TAG, Change, Diff, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from types_boto3_lambda import LambdaClient
+
+# AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
+# The empty values are those that clear an option in UpdateFunctionConfiguration.
+_DEFAULTS: dict[str, Any] = {
+    "Architectures": ["x86_64"],
+    "DeadLetterConfig": {"TargetArn": ""},
+    "Description": "",
+    "Environment": {"Variables": {}},
+    "EphemeralStorage": {"Size": 512},
+    "FileSystemConfigs": [],
+    "KMSKeyArn": "",
+    "Layers": [],
+    "LoggingConfig": {"LogFormat": "Text"},
+    "MemorySize": 128,
+    "PackageType": "Zip",
+    "ReservedConcurrentExecutions": None,
+    "SnapStart": {"ApplyOn": "None"},
+    "Tags": {},
+    "Timeout": 3,
+    "TracingConfig": {"Mode": "PassThrough"},
+    "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": [], "Ipv6AllowedForDualStack": False},
+}
+PARAMETERS = {*_DEFAULTS, "FunctionName", "Role", "Handler", "Runtime", "Code"}
+_NOT_CONFIGURATION = {"Architectures", "CodeSha256", "ReservedConcurrentExecutions", "Tags"}
+_IMMUTABLE = {"PackageType": "Choose another function name, or delete the function and create it again"}
+
+
+def describe(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
+    """Return the function under the names of CreateFunction's parameters, or None if it does not exist.
+
+    Adds FunctionArn, CodeSha256, State and LastUpdateStatus with their reasons, and ReservedConcurrentExecutions (None
+    if there are none). Hides the values of the environment variables, which may be secrets.
+    Lambda API reference: GetFunction.
+    """
+    current = _describe_with_secrets(lambda_, name)
+    return current and _hide_secrets(current)
+
+
+def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = False) -> Change:
+    """Create the function, or update what differs. To wait until the function is active afterwards, call `wait`.
+
+    `desired` holds CreateFunction's parameters, with Code={"ZipFile": bytes}, and ReservedConcurrentExecutions as in
+    PutFunctionConcurrency. Omitted parameters get AWS's defaults. The code is compared by CodeSha256. Retries for up to
+    a minute while Lambda does not see a new role yet.
+
+    Raises UserError if the function belongs to another pipeline (unless `adopt`), or if PackageType differs. Lambda API
+    reference: CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration, PutFunctionConcurrency, TagResource.
+    """
+    name = desired["FunctionName"]
+    resource = f"function {name}"
+    change.reject_unsupported(resource, desired, PARAMETERS)
+    change.reject_unsupported(f"Code of {resource}", desired["Code"], {"ZipFile"})
+    normalized = _normalize_desired(desired)
+    current = _describe_with_secrets(lambda_, name)
+    if current is None:
+        return _create(lambda_, desired, normalized)
+    change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    diffs = change.diff(current, normalized)
+    if not diffs:
+        pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
+        attributes = _hide_secrets(current)
+        return Change(resource, "unchanged", attributes=attributes, note=_failure(current), pending=pending)
+    change.reject_immutable(resource, diffs, _IMMUTABLE)
+    pending = _update(lambda_, current, normalized, desired["Code"], {each.setting for each in diffs})
+    attributes = _hide_secrets({**current, **normalized})
+    return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)
+
+
+def wait(lambda_: LambdaClient, name: str) -> None:
+    """Wait until the function is created and updated, for at most 10 minutes.
+
+    Raises UserError with AWS's reason if the creation or update failed.
+    Lambda developer guide: "Lambda function states".
+    """
+    _wait_until_settled(lambda_, name)
+    # The call that the waiter used: GetFunction may still return an older state.
+    if failure := _failure(lambda_.get_function_configuration(FunctionName=name)):
+        raise UserError(f"function {name}: {failure}. Fix the cause and run the step again.")
+
+
+def delete(lambda_: LambdaClient, name: str, *, owner: str = "") -> Change:
+    """Delete the function. Raises UserError if it belongs to another pipeline. Lambda API reference: DeleteFunction."""
+    resource = f"function {name}"
+    current = describe(lambda_, name)
+    if current is None:
+        return Change(resource, "absent")
+    change.check_owner(resource, current["Tags"], owner)
+    lambda_.delete_function(FunctionName=name)
+    return Change(resource, "deleted", attributes=current)
+
+
+def _failure(configuration: Mapping[str, Any]) -> str:
+    for state, reason in (("State", "StateReason"), ("LastUpdateStatus", "LastUpdateStatusReason")):
+        if configuration.get(state) == "Failed":
+            return f"{state} is Failed: {configuration.get(reason)}"
+    return ""
+
+
+def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
+    """Wait until no creation or update is in progress. A failed one counts as settled: another update can repair it."""
+    expression = "State != 'Pending' && LastUpdateStatus != 'InProgress'"
+    settled = {"state": "success", "matcher": "path", "argument": expression, "expected": True}
+    waiter = change.create_waiter(
+        lambda_, "FunctionSettled", "GetFunctionConfiguration", [settled], delay=0.5, timeout=600
+    )
+    waiter.wait(FunctionName=name)
+
+
+def _describe_with_secrets(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
+    try:
+        response = lambda_.get_function(FunctionName=name)
+    except lambda_.exceptions.ResourceNotFoundException:
+        return None
+    configuration: dict[str, Any] = {**response["Configuration"]}
+    states = ("State", "StateReason", "LastUpdateStatus", "LastUpdateStatusReason")
+    texts = ("Role", "Handler", "Runtime", "CodeSha256", "FunctionArn", *states)
+    current = {
+        **{setting: configuration.get(setting, default) for setting, default in _DEFAULTS.items()},
+        **{setting: configuration.get(setting, "") for setting in texts},
+        "FunctionName": name,
+        "Layers": [layer["Arn"] for layer in configuration.get("Layers", ())],
+        "Tags": {tag: value for tag, value in response.get("Tags", {}).items() if not tag.startswith("aws:")},
+        "ReservedConcurrentExecutions": response.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
+    }
+    return normalize(current)
+
+
+def _normalize_desired(desired: Mapping[str, Any]) -> dict[str, Any]:
+    """Add AWS's defaults to the desired parameters, in the form that `describe` returns."""
+    normalized = {**_DEFAULTS, **desired}
+    code = normalized.pop("Code")["ZipFile"]
+    normalized["CodeSha256"] = base64.b64encode(hashlib.sha256(code).digest()).decode()
+    return normalize(normalized)
+
+
+def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Fill in nested defaults, remove what AWS adds, and sort lists whose order has no meaning."""
+    logging = {"LogGroup": f"/aws/lambda/{parameters['FunctionName']}", **parameters["LoggingConfig"]}
+    if logging.get("LogFormat") == "JSON":
+        logging = {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **logging}
+    network = {**_DEFAULTS["VpcConfig"], **parameters["VpcConfig"]}
+    return {
+        **parameters,
+        "DeadLetterConfig": {**_DEFAULTS["DeadLetterConfig"], **parameters["DeadLetterConfig"]},
+        "Environment": {"Variables": {}, **parameters["Environment"]},
+        "LoggingConfig": {"LogFormat": "Text", **logging},
+        "SnapStart": {"ApplyOn": parameters["SnapStart"]["ApplyOn"]},
+        "VpcConfig": {
+            "SubnetIds": sorted(network["SubnetIds"]),
+            "SecurityGroupIds": sorted(network["SecurityGroupIds"]),
+            "Ipv6AllowedForDualStack": network["Ipv6AllowedForDualStack"],
+        },
+    }
+
+
+def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:
+    name = desired["FunctionName"]
+    reserved = desired.get("ReservedConcurrentExecutions")
+    parameters = {setting: value for setting, value in desired.items() if setting != "ReservedConcurrentExecutions"}
+    response = change.retry_while_role_propagates(lambda_, lambda: lambda_.create_function(**parameters))
+    if reserved is not None:
+        if not change.is_dry_run(response):
+            _wait_until_settled(lambda_, name)
+        lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
+    attributes = _hide_secrets({**normalized, "FunctionArn": response["FunctionArn"]})
+    shown = {setting: normalized[setting] for setting in normalized if setting in desired or setting == "CodeSha256"}
+    diffs = tuple(map(_hide_secrets_in_diff, change.added(shown)))
+    return Change(f"function {name}", "created", diffs, attributes=attributes, pending=not change.is_dry_run(response))
+
+
+def _update(
+    lambda_: LambdaClient,
+    current: Mapping[str, Any],
+    desired: Mapping[str, Any],
+    code: Mapping[str, Any],
+    settings: set[str],
+) -> bool:
+    """Update the settings, and return whether AWS is still working on it. AWS accepts one update at a time."""
+    name = current["FunctionName"]
+    pending = False
+    if settings & {"CodeSha256", "Architectures"}:
+        _wait_until_settled(lambda_, name)
+        response = lambda_.update_function_code(FunctionName=name, Architectures=desired["Architectures"], **code)
+        pending = not change.is_dry_run(response)
+    parameters = {setting: desired[setting] for setting in sorted(settings - _NOT_CONFIGURATION)}
+    if parameters:
+        _wait_until_settled(lambda_, name)
+        response = change.retry_while_role_propagates(
+            lambda_, lambda: lambda_.update_function_configuration(FunctionName=name, **parameters)
+        )
+        pending = not change.is_dry_run(response)
+    if "ReservedConcurrentExecutions" in settings:
+        _wait_until_settled(lambda_, name)
+        _update_concurrency(lambda_, name, desired["ReservedConcurrentExecutions"])
+    if "Tags" in settings:
+        _wait_until_settled(lambda_, name)
+        change.retag_in_lambda(lambda_, current["FunctionArn"], current["Tags"], desired["Tags"])
+    return pending
+
+
+def _update_concurrency(lambda_: LambdaClient, name: str, reserved: int | None) -> None:
+    if reserved is None:
+        lambda_.delete_function_concurrency(FunctionName=name)
+    else:
+        lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
+
+
+def _hide_secrets_in_diff(each: Diff) -> Diff:
+    """Show the names of the environment variables, and which of them changed, but not their values."""
+    if each.setting != "Environment":
+        return each
+    old, new = (environment["Variables"] if environment else {} for environment in (each.old, each.new))
+    marked = [f"{name} (changed)" if name in old and old[name] != new[name] else name for name in sorted(new)]
+    return Diff("Environment", sorted(old) if each.old else None, marked)
+
+
+def _hide_secrets(function: Mapping[str, Any]) -> dict[str, Any]:
+    return {**function, "Environment": {"Variables": dict.fromkeys(function["Environment"]["Variables"], "(hidden)")}}

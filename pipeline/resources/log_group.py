@@ -1,0 +1,150 @@
+"""A log group in CloudWatch Logs: describe, create or update, wait, delete.
+
+To reuse this module, copy it and `change.py` into one folder (`from steps import log_group`). It needs only boto3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import WaiterError
+
+from . import change
+from .change import OWNER_TAG, Change, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from types_boto3_logs import CloudWatchLogsClient
+
+# AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
+_DEFAULTS: dict[str, Any] = {
+    "deletionProtectionEnabled": False,
+    "kmsKeyId": "",
+    "logGroupClass": "STANDARD",
+    "retentionInDays": None,
+    "tags": {},
+}
+PARAMETERS = {*_DEFAULTS, "logGroupName"}
+_IMMUTABLE = {"logGroupClass": "Delete the log group with its logs, and create it again"}
+
+
+def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
+    """Return the log group under the names of CreateLogGroup's parameters, or None if it does not exist.
+
+    Adds arn, storedBytes and retentionInDays (None if events never expire). Without `tags`, saves the call for them.
+    CloudWatch Logs API reference: DescribeLogGroups, ListTagsForResource.
+    """
+    # AWS sorts by name, so the shortest name with this prefix comes first.
+    groups = logs.describe_log_groups(logGroupNamePrefix=name, limit=1)["logGroups"]
+    if not groups or groups[0].get("logGroupName") != name:
+        return None
+    arn = groups[0]["arn"].removesuffix(":*")
+    return {
+        **_DEFAULTS,
+        **{setting: value for setting, value in groups[0].items() if setting in _DEFAULTS},
+        "logGroupName": name,
+        "arn": arn,
+        "storedBytes": groups[0].get("storedBytes", 0),
+        "tags": _tags(logs, arn) if tags else {},
+    }
+
+
+def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: bool = False, tags: bool = True) -> Change:
+    """Create the log group, or update what differs.
+
+    `desired` holds CreateLogGroup's parameters, and retentionInDays as in PutRetentionPolicy (None: events never
+    expire). Omitted parameters get AWS's defaults. Without `tags`, reads the tags only if something else differs.
+
+    Raises UserError if the log group belongs to another pipeline (unless `adopt`), or if logGroupClass differs.
+    CloudWatch Logs API reference: CreateLogGroup, PutRetentionPolicy, AssociateKmsKey, PutLogGroupDeletionProtection,
+    TagResource.
+    """
+    name = desired["logGroupName"]
+    resource = f"log group {name}"
+    change.reject_unsupported(resource, desired, PARAMETERS)
+    normalized = {**_DEFAULTS, **desired}
+    current = describe(logs, name, tags=tags)
+    if current is None:
+        return _create(logs, desired, normalized)
+    if not tags:
+        if not change.diff(current, {**normalized, "tags": {}}):
+            return Change(resource, "unchanged", attributes=current)
+        current["tags"] = _tags(logs, current["arn"])
+    change.check_owner(resource, current["tags"], normalized["tags"].get(OWNER_TAG, ""), adopt=adopt)
+    diffs = change.diff(current, normalized)
+    if not diffs:
+        return Change(resource, "unchanged", attributes=current)
+    change.reject_immutable(resource, diffs, _IMMUTABLE)
+    _update(logs, current, normalized, {each.setting for each in diffs})
+    return Change(resource, "updated", diffs, attributes={**current, **normalized})
+
+
+def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
+    """Wait until the log group exists. Raises UserError after `timeout` seconds."""
+    exists = {"state": "success", "matcher": "pathAny", "argument": "logGroups[].logGroupName", "expected": name}
+    waiter = change.create_waiter(logs, "LogGroupExists", "DescribeLogGroups", [exists], delay=0.5, timeout=timeout)
+    try:
+        waiter.wait(logGroupNamePrefix=name)
+    except WaiterError as error:
+        if "Error" in error.last_response:
+            raise  # For example, access denied: more time does not help.
+        raise UserError(
+            f"log group {name} does not exist after {timeout:g} s; create it with: invoke create-function"
+        ) from error
+
+
+def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "") -> Change:
+    """Delete the log group and its logs.
+
+    Raises UserError if the log group belongs to another pipeline or is protected from deletion.
+    CloudWatch Logs API reference: DeleteLogGroup.
+    """
+    resource = f"log group {name}"
+    current = describe(logs, name)
+    if current is None:
+        return Change(resource, "absent")
+    change.check_owner(resource, current["tags"], owner)
+    if current["deletionProtectionEnabled"]:
+        raise UserError(
+            f"{resource} is protected from deletion (deletionProtectionEnabled is true). To turn the protection off: "
+            f"aws logs put-log-group-deletion-protection --log-group-identifier {name} --no-deletion-protection-enabled"
+        )
+    logs.delete_log_group(logGroupName=name)
+    return Change(resource, "deleted", attributes=current)
+
+
+def _tags(logs: CloudWatchLogsClient, arn: str) -> dict[str, str]:
+    tags = logs.list_tags_for_resource(resourceArn=arn)["tags"]
+    return {tag: value for tag, value in tags.items() if not tag.startswith("aws:")}
+
+
+def _create(logs: CloudWatchLogsClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:
+    name = desired["logGroupName"]
+    logs.create_log_group(**{key: value for key, value in desired.items() if value and key != "retentionInDays"})
+    if normalized["retentionInDays"]:
+        logs.put_retention_policy(logGroupName=name, retentionInDays=normalized["retentionInDays"])
+    return Change(f"log group {name}", "created", change.added(desired), attributes=normalized)
+
+
+def _update(
+    logs: CloudWatchLogsClient, current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]
+) -> None:
+    name = current["logGroupName"]
+    if "retentionInDays" in settings and desired["retentionInDays"]:
+        logs.put_retention_policy(logGroupName=name, retentionInDays=desired["retentionInDays"])
+    elif "retentionInDays" in settings:
+        logs.delete_retention_policy(logGroupName=name)
+    if "kmsKeyId" in settings and desired["kmsKeyId"]:
+        logs.associate_kms_key(logGroupName=name, kmsKeyId=desired["kmsKeyId"])
+    elif "kmsKeyId" in settings:
+        logs.disassociate_kms_key(logGroupName=name)
+    if "deletionProtectionEnabled" in settings:
+        logs.put_log_group_deletion_protection(
+            logGroupIdentifier=name, deletionProtectionEnabled=desired["deletionProtectionEnabled"]
+        )
+    removed, put = change.tag_changes(current["tags"], desired["tags"])
+    if removed:
+        logs.untag_resource(resourceArn=current["arn"], tagKeys=removed)
+    if put:
+        logs.tag_resource(resourceArn=current["arn"], tags=put)

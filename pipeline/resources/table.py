@@ -1,0 +1,343 @@
+"""A DynamoDB table and its stream: describe, create or update, wait, delete.
+
+To reuse this module, copy it and `change.py` into one folder (`from steps import table`). It needs only boto3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import WaiterError
+
+from . import change
+from .change import OWNER_TAG, Change, Diff, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from types_boto3_dynamodb import DynamoDBClient
+
+# AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
+_DEFAULTS: dict[str, Any] = {
+    "BillingMode": "PROVISIONED",
+    "DeletionProtectionEnabled": False,
+    "GlobalSecondaryIndexes": [],
+    "LocalSecondaryIndexes": [],
+    "OnDemandThroughput": {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": -1},
+    "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": False},
+    "ProvisionedThroughput": {},
+    "SSESpecification": {"Enabled": False},
+    "StreamSpecification": {"StreamEnabled": False},
+    "TableClass": "STANDARD",
+    "Tags": [],
+}
+PARAMETERS = {*_DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions", "WarmThroughput"}
+_INDEX_PARAMETERS = {"IndexName", "KeySchema", "Projection", "ProvisionedThroughput"}
+
+# Parameters that `ensure` does not change, as items would be lost or AWS cannot change them, and the advice for each.
+_IMMUTABLE = {
+    "KeySchema": "Copy the items to a table with another name, or delete the table and create it again",
+    "LocalSecondaryIndexes": "AWS creates them only with the table: delete the table and create it again",
+    "GlobalSecondaryIndexes": "Change them one at a time with aws dynamodb update-table "
+    "--global-secondary-index-updates, then repeat the change in the settings",
+    "AttributeDefinitions": "They belong to the keys and indexes. Choose another table name, or delete the table and "
+    "create it again",
+}
+
+_NO_STREAM = {"StreamEnabled": False}
+
+
+def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
+    """Return the table under the names of CreateTable's parameters, or None if it does not exist.
+
+    Adds TableArn, TableStatus, ItemCount, LatestStreamArn ("" if the table never had a stream) and
+    PointInTimeRecoverySpecification. `Tags` maps names to values. A table in status CREATING or DELETING has no
+    `Tags`, and its point-in-time recovery is not read.
+    DynamoDB API reference: DescribeTable, DescribeContinuousBackups, ListTagsOfResource.
+    """
+    try:
+        table = dynamodb.describe_table(TableName=name)["Table"]
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return None
+    current = to_create_parameters(table)
+    if current["TableStatus"] in ("CREATING", "DELETING"):
+        return current
+    backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+    recovery: Mapping[str, Any] = backups.get("PointInTimeRecoveryDescription", {})
+    enabled = recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
+    current["PointInTimeRecoverySpecification"] = _recovery({**recovery, "PointInTimeRecoveryEnabled": enabled})
+    pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=current["TableArn"])
+    current["Tags"] = change.tag_map(tag for page in pages for tag in page["Tags"])
+    return current
+
+
+def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool = False) -> Change:
+    """Create the table, or update what differs. To wait until the table is ACTIVE afterwards, call `wait`.
+
+    `desired` holds CreateTable's parameters, and PointInTimeRecoverySpecification as in UpdateContinuousBackups.
+    Omitted parameters get AWS's defaults, except WarmThroughput, which stays as it is. KMSMasterKeyId is a key ID or
+    an ARN, and is compared only if `desired` names it. Read the stream's ARN from the attribute LatestStreamArn.
+
+    Raises UserError if the table belongs to another pipeline (unless `adopt`), or if keys or indexes differ.
+    DynamoDB API reference: CreateTable, UpdateTable, UpdateContinuousBackups, TagResource.
+    """
+    name = desired["TableName"]
+    resource = f"table {name}"
+    change.reject_unsupported(resource, desired, PARAMETERS)
+    for index in (*desired.get("LocalSecondaryIndexes", ()), *desired.get("GlobalSecondaryIndexes", ())):
+        change.reject_unsupported(f"index {index['IndexName']} of {resource}", index, _INDEX_PARAMETERS)
+    current = describe(dynamodb, name)
+    if current and current["TableStatus"] == "DELETING":
+        wait_until_deleted(dynamodb, name)
+        current = None
+    elif current and current["TableStatus"] == "CREATING":
+        current = wait(dynamodb, name)
+    if current is None:
+        return _create(dynamodb, desired)
+    normalized = _normalize_desired(desired, current)
+    change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    diffs = change.diff(current, normalized)
+    if not diffs:
+        return Change(resource, "unchanged", attributes=current, pending=current["TableStatus"] != "ACTIVE")
+    change.reject_immutable(resource, diffs, _IMMUTABLE)
+    return _update(dynamodb, current, normalized, diffs)
+
+
+def wait(dynamodb: DynamoDBClient, name: str) -> dict[str, Any]:
+    """Wait until the table is ACTIVE, for at most 15 minutes, and return it as `describe` does.
+
+    Raises UserError if the table is in a status from which it does not become ACTIVE by itself.
+    """
+    _wait_until_active(dynamodb, name)
+    current = describe(dynamodb, name)
+    if current is None:
+        raise UserError(f"table {name} was deleted while this step waited for it; run the step again")
+    return current
+
+
+def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "") -> Change:
+    """Delete the table and all its items. To wait until it is gone, call `wait_until_deleted`.
+
+    Raises UserError if the table belongs to another pipeline or is protected from deletion.
+    DynamoDB API reference: DeleteTable.
+    """
+    resource = f"table {name}"
+    current = describe(dynamodb, name)
+    if current and current["TableStatus"] == "CREATING":
+        current = wait(dynamodb, name)
+    if current is None:
+        return Change(resource, "absent")
+    if current["TableStatus"] == "DELETING":
+        return Change(resource, "deleted", attributes=current, note="deletion was already in progress", pending=True)
+    change.check_owner(resource, current["Tags"], owner)
+    if current["DeletionProtectionEnabled"]:
+        raise UserError(
+            f"{resource} is protected from deletion (DeletionProtectionEnabled is true). "
+            f"To delete it, turn the protection off in the settings and run create-table first."
+        )
+    _wait_until_active(dynamodb, name)
+    response = dynamodb.delete_table(TableName=name)
+    return Change(resource, "deleted", attributes=current, pending=not change.is_dry_run(response))
+
+
+def wait_until_deleted(dynamodb: DynamoDBClient, name: str) -> None:
+    """Wait until the table no longer exists, for at most 15 minutes."""
+    dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 900})
+
+
+def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
+    status = {"matcher": "path", "argument": "Table.TableStatus"}
+    acceptors = [
+        {**status, "state": "success", "expected": "ACTIVE"},
+        # Not every AWS server knows a new table yet.
+        {"state": "retry", "matcher": "error", "expected": "ResourceNotFoundException"},
+        *(
+            {**status, "state": "failure", "expected": final}
+            for final in ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED", "DELETING")
+        ),
+    ]
+    try:
+        change.create_waiter(dynamodb, "TableActive", "DescribeTable", acceptors, delay=1, timeout=900).wait(
+            TableName=name
+        )
+    except WaiterError as error:
+        response: Mapping[str, Any] = error.last_response
+        reached = response.get("Table", {}).get("TableStatus")
+        if reached in (None, "CREATING", "UPDATING"):
+            raise
+        raise UserError(
+            f"table {name} is {reached} and does not become ACTIVE by itself. "
+            f"Check its encryption key and its backups: aws dynamodb describe-table --table-name {name}"
+        ) from error
+
+
+def _create(dynamodb: DynamoDBClient, desired: Mapping[str, Any]) -> Change:
+    name = desired["TableName"]
+    parameters = {setting: value for setting, value in desired.items() if setting != "PointInTimeRecoverySpecification"}
+    response = dynamodb.create_table(**parameters)
+    recovery: Any = desired.get("PointInTimeRecoverySpecification", {})
+    if recovery.get("PointInTimeRecoveryEnabled"):
+        # CreateTable has no such parameter, and UpdateContinuousBackups needs an ACTIVE table.
+        if not change.is_dry_run(response):
+            _wait_until_active(dynamodb, name)
+        _update_recovery(dynamodb, name, recovery)
+    table: dict[str, Any] = {**response["TableDescription"]}
+    if change.is_dry_run(response):
+        region = dynamodb.meta.region_name
+        table["LatestStreamArn"] = _predicted_stream(f"arn:aws:dynamodb:{region}:<AccountId>:table/{name}")
+    created = {**to_create_parameters(table), "PointInTimeRecoverySpecification": _recovery(recovery)}
+    created["Tags"] = change.tag_map(desired.get("Tags", ()))
+    diffs = change.added({setting: created.get(setting, value) for setting, value in desired.items()})
+    return Change(f"table {name}", "created", diffs, attributes=created, pending=not change.is_dry_run(response))
+
+
+def _update(
+    dynamodb: DynamoDBClient, current: Mapping[str, Any], desired: Mapping[str, Any], diffs: tuple[Diff, ...]
+) -> Change:
+    name = current["TableName"]
+    settings = {each.setting for each in diffs}
+    attributes = {**current, **{setting: desired[setting] for setting in settings}}
+    written = False
+    for parameters in _updates(current, desired, settings):
+        # AWS accepts one update at a time, and an earlier run may have started one.
+        _wait_until_active(dynamodb, name)
+        response = dynamodb.update_table(TableName=name, **parameters)
+        written = not change.is_dry_run(response)
+        if parameters.get("StreamSpecification", _NO_STREAM)["StreamEnabled"]:
+            attributes["LatestStreamArn"] = (
+                response["TableDescription"]["LatestStreamArn"] if written else _predicted_stream(current["TableArn"])
+            )
+    if "PointInTimeRecoverySpecification" in settings:
+        _wait_until_active(dynamodb, name)
+        _update_recovery(dynamodb, name, desired["PointInTimeRecoverySpecification"])
+    if "Tags" in settings:
+        _update_tags(dynamodb, current["TableArn"], current["Tags"], desired["Tags"])
+    had_stream = current["StreamSpecification"]["StreamEnabled"]
+    if not had_stream or attributes["LatestStreamArn"] == current["LatestStreamArn"]:
+        return Change(f"table {name}", "updated", diffs, attributes=attributes, pending=written)
+    note = (
+        "a new stream replaces the old one. AWS keeps the old stream's records for 24 hours, "
+        "but a mapping that moves to the new stream no longer reads them"
+    )
+    return Change(f"table {name}", "replaced", diffs, attributes=attributes, note=note, pending=written)
+
+
+def _updates(
+    current: Mapping[str, Any], desired: Mapping[str, Any], settings: Collection[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of each UpdateTable call, in order."""
+    mode, limits = ("BillingMode", "ProvisionedThroughput"), ("OnDemandThroughput",)
+    # The limits belong to on-demand mode: AWS takes them after the change to it, and before the change from it.
+    capacity = (mode, limits) if desired["BillingMode"] == "PAY_PER_REQUEST" else (limits, mode)
+    alone = (("DeletionProtectionEnabled",), ("TableClass",), ("SSESpecification",))
+    for names in (*alone, *capacity, ("WarmThroughput",)):
+        parameters = {name: desired[name] for name in names if name in settings and desired[name] != {}}
+        if parameters:
+            yield parameters
+    if "StreamSpecification" in settings:
+        if current["StreamSpecification"]["StreamEnabled"]:
+            # AWS cannot change the view type of a stream. The table needs a new stream.
+            yield {"StreamSpecification": _NO_STREAM}
+        if desired["StreamSpecification"]["StreamEnabled"]:
+            yield {"StreamSpecification": desired["StreamSpecification"]}
+
+
+def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Mapping[str, Any]) -> None:
+    acceptors: list[dict[str, Any]] = [
+        {"state": "success", "matcher": "status", "expected": 200},
+        # AWS cannot back up a new table until some time after it becomes ACTIVE.
+        {"state": "retry", "matcher": "error", "expected": "ContinuousBackupsUnavailableException"},
+    ]
+    waiter = change.create_waiter(
+        dynamodb, "BackupsUpdated", "UpdateContinuousBackups", acceptors, delay=1, timeout=300
+    )
+    waiter.wait(TableName=name, PointInTimeRecoverySpecification=recovery)
+
+
+def _update_tags(dynamodb: DynamoDBClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    removed, put = change.tag_changes(old, new)
+    if removed:
+        dynamodb.untag_resource(ResourceArn=arn, TagKeys=removed)
+    if put:
+        dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": name, "Value": value} for name, value in put.items()])
+
+
+def _predicted_stream(table_arn: str) -> str:
+    """Return an ARN for a stream that is only planned. It names the table, which a mapping's plan needs."""
+    return f"{table_arn}/stream/<LatestStreamLabel>"
+
+
+def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert DescribeTable's response to the names of CreateTable's parameters, with AWS's defaults filled in."""
+    current = {setting: table.get(setting, default) for setting, default in _DEFAULTS.items() if setting != "Tags"}
+    current |= {name: table.get(name, "") for name in ("TableName", "TableArn", "TableStatus", "LatestStreamArn")}
+    current |= {name: table[name] for name in ("KeySchema", "AttributeDefinitions")}
+    current["ItemCount"] = table.get("ItemCount", 0)
+    current["BillingMode"] = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+    if current["BillingMode"] == "PAY_PER_REQUEST":
+        current["ProvisionedThroughput"] = {}
+    current["TableClass"] = table.get("TableClassSummary", {}).get("TableClass", "STANDARD")
+    encryption = table.get("SSEDescription", {})
+    if encryption.get("Status") in ("ENABLED", "ENABLING", "UPDATING"):
+        key = encryption.get("KMSMasterKeyArn", "")
+        current["SSESpecification"] = {"Enabled": True, "SSEType": encryption["SSEType"], "KMSMasterKeyId": key}
+    if "WarmThroughput" in table:
+        units = ("ReadUnitsPerSecond", "WriteUnitsPerSecond")
+        current["WarmThroughput"] = {unit: table["WarmThroughput"].get(unit) for unit in units}
+    return normalize(current)
+
+
+def _normalize_desired(desired: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
+    """Add AWS's defaults to the desired parameters, in the form that `describe` returns."""
+    normalized = normalize({**_DEFAULTS, **desired})
+    normalized["Tags"] = change.tag_map(normalized["Tags"])
+    encryption = normalized["SSESpecification"]
+    if encryption.get("Enabled"):
+        # AWS returns the key's ARN. The desired key may be its ID, or be left to AWS.
+        key = current["SSESpecification"].get("KMSMasterKeyId", "")
+        same = {"KMSMasterKeyId": key} if key and key.endswith(encryption.get("KMSMasterKeyId", "")) else {}
+        normalized["SSESpecification"] = {"SSEType": "KMS", **encryption, **same}
+    return normalized
+
+
+def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Fill in nested defaults, remove what AWS adds, and sort lists whose order has no meaning."""
+    return {
+        **parameters,
+        "KeySchema": _sorted_by("KeyType", parameters["KeySchema"]),
+        "AttributeDefinitions": _sorted_by("AttributeName", parameters["AttributeDefinitions"]),
+        "OnDemandThroughput": {**_DEFAULTS["OnDemandThroughput"], **parameters["OnDemandThroughput"]},
+        "ProvisionedThroughput": _units(parameters),
+        "PointInTimeRecoverySpecification": _recovery(parameters["PointInTimeRecoverySpecification"]),
+        "LocalSecondaryIndexes": _sorted_by("IndexName", map(_index, parameters["LocalSecondaryIndexes"])),
+        "GlobalSecondaryIndexes": _sorted_by("IndexName", map(_index, parameters["GlobalSecondaryIndexes"])),
+    }
+
+
+def _recovery(specification: Mapping[str, Any]) -> dict[str, Any]:
+    if not specification.get("PointInTimeRecoveryEnabled"):
+        return {"PointInTimeRecoveryEnabled": False}
+    # 35 days are AWS's default and maximum.
+    return {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": specification.get("RecoveryPeriodInDays") or 35}
+
+
+def _index(index: Mapping[str, Any]) -> dict[str, Any]:
+    projection = {**index["Projection"]}
+    if "NonKeyAttributes" in projection:
+        projection["NonKeyAttributes"] = sorted(projection["NonKeyAttributes"])
+    return {
+        "IndexName": index["IndexName"],
+        "KeySchema": _sorted_by("KeyType", index["KeySchema"]),
+        "Projection": projection,
+        "ProvisionedThroughput": _units(index),
+    }
+
+
+def _units(resource: Mapping[str, Any]) -> dict[str, int]:
+    """Return the provisioned units of a table or index. AWS returns 0 units for an index in on-demand mode."""
+    throughput = resource.get("ProvisionedThroughput", {})
+    return {unit: throughput[unit] for unit in ("ReadCapacityUnits", "WriteCapacityUnits") if throughput.get(unit)}
+
+
+def _sorted_by(name: str, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(({**entry} for entry in entries), key=lambda entry: str(entry[name]))

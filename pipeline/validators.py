@@ -1,0 +1,253 @@
+"""Validators: each takes the text of a value and returns the value, or raises ValueError saying what is allowed.
+
+AWS's own limits come from botocore's service models (`aws_parameter`), so that they are as new as boto3. Only the
+rules that the models do not have are written here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from .resources.change import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# PutRetentionPolicy accepts these and no others; its model names no values. 0 is ours: keep the logs forever.
+RETENTION_DAYS = (
+    0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+)  # fmt: skip
+
+
+def aws_parameter(path: str) -> Callable[[str], Any]:
+    """A value that AWS's model of a call accepts: `path` is such as "lambda CreateFunction EphemeralStorage.Size".
+
+    A list is written as comma-separated values.
+    """
+    return lambda value: _parse_shape(_shape(path), value)
+
+
+def check_options(setting: str, path: str, options: Mapping[str, Any]) -> None:
+    """Raise UserError for options that AWS's model of a call ("lambda CreateFunction") does not have or accept."""
+    if not options:
+        return
+    from botocore.validate import ParamValidator  # noqa: PLC0415
+
+    service, operation = path.split(" ")
+    members = _service_model(service).operation_model(operation).input_shape.members
+    for name, value in options.items():
+        if name not in members:
+            raise UserError(
+                f"{setting}: {name} is not a parameter of {operation}; its parameters: {', '.join(members)}"
+            )
+        report = ParamValidator().validate(value, members[name])
+        if report.has_errors():
+            raise UserError(f"{setting}: {name}: {report.generate_report()}".replace("\n", "; "))
+
+
+def _shape(path: str) -> Any:
+    service, operation, members = path.split(" ")
+    shape: Any = _service_model(service).operation_model(operation).input_shape
+    for member in members.split("."):
+        shape = shape.members[member]
+    return shape
+
+
+@cache
+def _service_model(service: str) -> Any:
+    from botocore.loaders import create_loader  # noqa: PLC0415 - slow to import, and defaults do not need it
+    from botocore.model import ServiceModel  # noqa: PLC0415
+
+    return ServiceModel(create_loader().load_service_model(service, "service-2"), service)
+
+
+def _parse_shape(shape: Any, value: str) -> Any:
+    limits = shape.metadata
+    if shape.type_name == "boolean":
+        return boolean(value)
+    if shape.type_name in ("integer", "long"):
+        return integer(limits.get("min"), limits.get("max"))(value)
+    if shape.type_name == "list":
+        return tuple(_parse_shape(shape.member, part) for part in _split(value))
+    if shape.enum:
+        return choice(*shape.enum)(value)
+    low, high, pattern = limits.get("min", 0), limits.get("max", "any number of"), limits.get("pattern", "")
+    allowed = f"{low} to {high} characters" + (f" matching {pattern}" if pattern else "")
+    if len(value) < low or ("max" in limits and len(value) > high):
+        raise ValueError(allowed)
+    return text(pattern, allowed)(value) if pattern else value
+
+
+def text(pattern: str, allowed: str) -> Callable[[str], str]:
+    """A text that matches the whole pattern."""
+
+    def parse(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(allowed)
+        return value
+
+    return parse
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """One of these words."""
+    return text("|".join(map(re.escape, allowed)), " or ".join(allowed))
+
+
+def integer(low: int | None, high: int | None) -> Callable[[str], int]:
+    """A whole number from `low` to `high`; None leaves that side open."""
+    allowed = (
+        "a whole number" + (f" from {low}" if low is not None else "") + (f" to {high}" if high is not None else "")
+    )
+
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,12}", value):
+            raise ValueError(allowed)
+        number = int(value)
+        if (low is not None and number < low) or (high is not None and number > high):
+            raise ValueError(allowed)
+        return number
+
+    return parse
+
+
+def record_age(value: str) -> int:
+    """A MaximumRecordAgeInSeconds. The model's range starts at -1; the API reference excludes 0 to 59."""
+    age: int = aws_parameter("lambda CreateEventSourceMapping MaximumRecordAgeInSeconds")(value)
+    if 0 <= age < 60:  # noqa: PLR2004 - AWS's limit
+        raise ValueError("-1, or a whole number from 60 to 604800")
+    return age
+
+
+def retention_days(value: str) -> int:
+    """A number of days for which CloudWatch Logs keeps events, or 0."""
+    if value not in map(str, RETENTION_DAYS):
+        raise ValueError("one of " + ", ".join(map(str, RETENTION_DAYS)))
+    return int(value)
+
+
+def decimal(low: float, high: float) -> Callable[[str], float]:
+    """A number from `low` to `high`."""
+
+    def parse(value: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value) or not low <= float(value) <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    return parse
+
+
+def boolean(value: str) -> bool:
+    """Either true or false."""
+    if value.lower() not in ("true", "false"):
+        raise ValueError("true or false")
+    return value.lower() == "true"
+
+
+def delays(value: str) -> float:
+    """Off (0), on (1), or a multiplier."""
+    words = {"off": 0.0, "on": 1.0}
+    if value.lower() in words:
+        return words[value.lower()]
+    try:
+        return decimal(0, 100)(value)
+    except ValueError as error:
+        raise ValueError(f"off, on, or {error}") from None
+
+
+def json_object(value: str) -> dict[str, Any]:
+    """A JSON object."""
+    try:
+        document = json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"a JSON object ({error})") from None
+    if not isinstance(document, dict):
+        raise ValueError("a JSON object")  # noqa: TRY004 - every bad value is a ValueError here
+    return document
+
+
+def strings(value: str) -> dict[str, str]:
+    """A JSON object whose values are strings."""
+    document = json_object(value)
+    if not all(isinstance(text, str) for text in document.values()):
+        raise ValueError('a JSON object of strings, such as {"STAGE": "test"}')
+    return document
+
+
+def environment(value: str) -> dict[str, str]:
+    """The variables of a function, without those that Lambda sets itself.
+
+    Lambda developer guide: "Working with environment variables".
+    """
+    variables = strings(value)
+    for name in variables:
+        if not re.fullmatch(r"[A-Za-z]\w+", name, re.ASCII):
+            raise ValueError(f"variable names of letters, digits and _, starting with a letter, not {name!r}")
+        if name in _RESERVED_VARIABLES:
+            raise ValueError(f"any variable that Lambda does not set itself, so not {name}")
+    if len(json.dumps(variables).encode()) > _ENVIRONMENT_BYTES:
+        raise ValueError(f"at most {_ENVIRONMENT_BYTES} bytes in all")
+    return variables
+
+
+_ENVIRONMENT_BYTES = 4096
+_RESERVED_VARIABLES = {
+    "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
+}  # fmt: skip
+
+
+def tags(value: str) -> dict[str, str]:
+    """Tags that AWS accepts, without the tag that marks a pipeline's resources.
+
+    General reference: "Tagging AWS resources".
+    """
+    tags = strings(value)
+    for name, content in tags.items():
+        if not 1 <= len(name) <= 128 or name.lower().startswith("aws:") or name == "pipeline":  # noqa: PLR2004 - AWS's
+            raise ValueError(f"names of 1 to 128 characters, not starting with aws: and not 'pipeline': {name!r}")
+        if len(content) > 256:  # noqa: PLR2004 - AWS's limit
+            raise ValueError(f"values of up to 256 characters: {name!r} has {len(content)}")
+    return tags
+
+
+def key(value: str) -> str:
+    """A key attribute, NAME:TYPE."""
+    name, _, kind = value.rpartition(":")
+    if not 1 <= len(name.encode()) <= 255 or kind not in ("S", "N", "B"):  # noqa: PLR2004 - AWS's limit
+        raise ValueError("NAME:TYPE, with TYPE S (string), N (number) or B (binary), such as name:S")
+    return value
+
+
+def string_list(pattern: str, allowed: str) -> Callable[[str], tuple[str, ...]]:
+    """A comma-separated list of texts that match the pattern."""
+
+    def parse(value: str) -> tuple[str, ...]:
+        parts = _split(value)
+        if not all(re.fullmatch(pattern, part) for part in parts):
+            raise ValueError(f"a comma-separated list of {allowed}")
+        return parts
+
+    return parse
+
+
+def _split(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def timestamp(value: str, now: float) -> int:
+    """A time such as 15m (ago) or 2026-01-31T08:00:00Z, in milliseconds since 1970; `now` is in seconds since 1970."""
+    ago = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
+    if ago:
+        return int((now - int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]]) * 1000)
+    try:
+        stated = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError("90s, 15m, 2h, 1d (ago), or a time such as 2026-01-31T08:00:00Z") from None
+    return int((stated if stated.tzinfo else stated.astimezone()).timestamp() * 1000)

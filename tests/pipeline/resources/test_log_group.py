@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError, WaiterError
+from botocore.stub import Stubber
+
+from pipeline.resources import log_group
+from pipeline.resources.change import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.pipeline.conftest import Calls
+
+    Aws = Callable[[str], Any]
+
+GROUP = "/aws/lambda/test"
+DESIRED: dict[str, Any] = {"logGroupName": GROUP, "retentionInDays": 30, "tags": {"pipeline": "demo"}}
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+
+# A second value for each parameter that AWS can change in place, and the call that writes it.
+DRIFTS: dict[str, tuple[Any, tuple[str, dict[str, Any]]]] = {
+    "deletionProtectionEnabled": (
+        True,
+        ("PutLogGroupDeletionProtection", {"logGroupIdentifier": GROUP, "deletionProtectionEnabled": True}),
+    ),
+    "kmsKeyId": (KEY, ("AssociateKmsKey", {"logGroupName": GROUP, "kmsKeyId": KEY})),
+    "retentionInDays": (7, ("PutRetentionPolicy", {"logGroupName": GROUP, "retentionInDays": 7})),
+    "tags": (
+        {"pipeline": "demo", "stage": "test"},
+        (
+            "TagResource",
+            {"resourceArn": f"arn:aws:logs:eu-west-1:123456789012:log-group:{GROUP}", "tags": {"stage": "test"}},
+        ),
+    ),
+}
+DRIFTED = pytest.mark.parametrize(("setting", "value", "write"), [(s, *d) for s, d in DRIFTS.items()], ids=DRIFTS)
+
+
+def test_creates_a_log_group_that_does_not_exist(aws: Aws) -> None:
+    change = log_group.ensure(aws("logs"), DESIRED)
+
+    assert (change.resource, change.action) == (f"log group {GROUP}", "created")
+    current = log_group.describe(aws("logs"), GROUP)
+    assert current
+    assert {setting: current[setting] for setting in DESIRED} == DESIRED
+
+
+def test_ignores_a_log_group_whose_name_only_starts_the_same(aws: Aws) -> None:
+    aws("logs").create_log_group(logGroupName=f"{GROUP}-2")
+
+    assert log_group.ensure(aws("logs"), DESIRED).action == "created"
+
+
+def test_reports_unchanged_if_nothing_differs(aws: Aws) -> None:
+    log_group.ensure(aws("logs"), DESIRED)
+
+    assert log_group.ensure(aws("logs"), DESIRED).action == "unchanged"
+
+
+def test_an_unchanged_log_group_takes_two_reads(aws: Aws, calls: Calls) -> None:
+    log_group.ensure(aws("logs"), DESIRED)
+    calls.clear()
+
+    log_group.ensure(aws("logs"), DESIRED)
+
+    assert calls.operations == ["DescribeLogGroups", "ListTagsForResource"]
+
+
+def test_the_cases_below_cover_every_parameter() -> None:
+    assert {*DRIFTS} == log_group.PARAMETERS - {"logGroupName", "logGroupClass"}
+
+
+# In a dry run, as moto lacks some of these calls.
+@DRIFTED
+def test_updates_only_the_parameter_that_differs(
+    aws: Aws, dry_run: Aws, calls: Calls, setting: str, value: Any, write: tuple[str, dict[str, Any]]
+) -> None:
+    log_group.ensure(aws("logs"), DESIRED)
+    calls.clear()
+
+    change = log_group.ensure(dry_run("logs"), {**DESIRED, setting: value})
+
+    assert calls.writes == [write]
+    assert [each.setting for each in change.diffs] == [setting]
+
+
+def test_removing_the_key_disassociates_it(aws: Aws, dry_run: Aws, calls: Calls) -> None:
+    log_group.ensure(aws("logs"), {**DESIRED, "kmsKeyId": KEY})
+    calls.clear()
+
+    log_group.ensure(dry_run("logs"), DESIRED)
+
+    assert calls.writes == [("DisassociateKmsKey", {"logGroupName": GROUP})]
+
+
+@pytest.mark.parametrize("setting", ["retentionInDays", "tags"])
+def test_removing_an_option_resets_it_to_the_default(aws: Aws, setting: str) -> None:
+    log_group.ensure(aws("logs"), {**DESIRED, setting: DRIFTS[setting][0]})
+
+    log_group.ensure(aws("logs"), {"logGroupName": GROUP}, adopt=True)
+
+    current = log_group.describe(aws("logs"), GROUP)
+    assert current
+    assert current[setting] == log_group._DEFAULTS[setting]
+
+
+def test_a_dry_run_predicts_every_call(aws: Aws, dry_run: Aws, calls: Calls) -> None:
+    log_group.ensure(aws("logs"), DESIRED)
+    other = {**DESIRED, "retentionInDays": None, "tags": {"pipeline": "demo", "stage": "test"}}
+    calls.clear()
+
+    planned = log_group.ensure(dry_run("logs"), other)
+    planned_calls = list(calls)
+    calls.clear()
+
+    assert planned == log_group.ensure(aws("logs"), other)
+    assert planned_calls == calls
+
+
+def test_a_dry_run_creates_nothing(aws: Aws, dry_run: Aws) -> None:
+    assert log_group.ensure(dry_run("logs"), DESIRED).action == "created"
+
+    assert log_group.describe(aws("logs"), GROUP) is None
+
+
+def test_rejects_another_class(aws: Aws) -> None:
+    log_group.ensure(aws("logs"), DESIRED)
+
+    with pytest.raises(UserError, match="cannot change logGroupClass from STANDARD to INFREQUENT_ACCESS"):
+        log_group.ensure(aws("logs"), {**DESIRED, "logGroupClass": "INFREQUENT_ACCESS"})
+
+
+def test_rejects_an_untagged_log_group(aws: Aws, calls: Calls) -> None:
+    aws("logs").create_log_group(logGroupName=GROUP)
+    calls.clear()
+
+    with pytest.raises(UserError, match="exists and has no pipeline tag"):
+        log_group.ensure(aws("logs"), DESIRED)
+
+    assert calls.writes == []
+
+
+def test_adopt_takes_over_an_untagged_log_group(aws: Aws) -> None:
+    aws("logs").create_log_group(logGroupName=GROUP)
+
+    log_group.ensure(aws("logs"), DESIRED, adopt=True)
+
+    assert log_group.ensure(aws("logs"), DESIRED).action == "unchanged"
+
+
+def test_raises_access_denied_as_aws_reports_it(aws: Aws) -> None:
+    with Stubber(aws("logs")) as stub:
+        stub.add_client_error("describe_log_groups", "AccessDeniedException", "not authorized")
+
+        with pytest.raises(ClientError, match="not authorized"):
+            log_group.ensure(aws("logs"), DESIRED)
+
+
+def test_deletes_a_log_group(aws: Aws) -> None:
+    log_group.ensure(aws("logs"), DESIRED)
+
+    assert log_group.delete(aws("logs"), GROUP, owner="demo").action == "deleted"
+
+    assert log_group.describe(aws("logs"), GROUP) is None
+
+
+def test_delete_reports_absent_if_there_is_no_log_group(aws: Aws) -> None:
+    assert log_group.delete(aws("logs"), GROUP, owner="demo").action == "absent"
+
+
+def test_delete_rejects_a_log_group_of_another_pipeline(aws: Aws) -> None:
+    log_group.ensure(aws("logs"), DESIRED)
+
+    with pytest.raises(UserError, match="belongs to pipeline 'demo'"):
+        log_group.delete(aws("logs"), GROUP, owner="mine")
+
+
+def test_wait_fails_at_its_deadline(aws: Aws) -> None:
+    with pytest.raises(UserError, match=f"log group {GROUP} does not exist after 0 s"):
+        log_group.wait(aws("logs"), GROUP, timeout=0)
+
+
+def test_wait_raises_access_denied_at_once(aws: Aws) -> None:
+    with Stubber(aws("logs")) as stub:
+        stub.add_client_error("describe_log_groups", "AccessDeniedException", "not authorized")
+
+        with pytest.raises(WaiterError, match="AccessDeniedException"):
+            log_group.wait(aws("logs"), GROUP, timeout=60)
+
+
+def test_wait_returns_once_the_log_group_exists(aws: Aws, calls: Calls) -> None:
+    aws("logs").create_log_group(logGroupName=GROUP)
+    calls.clear()
+
+    log_group.wait(aws("logs"), GROUP, timeout=60)
+
+    assert calls.operations == ["DescribeLogGroups"]

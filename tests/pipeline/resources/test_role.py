@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from pipeline.resources import role
+from pipeline.resources.change import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.pipeline.conftest import Calls
+
+    Aws = Callable[[str], Any]
+
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+OTHER_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+DOCUMENT = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": "*"}]}
+OTHER_DOCUMENT = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:GetObject", "Resource": "*"}]}
+BOUNDARY = "arn:aws:iam::123456789012:policy/boundary"
+MANAGED = "arn:aws:iam::123456789012:policy/managed"
+
+DESIRED: dict[str, Any] = {
+    "RoleName": "runs",
+    "AssumeRolePolicyDocument": TRUST,
+    "Tags": [{"Key": "pipeline", "Value": "demo"}],
+}
+TAGS = {"pipeline": "demo", "stage": "test"}
+
+# A second value for each parameter that AWS can change in place, and the call that writes it.
+DRIFTS: dict[str, tuple[Any, tuple[str, dict[str, Any]]]] = {
+    "AssumeRolePolicyDocument": (
+        OTHER_TRUST,
+        ("UpdateAssumeRolePolicy", {"PolicyDocument": json.dumps(OTHER_TRUST)}),
+    ),
+    "Description": ("new", ("UpdateRole", {"Description": "new", "MaxSessionDuration": 3600})),
+    "ManagedPolicyArns": ([MANAGED], ("AttachRolePolicy", {"PolicyArn": MANAGED})),
+    "MaxSessionDuration": (7200, ("UpdateRole", {"Description": "", "MaxSessionDuration": 7200})),
+    "PermissionsBoundary": (BOUNDARY, ("PutRolePermissionsBoundary", {"PermissionsBoundary": BOUNDARY})),
+    "Tags": (
+        [{"Key": name, "Value": value} for name, value in TAGS.items()],
+        ("TagRole", {"Tags": [{"Key": "stage", "Value": "test"}]}),
+    ),
+}
+DRIFTED = pytest.mark.parametrize(("setting", "value", "write"), [(s, *d) for s, d in DRIFTS.items()], ids=DRIFTS)
+
+
+@pytest.fixture(autouse=True)
+def _managed_policies(aws: Aws) -> None:
+    for name in ("boundary", "managed"):
+        aws("iam").create_policy(PolicyName=name, PolicyDocument=json.dumps(DOCUMENT))
+
+
+def test_creates_a_role_that_does_not_exist(aws: Aws) -> None:
+    change = role.ensure(aws("iam"), DESIRED)
+
+    assert (change.resource, change.action) == ("role runs", "created")
+    assert change.attributes["Arn"] == aws("iam").get_role(RoleName="runs")["Role"]["Arn"]
+
+
+def test_creates_a_role_with_every_parameter(aws: Aws) -> None:
+    desired = {**DESIRED, "Path": "/team/", **{setting: value for setting, (value, _) in DRIFTS.items()}}
+
+    role.ensure(aws("iam"), desired)
+
+    current = role.describe(aws("iam"), "runs")
+    assert current
+    assert {setting: current[setting] for setting in desired} == {**desired, "Tags": TAGS}
+
+
+def test_reports_unchanged_if_nothing_differs(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
+
+    change = role.ensure(aws("iam"), DESIRED)
+
+    assert (change.action, change.diffs) == ("unchanged", ())
+
+
+def test_an_unchanged_role_takes_two_reads(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), DESIRED)
+    calls.clear()
+
+    role.ensure(aws("iam"), DESIRED)
+
+    assert calls.operations == ["GetRole", "ListAttachedRolePolicies"]
+
+
+def test_the_cases_below_cover_every_parameter() -> None:
+    assert {*DRIFTS} == role.PARAMETERS - {"RoleName", "Path"}
+
+
+@DRIFTED
+def test_updates_only_the_parameter_that_differs(
+    aws: Aws, calls: Calls, setting: str, value: Any, write: tuple[str, dict[str, Any]]
+) -> None:
+    role.ensure(aws("iam"), DESIRED)
+    calls.clear()
+
+    role.ensure(aws("iam"), {**DESIRED, setting: value})
+
+    operation, parameters = write
+    assert calls.writes == [(operation, {"RoleName": "runs", **parameters})]
+
+
+@DRIFTED
+def test_the_diff_names_the_parameter_that_differs(aws: Aws, setting: str, value: Any, write: Any) -> None:
+    assert write
+    role.ensure(aws("iam"), DESIRED)
+
+    change = role.ensure(aws("iam"), {**DESIRED, setting: value})
+
+    assert (change.action, [each.setting for each in change.diffs]) == ("updated", [setting])
+
+
+@DRIFTED
+def test_removing_an_option_resets_it_to_the_default(aws: Aws, setting: str, value: Any, write: Any) -> None:
+    assert write
+    role.ensure(aws("iam"), DESIRED)
+    before = role.describe(aws("iam"), "runs")
+    role.ensure(aws("iam"), {**DESIRED, setting: value})
+
+    role.ensure(aws("iam"), DESIRED)
+
+    assert role.describe(aws("iam"), "runs") == before
+
+
+@DRIFTED
+def test_a_dry_run_predicts_every_call(
+    aws: Aws, dry_run: Aws, calls: Calls, setting: str, value: Any, write: Any
+) -> None:
+    assert write
+    role.ensure(aws("iam"), DESIRED)
+    calls.clear()
+
+    planned = role.ensure(dry_run("iam"), {**DESIRED, setting: value})
+    planned_calls = list(calls)
+    calls.clear()
+
+    assert planned == role.ensure(aws("iam"), {**DESIRED, setting: value})
+    assert planned_calls == calls
+
+
+def test_a_dry_run_creates_nothing(aws: Aws, dry_run: Aws) -> None:
+    assert role.ensure(dry_run("iam"), {**DESIRED, "ManagedPolicyArns": [MANAGED]}).action == "created"
+
+    assert role.describe(aws("iam"), "runs") is None
+
+
+def test_rejects_another_path(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
+
+    with pytest.raises(UserError, match="role runs: cannot change Path from / to /team/"):
+        role.ensure(aws("iam"), {**DESIRED, "Path": "/team/"})
+
+
+def test_rejects_an_untagged_role(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), {**DESIRED, "Tags": []})
+    calls.clear()
+
+    with pytest.raises(UserError, match="role runs already exists and has no pipeline tag"):
+        role.ensure(aws("iam"), DESIRED)
+
+    assert calls.writes == []
+
+
+def test_adopt_takes_over_a_role_of_another_pipeline(aws: Aws) -> None:
+    role.ensure(aws("iam"), {**DESIRED, "Tags": [{"Key": "pipeline", "Value": "other"}]})
+
+    role.ensure(aws("iam"), DESIRED, adopt=True)
+
+    assert role.ensure(aws("iam"), DESIRED).action == "unchanged"
+
+
+def test_raises_access_denied_as_aws_reports_it(aws: Aws) -> None:
+    with Stubber(aws("iam")) as stub:
+        stub.add_client_error("get_role", "AccessDenied", "not authorized")
+
+        with pytest.raises(ClientError, match="not authorized"):
+            role.ensure(aws("iam"), DESIRED)
+
+
+def test_creates_a_policy_that_does_not_exist(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
+
+    assert role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo").action == "created"
+
+    assert aws("iam").get_role_policy(RoleName="runs", PolicyName="may")["PolicyDocument"] == DOCUMENT
+
+
+def test_an_unchanged_policy_takes_one_read(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), DESIRED)
+    role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo")
+    calls.clear()
+
+    assert role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo").action == "unchanged"
+
+    assert calls.operations == ["GetRolePolicy"]
+
+
+def test_a_policy_diff_shows_both_documents(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
+    role.ensure_policy(aws("iam"), "runs", "may", OTHER_DOCUMENT)
+
+    change = role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
+
+    assert [(each.setting, each.old, each.new) for each in change.diffs] == [
+        ("PolicyDocument", OTHER_DOCUMENT, DOCUMENT)
+    ]
+    assert aws("iam").get_role_policy(RoleName="runs", PolicyName="may")["PolicyDocument"] == DOCUMENT
+
+
+def test_a_dry_run_plans_a_policy_of_a_role_that_is_only_planned(dry_run: Aws) -> None:
+    assert role.ensure_policy(dry_run("iam"), "runs", "may", DOCUMENT, owner="demo").action == "created"
+
+
+def test_rejects_a_policy_of_another_pipelines_role(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), DESIRED)
+    calls.clear()
+
+    with pytest.raises(UserError, match="role runs already exists and belongs to pipeline 'demo'"):
+        role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="mine")
+
+    assert calls.writes == []
+
+
+def test_deletes_a_policy(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
+    role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
+
+    assert role.delete_policy(aws("iam"), "runs", "may", owner="demo").action == "deleted"
+
+    assert role.delete_policy(aws("iam"), "runs", "may", owner="demo").action == "absent"
+
+
+def test_delete_removes_the_listed_policies_first(aws: Aws) -> None:
+    role.ensure(aws("iam"), {**DESIRED, "ManagedPolicyArns": [MANAGED]})
+    role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
+
+    role.delete(aws("iam"), "runs", owner="demo", policy_names=["may"], managed_policy_arns=[MANAGED])
+
+    assert role.describe(aws("iam"), "runs") is None
+
+
+def test_delete_reports_absent_if_there_is_no_role(aws: Aws) -> None:
+    assert role.delete(aws("iam"), "runs", owner="demo").action == "absent"
+
+
+def test_delete_rejects_a_role_with_an_unlisted_inline_policy(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), DESIRED)
+    role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
+    role.ensure_policy(aws("iam"), "runs", "theirs", DOCUMENT)
+    calls.clear()
+
+    with pytest.raises(
+        UserError, match="role runs is not deleted because this pipeline did not add its inline policy theirs"
+    ):
+        role.delete(aws("iam"), "runs", owner="demo", policy_names=["may"])
+
+    assert calls.writes == []
+
+
+def test_delete_rejects_a_role_with_an_unlisted_managed_policy(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), {**DESIRED, "ManagedPolicyArns": [MANAGED]})
+    calls.clear()
+
+    with pytest.raises(UserError, match=f"managed policy {MANAGED}"):
+        role.delete(aws("iam"), "runs", owner="demo")
+
+    assert calls.writes == []
+
+
+def test_delete_rejects_a_role_in_an_instance_profile(aws: Aws, calls: Calls) -> None:
+    role.ensure(aws("iam"), DESIRED)
+    aws("iam").create_instance_profile(InstanceProfileName="machine")
+    aws("iam").add_role_to_instance_profile(InstanceProfileName="machine", RoleName="runs")
+    calls.clear()
+
+    with pytest.raises(UserError, match="instance profile machine"):
+        role.delete(aws("iam"), "runs", owner="demo")
+
+    assert calls.writes == []
+
+
+def test_delete_rejects_a_role_of_another_pipeline(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
+
+    with pytest.raises(UserError, match="belongs to pipeline 'demo'"):
+        role.delete(aws("iam"), "runs", owner="mine")
