@@ -25,13 +25,6 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Request
 
 _NEEDS_NO_PERMISSION = {"sts:GetCallerIdentity"}
-_ACTIONS_IN_TRANSACTION = {
-    "Put": "PutItem",
-    "Update": "UpdateItem",
-    "Delete": "DeleteItem",
-    "ConditionCheck": "ConditionCheckItem",
-    "Get": "GetItem",
-}
 
 
 def authorize(request: Request) -> None:
@@ -110,7 +103,7 @@ def _dynamodb_actions(operation: str, body: Mapping[str, Any], arn: str) -> Iter
     if "TransactItems" in body:
         for item in body["TransactItems"]:
             for kind, parameters in item.items():
-                yield f"dynamodb:{_ACTIONS_IN_TRANSACTION.get(kind, kind)}", table(parameters.get("TableName", ""))
+                yield f"dynamodb:{kind}Item", table(parameters.get("TableName", ""))
     elif "RequestItems" in body:
         for name in body["RequestItems"]:
             yield f"dynamodb:{operation}", table(name)
