@@ -91,9 +91,7 @@ def is_read(operation: str) -> bool:
 
 
 def with_region(settings: Settings) -> Settings:
-    """The settings with the region of the profile or of AWS_DEFAULT_REGION, if AWS_REGION is empty."""
-    if settings.aws_region:
-        return settings
+    """The settings with the region of the profile or of AWS_DEFAULT_REGION, for an empty AWS_REGION."""
     region = _aws_session(settings).region_name
     if not region:
         raise UserError(
