@@ -45,31 +45,32 @@ def test_binary_in_dynamodb_json_is_base64() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{'name': 1}", "is not JSON"),
-        ("[1]", "is no JSON object"),
-        ("{}", "is no JSON object"),
-        ('{"n": NaN}', "NaN is no JSON number"),
+        ("[1]", "is not a JSON object"),
+        ("{}", "is not a JSON object"),
+        ('{"n": NaN}', "NaN is not a JSON number"),
         ('{"n": 123456789012345678901234567890123456789}', "38 digits"),
         ('{"n": {"N": "ten"}}', "38 digits"),
         ('{"n": {"N": 10}}', "N takes a string"),
         ('{"n": {"N": "123456789012345678901234567890123456789"}}', "38 digits"),
         ('{"b": {"B": "not base64!"}}', "base64"),
-        ('{"s": {"SS": []}}', "at least one"),
-        ('{"s": {"SS": ["a", "a"]}}', "different values"),
+        ('{"s": {"SS": []}}', "one or more distinct values"),
+        ('{"s": {"SS": ["a", "a"]}}', "one or more distinct values"),
         ('{"s": {"BOOL": "true"}}', "true or false"),
         ('{"s": {"M": []}}', "a list or an object"),
-        ('{"s": {"M": {"a": "b"}}}', "no DynamoDB JSON value"),
+        ('{"s": {"M": {"a": "b"}}}', "is not a DynamoDB JSON value"),
+        ('{"s": "\\ud800"}', "surrogates not allowed"),
     ],
 )
-def test_what_dynamodb_would_not_take_is_refused_before(text: str, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_what_dynamodb_refuses_is_refused_before(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         items.parse(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{"other": "x"}', "has no attribute 'name'; the key of test is name of type S"),
         ('{"name": 1}', "'name' is of type N; the key of test is name of type S"),
@@ -77,9 +78,51 @@ def test_what_dynamodb_would_not_take_is_refused_before(text: str, told: str) ->
         (f'{{"name": "x", "data": "{"x" * 410_000}"}}', "allowed: 409600"),
     ],
 )
-def test_an_item_that_the_table_would_not_take_is_refused_before(text: str, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_an_item_that_the_table_refuses_is_refused_before(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         items.check(items.parse(text), TABLE, "items.json line 3")
+
+
+LARGE = {
+    "Japanese letters": {"S": "語" * 110_000},
+    "numbers": {"L": [{"N": str(number)} for number in range(60_000)]},
+    "binary": {"B": bytes(350 * 1024)},
+    "a set of strings": {"SS": [f"{number:04}" for number in range(10_000)] + ["語" * 100_000]},
+    "a map": {"M": {f"{number:05}": {"BOOL": True} for number in range(50_000)}},
+}
+
+
+@pytest.mark.parametrize("value", LARGE.values(), ids=LARGE)
+def test_an_item_within_400_kb_as_dynamodb_counts_is_accepted(value: dict[str, Any]) -> None:
+    items.check({"name": {"S": "large"}, "data": value}, TABLE)
+
+
+@pytest.mark.parametrize("value", LARGE.values(), ids=LARGE)
+def test_an_item_above_400_kb_as_dynamodb_counts_is_refused(value: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"is about \d+ bytes; allowed: 409600"):
+        items.check({"name": {"S": "large"}, "one": value, "two": value}, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        ({"S": "語a"}, 4),
+        ({"B": b"123"}, 3),
+        ({"BOOL": False}, 1),
+        ({"NULL": True}, 1),
+        ({"N": "0"}, 1),
+        ({"N": "-123"}, 3),
+        ({"N": "0.00012300"}, 3),
+        ({"N": "1e100"}, 2),
+        ({"NS": ["1", "22"]}, 4),
+        ({"L": []}, 3),
+        ({"L": [{"S": "ab"}, {"N": "1"}]}, 3 + 3 + 3),
+        ({"M": {"key": {"S": "ab"}}}, 3 + 1 + 3 + 2),
+    ],
+    ids=str,
+)
+def test_the_size_of_a_value_follows_the_developer_guide(value: dict[str, Any], size: int) -> None:
+    assert items.size({"語": value}) == 3 + size
 
 
 @pytest.fixture
@@ -102,6 +145,16 @@ def test_many_items_are_written_in_batches(dynamodb: Any) -> None:
 def test_of_two_items_of_one_key_the_later_stays(dynamodb: Any) -> None:
     items.put(dynamodb, TABLE, [{"name": {"S": "a"}, "v": {"N": str(n)}} for n in range(3)])
     assert stored(dynamodb)["a"]["v"] == {"N": "2"}
+
+
+def test_items_that_stay_unprocessed_are_an_error_after_a_while(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave_all(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["UnprocessedItems"] = {"test": [{"PutRequest": {"Item": {"name": {"S": "b"}}}}]}
+
+    monkeypatch.setattr(items, "UNPROCESSED_TIMEOUT", 0.5)
+    dynamodb.meta.events.register("after-call.dynamodb.BatchWriteItem", leave_all)
+    with pytest.raises(UserError, match=r"1 items were still unprocessed after 0\.5 s"):
+        items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"])
 
 
 def test_what_aws_leaves_unprocessed_is_written_again(dynamodb: Any) -> None:
