@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invoke import Collection, Context, Exit, task
 
 # Invoke turns bytecode caching off, and so would compile the project again for each command. Python's default is back.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
+from pipeline import terminal  # noqa: E402
+
+if Path(sys.argv[0]).name in ("invoke", "inv", "__main__.py"):  # not in a test that imports this module
+    terminal.prepare()
 
 import dev  # noqa: E402
 from pipeline import settings as declared  # noqa: E402
@@ -25,12 +32,15 @@ from pipeline.resources.change import Change, UserError  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     from localaws.control import Server
     from pipeline.deployment import Deployment
     from pipeline.events import Events
     from pipeline.report import Report
     from pipeline.settings import Settings
+
+    Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
 
 ROOT = Path(__file__).resolve().parent
 LOCAL = ROOT / ".local"
@@ -42,7 +52,7 @@ COMMON = {
     "json": "Print one JSON document (docs/json.md) on stdout, and the lines on stderr.",
     "verbose": "Log every AWS call and its time on stderr.",
 }
-STEP = {**COMMON, "adopt": ADOPT}
+STEP = {**COMMON, "adopt": ADOPT, "yes": YES}
 LOCAL_TASK = {name: COMMON[name] for name in ("set", "json")}
 
 
@@ -58,7 +68,8 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
     report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), step=name)
     code = 1
     try:
-        yield report
+        with terminal.interruptible():
+            yield report
     except (UserError, ControlError) as error:
         message = f"{report.step}: {error}"
     except (ClientError, BotoCoreError) as error:
@@ -68,7 +79,7 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
             raise  # not about a file, so not a mistake that a person could fix
         message = f"{report.step}: {error.filename}: {error.strerror}"
     except KeyboardInterrupt:
-        message, code = f"{report.step}: interrupted{report.on_interrupt()}", 130
+        message, code = f"{report.step}: interrupted{_in_time(report.on_interrupt)}", 130
     else:
         report.end()
         return
@@ -76,17 +87,31 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
     raise Exit(message, code=code)
 
 
-def _settings(report: Report, overrides: Sequence[str] | None) -> Settings:
-    """Settings from `.env`, the shell and `--set`."""
+def _in_time(summarize: Callable[[], str]) -> str:
+    """What exists now, if AWS answers within seconds."""
+    summaries: list[str] = []
+    thread = threading.Thread(target=lambda: summaries.append(summarize()), daemon=True)
+    thread.start()
+    thread.join(timeout=5)
+    return summaries[0] if summaries else ". AWS did not answer; run invoke status to see what exists"
+
+
+def _settings(report: Report, overrides: Words) -> Settings:
+    """Settings from `.env`, the shell and `--set`, checked."""
+    from pipeline import parameters
+
     env_file = declared.find_env_file(ROOT, os.environ)
     settings = declared.load(env_file, os.environ, declared.parse_overrides(overrides or ()))
+    parameters.check(settings)
+    if not settings.aws_region:
+        from pipeline import session
+
+        settings = session.with_region(settings)
     report.about = {"pipeline": settings.pipeline_name, "target": settings.target, "region": settings.aws_region}
     return settings
 
 
-def _connect(
-    c: Context, report: Report, overrides: Sequence[str] | None, *, verbose: bool, adopt: bool = False
-) -> Deployment:
+def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, adopt: bool = False) -> Deployment:
     """The deployment of the settings. Starts the local AWS if that is the target."""
     from pipeline import echo, session, teardown
     from pipeline.deployment import Deployment
@@ -98,8 +123,40 @@ def _connect(
     deployment = Deployment(settings, client, ROOT, dry_run=report.dry_run, adopt=adopt)
     report.on_interrupt = partial(teardown.summarize_remaining, deployment)
     if settings.target == "aws":
-        _ = deployment.caller_identity  # raises for the wrong account, before any other call
+        caller = deployment.caller_identity  # raises for the wrong account, before any other call
+        where = f" at {settings.aws_endpoint_url}" if settings.aws_endpoint_url else ""
+        print(f"account {caller['Account']}, region {settings.aws_region}{where}, as {caller['Arn']}", file=sys.stderr)
     return deployment
+
+
+def _apply(
+    report: Report,
+    deployment: Deployment,
+    step: Callable[[Deployment], Events[Any]],
+    *,
+    yes: bool,
+    always: bool = False,
+) -> None:
+    """Run a step that writes. With TARGET=aws, plan it first: without changes, the plan is the result.
+
+    Asks for confirmation if the step replaces something or changes more than it creates; with `always`, for any change.
+    """
+    from pipeline.confirm import confirm
+    from pipeline.events import Changed
+
+    if deployment.dry_run or deployment.settings.target == "local":
+        report.render(step(deployment))
+        return
+    events = list(step(deployment.as_dry_run()))
+    changes = [event.change for event in events if isinstance(event, Changed)]
+    actions = Counter(change.action for change in changes if not change.resource.startswith("zip "))
+    altered = actions["updated"] + actions["replaced"] + actions["deleted"]
+    if not altered and not actions["created"]:
+        report.render(event for event in events)
+        return
+    if always or actions["replaced"] or altered > actions["created"]:
+        confirm(report.task, changes, ("y", "yes"), assume_yes=yes)
+    report.render(step(deployment))
 
 
 def _start_local_aws(settings: Settings) -> Server:
@@ -117,7 +174,7 @@ def _start_local_aws(settings: Settings) -> Server:
 
 
 @task(iterable=["set"], help=LOCAL_TASK)
-def zip_code(c: Context, set: Sequence[str] | None = None, json: bool = False) -> None:
+def zip_code(c: Context, set: Words = None, json: bool = False) -> None:
     """Zip lambda_src/ into build/function.zip: same sources, same bytes.
 
     Settings: FUNCTION_HANDLER, FUNCTION_RUNTIME, FUNCTION_ARCHITECTURE.
@@ -130,7 +187,7 @@ def zip_code(c: Context, set: Sequence[str] | None = None, json: bool = False) -
 
 @task(iterable=["set"], help=STEP)
 def create_table(
-    c: Context, set: Sequence[str] | None = None, adopt: bool = False, verbose: bool = False, json: bool = False
+    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Create or update the table with its stream, and wait until it is active.
 
@@ -141,12 +198,13 @@ def create_table(
     from pipeline import steps
 
     with _task(c, "create-table", json) as report:
-        report.render(steps.create_table(_connect(c, report, set, verbose=verbose, adopt=adopt)))
+        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
+        _apply(report, deployment, steps.create_table, yes=yes)
 
 
 @task(iterable=["set"], help=STEP)
 def create_role(
-    c: Context, set: Sequence[str] | None = None, adopt: bool = False, verbose: bool = False, json: bool = False
+    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Create or update the role of the function, from policies/trust-policy.json.
 
@@ -155,12 +213,13 @@ def create_role(
     from pipeline import steps
 
     with _task(c, "create-role", json) as report:
-        report.render(steps.create_role(_connect(c, report, set, verbose=verbose, adopt=adopt)))
+        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
+        _apply(report, deployment, steps.create_role, yes=yes)
 
 
 @task(iterable=["set"], help=STEP)
 def put_policy(
-    c: Context, set: Sequence[str] | None = None, adopt: bool = False, verbose: bool = False, json: bool = False
+    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Put the role's inline policies, from the documents in policies/.
 
@@ -170,12 +229,13 @@ def put_policy(
     from pipeline import steps
 
     with _task(c, "put-policy", json) as report:
-        report.render(steps.put_policy(_connect(c, report, set, verbose=verbose, adopt=adopt)))
+        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
+        _apply(report, deployment, steps.put_policy, yes=yes)
 
 
 @task(iterable=["set"], help=STEP)
 def create_function(
-    c: Context, set: Sequence[str] | None = None, adopt: bool = False, verbose: bool = False, json: bool = False
+    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Create or update the function and its log group, and wait until it is active.
 
@@ -187,11 +247,12 @@ def create_function(
     from pipeline import steps
 
     with _task(c, "create-function", json) as report:
-        report.render(steps.create_function(_connect(c, report, set, verbose=verbose, adopt=adopt)))
+        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
+        _apply(report, deployment, steps.create_function, yes=yes)
 
 
-@task(iterable=["set"], help=COMMON)
-def map_stream(c: Context, set: Sequence[str] | None = None, verbose: bool = False, json: bool = False) -> None:
+@task(iterable=["set"], help={**COMMON, "yes": YES})
+def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
     """Map the table's stream to the function, and wait until the mapping is enabled.
 
     Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, STARTING_POSITION, BATCH_SIZE,
@@ -202,7 +263,7 @@ def map_stream(c: Context, set: Sequence[str] | None = None, verbose: bool = Fal
     from pipeline import steps
 
     with _task(c, "map-stream", json) as report:
-        report.render(steps.map_stream(_connect(c, report, set, verbose=verbose)))
+        _apply(report, _connect(c, report, set, verbose=verbose), steps.map_stream, yes=yes)
 
 
 @task(
@@ -217,7 +278,7 @@ def put_item(
     c: Context,
     item: str | None = None,
     file: str | None = None,
-    set: Sequence[str] | None = None,
+    set: Words = None,
     verbose: bool = False,
     json: bool = False,
 ) -> None:
@@ -273,7 +334,7 @@ def fetch_logs(
     request_id: str = "",
     last: str = "10",
     timeout: str = "30",
-    set: Sequence[str] | None = None,
+    set: Words = None,
     verbose: bool = False,
     json: bool = False,
 ) -> None:
@@ -304,28 +365,20 @@ def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
 # --- The chains -------------------------------------------------------------------------------------------------------
 
 
-@task(iterable=["set"], help={**STEP, "yes": YES})
+@task(iterable=["set"], help=STEP)
 def deploy(
-    c: Context,
-    set: Sequence[str] | None = None,
-    adopt: bool = False,
-    yes: bool = False,
-    verbose: bool = False,
-    json: bool = False,
+    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Create or update the pipeline to match the settings. A second run changes nothing."""
     from pipeline import steps
-    from pipeline.confirm import confirm
 
     with _task(c, "deploy", json) as report:
         deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
-        if deployment.settings.target == "aws" and not deployment.dry_run:
-            confirm(deployment, "deploy", steps.plan(deployment), ("y", "yes"), assume_yes=yes)
-        report.render(steps.deploy(deployment))
+        _apply(report, deployment, steps.deploy, yes=yes, always=True)
 
 
 @task(iterable=["set"], help=COMMON)
-def smoke(c: Context, set: Sequence[str] | None = None, verbose: bool = False, json: bool = False) -> None:
+def smoke(c: Context, set: Words = None, verbose: bool = False, json: bool = False) -> None:
     """Test end to end: write an item, find it in the function's log, delete it.
 
     Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_NAME, SMOKE_TIMEOUT, SMOKE_ITEM.
@@ -342,7 +395,6 @@ def smoke(c: Context, set: Sequence[str] | None = None, verbose: bool = False, j
         "delete_data": "Delete the table even if it holds items.",
         "backup": "With --delete-data: back up the table first, and wait until the backup is available.",
         "keep_logs": "Keep the log group.",
-        "yes": YES,
         **STEP,
     },
 )
@@ -351,7 +403,7 @@ def clean(
     delete_data: bool = False,
     backup: bool = False,
     keep_logs: bool = False,
-    set: Sequence[str] | None = None,
+    set: Words = None,
     adopt: bool = False,
     yes: bool = False,
     verbose: bool = False,
@@ -369,8 +421,7 @@ def clean(
         if not deployment.dry_run:
             changes = teardown.plan(deployment, **options)  # raises for what must not be deleted
             if deployment.settings.target == "aws":
-                words = (deployment.settings.pipeline_name,)
-                confirm(deployment, "clean", changes, words, assume_yes=yes)
+                confirm("clean", changes, (deployment.settings.pipeline_name,), assume_yes=yes)
         report.render(teardown.clean(deployment, **options))
 
 
@@ -378,9 +429,7 @@ def clean(
 
 
 @task(iterable=["set"], help={"check": "Exit with code 2 if a resource differs from the settings, for CI.", **COMMON})
-def status(
-    c: Context, check: bool = False, set: Sequence[str] | None = None, verbose: bool = False, json: bool = False
-) -> None:
+def status(c: Context, check: bool = False, set: Words = None, verbose: bool = False, json: bool = False) -> None:
     """Show every resource, its state, and its differences from the settings."""
     from pipeline import status as pipeline_status
 
@@ -392,7 +441,7 @@ def status(
 
 
 @task(iterable=["set"], help={"format": "sh: a shell script. md: a page for people.", "set": COMMON["set"]})
-def runbook(c: Context, format: str = "sh", set: Sequence[str] | None = None) -> None:
+def runbook(c: Context, format: str = "sh", set: Words = None) -> None:
     """Write the deployment as AWS CLI commands, without contacting the target."""
     from pipeline import runbook as runbooks
 
@@ -407,7 +456,7 @@ def runbook(c: Context, format: str = "sh", set: Sequence[str] | None = None) ->
 
 
 @task(name="start", iterable=["set"], help=LOCAL_TASK)
-def local_start(c: Context, set: Sequence[str] | None = None, json: bool = False) -> None:
+def local_start(c: Context, set: Words = None, json: bool = False) -> None:
     """Start the local AWS if it is not running, and print only its endpoint URL.
 
     Settings: LOCAL_PORT, LOCAL_IDLE_HOURS, LOCAL_AWS_DELAYS.

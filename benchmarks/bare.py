@@ -1,4 +1,4 @@
-"""The same calls as `invoke deploy smoke`, as short as boto3 allows: what the tasks are measured against."""
+"""The calls of `invoke deploy smoke` in as few lines of boto3 as possible, for comparison: `bare.py ENDPOINT`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ absent(iam.get_role_policy, RoleName=f"{NAME}-role", PolicyName=f"{NAME}-policy"
 iam.get_role(RoleName=f"{NAME}-role")
 policy = (ROOT / "policies" / "execution-policy.json").read_text()
 tokens = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": account}
-for token, value in (tokens | {"TableName": NAME, "FunctionName": NAME}).items():
+for token, value in (tokens | {"TableName": NAME, "LogGroupName": f"/aws/lambda/{NAME}"}).items():
     policy = policy.replace(f"${{{token}}}", value)
 iam.put_role_policy(RoleName=f"{NAME}-role", PolicyName=f"{NAME}-policy", PolicyDocument=policy)
 logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{NAME}")

@@ -1,4 +1,4 @@
-"""Milliseconds of a function's first invocation in a new process: `cold.py ENDPOINT COUNT`, on a deployed demo."""
+"""Print the milliseconds of first invocations in a new process: `cold.py ENDPOINT COUNT`, after a deploy."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ for number in range(count + 1):
     client.update_function_configuration(FunctionName=NAME, Description=f"revision {number}")
     began = time.perf_counter()
     client.invoke(FunctionName=NAME, Payload=b'{"Records": []}')
-    if number:  # the first one opens the connection
+    if number:  # the first call opens the connection
         print((time.perf_counter() - began) * 1000)

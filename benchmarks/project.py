@@ -1,4 +1,4 @@
-"""A copy of the project to measure in, and commands run there."""
+"""A copy of the project to measure in, and commands in it."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("tasks.py", "pipeline", "localaws", "lambda_src", "policies")
+PARTS = ("tasks.py", "dev.py", "pipeline", "localaws", "lambda_src", "policies")
 
 
 def copy_project(folder: Path) -> None:
-    """A copy to measure in, so that nothing of a person's own is touched."""
+    """Copy the project, so that measuring leaves the user's own build and local AWS alone."""
     folder.mkdir()
     for part in PARTS:
         (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)
 
 
 def invoke(folder: Path, *words: str, fails: bool = False) -> str:
-    """Run `invoke` in a folder; what it printed. An empty `tasks.py` makes Invoke exit 1."""
+    """Run `invoke` in a folder and return its stdout. With an empty `tasks.py`, Invoke exits 1."""
     return python(folder, "-m", "invoke", *words, fails=fails)
 
 
 def python(folder: Path, *words: str, fails: bool = False) -> str:
-    """Run this Python in a folder; what it printed on stdout."""
+    """Run this Python in a folder and return its stdout."""
     return run(folder, *words, fails=fails).stdout
 
 
 def run(
     folder: Path, *words: str, fails: bool = False, settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run this Python in a folder, with these settings alone and a free port; both of its outputs."""
+    """Run this Python in a folder, with these settings only and a free port; exit when it does not end as expected."""
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     finished = subprocess.run(
         [sys.executable, *words],

@@ -1,4 +1,4 @@
-"""Milliseconds from a put to its log line's time stamp, one a line: `puts.py ENDPOINT COUNT`, on a deployed demo."""
+"""Print the milliseconds from each put to the time of its log event: `puts.py ENDPOINT COUNT`, after a deploy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ for number in range(count + 1):
     key = f"put {number} of {time.time_ns()}"
     began = time.time() * 1000
     dynamodb.put_item(TableName=NAME, Item={"name": {"S": key}})
-    # Not asked in a tight loop: who looks would slow down what it looks at.
+    # Polling without a pause would slow down the server that it measures.
     time.sleep(0.05)
     while not (
         events := logs.filter_log_events(
@@ -25,5 +25,5 @@ for number in range(count + 1):
         )["events"]
     ):
         time.sleep(0.05)
-    if number:  # the first one starts the function
+    if number:  # the first put starts the function
         print(events[0]["timestamp"] - began)

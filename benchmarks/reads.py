@@ -1,4 +1,4 @@
-"""The reading calls of a deploy that changes nothing, as short as boto3 allows: `reads.py ENDPOINT`."""
+"""The reads of a deploy without changes in as few lines of boto3 as possible, for comparison: `reads.py ENDPOINT`."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
-"""What `invoke bench --long` prints besides: many records through one stream, how fast and in how much memory.
+"""How fast many records pass through one stream, and how much memory they take: `python -m benchmarks.volume [ROUNDS]`.
 
-python -m benchmarks.volume [ROUNDS]
+`invoke dev.bench --long` prints these figures.
 """
 
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import statistics
 import subprocess
@@ -14,20 +13,13 @@ import sys
 import tempfile
 import threading
 import time
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import boto3
+from benchmarks.local_aws import LocalAws, local_aws
+from benchmarks.speed import print_figure
 
-from benchmarks.speed import told
-from localaws import control
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-CONNECTIONS, ITEMS_A_REQUEST = 4, 25
-FAST, MANY, KEYS = 20_000, 1_000_000, 1000
+CONNECTIONS, ITEMS_PER_REQUEST = 4, 25
+FEW, MANY, KEYS = 20_000, 1_000_000, 1000
 COUNTS = """
 import os
 def handler(event, context):
@@ -35,139 +27,91 @@ def handler(event, context):
         output.write("%d\\n" % len(event["Records"]))
 """
 PRINTS = COUNTS + "    for record in event['Records']:\n        print(record)\n"
-TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 
 
 def main() -> None:
-    """Print one line a figure, as `benchmarks/speed.py` does."""
+    """Print each figure and its limit."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    mapped: list[float] = []
-    alone: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
-        aws = EmbeddedAws(Path(folder))
-        try:
-            for number in range(rounds):
-                # Who goes first goes last in the next round.
-                for with_mapping in (False, True) if number % 2 else (True, False):
-                    name = f"fast-{number}-{with_mapping}"
-                    (mapped if with_mapping else alone).append(aws.through(name, FAST, COUNTS if with_mapping else ""))
-        finally:
-            aws.stop()
-    ratio = statistics.median(mapped) / statistics.median(alone)
-    told(f"{FAST:,} records reach the function : are put without a mapping", f"{ratio:.2f}", "1.11")
+    seconds: dict[str, list[float]] = {"": [], COUNTS: []}
+    with tempfile.TemporaryDirectory() as folder, local_aws(Path(folder)) as aws:
+        role_arn = aws.create_role("role")
+        for number in range(rounds):
+            # The side that goes first goes last in the next round.
+            for code in ("", COUNTS) if number % 2 else (COUNTS, ""):
+                name = f"round-{number}-{'mapped' if code else 'alone'}"
+                seconds[code].append(put_records(aws, role_arn, name, FEW, code))
+    ratio = statistics.median(seconds[COUNTS]) / statistics.median(seconds[""])
+    print_figure(f"{FEW:,} records reach the function : are put without a mapping", f"{ratio:.2f}", "1.11")
     for what, code in (("prints nothing", COUNTS), ("prints each", PRINTS)):
-        with tempfile.TemporaryDirectory() as folder:
-            aws = EmbeddedAws(Path(folder))
-            try:
-                before = aws.megabytes()
-                aws.through("many", MANY, code)
-                grown = aws.megabytes() - before
-            finally:
-                aws.stop()
-        told(f"{MANY:,} records to a function that {what}: memory grows", f"{grown:.0f} MB", "200 MB")
+        with tempfile.TemporaryDirectory() as folder, local_aws(Path(folder)) as aws:
+            role_arn = aws.create_role("role")
+            before = megabytes(aws.pid)
+            put_records(aws, role_arn, "many", MANY, code)
+            growth = megabytes(aws.pid) - before
+        print_figure(f"{MANY:,} records to a function that {what}: memory grows", f"{growth:.0f} MB", "200 MB")
 
 
-class EmbeddedAws:
-    """One of the benchmark's own, in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._server, _ = control.start(folder, port=0, idle_hours=1)
-        session: Any = boto3.Session("local", "local", region_name="us-east-1")
-        self._client: Callable[[str], Any] = lambda service: session.client(service, endpoint_url=self._server.endpoint)
-        iam = self._client("iam")
-        role = iam.create_role(RoleName="role", AssumeRolePolicyDocument=policy(TRUST))["Role"]
-        iam.put_role_policy(RoleName="role", PolicyName="all", PolicyDocument=policy(EVERYTHING))
-        self._role = role["Arn"]
-
-    def stop(self) -> None:
-        """End it."""
-        control.stop(self._folder)
-
-    def megabytes(self) -> float:
-        """The server's resident memory."""
-        listed = subprocess.run(
-            ["ps", "-o", "rss=", "-p", str(self._server.pid)], capture_output=True, text=True, check=True
-        )
-        return int(listed.stdout) / 1024
-
-    def through(self, name: str, count: int, code: str) -> float:
-        """Put `count` records into a new table; the seconds until a function of that code has them all.
-
-        Without code there is no function, and the puts alone are timed.
-        """
-        output = self._folder / f"{name}.txt"
-        output.touch()
-        table = self._client("dynamodb").create_table(
-            TableName=name,
-            AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-        )["TableDescription"]
-        mapping = self._map(name, table["LatestStreamArn"], code, output) if code else ""
-        began = time.perf_counter()
-        threads = [threading.Thread(target=self._put, args=(name, lane, count)) for lane in range(CONNECTIONS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        while mapping and sum(map(int, output.read_text().split())) < count:
-            time.sleep(0.01)
-        took = time.perf_counter() - began
-        if mapping:
-            self._client("lambda").delete_event_source_mapping(UUID=mapping)
-        self._client("dynamodb").delete_table(TableName=name)
-        return took
-
-    def _map(self, name: str, stream_arn: str, code: str, output: Path) -> str:
-        """Create a warm function and its mapping; the mapping's UUID."""
-        zipped = io.BytesIO()
-        with zipfile.ZipFile(zipped, "w") as archive:
-            archive.writestr("handler.py", code)
-        client = self._client("lambda")
-        client.create_function(
-            FunctionName=name,
-            Role=self._role,
-            Runtime=f"python{sys.version_info.major}.{sys.version_info.minor}",
-            Handler="handler.handler",
-            Code={"ZipFile": zipped.getvalue()},
-            Environment={"Variables": {"OUTPUT": str(output)}},
-            Timeout=60,
-        )
-        client.invoke(FunctionName=name, Payload=b'{"Records": []}')
-        mapping = client.create_event_source_mapping(
-            FunctionName=name, EventSourceArn=stream_arn, StartingPosition="TRIM_HORIZON"
-        )
-        return str(mapping["UUID"])
-
-    def _put(self, table: str, lane: int, count: int) -> None:
-        """Put this connection's share, each time other values. Bare HTTP: it is not boto3 that is measured."""
-        connection = http.client.HTTPConnection(self._server.endpoint.removeprefix("http://"))
-        credential = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request"
-        headers = {
-            "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem",
-            "Content-Type": "application/x-amz-json-1.0",
-            "Authorization": f"{credential}, SignedHeaders=host, Signature=0",
-        }
-        keys = min(KEYS, count) // CONNECTIONS
-        for first in range(0, count // CONNECTIONS, ITEMS_A_REQUEST):
-            items = [
-                {"name": {"S": f"{lane} {number % keys}"}, "n": {"N": str(number)}, "text": {"S": "x" * 100}}
-                for number in range(first, first + ITEMS_A_REQUEST)
-            ]
-            requests = [{"PutRequest": {"Item": item}} for item in items]
-            connection.request("POST", "/", json.dumps({"RequestItems": {table: requests}}), headers)
-            answer = connection.getresponse()
-            body = answer.read()
-            if answer.status != http.client.OK:
-                raise SystemExit(f"BatchWriteItem answered {answer.status}: {body!r}")
-        connection.close()
+def megabytes(pid: int) -> float:
+    """Return the resident memory of a process."""
+    listed = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True)
+    return int(listed.stdout) / 1024
 
 
-def policy(statement: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+def put_records(aws: LocalAws, role_arn: str, name: str, count: int, code: str) -> float:
+    """Put `count` items into a new table; return the seconds until a function of that code has received all records.
+
+    Without code there is no function, and only the puts are timed.
+    """
+    output = aws.folder / f"{name}.txt"
+    output.touch()
+    stream_arn = aws.create_table(name)
+    mapping = map_warm_function(aws, role_arn, name, stream_arn, code, output) if code else ""
+    began = time.perf_counter()
+    threads = [
+        threading.Thread(target=put_items, args=(aws.endpoint, name, lane, count)) for lane in range(CONNECTIONS)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    while mapping and sum(map(int, output.read_text().split())) < count:
+        time.sleep(0.01)
+    seconds = time.perf_counter() - began
+    if mapping:
+        aws.clients["lambda"].delete_event_source_mapping(UUID=mapping)
+    aws.clients["dynamodb"].delete_table(TableName=name)
+    return seconds
+
+
+def map_warm_function(aws: LocalAws, role_arn: str, name: str, stream_arn: str, code: str, output: Path) -> str:
+    """Create a function, invoke it once, and map the stream to it; return the mapping's UUID."""
+    aws.create_function(name, role_arn, code, OUTPUT=str(output))
+    aws.clients["lambda"].invoke(FunctionName=name, Payload=b'{"Records": []}')
+    return aws.map_stream(name, stream_arn)
+
+
+def put_items(endpoint: str, table: str, lane: int, count: int) -> None:
+    """Put this connection's share of the items. Plain HTTP, since boto3 would take most of the time."""
+    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"))
+    credential = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request"
+    headers = {
+        "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem",
+        "Content-Type": "application/x-amz-json-1.0",
+        "Authorization": f"{credential}, SignedHeaders=host, Signature=0",
+    }
+    keys = min(KEYS, count) // CONNECTIONS
+    for first in range(0, count // CONNECTIONS, ITEMS_PER_REQUEST):
+        items = [
+            {"name": {"S": f"{lane} {number % keys}"}, "n": {"N": str(number)}, "text": {"S": "x" * 100}}
+            for number in range(first, first + ITEMS_PER_REQUEST)
+        ]
+        requests = [{"PutRequest": {"Item": item}} for item in items]
+        connection.request("POST", "/", json.dumps({"RequestItems": {table: requests}}), headers)
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != http.client.OK:
+            raise SystemExit(f"BatchWriteItem returned {response.status}: {body!r}")
+    connection.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Confirmation before anything is written to a real account: show account, region and plan, and ask."""
+"""Confirmation before anything is written to a real account: show the plan, and ask."""
 
 from __future__ import annotations
 
@@ -11,20 +11,16 @@ from .resources.change import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .deployment import Deployment
     from .resources.change import Change
 
 
-def confirm(d: Deployment, step: str, changes: Sequence[Change], words: tuple[str, ...], *, assume_yes: bool) -> None:
+def confirm(step: str, changes: Sequence[Change], words: tuple[str, ...], *, assume_yes: bool) -> None:
     """Show the planned changes on stderr, and return if a person types one of `words`. Otherwise raise UserError.
 
-    `assume_yes` (--yes) and a plan without changes skip the question.
+    `assume_yes` (--yes) skips the question.
     """
-    caller = d.caller_identity
-    lines = [f"account {caller['Account']}, region {d.settings.aws_region}, as {caller['Arn']}"]
-    lines += [report.line(step, change) for change in changes]
-    sys.stderr.write("\n".join(lines) + "\n")
-    if assume_yes or all(change.action == "unchanged" for change in changes):
+    sys.stderr.write("".join(report.line(step, change) + "\n" for change in changes))
+    if assume_yes:
         return
     if not sys.stdin.isatty():
         raise UserError("stdin is not a terminal, so there is no way to confirm: pass --yes. Nothing was changed.")

@@ -1,6 +1,6 @@
-"""`invoke --echo`: the `aws ...` command that is the twin of an API call, whichever service and call it is.
+"""`invoke --echo`: the `aws ...` command for an API call, whichever service and call it is.
 
-One botocore event hook knows every call; names and types come from AWS's own service models, as the AWS CLI's do.
+One botocore event hook sees every call. Names and types come from AWS's service models, as the AWS CLI's do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import re
 import traceback
 from dataclasses import dataclass
-from inspect import unwrap
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
@@ -19,7 +18,7 @@ from botocore import xform_name
 from botocore.paginate import PageIterator
 from botocore.waiter import Waiter
 
-from .shell import expands, expansion, json_text, word
+from .shell import has_vars, json_text, quote, shell_var
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,17 +26,17 @@ if TYPE_CHECKING:
 
     from botocore.model import OperationModel, Shape
 
-    # Where a value lies as a file: fileb://... for bytes; file://... or None for a text.
+    # The file that holds a value: fileb://... for bytes; file://... or None for a text.
     FileOf = Callable[[bytes | str], str | None]
 
-# Where the AWS CLI does not take the name of the API (awscli/customizations).
+# The AWS CLI's names that differ from the API's (awscli/customizations).
 _COMMANDS = {"s3": "s3api", "codedeploy": "deploy", "config": "configservice"}
 _ARGUMENTS = {("sns", "Subscribe", "Endpoint"): "notification-endpoint"}
-# A text at the top level that the AWS CLI would not take for itself: the place of a file (version 1 fetches addresses
-# too), and two dashes, which end its options wherever they stand.
-_NOT_ITSELF = re.compile(r"file://|fileb://|https?://|--\Z")
-# JSON's text of a variable's value, when that has quotes, backslashes or lines.
-_AS_JSON_TEXT = (
+# Texts that are not themselves as an argument: the AWS CLI reads files (version 1 also addresses), and `--` ends its
+# options.
+_NOT_LITERAL = re.compile(r"file://|fileb://|https?://|--\Z")
+# The value of $NAME within a JSON string, if the value has quotes, backslashes or line breaks.
+_JSON_VAR = (
     r"""$(printf '%s\n' "$NAME" | awk 'NR > 1 { printf "\\n" } """
     r"""{ gsub(/[\\"]/, "\\\\&"); gsub(/\t/, "\\t"); gsub(/\r/, "\\r"); printf "%s", $0 }')"""
 )
@@ -45,14 +44,11 @@ _AS_JSON_TEXT = (
 
 @dataclass(frozen=True)
 class Call:
-    """One API call that is about to be made; `region`: the one to name, or "".
-
-    `waiter`: the botocore waiter that makes it, or None; `paged`: a paginator makes it.
-    """
+    """An API call, and the waiter or paginator that makes it. `region` is the region to name, or ""."""
 
     model: OperationModel
     parameters: Mapping[str, Any]
-    region: str
+    region: str = ""
     waiter: Any = None
     paged: bool = False
 
@@ -62,89 +58,95 @@ class Call:
         return str(self.model.service_model.service_name)
 
 
-def listen(client: Any, region: str, heard: Callable[[Call], None]) -> None:
-    """Have `heard` told of each call of the client just before it is made, or answered as planned."""
+def on_call(client: Any, region: str, callback: Callable[[Call], None]) -> None:
+    """Run the callback before each call of the client, also if a dry run answers the call."""
 
     def note_parameters(params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
-        context["asked"] = params
+        context["params"] = params
 
-    def tell(model: OperationModel, context: dict[str, Any], **_: Any) -> None:
-        heard(Call(model, context["asked"], region, _calling(Waiter.wait), bool(_calling(PageIterator.__iter__))))
+    def before_call(model: OperationModel, context: dict[str, Any], **_: Any) -> None:
+        callback(Call(model, context["params"], region, _caller(Waiter), _caller(PageIterator) is not None))
 
     client.meta.events.register("provide-client-params", note_parameters)
-    client.meta.events.register_first("before-call", tell)
+    client.meta.events.register_first("before-call", before_call)
+
+
+def _caller(kind: type) -> Any:
+    """The waiter or page iterator that makes the current call: botocore does not pass it to its hooks."""
+    callers = (frame.f_locals.get("self") for frame, _ in traceback.walk_stack(None))
+    return next((caller for caller in callers if isinstance(caller, kind)), None)
 
 
 def printer(build: Path, write: Callable[[str], Any]) -> Callable[[Call], None]:
-    """What `listen` takes to print commands, each as a line of its own; the same one again (polling) is not repeated.
+    """A callback for `on_call` that writes each command as a line, and a repeated one (polling) once.
 
-    `build` is the folder of the zip and the policies, for fileb://build/... and file://build/...; other bytes are
-    written there. Commands belong on stderr, by `write`: stdout holds a step's result, which may be JSON for a program.
+    `build` is the folder of the zip and the policies; other bytes are written there, for fileb://build/echo/...
+    Commands go to stderr: stdout has the result, which may be JSON for a program.
     """
     last = ""
 
-    def heard(call: Call) -> None:
+    def print_call(call: Call) -> None:
         nonlocal last
-        line = command_line(call, lambda value: _kept(build, value))
+        line = command_line(call, lambda value: _file_in(build, value))
         if line != last:
             write(line + "\n")
         last = line
 
-    return heard
+    return print_call
 
 
 def command_line(call: Call, file_of: FileOf) -> str:
-    """The command as one line to paste: of a waiter, the CLI's own, or a loop that waits for the same."""
+    """The command as one line to paste. For a waiter: `aws ... wait ...`, or a loop if the AWS CLI lacks the waiter."""
     if not call.waiter:
         return " ".join(command(call, file_of))
     if xform_name(call.waiter.name) in _waiters(call.service):
         return " ".join(command(call, file_of, f"wait {xform_name(call.waiter.name, '-')}"))
-    return f"until {condition(call, file_of)}; do sleep {max(1, round(call.waiter.config.delay))}; done"
+    return f"until {_condition(call, file_of)}; do sleep {max(1, round(call.waiter.config.delay))}; done"
 
 
 def command(call: Call, file_of: FileOf, name: str = "") -> list[str]:
-    """The `aws` command, then each of its arguments, quoted for a shell. `name`: of the command, if not the call's.
+    """`aws SERVICE COMMAND`, then each argument, quoted for a shell. `name` is the command, if not the call's.
 
-    What AWS's model marks as sensitive (the values of a function's environment) is left to a shell variable: $NAME.
+    A text that AWS's model marks as sensitive (a value of a function's environment) becomes a shell variable: $NAME.
     AWS CLI user guide: "Specifying parameter values".
     """
     members: Any = call.model.input_shape.members if call.model.input_shape else {}
     words = [f"aws {_COMMANDS.get(call.service, call.service)} {name or xform_name(call.model.name, '-')}"]
-    unsaid: dict[str, Any] = {}
-    for member, value in _as_asked(call).items():
+    in_json: dict[str, Any] = {}
+    for member, value in _first_page(call).items():
         shape = members.get(member)
-        if shape is None:  # a paginator's setting
+        if shape is None:  # a setting of the paginator
             words.append(f"--{member} {value}")
-        elif shape.type_name == "string" and member != "QueueUrl" and _NOT_ITSELF.match(value):
-            unsaid[member] = value
+        elif shape.type_name == "string" and _NOT_LITERAL.match(value) and (member != "QueueUrl" or value == "--"):
+            in_json[member] = value
         else:
             words.extend(_argument(call, member, shape, value, file_of))
-    if unsaid:
-        words.append(f"--cli-input-json {word(json_text(unsaid))}")
-    if any(_has_bytes(value) for member, value in call.parameters.items() if not _hoisted(call, member, value)):
-        words.append("--cli-binary-format base64")  # version 2 of the AWS CLI; version 1 cannot say such bytes
+    if in_json:
+        words.append(f"--cli-input-json {quote(json_text(in_json))}")
+    if any(_has_bytes(value) for member, value in call.parameters.items() if not _is_zip(call, member, value)):
+        words.append("--cli-binary-format base64")  # for version 2 of the AWS CLI; version 1 does not take such bytes
     if not call.paged and "MaxItems" in call.parameters:
         words.append("--no-paginate")  # otherwise --max-items is the AWS CLI's own, across pages
     if call.region:
-        words.append(f"--region {word(call.region)}")
+        words.append(f"--region {quote(call.region)}")
     if call.model.has_streaming_output:
         words.append("/dev/stdout")
     return words
 
 
-def condition(call: Call, file_of: FileOf) -> str:
-    """A shell command that succeeds when the call's waiter would: by the acceptors of success in its model."""
+def _condition(call: Call, file_of: FileOf) -> str:
+    """A shell command that succeeds when the waiter does, by the waiter's acceptors of success."""
     accepted = [acceptor for acceptor in call.waiter.config.acceptors if acceptor.state == "success"]
-    asked = " ".join(command(call, file_of))
+    line = " ".join(command(call, file_of))
     if accepted[0].matcher == "error":
-        return f"{asked} 2>&1 | grep -q {word(accepted[0].expected)}"
+        return f"{line} 2>&1 | grep -q {quote(accepted[0].expected)}"
     if accepted[0].matcher == "status":
-        return f"{asked} >/dev/null"
-    query = " || ".join(map(_truth, accepted))
-    return f'[ "$({asked} --query {word(query)} --output text)" = True ]'
+        return f"{line} >/dev/null"
+    query = " || ".join(map(_expression, accepted))
+    return f'[ "$({line} --query {quote(query)} --output text)" = True ]'
 
 
-def _truth(acceptor: Any) -> str:
+def _expression(acceptor: Any) -> str:
     """A waiter's acceptor as a JMESPath expression that is true or false."""
     path, expected = acceptor.argument, acceptor.expected
     if expected is True:
@@ -157,34 +159,28 @@ def _truth(acceptor: Any) -> str:
 
 
 def _waiters(service: str) -> list[str]:
-    """The waiters that the AWS CLI has, which are botocore's."""
+    """The AWS CLI's waiters, which are botocore's."""
     session = botocore.session.Session()
     if service not in session.get_component("data_loader").list_available_services("waiters-2"):
         return []
     return [xform_name(name) for name in session.get_waiter_model(service).waiter_names]
 
 
-def _calling(method: Any) -> Any:
-    """The object whose `method` is at work above us: botocore tells its hooks of no waiter and no paginator."""
-    code = unwrap(method).__code__
-    return next((frame.f_locals["self"] for frame, _ in traceback.walk_stack(None) if frame.f_code is code), None)
-
-
-def _as_asked(call: Call) -> Mapping[str, Any]:
-    """The parameters; of a paginator those of its first page, since the AWS CLI goes on to the next by itself."""
+def _first_page(call: Call) -> Mapping[str, Any]:
+    """The parameters; those of a paginator's first page, since the AWS CLI reads the other pages itself."""
     if not call.paged:
         return call.parameters
     pages = botocore.session.Session().get_paginator_model(call.service).get_paginator(call.model.name)
     tokens = pages["input_token"] if isinstance(pages["input_token"], list) else [pages["input_token"]]
     limit = pages.get("limit_key")
-    kept = {name: value for name, value in call.parameters.items() if name not in (*tokens, limit)}
-    return {**kept, "page-size": call.parameters[limit]} if limit in call.parameters else kept
+    first = {name: value for name, value in call.parameters.items() if name not in (*tokens, limit)}
+    return {**first, "page-size": call.parameters[limit]} if limit in call.parameters else first
 
 
 def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf) -> Iterator[str]:
     name = _ARGUMENTS.get((call.service, call.model.name, member), xform_name(member, "-"))
-    if _hoisted(call, member, value):
-        yield f"--zip-file {word(str(file_of(value['ZipFile'])))}"
+    if _is_zip(call, member, value):
+        yield f"--zip-file {quote(str(file_of(value['ZipFile'])))}"
         value = {inner: each for inner, each in value.items() if inner != "ZipFile"}
         if not value:
             return
@@ -193,56 +189,55 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
     elif shape.type_name == "blob":
         content = value.getvalue() if hasattr(value, "getvalue") else value  # botocore wraps the body of an upload
         place = str(file_of(content if isinstance(content, bytes) else content.encode()))
-        # A body that is streamed is named by its path alone.
-        yield f"--{name} {word(place.removeprefix('fileb://') if shape.serialization.get('streaming') else place)}"
+        # A streamed body is a path, without fileb://.
+        yield f"--{name} {quote(place.removeprefix('fileb://') if shape.serialization.get('streaming') else place)}"
     elif shape.type_name == "string":
-        shown = file_of(value) or _without_secrets(shape, value, member)
-        # What begins with a dash would be taken for an option, and so may what a variable holds.
-        yield f"--{name}={word(shown)}" if shown.startswith("-") or expands(shown) else f"--{name} {word(shown)}"
+        text = file_of(value) or _hide_secrets(shape, value, member)
+        # A text with a leading dash, which a variable may hold too, would be an option.
+        yield f"--{name}{'=' if text.startswith('-') or has_vars(text) else ' '}{quote(text)}"
     elif shape.type_name in ("list", "map", "structure"):
-        yield f"--{name} {word(json_text(_without_secrets(shape, value, member), _plain))}"
+        yield f"--{name} {quote(json_text(_hide_secrets(shape, value, member), _plain))}"
     else:
-        yield f"--{name} {word(_plain(value) if shape.type_name == 'timestamp' else str(value))}"
+        yield f"--{name} {quote(_plain(value))}"
 
 
-def _hoisted(call: Call, member: str, value: Any) -> bool:
-    """Whether the AWS CLI takes the parameter's zip as an argument of its own."""
+def _is_zip(call: Call, member: str, value: Any) -> bool:
+    """Whether the parameter has a zip, which is an argument of its own (--zip-file)."""
     return call.service == "lambda" and member in ("Code", "Content") and "ZipFile" in value
 
 
-def _without_secrets(shape: Any, value: Any, name: str, *, in_json: bool = False) -> Any:
+def _hide_secrets(shape: Any, value: Any, name: str, *, in_json: bool = False) -> Any:
     """The value, with shell variables instead of the texts that AWS's model marks as sensitive."""
     if shape.type_name == "structure" and not getattr(shape, "is_document_type", False):
-        members = shape.members
-        return {key: _without_secrets(members[key], each, key, in_json=True) for key, each in value.items()}
+        return {key: _hide_secrets(shape.members[key], each, key, in_json=True) for key, each in value.items()}
     if shape.type_name == "map":
-        return {key: _without_secrets(shape.value, each, key, in_json=True) for key, each in value.items()}
+        return {key: _hide_secrets(shape.value, each, key, in_json=True) for key, each in value.items()}
     if shape.type_name == "list":
-        return [_without_secrets(shape.member, each, name, in_json=True) for each in value]
-    if shape.type_name != "string" or not shape.metadata.get("sensitive") or expands(value):
+        return [_hide_secrets(shape.member, each, name, in_json=True) for each in value]
+    if shape.type_name != "string" or not shape.metadata.get("sensitive") or has_vars(value):
         return value
     variable = re.sub(r"\W", "_", name)
     if in_json and re.search(r'["\\\x00-\x1f]', value):
-        return expansion(_AS_JSON_TEXT.replace("NAME", variable))
-    return expansion(f"${variable}")
+        return shell_var(_JSON_VAR.replace("NAME", variable))
+    return shell_var(f"${variable}")
 
 
 def _has_bytes(value: Any) -> bool:
-    """Whether there are bytes below the top level, where they can be no file."""
+    """Whether there are bytes below the top level, where they cannot be a file."""
     if isinstance(value, dict):
         return any(isinstance(each, bytes) or _has_bytes(each) for each in value.values())
     return isinstance(value, list) and any(isinstance(each, bytes) or _has_bytes(each) for each in value)
 
 
-def _plain(value: Any) -> Any:
-    """Bytes and times as the AWS CLI takes them."""
+def _plain(value: Any) -> str:
+    """A number, time or bytes as the AWS CLI takes it."""
     if isinstance(value, (bytes, bytearray)):
         return base64.b64encode(value).decode()
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
 
 
-def _kept(build: Path, value: bytes | str) -> str | None:
-    """The place of bytes, or of a policy document, in the project's build folder; other texts have none."""
+def _file_in(build: Path, value: bytes | str) -> str | None:
+    """The file in the build folder that holds the bytes or the policy document; None for another text."""
     if isinstance(value, str):
         documents = (build / "policies").glob("*.json") if value.startswith("{") else ()
         same = (path for path in documents if json.loads(path.read_text(encoding="utf-8")) == _parsed(value))

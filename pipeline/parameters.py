@@ -19,11 +19,21 @@ if TYPE_CHECKING:
 
     from .settings import Settings
 
-# The lists that options extend instead of having a setting for each entry: an index needs its key attributes defined.
-_EXTENDED = ("AttributeDefinitions",)
+# Stands for an ARN where only the form of a request is checked.
+PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
 
-
+# The parameters that options extend: an index needs its key attributes defined, and LogGroup has no setting.
+_EXTENDED = ("AttributeDefinitions", "LoggingConfig")
+# The names of code objects in the pipeline's folder of CODE_BUCKET.
 CODE_OBJECT_NAME = r"[0-9a-f]{64}\.zip"
+
+
+def check(settings: Settings) -> None:
+    """Raise UserError for a mistake in FILTER_CRITERIA or in an *_OPTIONS setting."""
+    table(settings)
+    role(settings, {})
+    function(settings, PLACEHOLDER_ARN, b"")
+    mapping(settings, PLACEHOLDER_ARN)
 
 
 def tags(settings: Settings) -> dict[str, str]:
@@ -116,11 +126,6 @@ def code_object(settings: Settings, code: bytes) -> dict[str, Any]:
 def log_group_name(settings: Settings) -> str:
     """The log group of the function."""
     logging = settings.function_options.get("LoggingConfig", {})
-    if not isinstance(logging, dict) or not isinstance(logging.get("LogGroup", ""), str):
-        raise UserError(
-            f"FUNCTION_OPTIONS: LoggingConfig {logging!r} is not allowed; allowed: an object such as "
-            '{"LogGroup": "/nightly/jobs"}'
-        )
     return str(logging.get("LogGroup") or f"/aws/lambda/{settings.function_name}")
 
 
@@ -210,12 +215,13 @@ def _with_options(
 def _merged(desired: dict[str, Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:
     merged = dict(desired)
     for name, value in options.items():
-        if isinstance(merged.get(name), dict) and isinstance(value, dict):
-            merged[name] = _merged(merged[name], value, f"{where}: {name}")
-        elif name in _EXTENDED and isinstance(value, list):
-            merged[name] = [*merged[name], *value]
-        elif name in merged:
+        current = merged.get(name)
+        if name in merged and name not in _EXTENDED:
             raise UserError(f"{where}: {name} has a setting of its own; see docs/settings.md")
+        if isinstance(current, list) and isinstance(value, list):
+            merged[name] = [*current, *value]
+        elif isinstance(current, dict) and isinstance(value, dict):
+            merged[name] = _merged(current, value, f"{where}: {name}")
         else:
             merged[name] = value
     return merged

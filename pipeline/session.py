@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from functools import cache
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
 from botocore.config import Config
 
-from .echo import listen
+from .echo import on_call
 from .resources.change import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +25,12 @@ if TYPE_CHECKING:
     from .echo import Call
     from .settings import Settings
 
+    # The responses of a plan's reads, with the time of each.
+    Recent = dict[str, tuple[float, dict[str, Any]]]
+
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
+# For so many seconds, a call does not repeat a read of the plan before it.
+_REUSE_SECONDS = 10.0
 _READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan")
 
 
@@ -40,23 +47,28 @@ def connect(
     With TARGET=local, `endpoint_url` is that of the local AWS, the credentials are made up, and the credentials and
     profiles of this machine are not read. With `dry_run`, the clients answer writing calls instead of making them. With
     `verbose`, they log each call on stderr. `echo` gets each call before it is made or answered.
-    `client(service, dry_run=True)` returns a dry-run client in any case.
+    `client(service, dry_run=True)` returns a dry-run client in any case. A call after such a plan gets the responses of
+    the plan's reads, each once, if they are seconds old and nothing has been written since.
     """
     session: Any = _local_session(settings) if settings.target == "local" else _aws_session(settings)
     config = Config(retries=_RETRIES, proxies={}) if settings.target == "local" else Config(retries=_RETRIES)
     all_dry = dry_run
+    recent: Recent = {}
 
     @cache
     def client(service: str, *, dry_run: bool = dry_run) -> Any:
         made = session.client(service, endpoint_url=endpoint_url or settings.aws_endpoint_url or None, config=config)
         if echo and dry_run == all_dry:  # a plan before the real calls would print each command twice
-            listen(made, settings.aws_region, echo)
-        if dry_run:
-            made.meta.events.register("provide-client-params", _note_parameters)
-            made.meta.events.register("before-call", _answer_write)
+            on_call(made, settings.aws_region, echo)
         if verbose:
             made.meta.events.register("before-call", _note_time)
             made.meta.events.register("after-call", _log_call)
+        made.meta.events.register("provide-client-params", _note_call)
+        if dry_run:
+            made.meta.events.register("before-call", _answer_write)
+        if not all_dry:
+            hook, event = (_remember_read, "response-received") if dry_run else (_answer_read, "before-call")
+            made.meta.events.register(event, partial(hook, recent=recent))
         return made
 
     return client
@@ -78,6 +90,19 @@ def is_read(operation: str) -> bool:
     return operation.startswith(_READS)
 
 
+def with_region(settings: Settings) -> Settings:
+    """The settings with the region of the profile or of AWS_DEFAULT_REGION, if AWS_REGION is empty."""
+    if settings.aws_region:
+        return settings
+    region = _aws_session(settings).region_name
+    if not region:
+        raise UserError(
+            f"AWS_REGION is empty, and the profile {settings.aws_profile or 'default'} has no region; "
+            "set AWS_REGION, such as AWS_REGION=us-east-1"
+        )
+    return replace(settings, aws_region=region)
+
+
 def _local_session(settings: Settings) -> boto3.Session:
     nowhere = (None, None, os.devnull, None)
     core = botocore.session.Session(
@@ -93,11 +118,14 @@ def _local_session(settings: Settings) -> boto3.Session:
 def _aws_session(settings: Settings) -> boto3.Session:
     for name, value in settings.aws_environment.items():
         os.environ.setdefault(name, value)
-    return boto3.Session(profile_name=settings.aws_profile or None, region_name=settings.aws_region)
+    return boto3.Session(profile_name=settings.aws_profile or None, region_name=settings.aws_region or None)
 
 
-def _note_parameters(params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
+def _note_call(params: Mapping[str, Any], model: OperationModel, context: dict[str, Any], **_: Any) -> None:
+    """Note the parameters, and of a reading call the text that identifies it."""
     context["parameters"] = params
+    call = f"{model.service_model.service_name} {model.name} {sorted(params.items())!r}"
+    context["read"] = call if is_read(model.name) else ""
 
 
 def _answer_write(
@@ -129,12 +157,29 @@ def predicted_response(shape: Any, parameters: Mapping[str, Any]) -> dict[str, A
     return response
 
 
+def _remember_read(context: dict[str, Any], parsed_response: Any, recent: Recent, **_: Any) -> None:
+    """Remember a read of a plan. A waiter repeats a call: the first response is the one to give again."""
+    if context["read"] and parsed_response and "Error" not in parsed_response:
+        recent.setdefault(context["read"], (time.monotonic(), deepcopy(parsed_response)))
+
+
+def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[_FakeHttpResponse, dict[str, Any]] | None:
+    """Answer a read as AWS answered the plan's, once. A write makes all earlier responses obsolete."""
+    if not context["read"]:
+        recent.clear()
+        return None
+    remembered = recent.pop(context["read"], None)
+    if remembered is None or time.monotonic() - remembered[0] > _REUSE_SECONDS:
+        return None
+    return _FakeHttpResponse(), remembered[1]
+
+
 def _note_time(context: dict[str, Any], **_: Any) -> None:
     context["began"] = time.monotonic()
 
 
 def _log_call(model: OperationModel, context: dict[str, Any], parsed: Mapping[str, Any], **_: Any) -> None:
-    milliseconds = (time.monotonic() - context.get("began", time.monotonic())) * 1000
+    milliseconds = (time.monotonic() - context["began"]) * 1000
     outcome = parsed.get("Error", {}).get("Code") or ("dry run" if "DryRun" in parsed["ResponseMetadata"] else "")
     call = f"{model.service_model.service_name} {model.name}"
     sys.stderr.write(f"    {call}  {milliseconds:.0f} ms  {outcome}".rstrip() + "\n")

@@ -39,9 +39,7 @@ class Settings:
 
     pipeline_name: str = _setting("stream-demo", text(_NAME + "{3,50}", "3 to 50 letters, digits, - and _"))
     target: str = _setting("local", choice("local", "aws"))
-    aws_region: str = _setting(
-        "us-east-1", text(r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}", "a region code, such as us-east-1")
-    )
+    aws_region: str = _setting("", text(r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}", "a region code, such as us-east-1"))
     aws_profile: str = _setting("", str)
     aws_account_id: str = _setting("", text(r"\d{12}", "12 digits"))
     aws_endpoint_url: str = _setting("", text(r"https?://[^\s/]+/?", "http://HOST:PORT or https://HOST"))
@@ -176,6 +174,8 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
         problems.append(f"TABLE_SORT_KEY: {sort_key!r} is not allowed; allowed: an attribute other than TABLE_KEY's")
     if problems:
         raise SettingsError("\n".join(problems))
+    if values["target"] == "local":
+        values["aws_region"] = values["aws_region"] or "us-east-1"
     return Settings(**values, aws_environment={k: v for k, v in in_file.items() if k not in known})
 
 

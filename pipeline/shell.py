@@ -1,4 +1,4 @@
-"""Words of a POSIX shell: any text quoted, with what the shell is to expand within it."""
+"""Any text as a word of a POSIX shell, with shell variables in it."""
 
 from __future__ import annotations
 
@@ -10,40 +10,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Unicode's noncharacters, kept free for a program's own use: they are never part of a text.
+# These enclose a shell variable in a text. They are Unicode noncharacters, so no other text contains them.
 _BEGIN, _END = "\ufdd0", "\ufdd1"
-_EXPANSION = re.compile(f"{_BEGIN}(.*?){_END}", re.DOTALL)
-# What double quotes do not keep as it is; an interactive bash expands most of `!` there too.
-_NOT_IN_DOUBLE_QUOTES = re.compile(r'["\\$`]|!(?!=)')
+_VAR = re.compile(f"{_BEGIN}(.*?){_END}", re.DOTALL)
+# Characters that double quotes do not protect; an interactive bash expands most `!` there too.
+_SPECIAL_IN_DOUBLE_QUOTES = re.compile(r'["\\$`]|!(?!=)')
 
 
-def expansion(code: str) -> str:
-    """Text that `word` leaves to the shell: `expansion("$HOME")`, `expansion("$(date)")`."""
+def shell_var(code: str) -> str:
+    """A text that `quote` leaves for the shell to expand: `shell_var("$HOME")`, `shell_var("$(date)")`."""
     return f"{_BEGIN}{code}{_END}"
 
 
-def expands(text: str) -> bool:
-    """Whether the text holds an expansion."""
-    return bool(_EXPANSION.search(text))
+def has_vars(text: str) -> bool:
+    """Whether the text contains a `shell_var`."""
+    return bool(_VAR.search(text))
 
 
 def json_text(value: Any, default: Callable[[Any], Any] | None = None) -> str:
-    """The value as JSON, what `expansion` made in it left as it is; `default` as json.dumps has it."""
+    """The value as JSON, with each `shell_var` in it unchanged; `default` as in json.dumps."""
     text = json.dumps(value, default=default, ensure_ascii=False)
-    return _EXPANSION.sub(lambda found: str(json.loads(f'"{found[0]}"')), text)
+    return _VAR.sub(lambda match: str(json.loads(f'"{match[0]}"')), text)
 
 
-def word(text: str) -> str:
-    """The text as one word of a shell command.
+def quote(text: str) -> str:
+    """The text as one word of a shell command. The shell expands each `shell_var` and nothing else.
 
-    Whatever is in it (spaces, quotes, newlines, $) reaches the command as it is, except what `expansion` made.
     POSIX.1-2017, Shell Command Language, 2.2 "Quoting".
     """
-    parts = _EXPANSION.split(text)  # literal, expansion, literal, ...
+    parts = _VAR.split(text)  # literal, variable, literal, ...
     literals = "".join(parts[::2])
-    if len(parts) == 1 and ("'" not in text or _NOT_IN_DOUBLE_QUOTES.search(text)):
+    if len(parts) == 1 and ("'" not in text or _SPECIAL_IN_DOUBLE_QUOTES.search(text)):
         return shlex.quote(text)
-    if not _NOT_IN_DOUBLE_QUOTES.search(literals):
+    if not _SPECIAL_IN_DOUBLE_QUOTES.search(literals):
         return f'"{double_quoted(text)}"'
     return "".join(
         f'"{part}"' if number % 2 else shlex.quote(part) for number, part in enumerate(parts) if part or len(parts) == 1
@@ -51,8 +50,8 @@ def word(text: str) -> str:
 
 
 def double_quoted(text: str) -> str:
-    """The text as it stands between double quotes, or in a here-document: only what `expansion` made is expanded."""
-    parts = _EXPANSION.split(text)
+    """The text as it appears between double quotes or in a here-document."""
+    parts = _VAR.split(text)
     for number in range(0, len(parts), 2):
         parts[number] = re.sub(r"[\\$`]", r"\\\g<0>", parts[number])
     for number in range(1, len(parts), 2):

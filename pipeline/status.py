@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import log_reader, parameters, steps
+from . import log_reader, parameters, policies, steps
 from .report import SIGNS, diff_text, document_of
-from .resources import mapping, table
+from .resources import mapping, role, table
+from .resources.change import own_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,11 +66,14 @@ def collect(d: Deployment) -> Status:
     ours = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
     facts: dict[str, Any] = {}
     if current:
-        facts["items"] = f"{current['ItemCount']}, counted by AWS up to six hours ago"
+        facts["items"] = current["ItemCount"]
+        if d.settings.target == "aws":
+            facts["items as of"] = "up to six hours ago"
         facts["stream"] = _stream(d, stream)
     if ours:
         facts["last result"] = ours["LastProcessingResult"]
         changes = [replace(each, attributes=ours) if each.resource.startswith("mapping ") else each for each in changes]
+    facts |= _foreign(d, changes)
     # On deleted streams, or created by hand.
     others = [entry for entry in mappings if entry is not ours]
     facts["other mappings"] = [f"{each['UUID']} on {each['EventSourceArn']}: {each['State']}" for each in others]
@@ -77,6 +81,20 @@ def collect(d: Deployment) -> Status:
         facts |= _metrics(d)
         facts |= _last_invocation(d)
     return Status(changes, facts)
+
+
+def _foreign(d: Deployment, changes: list[Change]) -> dict[str, list[str]]:
+    """The tags and policies that others added to our resources."""
+    ours = parameters.tags(d.settings)
+    tags = []
+    for change in changes:
+        current: dict[str, str] = change.attributes.get("Tags") or change.attributes.get("tags") or {}
+        if change.action != "created" and isinstance(current, dict):
+            foreign = current.keys() - own_tags(current, ours).keys() - {role.POLICIES_TAG}
+            tags += [f"{name} on {change.resource}" for name in sorted(foreign)]
+    names = policies.inline_policy_names(d.settings, d.root)
+    added = role.foreign_policies(d.client("iam"), d.settings.role_name, names, d.settings.role_managed_policy_arns)
+    return {name: value for name, value in (("foreign tags", tags), ("foreign policies", added)) if value}
 
 
 def _stream(d: Deployment, arn: str) -> str:

@@ -10,8 +10,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from . import archive, items, log_reader, parameters, policies
 from .events import Changed, Result, Started, Waiting
 from .resources import code_object, function, log_group, mapping, role, table
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
     from .resources.change import Action
     from .settings import Settings
 
-# Stands for an ARN where only the form of a request is checked.
-PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
-
 
 def deploy(d: Deployment) -> Events[None]:
     """Create or update everything to match the settings.
@@ -38,7 +33,7 @@ def deploy(d: Deployment) -> Events[None]:
     """
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
-    check(d, code)
+    check(d)
     yield from _upload(d, code)
     table_change = yield from _start_table(d)
     role_arn = yield from create_role(d)
@@ -53,15 +48,12 @@ def plan(d: Deployment) -> list[Change]:
     return [event.change for event in deploy(d.as_dry_run()) if isinstance(event, Changed)]
 
 
-def check(d: Deployment, code: bytes) -> None:
-    """Raise UserError for a mistake in policies/, in an *_OPTIONS setting or in FUNCTION_LAYERS."""
-    tokens = partial(parameters.policy_tokens, d.settings, PLACEHOLDER_ARN)
+def check(d: Deployment) -> None:
+    """Raise UserError for a mistake in policies/, in FILTER_CRITERIA, in an *_OPTIONS setting or in FUNCTION_LAYERS."""
+    parameters.check(d.settings)
+    tokens = partial(parameters.policy_tokens, d.settings, parameters.PLACEHOLDER_ARN)
     policies.trust_policy(d.root, tokens, write=False)
     policies.inline_policies(d.settings, d.root, tokens, write=False)
-    parameters.table(d.settings)
-    parameters.role(d.settings, {})
-    parameters.function(d.settings, PLACEHOLDER_ARN, code)
-    parameters.mapping(d.settings, PLACEHOLDER_ARN)
     for arn in d.settings.function_layers:
         _check_layer(d.client("lambda"), *arn.rsplit(":", 1))
 
@@ -74,7 +66,7 @@ def _check_layer(lambda_: Any, name: str, version: str) -> None:
     except lambda_.exceptions.ResourceNotFoundException:
         advice = f"list the versions that exist: aws lambda list-layer-versions --layer-name {name}"
         raise UserError(f"FUNCTION_LAYERS: {name}:{version} does not exist; {advice}") from None
-    except ClientError as error:
+    except lambda_.exceptions.ClientError as error:
         if not error.response["Error"]["Code"].startswith("AccessDenied"):
             raise
 
@@ -118,6 +110,11 @@ def create_table(d: Deployment) -> Events[str]:
 def _start_table(d: Deployment) -> Events[Change]:
     yield Started("create-table")
     desired = parameters.table(d.settings)
+    encryption = desired.get("SSESpecification", {})
+    if "alias/" in encryption.get("KMSMasterKeyId", ""):
+        # AWS returns the key's ARN, which an alias does not equal.
+        key = d.client("kms").describe_key(KeyId=encryption["KMSMasterKeyId"])["KeyMetadata"]["Arn"]
+        desired["SSESpecification"] = {**encryption, "KMSMasterKeyId": key}
     return retry(lambda: table.ensure(d.client("dynamodb"), desired, adopt=d.adopt))
 
 

@@ -47,7 +47,7 @@ def check_options(setting: str, path: str, options: Mapping[str, Any]) -> None:
             )
         report = ParamValidator().validate(value, members[name])
         if report.has_errors():
-            raise UserError(f"{setting}: {name}: {report.generate_report()}")
+            raise UserError(f"{setting}: {name}: {report.generate_report()}".replace("\n", "; "))
 
 
 def _shape(path: str) -> Any:

@@ -1,4 +1,4 @@
-"""Projects for the tests that run `invoke`."""
+"""Projects for the tests that run `invoke`, and the length of the proofs."""
 
 from __future__ import annotations
 
@@ -8,34 +8,62 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localaws import control
-from tests.forks import forking
-from tests.project import Project, copy_project
+from tests.harness.forked import ForkedProject, forked_project
+from tests.harness.project import Project, copy_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the proofs, which `invoke dev.soak` passes."""
+    parser.addoption("--full", action="store_true", help="Run the proofs at full length.")
+    parser.addoption("--count", type=int, default=0, help="Run the proofs with this many points, seeds, records ...")
+
+
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are CPUs: most tests wait for another process now and then."""
+    """Run one worker more than there are CPUs: most tests wait for another process at times."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that proofs recorded."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "figures":
+                terminalreporter.write_line(str(value))
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Choose how much of a proof to run: `count(few, all_of_it)`."""
+    chosen: int = request.config.getoption("--count")
+    full: bool = request.config.getoption("--full")
+    return lambda few, all_of_it: chosen or (all_of_it if full else few)
+
+
+@pytest.fixture
+def record_figures(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Print these lines after the run."""
+    return lambda figures: record_property("figures", figures)
 
 
 @pytest.fixture(scope="module")
 def new_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Project]]:
-    """Make a project of one's own, whose embedded AWS has not been started yet."""
-    made: list[Project] = []
+    """Create projects whose local AWS is not started yet."""
+    projects: list[Project] = []
 
-    def make() -> Project:
-        made.append(copy_project(tmp_path_factory.mktemp("project")))
-        return made[-1]
+    def create() -> Project:
+        projects.append(copy_project(tmp_path_factory.mktemp("project")))
+        return projects[-1]
 
-    yield make
-    for each in made:
-        control.stop(each.folder / ".local")
+    yield create
+    for project in projects:
+        control.stop(project.folder / ".local")
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """One project for the tests of a module, its commands forked from a warm process; each test names its pipeline."""
-    with forking(tmp_path_factory.mktemp("warm") / "project") as forks:
-        yield forks
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedProject]:
+    """One project for the tests of a module, whose commands are forked."""
+    with forked_project(tmp_path_factory.mktemp("forked") / "project") as forked:
+        yield forked

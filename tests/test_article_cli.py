@@ -1,4 +1,4 @@
-"""The article's AWS CLI commands, typed against the embedded AWS with a current runtime, to the last line."""
+"""The article's AWS CLI commands, run against the local AWS with a current runtime, to the last line."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.project import Project
+    from tests.harness.forked import ForkedProject
 
-# What changed since: the runtime (python3.7 is retired), and jq, for which `--query` stands here.
+# Differences from the article: the runtime (python3.7 is retired), and `--query` instead of jq.
 ARTICLE = """
 aws dynamodb create-table \
   --attribute-definitions AttributeName=name,AttributeType=S \
@@ -57,7 +57,7 @@ aws lambda create-event-source-mapping \
   --function-name test \
   --enabled \
   --starting-position LATEST
-"""  # noqa: E501 - as the article has them
+"""  # noqa: E501 - as in the article
 
 PUT = """
 aws dynamodb put-item --table-name test --item '{"name":{"S":"test3"}}'
@@ -70,8 +70,8 @@ aws logs get-log-events \
 """  # noqa: E501
 
 
-def shell(project: Project, folder: Path, script: str) -> subprocess.CompletedProcess[str]:
-    """Run the commands as a person types them, in a shell that stops at the first failure."""
+def shell(project: ForkedProject, folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run the commands in a shell that stops at the first failure."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHON": sys.executable,
@@ -89,34 +89,34 @@ def shell(project: Project, folder: Path, script: str) -> subprocess.CompletedPr
 
 
 @pytest.fixture(scope="module")
-def answers(project: Project, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What the last command of the article printed: the messages of the log."""
+def messages(project: ForkedProject, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Run the article, and return the messages that its last command prints."""
     project.run("local.start")
     folder = tmp_path_factory.mktemp("article")
-    built = shell(project, folder, ARTICLE + PUT)
-    assert built.returncode == 0, built.stderr
-    mapping = json.loads(built.stdout[built.stdout.index('{\n    "UUID"') :])
+    finished = shell(project, folder, ARTICLE + PUT)
+    assert finished.returncode == 0, finished.stderr
+    mapping = json.loads(finished.stdout[finished.stdout.index('{\n    "UUID"') :])
     assert (mapping["State"], mapping["BatchSize"]) == ("Creating", 100)
     deadline = time.monotonic() + 30
     while True:
         read = shell(project, folder, LOGS)
-        messages = [event["message"] for event in json.loads(read.stdout)["events"]] if read.returncode == 0 else []
-        if any(message.startswith("REPORT") for message in messages):
-            return messages
+        events = json.loads(read.stdout)["events"] if read.returncode == 0 else []
+        if any(event["message"].startswith("REPORT") for event in events):
+            return [event["message"] for event in events]
         assert time.monotonic() < deadline, read.stdout + read.stderr
-        # LATEST may miss a first item: write another.
+        # With LATEST, the first item may be missed.
         shell(project, folder, 'aws dynamodb put-item --table-name test --item \'{"name":{"S":"test4"}}\'')
 
 
-def test_the_log_begins_and_ends_as_the_article_shows(answers: list[str]) -> None:
-    start = next(number for number, message in enumerate(answers) if message.startswith("START RequestId: "))
-    assert answers[start].endswith(" Version: $LATEST\n")
-    assert answers[start + 2].startswith("END RequestId: ")
-    assert answers[start + 3].startswith("REPORT RequestId: ")
+def test_the_log_begins_and_ends_as_in_the_article(messages: list[str]) -> None:
+    start = next(number for number, message in enumerate(messages) if message.startswith("START RequestId: "))
+    assert messages[start].endswith(" Version: $LATEST\n")
+    assert messages[start + 2].startswith("END RequestId: ")
+    assert messages[start + 3].startswith("REPORT RequestId: ")
 
 
-def test_the_log_shows_the_record_as_the_article_shows_it(answers: list[str]) -> None:
-    record = next(message for message in answers if message.startswith("[{'eventID': "))
+def test_the_log_contains_the_record_as_in_the_article(messages: list[str]) -> None:
+    record = next(message for message in messages if message.startswith("[{'eventID': "))
     parts = (
         "'eventName': 'INSERT'",
         "'eventVersion': '1.1'",
@@ -129,5 +129,5 @@ def test_the_log_shows_the_record_as_the_article_shows_it(answers: list[str]) ->
     assert "'Keys': {'name': {'S': 'test3'}}, 'NewImage': {'name': {'S': 'test3'}}" in record
 
 
-def test_what_the_module_prints_at_import_stands_in_the_log(answers: list[str]) -> None:
-    assert "Loading function\n" in answers
+def test_the_log_contains_what_the_module_prints_at_import(messages: list[str]) -> None:
+    assert "Loading function\n" in messages

@@ -1,4 +1,4 @@
-"""deploy, smoke and clean, run as a person runs them, on the embedded AWS."""
+"""deploy, smoke and clean against the local AWS."""
 
 from __future__ import annotations
 
@@ -8,26 +8,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.snapshot import everything
-
 if TYPE_CHECKING:
-    from tests.project import Project
+    from tests.harness.forked import ForkedProject
 
 ARTICLE = Path(__file__).parent / "article.env"
 
 
 def signs(output: str) -> list[tuple[str, str]]:
-    """Each line's sign and step."""
+    """Return each line's sign and step."""
     return re.findall(r"^([-+~!=]) (\S+)", output, re.MULTILINE)
 
 
-def test_deploy_smoke_clean_leaves_nothing(project: Project) -> None:
+def test_deploy_smoke_clean_leaves_nothing(project: ForkedProject) -> None:
     project.run("deploy", "smoke", "clean")
-    assert not any(everything(project.client).values())
+    assert project.is_empty()
     assert not project.client("iam").list_policies(Scope="Local")["Policies"]
 
 
-def test_deploy_tells_each_step_with_its_sign_and_time(project: Project) -> None:
+def test_deploy_prints_each_step_with_its_sign_and_time(project: ForkedProject) -> None:
     output = project.run("deploy", PIPELINE_NAME="lines")
     steps = [
         "zip-code",
@@ -42,42 +40,47 @@ def test_deploy_tells_each_step_with_its_sign_and_time(project: Project) -> None
     assert all(re.search(r"  \d+\.\d\d s$", line) for line in output.splitlines())
 
 
-def test_a_second_deploy_changes_nothing(project: Project) -> None:
+def test_a_second_deploy_changes_nothing(project: ForkedProject) -> None:
     project.run("deploy", PIPELINE_NAME="twice")
-    assert {sign for sign, _ in signs(project.run("deploy", PIPELINE_NAME="twice"))} == {"="}
+    second = project.invoke("deploy", PIPELINE_NAME="twice").expect(0)
+    assert {sign for sign, _ in signs(second.stdout)} == {"="}
+    assert second.writes == []
 
 
-def test_a_second_clean_says_so(project: Project) -> None:
+def test_a_second_clean_finds_nothing(project: ForkedProject) -> None:
     project.run("deploy", "clean", PIPELINE_NAME="cleaned")
-    assert signs(project.run("clean", PIPELINE_NAME="cleaned")) == [("=", "clean")]
+    second = project.invoke("clean", PIPELINE_NAME="cleaned").expect(0)
+    assert signs(second.stdout) == [("=", "clean")]
+    assert second.writes == []
 
 
-def test_clean_removes_in_the_order_in_which_nothing_dangles(project: Project) -> None:
+def test_clean_deletes_in_dependency_order(project: ForkedProject) -> None:
     project.run("deploy", PIPELINE_NAME="ordered")
-    removed = re.findall(r"^- clean\s+(\w+)", project.run("clean", PIPELINE_NAME="ordered"), re.MULTILINE)
-    assert removed == ["mapping", "function", "log", "role", "table"]
+    deleted = re.findall(r"^- clean\s+(\w+)", project.run("clean", PIPELINE_NAME="ordered"), re.MULTILINE)
+    assert deleted == ["mapping", "function", "log", "role", "table"]
 
 
-def test_clean_removes_what_half_a_deploy_has_left(project: Project) -> None:
+def test_clean_deletes_the_resources_of_an_incomplete_deploy(project: ForkedProject) -> None:
     project.run("create-role", "create-table", PIPELINE_NAME="half")
     project.run("clean", PIPELINE_NAME="half")
-    assert "half" not in str(everything(project.client))
+    assert "half" not in str(project.snapshot())
 
 
-def test_two_pipelines_leave_each_other_alone(project: Project) -> None:
+def test_two_pipelines_do_not_affect_each_other(project: ForkedProject) -> None:
     project.run("deploy", PIPELINE_NAME="one-of-two")
     project.run("deploy", "clean", PIPELINE_NAME="two-of-two")
     project.run("smoke", PIPELINE_NAME="one-of-two")
 
 
-def test_a_foreign_table_of_the_same_name_is_not_touched(project: Project) -> None:
+def test_clean_does_not_delete_a_table_of_another_pipeline(project: ForkedProject) -> None:
     project.run("deploy", PIPELINE_NAME="its-owner")
-    told = project.refusal("clean", PIPELINE_NAME="a-stranger", TABLE_NAME="its-owner")
-    assert "table its-owner exists and belongs to pipeline 'its-owner'" in told
+    ended = project.invoke("clean", PIPELINE_NAME="a-stranger", TABLE_NAME="its-owner").expect(1)
+    assert "table its-owner already exists and belongs to pipeline 'its-owner'" in ended.stderr
+    assert ended.writes == []
     assert "its-owner" in project.client("dynamodb").list_tables()["TableNames"]
 
 
-def test_changed_code_is_deployed_and_seen(project: Project) -> None:
+def test_deploy_updates_changed_code(project: ForkedProject) -> None:
     project.run("deploy", PIPELINE_NAME="recoded")
     source = project.folder / "lambda_src" / "example.py"
     before = source.read_text()
@@ -89,57 +92,66 @@ def test_changed_code_is_deployed_and_seen(project: Project) -> None:
         source.write_text(before)
 
 
-def test_a_dry_deploy_of_an_empty_account_writes_nothing(project: Project) -> None:
-    before = everything(project.client)
-    output = project.run("--dry", "deploy", PIPELINE_NAME="planned")
-    assert ("+", "map-stream") in signs(output)
-    assert everything(project.client) == before
+def test_a_dry_deploy_of_an_empty_account_writes_nothing(project: ForkedProject) -> None:
+    before = project.snapshot()
+    ended = project.invoke("--dry", "deploy", PIPELINE_NAME="planned").expect(0)
+    assert ("+", "map-stream") in signs(ended.stdout)
+    assert ended.writes == []
+    assert project.snapshot() == before
 
 
-def test_a_dry_clean_removes_nothing(project: Project) -> None:
+def test_a_dry_clean_deletes_nothing(project: ForkedProject) -> None:
     project.run("deploy", PIPELINE_NAME="kept")
-    assert ("-", "clean") in signs(project.run("--dry", "clean", PIPELINE_NAME="kept"))
+    ended = project.invoke("--dry", "clean", PIPELINE_NAME="kept").expect(0)
+    assert ("-", "clean") in signs(ended.stdout)
+    assert ended.writes == []
     project.run("smoke", PIPELINE_NAME="kept")
 
 
-def test_verbose_tells_every_call_on_stderr(project: Project) -> None:
+def test_deploy_leaves_limits_that_differ_between_accounts_to_aws(project: ForkedProject) -> None:
+    settings = {"FUNCTION_TIMEOUT": "1000", "FUNCTION_MEMORY_SIZE": "16384"}
+    output = project.run("--dry", "deploy", PIPELINE_NAME="large", **settings)
+    assert "    Timeout: 1000\n" in output
+    assert "    MemorySize: 16384\n" in output
+
+
+def test_verbose_logs_every_call_on_stderr(project: ForkedProject) -> None:
     finished = project.invoke("create-table", "--verbose", PIPELINE_NAME="verbose")
     assert re.search(r"^    dynamodb CreateTable  \d+ ms$", finished.stderr, re.MULTILINE)
     assert "CreateTable" not in finished.stdout
 
 
 @pytest.fixture
-def article(project: Project) -> str:
-    """The article's settings, deployed; its region is used by nothing else."""
+def article(project: ForkedProject) -> str:
+    """Deploy the article's settings, in a region that no other test uses."""
     (project.folder / ".env.article").write_text(ARTICLE.read_text())
     return project.run("deploy", ENV_FILE=".env.article")
 
 
 @pytest.mark.usefixtures("article")
-def test_the_articles_settings_reproduce_the_article(project: Project) -> None:
+def test_the_settings_of_the_article_reproduce_its_pipeline(project: ForkedProject) -> None:
     region = "ap-northeast-1"
     table = project.client("dynamodb", region).describe_table(TableName="test")["Table"]
     function = project.client("lambda", region).get_function_configuration(FunctionName="test")
     (mapping,) = project.client("lambda", region).list_event_source_mappings(FunctionName="test")["EventSourceMappings"]
     iam = project.client("iam", region)
-    allowed = iam.get_role_policy(RoleName="lambda_invoke_by_dynamodb", PolicyName="dynamodb-access-by-lambda")
-    read = {"dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream", "dynamodb:ListStreams"}
+    policy = iam.get_role_policy(RoleName="lambda_invoke_by_dynamodb", PolicyName="dynamodb-access-by-lambda")
+    reads = {"dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream", "dynamodb:ListStreams"}
     assert table["KeySchema"] == [{"AttributeName": "name", "KeyType": "HASH"}]
     assert table["AttributeDefinitions"] == [{"AttributeName": "name", "AttributeType": "S"}]
     assert table["StreamSpecification"] == {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
-    assert (
-        table["ProvisionedThroughput"]["ReadCapacityUnits"] == table["ProvisionedThroughput"]["WriteCapacityUnits"] == 1
-    )
+    units = table["ProvisionedThroughput"]
+    assert (units["ReadCapacityUnits"], units["WriteCapacityUnits"]) == (1, 1)
     assert function["Handler"] == "example.lambda_handler"
     assert function["Role"].endswith(":role/lambda_invoke_by_dynamodb")
     assert (function["MemorySize"], function["Timeout"]) == (128, 3)
     assert mapping["EventSourceArn"] == table["LatestStreamArn"]
     assert (mapping["StartingPosition"], mapping["BatchSize"], mapping["State"]) == ("LATEST", 100, "Enabled")
-    assert read <= set(allowed["PolicyDocument"]["Statement"][0]["Action"])
+    assert reads <= set(policy["PolicyDocument"]["Statement"][0]["Action"])
 
 
 @pytest.mark.usefixtures("article")
-def test_the_articles_item_shows_in_the_log_as_the_article_shows_it(project: Project) -> None:
+def test_the_log_shows_the_item_as_in_the_article(project: ForkedProject) -> None:
     project.run("put-item", "--item", '{"name":{"S":"test3"}}', ENV_FILE=".env.article")
     project.run("smoke", ENV_FILE=".env.article")
     output = project.run("fetch-logs", ENV_FILE=".env.article")

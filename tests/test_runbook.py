@@ -1,29 +1,26 @@
-"""The runbook as an operator has it: written by `invoke runbook`, run with the real AWS CLI by a real shell."""
+"""`invoke runbook`, and its script and page as an operator uses them: with the AWS CLI, in dash and in bash."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.proofs import runbook as soak
-from tests.snapshot import everything
+from tests.harness.script import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from tests.project import Project
+    from tests.harness.forked import ForkedProject
+    from tests.harness.project import Project
 
 pytestmark = pytest.mark.proof
 
-# Values that a careless quotation would break.
+# Values that careless quoting would break.
 SETTINGS = {
     "PIPELINE_NAME": "run-book",
     "TABLE_NAME": "Tab.le-1",
@@ -41,190 +38,165 @@ SETTINGS = {
     "BATCH_SIZE": "7",
     "LOG_RETENTION_IN_DAYS": "7",
 }
-SHELLS = ("dash", "bash")
-RUNS = ("deploy", "deploy again", "smoke", "clean", "clean again")
-
-
-@dataclass(frozen=True)
-class Script:
-    """A runbook script, and the AWS that it is run against."""
-
-    path: Path
-    endpoint: str
-
-    def __call__(self, shell: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(self.path.parent),
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "anyone",
-            "AWS_SECRET_ACCESS_KEY": "anything",
-            **variables,
-        }
-        command = [shell, "-eu", str(self.path), *words]
-        return subprocess.run(
-            command, cwd=self.path.parent, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+VARIABLES = json.loads(SETTINGS["FUNCTION_ENVIRONMENT"])
+PARTS = ("deploy", "deploy again", "smoke", "clean", "clean again")
 
 
 @pytest.fixture(scope="module")
-def script(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Script:
-    project.run("local.start")
-    path = tmp_path_factory.mktemp("operator") / "runbook.sh"
-    path.write_text(project.run("runbook", **SETTINGS))
+def script(project: ForkedProject, tmp_path_factory: pytest.TempPathFactory) -> Script:
+    return written(project, tmp_path_factory.mktemp("operator"), **SETTINGS)
+
+
+def written(project: ForkedProject, folder: Path, **settings: str) -> Script:
+    path = folder / "runbook.sh"
+    path.write_text(project.run("runbook", **settings))
     return Script(path, project.endpoint)
 
 
 @dataclass(frozen=True)
 class Life:
-    """What the script printed, and what AWS had, after each run of it; `invoked`: what `invoke deploy` had made."""
+    """The account after `invoke deploy`, and the script's output and the account after each part."""
 
     invoked: dict[str, Any]
     printed: dict[str, str]
-    had: dict[str, Any]
+    account: dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=SHELLS)
-def life(request: pytest.FixtureRequest, project: Project, script: Script) -> Life:
-    """The script's whole life in a shell, after `invoke deploy` and `invoke clean`."""
+@pytest.fixture(scope="module", params=["dash", "bash"])
+def life(request: pytest.FixtureRequest, project: ForkedProject, script: Script) -> Life:
+    """Run every part in a shell, after `invoke deploy` and `invoke clean`."""
     project.run("deploy", **SETTINGS)
-    invoked = everything(project.client)
+    invoked = project.snapshot()
     project.run("clean", **SETTINGS)
-    printed, had = {}, {}
-    variables = json.loads(SETTINGS["FUNCTION_ENVIRONMENT"])
-    for run in RUNS:
-        finished = script(request.param, run.split()[0], **variables)
-        assert finished.returncode == 0, f"{run}: {finished.stdout}{finished.stderr}"
-        printed[run] = finished.stdout
-        had[run] = everything(project.client)
-    return Life(invoked, printed, had)
+    printed, account = {}, {}
+    for part in PARTS:
+        printed[part] = script.run(request.param, part.split()[0], **VARIABLES)
+        account[part] = project.snapshot()
+    return Life(invoked, printed, account)
 
 
-def test_deploy_builds_what_invoke_deploy_builds(life: Life) -> None:
-    assert life.had["deploy"] == life.invoked
+def test_deploy_creates_what_invoke_deploy_creates(life: Life) -> None:
+    assert life.account["deploy"] == life.invoked
 
 
 def test_a_second_deploy_changes_nothing(life: Life) -> None:
-    assert life.had["deploy again"] == life.had["deploy"]
+    assert life.account["deploy again"] == life.account["deploy"]
 
 
 def test_smoke_shows_the_item_in_the_log(life: Life) -> None:
     assert re.search(r'"eventName": "INSERT".*smoke[0-9a-f]{32}', life.printed["smoke"])
 
 
-def test_clean_leaves_nothing(life: Life) -> None:
-    assert not any(life.had["clean"].values())
+def test_clean_deletes_everything(life: Life) -> None:
+    assert not any(life.account["clean"].values())
 
 
-def test_a_second_clean_is_harmless(life: Life) -> None:
+def test_a_second_clean_finds_nothing_to_delete(life: Life) -> None:
     assert life.printed["clean again"] == life.printed["clean"]
 
 
-def test_the_function_has_its_variables_though_the_script_holds_none_of_their_values(
-    life: Life, script: Script
-) -> None:
-    variables = json.loads(SETTINGS["FUNCTION_ENVIRONMENT"])
-    assert life.had["deploy"]["functions"][0]["Configuration"]["Environment"]["Variables"] == variables
+def test_the_function_gets_its_variables_from_the_shell(life: Life, script: Script) -> None:
+    configuration = life.account["deploy"]["functions"][0]["Configuration"]
+    assert configuration["Environment"]["Variables"] == VARIABLES
     assert "next" not in re.findall(r"SECRET.*", script.path.read_text())
 
 
-def test_without_a_word_the_script_says_its_usage(script: Script) -> None:
+def test_deploy_without_a_variable_of_the_function_names_it(project: ForkedProject, script: Script) -> None:
+    finished = script("sh", "deploy", SECRET="")
+    assert finished.returncode != 0
+    assert "STAGE: set this variable of the function" in finished.stderr
+    script.run("sh", "clean")
+    assert project.is_empty()
+
+
+def test_without_a_part_the_script_prints_its_usage(script: Script) -> None:
     finished = script("sh")
     assert (finished.returncode, finished.stderr[:6]) == (1, "usage:")
 
 
-def test_what_is_not_of_the_pipeline_is_left_alone(project: Project, script: Script) -> None:
-    iam = project.client("iam")
-    iam.create_role(RoleName=SETTINGS["ROLE_NAME"], AssumeRolePolicyDocument="{}")
-    finished = script("sh", "deploy", SECRET="", STAGE="")
-    iam.delete_role(RoleName=SETTINGS["ROLE_NAME"])
-    assert finished.returncode == 1
-    assert "role r+=,.@-_ stands already and is not tagged pipeline=run-book" in finished.stderr
-
-
-def test_deploy_puts_back_what_was_changed_by_hand(project: Project, script: Script) -> None:
+def test_resources_without_the_tag_are_neither_changed_nor_deleted(project: ForkedProject, script: Script) -> None:
     project.run("deploy", **SETTINGS)
-    deployed = everything(project.client)
+    iam = project.client("iam")
+    iam.untag_role(RoleName=SETTINGS["ROLE_NAME"], TagKeys=["pipeline"])
+    before = project.snapshot()
+    for part in ("deploy", "clean"):
+        finished = script("sh", part, **VARIABLES)
+        assert finished.returncode == 1
+        assert "role r+=,.@-_ already exists without the tag pipeline=run-book" in finished.stderr
+        assert project.snapshot() == before
+    iam.tag_role(RoleName=SETTINGS["ROLE_NAME"], Tags=[{"Key": "pipeline", "Value": "run-book"}])
+    project.run("clean", **SETTINGS)
+
+
+def test_deploy_reverts_changes_by_hand(project: ForkedProject, script: Script) -> None:
+    project.run("deploy", **SETTINGS)
+    deployed = project.snapshot()
     name, lambda_ = SETTINGS["FUNCTION_NAME"], project.client("lambda")
     (mapping,) = lambda_.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
     lambda_.update_function_configuration(FunctionName=name, MemorySize=1024, Environment={"Variables": {}})
     lambda_.update_event_source_mapping(UUID=mapping["UUID"], BatchSize=1, Enabled=False)
     project.client("iam").update_role(RoleName=SETTINGS["ROLE_NAME"], MaxSessionDuration=3600)
     project.client("logs").put_retention_policy(logGroupName=f"/aws/lambda/{name}", retentionInDays=1)
-    finished = script("sh", "deploy", **json.loads(SETTINGS["FUNCTION_ENVIRONMENT"]))
-    assert (finished.returncode, everything(project.client)) == (0, deployed), finished.stderr
+    script.run("sh", "deploy", **VARIABLES)
+    assert project.snapshot() == deployed
     project.run("clean", **SETTINGS)
 
 
-def test_clean_keeps_a_table_that_holds_items_unless_told_to_delete_them(project: Project, script: Script) -> None:
+def test_clean_keeps_a_table_with_items_unless_told_to_delete_data(project: ForkedProject, script: Script) -> None:
     project.run("deploy", **SETTINGS)
     key = SETTINGS["TABLE_KEY"].removesuffix(":S")
     project.client("dynamodb").put_item(TableName=SETTINGS["TABLE_NAME"], Item={key: {"S": "an order"}})
     kept = script("sh", "clean")
     assert (kept.returncode, project.client("dynamodb").list_tables()["TableNames"]) == (1, [SETTINGS["TABLE_NAME"]])
-    assert "table Tab.le-1 holds items and is kept, all else is removed; see --delete-data" in kept.stderr
-    assert script("sh", "clean", "--delete-data").returncode == 0
-    assert not any(everything(project.client).values())
+    assert "table Tab.le-1 has items and is kept; everything else is deleted" in kept.stderr
+    script.run("sh", "clean", "--delete-data")
+    assert project.is_empty()
 
 
-def test_shellcheck_finds_nothing(script: Script) -> None:
-    assert shellchecked(script.path) == ""
+def test_clean_deletes_nothing_while_the_table_is_protected(project: ForkedProject, tmp_path: Path) -> None:
+    protected = written(project, tmp_path, PIPELINE_NAME="protected", TABLE_DELETION_PROTECTION_ENABLED="true")
+    protected.run("sh", "deploy")
+    before = project.snapshot()
+    assert [table["DeletionProtectionEnabled"] for table in before["tables"]] == [True]
+    finished = protected("sh", "clean", "--delete-data")
+    assert (finished.returncode, project.snapshot()) == (1, before)
+    assert "table protected is protected from deletion; nothing was deleted" in finished.stderr
+    project.client("dynamodb").update_table(TableName="protected", DeletionProtectionEnabled=False)
+    protected.run("sh", "clean")
+    assert project.is_empty()
 
 
-def test_shellcheck_finds_nothing_where_the_key_is_binary(project: Project, tmp_path: Path) -> None:
-    path = tmp_path / "runbook.sh"
-    path.write_text(project.run("runbook", TABLE_KEY="id:B", TABLE_SORT_KEY="n:N", TABLE_BILLING_MODE="PROVISIONED"))
-    assert shellchecked(path) == ""
+@pytest.mark.parametrize("key", ["id:B", "id:N"])
+def test_smoke_finds_an_item_with_a_key_of_another_type(project: ForkedProject, tmp_path: Path, key: str) -> None:
+    settings = {"PIPELINE_NAME": "typed", "TABLE_KEY": key, "TABLE_SORT_KEY": "sort:N"}
+    project.run("deploy", **settings)
+    assert '"eventName": "INSERT"' in written(project, tmp_path, **settings).run("sh", "smoke")
+    project.run("clean", **settings)
+    assert project.is_empty()
 
 
-def shellchecked(path: Path) -> str:
-    command = [str(Path(sys.executable).with_name("shellcheck")), str(path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-
-
-def test_the_page_has_every_command_of_the_script(project: Project, script: Script) -> None:
-    def commands(text: str) -> list[str]:
-        joined = re.sub(r" \\\n *", " ", text)
-        return [
-            line.strip()
-            for line in joined.splitlines()
-            if " aws " in f" {line}" and "invoke" not in line and "`" not in line
-        ]
-
+def test_the_commands_of_the_page_deploy_test_and_delete(project: ForkedProject, tmp_path: Path) -> None:
     page = project.run("runbook", "--format", "md", **SETTINGS)
-    assert sorted(commands(page)) == sorted(commands(script.path.read_text()))
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    pasted = Script(tmp_path / "pasted.sh", project.endpoint)
+    pasted.path.write_text("".join(blocks))
+    printed = pasted.run("sh", **VARIABLES)
+    assert re.search(r'map-stream: done\n\{.*"INSERT".*\nclean: nothing is left\n', printed)
+    assert project.is_empty()
 
 
-def test_a_runbook_asks_the_target_nothing(new_project: Callable[[], Project]) -> None:
+def test_runbook_does_not_contact_the_target(new_project: Callable[[], Project]) -> None:
     nobody = {"TARGET": "aws", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "x"}
     assert new_project().run("runbook", **nobody).startswith("#!/bin/sh\n")
 
 
-def test_what_the_settings_name_need_not_exist_for_a_runbook(project: Project) -> None:
-    named = {
-        "FUNCTION_LAYERS": "arn:aws:lambda:us-east-1:123456789012:layer:theirs:7",
-        "ROLE_PERMISSIONS_BOUNDARY": "arn:aws:iam::123456789012:policy/boundary",
-        "ROLE_MANAGED_POLICY_ARNS": "arn:aws:iam::123456789012:policy/managed",
-    }
-    written = project.run("runbook", **named)
-    assert [arn for arn in named.values() if arn not in written] == []
-
-
-def test_another_format_is_refused(project: Project) -> None:
+def test_another_format_is_refused(project: ForkedProject) -> None:
     assert "--format: 'html' is not allowed; allowed: sh or md" in project.refusal("runbook", "--format", "html")
 
 
-def test_a_variable_that_the_script_uses_itself_is_refused(project: Project) -> None:
-    assert "'answer' is a name" in project.refusal("runbook", FUNCTION_ENVIRONMENT='{"answer": "42"}')
-
-
-def test_echo_prints_the_commands_on_stderr_and_leaves_stdout_to_the_results(project: Project) -> None:
+def test_echo_prints_commands_on_stderr_and_results_on_stdout(project: ForkedProject) -> None:
     settings = {"PIPELINE_NAME": "echoed"}
     planned = project.invoke("--echo", "--dry", "create-table", **settings)
     plain = project.invoke("--dry", "create-table", **settings)
     assert "aws dynamodb create-table --table-name echoed " in planned.stderr
     assert "aws " not in planned.stdout + plain.stderr
-
-
-def test_runbooks_of_settings_that_nobody_would_think_of_build_what_invoke_deploy_builds(tmp_path: Path) -> None:
-    assert soak.prove(tmp_path, 2) == 2

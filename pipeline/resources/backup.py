@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from .change import Change, create_waiter, is_dry_run
+from . import change
+from .change import Change
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -25,7 +26,9 @@ def create(dynamodb: DynamoDBClient, table_name: str) -> Change:
     response = dynamodb.create_backup(TableName=table_name, BackupName=name)
     details = response["BackupDetails"]
     note = f"of table {table_name}: {details['BackupArn']}"
-    return Change(f"backup {name}", "created", attributes={**details}, note=note, pending=not is_dry_run(response))
+    return Change(
+        f"backup {name}", "created", attributes={**details}, note=note, pending=not change.is_dry_run(response)
+    )
 
 
 def wait(dynamodb: DynamoDBClient, arn: str) -> None:
@@ -35,4 +38,6 @@ def wait(dynamodb: DynamoDBClient, arn: str) -> None:
         {**status, "state": "success", "expected": "AVAILABLE"},
         {**status, "state": "failure", "expected": "DELETED"},
     ]
-    create_waiter(dynamodb, "BackupAvailable", "DescribeBackup", available, delay=1, timeout=3600).wait(BackupArn=arn)
+    change.create_waiter(dynamodb, "BackupAvailable", "DescribeBackup", available, delay=1, timeout=3600).wait(
+        BackupArn=arn
+    )

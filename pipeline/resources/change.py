@@ -10,12 +10,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from botocore.exceptions import ClientError
-from botocore.waiter import WaiterModel, create_waiter_with_client
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from botocore.exceptions import ClientError
     from botocore.waiter import Waiter
 
 OWNER_TAG = "pipeline"
@@ -221,6 +219,8 @@ def create_waiter(
     Each acceptor has a state (success, retry, failure), a matcher (path, pathAny, status, error), the value expected
     and, for the path matchers, the JMESPath expression as `argument`.
     """
+    from botocore.waiter import WaiterModel, create_waiter_with_client  # noqa: PLC0415 - slow to import
+
     waiter = {
         "operation": operation,
         "delay": delay,
@@ -254,6 +254,8 @@ def retry(call: Callable[[], Response], is_transient: Callable[[ClientError], bo
 
     Any other error is raised at once. A call that looks first and then writes is safe to repeat.
     """
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import
+
     for pause in backoff(SETTLE_TIMEOUT):
         try:
             return call()

@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from .change import Change, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from botocore.exceptions import ClientError
     from types_boto3_s3 import S3Client
 
 
@@ -31,7 +30,7 @@ def ensure(s3: S3Client, desired: Mapping[str, Any]) -> Change:
             return Change(resource, "unchanged")
     except s3.exceptions.NoSuchBucket:
         raise UserError(f"bucket {bucket} does not exist; create it: aws s3 mb s3://{bucket}") from None
-    except ClientError as error:
+    except s3.exceptions.ClientError as error:
         if not _is_denied(error):  # who may not list may still put
             raise
     s3.put_object(**desired)
@@ -50,7 +49,7 @@ def delete_all(s3: S3Client, bucket: str, folder: str, pattern: str) -> Change:
             s3.delete_object(Bucket=bucket, Key=key)
     except s3.exceptions.NoSuchBucket:
         keys = []
-    except ClientError as error:
+    except s3.exceptions.ClientError as error:
         if not _is_denied(error):
             raise
         return Change(resource, "unchanged", note=f"kept because of {error.response['Error']['Code']}")

@@ -9,22 +9,8 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from .change import (
-    OWNER_TAG,
-    Change,
-    Diff,
-    UserError,
-    added,
-    check_owner,
-    create_waiter,
-    diff,
-    is_dry_run,
-    own_tags,
-    reject_immutable,
-    reject_unsupported,
-    retag_in_lambda,
-    retry_while_role_propagates,
-)
+from . import change
+from .change import OWNER_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,19 +69,24 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
     """
     name = desired["FunctionName"]
     resource = f"function {name}"
-    reject_unsupported(resource, desired, PARAMETERS | _NOT_IN_CREATE)
-    reject_unsupported(f"Code of {resource}", desired["Code"], {"ZipFile", "S3Bucket", "S3Key"})
+    change.reject_unsupported(resource, desired, PARAMETERS | _NOT_IN_CREATE)
+    change.reject_unsupported(f"Code of {resource}", desired["Code"], {"ZipFile", "S3Bucket", "S3Key"})
     normalized = _normalize_desired(desired)
     current = _describe_with_secrets(lambda_, name)
     if current is None:
         return _create(lambda_, desired, normalized)
-    check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    diffs = diff({**current, "Tags": own_tags(current["Tags"], normalized["Tags"])}, normalized)
+    change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    ours = {**current, "Tags": change.own_tags(current["Tags"], normalized["Tags"])}
+    hidden = current["Environment"].get("Error")
+    if hidden:
+        # AWS does not show what the caller may not decrypt, so that nothing can be compared.
+        ours["Environment"] = normalized["Environment"]
+    diffs = change.diff(ours, normalized)
     if not diffs:
         pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
-        attributes = _hide_secrets(current)
-        return Change(resource, "unchanged", attributes=attributes, note=_failure(current), pending=pending)
-    reject_immutable(resource, diffs, _IMMUTABLE)
+        note = _failure(current) or (f"cannot compare the environment variables: {hidden['Message']}" if hidden else "")
+        return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
+    change.reject_immutable(resource, diffs, _IMMUTABLE)
     pending = _update(lambda_, current, normalized, desired["Code"], {each.setting for each in diffs})
     attributes = _hide_secrets({**current, **normalized})
     return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)
@@ -119,7 +110,7 @@ def delete(lambda_: LambdaClient, name: str, *, owner: str = "", adopt: bool = F
     current = describe(lambda_, name)
     if current is None:
         return Change(resource, "absent")
-    check_owner(resource, current["Tags"], owner, adopt=adopt or None)
+    change.check_owner(resource, current["Tags"], owner, adopt=adopt or None)
     lambda_.delete_function(FunctionName=name)
     return Change(resource, "deleted", attributes=current)
 
@@ -137,7 +128,7 @@ def detach_from_vpc(lambda_: LambdaClient, name: str) -> Change:
     empty: Any = {"SubnetIds": [], "SecurityGroupIds": []}
     response = lambda_.update_function_configuration(FunctionName=name, VpcConfig=empty)
     diffs = (Diff("VpcConfig", current["VpcConfig"], empty),)
-    return Change(resource, "updated", diffs, attributes=current, pending=not is_dry_run(response))
+    return Change(resource, "updated", diffs, attributes=current, pending=not change.is_dry_run(response))
 
 
 def _failure(configuration: Mapping[str, Any]) -> str:
@@ -151,7 +142,9 @@ def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
     """Wait until no creation or update is in progress. A failed one counts as settled: another update can repair it."""
     expression = "State != 'Pending' && LastUpdateStatus != 'InProgress'"
     settled = {"state": "success", "matcher": "path", "argument": expression, "expected": True}
-    waiter = create_waiter(lambda_, "FunctionSettled", "GetFunctionConfiguration", [settled], delay=0.5, timeout=600)
+    waiter = change.create_waiter(
+        lambda_, "FunctionSettled", "GetFunctionConfiguration", [settled], delay=0.5, timeout=600
+    )
     waiter.wait(FunctionName=name)
 
 
@@ -223,15 +216,15 @@ def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mappi
     name = desired["FunctionName"]
     reserved = desired.get("ReservedConcurrentExecutions")
     parameters = {setting: value for setting, value in desired.items() if setting not in _NOT_IN_CREATE}
-    response = retry_while_role_propagates(lambda: lambda_.create_function(**parameters))
+    response = change.retry_while_role_propagates(lambda: lambda_.create_function(**parameters))
     if reserved is not None:
-        if not is_dry_run(response):
+        if not change.is_dry_run(response):
             _wait_until_settled(lambda_, name)
         lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
     attributes = _hide_secrets({**normalized, "FunctionArn": response["FunctionArn"]})
     shown = {setting: normalized[setting] for setting in normalized if setting in desired or setting == "CodeSha256"}
-    diffs = tuple(map(_hide_secrets_in_diff, added(shown)))
-    return Change(f"function {name}", "created", diffs, attributes=attributes, pending=not is_dry_run(response))
+    diffs = tuple(map(_hide_secrets_in_diff, change.added(shown)))
+    return Change(f"function {name}", "created", diffs, attributes=attributes, pending=not change.is_dry_run(response))
 
 
 def _update(
@@ -247,20 +240,22 @@ def _update(
     if settings & {"CodeSha256", "Architectures"}:
         _wait_until_settled(lambda_, name)
         response = lambda_.update_function_code(FunctionName=name, Architectures=desired["Architectures"], **code)
-        pending = not is_dry_run(response)
+        pending = not change.is_dry_run(response)
     parameters = {setting: desired[setting] for setting in sorted(settings - _NOT_CONFIGURATION)}
     if parameters:
         _wait_until_settled(lambda_, name)
-        response = retry_while_role_propagates(
+        response = change.retry_while_role_propagates(
             lambda: lambda_.update_function_configuration(FunctionName=name, **parameters)
         )
-        pending = not is_dry_run(response)
+        pending = not change.is_dry_run(response)
     if "ReservedConcurrentExecutions" in settings:
         _wait_until_settled(lambda_, name)
         _update_concurrency(lambda_, name, desired["ReservedConcurrentExecutions"])
     if "Tags" in settings:
         _wait_until_settled(lambda_, name)
-        retag_in_lambda(lambda_, current["FunctionArn"], own_tags(current["Tags"], desired["Tags"]), desired["Tags"])
+        change.retag_in_lambda(
+            lambda_, current["FunctionArn"], change.own_tags(current["Tags"], desired["Tags"]), desired["Tags"]
+        )
     return pending
 
 

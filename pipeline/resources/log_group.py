@@ -9,20 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import WaiterError
 
-from .change import (
-    OWNER_TAG,
-    Change,
-    UserError,
-    added,
-    check_owner,
-    create_waiter,
-    diff,
-    own_tags,
-    reject_immutable,
-    reject_unsupported,
-    tag_changes,
-    wait_for_tags,
-)
+from . import change
+from .change import OWNER_TAG, Change, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,23 +62,23 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
     """
     name = desired["logGroupName"]
     resource = f"log group {name}"
-    reject_unsupported(resource, desired, PARAMETERS)
+    change.reject_unsupported(resource, desired, PARAMETERS)
     normalized = {**_DEFAULTS, **desired}
     current = describe(logs, name, tags=tags)
     if current is None:
         return _create(logs, desired, normalized)
     if not tags:
-        if not diff(current, {**normalized, "tags": {}}):
+        if not change.diff(current, {**normalized, "tags": {}}):
             return Change(resource, "unchanged", attributes=current)
         current["tags"] = _tags(logs, current["arn"])
     created = {**normalized, "retentionInDays": current["retentionInDays"]}
     if not adopt:
-        current = wait_for_tags(current, created, lambda: describe(logs, name), tags="tags")
-    check_owner(resource, current["tags"], normalized["tags"].get(OWNER_TAG, ""), adopt=adopt)
-    diffs = diff({**current, "tags": own_tags(current["tags"], normalized["tags"])}, normalized)
+        current = change.wait_for_tags(current, created, lambda: describe(logs, name), tags="tags")
+    change.check_owner(resource, current["tags"], normalized["tags"].get(OWNER_TAG, ""), adopt=adopt)
+    diffs = change.diff({**current, "tags": change.own_tags(current["tags"], normalized["tags"])}, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current)
-    reject_immutable(resource, diffs, _IMMUTABLE)
+    change.reject_immutable(resource, diffs, _IMMUTABLE)
     _update(logs, current, normalized, {each.setting for each in diffs})
     return Change(resource, "updated", diffs, attributes={**current, **normalized})
 
@@ -98,7 +86,7 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
 def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
     """Wait until the log group exists. Raises UserError after `timeout` seconds."""
     exists = {"state": "success", "matcher": "pathAny", "argument": "logGroups[].logGroupName", "expected": name}
-    waiter = create_waiter(logs, "LogGroupExists", "DescribeLogGroups", [exists], delay=0.5, timeout=timeout)
+    waiter = change.create_waiter(logs, "LogGroupExists", "DescribeLogGroups", [exists], delay=0.5, timeout=timeout)
     try:
         waiter.wait(logGroupNamePrefix=name)
     except WaiterError as error:
@@ -119,7 +107,7 @@ def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "", adopt: boo
     current = describe(logs, name)
     if current is None:
         return Change(resource, "absent")
-    check_owner(resource, current["tags"], owner, adopt=adopt or None)
+    change.check_owner(resource, current["tags"], owner, adopt=adopt or None)
     if current["deletionProtectionEnabled"]:
         raise UserError(
             f"{resource} is protected from deletion (deletionProtectionEnabled is true). To turn the protection off: "
@@ -139,7 +127,7 @@ def _create(logs: CloudWatchLogsClient, desired: Mapping[str, Any], normalized: 
     logs.create_log_group(**{key: value for key, value in desired.items() if value and key != "retentionInDays"})
     if normalized["retentionInDays"]:
         logs.put_retention_policy(logGroupName=name, retentionInDays=normalized["retentionInDays"])
-    return Change(f"log group {name}", "created", added(desired), attributes=normalized)
+    return Change(f"log group {name}", "created", change.added(desired), attributes=normalized)
 
 
 def _update(
@@ -158,7 +146,7 @@ def _update(
         logs.put_log_group_deletion_protection(
             logGroupIdentifier=name, deletionProtectionEnabled=desired["deletionProtectionEnabled"]
         )
-    removed, put = tag_changes(own_tags(current["tags"], desired["tags"]), desired["tags"])
+    removed, put = change.tag_changes(change.own_tags(current["tags"], desired["tags"]), desired["tags"])
     if removed:
         logs.untag_resource(resourceArn=current["arn"], tagKeys=removed)
     if put:

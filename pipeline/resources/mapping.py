@@ -7,18 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .change import (
-    Change,
-    Diff,
-    added,
-    create_waiter,
-    diff,
-    is_dry_run,
-    own_tags,
-    reject_unsupported,
-    retag_in_lambda,
-    retry_while_role_propagates,
-)
+from . import change
+from .change import Change, Diff, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,22 +68,22 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
     """
     stream = desired["EventSourceArn"]
     resource = f"mapping {_table_name(stream)} -> {desired['FunctionName']}"
-    reject_unsupported(resource, desired, PARAMETERS)
+    change.reject_unsupported(resource, desired, PARAMETERS)
     mappings = of_function(lambda_, desired["FunctionName"])
     stale = [entry for entry in mappings if _is_stale(entry, stream)]
     current = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
-    current = _wait_while_transitional(lambda_, current)
+    current = _with_filters(lambda_, _wait_while_transitional(lambda_, current))
     normalized = normalize({**_DEFAULTS, **desired})
     compared = {setting: value for setting, value in normalized.items() if setting not in _NOT_COMPARED}
     if tags and current:
         compared["Tags"] = desired.get("Tags", {})
-        current["Tags"] = own_tags(
+        current["Tags"] = change.own_tags(
             lambda_.list_tags(Resource=current["EventSourceMappingArn"])["Tags"], compared["Tags"]
         )
     previous = current or (stale[-1] if stale else {})
-    diffs = diff(previous, compared)
-    change = _apply(lambda_, resource, current, desired, diffs)
-    return _move(lambda_, stale, desired, change, diffs) if stale else change
+    diffs = change.diff(previous, compared)
+    result = _apply(lambda_, resource, current, desired, diffs)
+    return _move(lambda_, stale, desired, result, diffs) if stale else result
 
 
 def wait(lambda_: LambdaClient, uuid: str) -> dict[str, Any]:
@@ -103,7 +93,7 @@ def wait(lambda_: LambdaClient, uuid: str) -> dict[str, Any]:
     """
     state = {"state": "success", "matcher": "path", "argument": "State"}
     settled = [{**state, "expected": "Enabled"}, {**state, "expected": "Disabled"}]
-    waiter = create_waiter(lambda_, "MappingSettled", "GetEventSourceMapping", settled, delay=0.5, timeout=600)
+    waiter = change.create_waiter(lambda_, "MappingSettled", "GetEventSourceMapping", settled, delay=0.5, timeout=600)
     waiter.wait(UUID=uuid)
     return to_create_parameters(lambda_.get_event_source_mapping(UUID=uuid))
 
@@ -122,13 +112,13 @@ def delete(lambda_: LambdaClient, uuid: str) -> Change:
         return Change(resource, "deleted", attributes=current, note="deletion was already in progress", pending=True)
     _wait_while_transitional(lambda_, current)
     response = lambda_.delete_event_source_mapping(UUID=uuid)
-    return Change(resource, "deleted", attributes=current, pending=not is_dry_run(response))
+    return Change(resource, "deleted", attributes=current, pending=not change.is_dry_run(response))
 
 
 def wait_until_deleted(lambda_: LambdaClient, uuid: str) -> None:
     """Wait until the mapping no longer exists, for at most 10 minutes."""
     gone = {"state": "success", "matcher": "error", "expected": "ResourceNotFoundException"}
-    waiter = create_waiter(lambda_, "MappingDeleted", "GetEventSourceMapping", [gone], delay=0.5, timeout=600)
+    waiter = change.create_waiter(lambda_, "MappingDeleted", "GetEventSourceMapping", [gone], delay=0.5, timeout=600)
     waiter.wait(UUID=uuid)
 
 
@@ -140,6 +130,22 @@ def _wait_while_transitional(lambda_: LambdaClient, current: dict[str, Any] | No
     if current and current["State"] in TRANSITIONAL_STATES:
         return wait(lambda_, current["UUID"])
     return current
+
+
+def _with_filters(lambda_: LambdaClient, current: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the mapping with its filters. A list omits them if a customer managed key encrypts them.
+
+    Lambda API reference: GetEventSourceMapping, "FilterCriteriaError".
+    """
+    if not current or not current["KMSKeyArn"]:
+        return current
+    response = lambda_.get_event_source_mapping(UUID=current["UUID"])
+    if error := response.get("FilterCriteriaError"):
+        raise UserError(
+            f"mapping {current['UUID']}: its FilterCriteria cannot be decrypted. AWS said: {error.get('Message')}. "
+            f"Grant the caller kms:Decrypt on {current['KMSKeyArn']}."
+        )
+    return to_create_parameters(response)
 
 
 def _apply(
@@ -159,16 +165,18 @@ def _apply(
     pending = False
     if parameters:
         response = lambda_.update_event_source_mapping(UUID=current["UUID"], **parameters)
-        pending = not is_dry_run(response)
+        pending = not change.is_dry_run(response)
     if len(parameters) < len(diffs):
-        retag_in_lambda(lambda_, current["EventSourceMappingArn"], current["Tags"], desired.get("Tags", {}))
+        change.retag_in_lambda(lambda_, current["EventSourceMappingArn"], current["Tags"], desired.get("Tags", {}))
     return Change(resource, "updated", diffs, attributes={**current, **parameters}, pending=pending)
 
 
 def _create(lambda_: LambdaClient, resource: str, desired: Mapping[str, Any]) -> Change:
-    response = retry_while_role_propagates(lambda: lambda_.create_event_source_mapping(**desired))
+    response = change.retry_while_role_propagates(lambda: lambda_.create_event_source_mapping(**desired))
     attributes = to_create_parameters(response)
-    return Change(resource, "created", added(desired), attributes=attributes, pending=not is_dry_run(response))
+    return Change(
+        resource, "created", change.added(desired), attributes=attributes, pending=not change.is_dry_run(response)
+    )
 
 
 def _replace(
@@ -176,7 +184,7 @@ def _replace(
 ) -> Change:
     """Delete the mapping and create it again, as AWS cannot change where a mapping starts."""
     response = lambda_.delete_event_source_mapping(UUID=uuid)
-    if not is_dry_run(response):
+    if not change.is_dry_run(response):
         # AWS allows one mapping per function and stream.
         wait_until_deleted(lambda_, uuid)
     created = _create(lambda_, resource, desired)
@@ -190,7 +198,7 @@ def _move(
     lambda_: LambdaClient,
     stale: list[dict[str, Any]],
     desired: Mapping[str, Any],
-    change: Change,
+    result: Change,
     diffs: tuple[Diff, ...],
 ) -> Change:
     """Delete the stale mappings, now that the function has one on the table's current stream."""
@@ -202,7 +210,7 @@ def _move(
         f"moved to the table's new stream, starting at {desired['StartingPosition']}; "
         f"records that remain in the old stream are not processed"
     )
-    return Change(change.resource, "replaced", (*moved, *diffs), change.attributes, note, change.pending)
+    return Change(result.resource, "replaced", (*moved, *diffs), result.attributes, note, result.pending)
 
 
 def _is_stale(entry: Mapping[str, Any], stream_arn: str) -> bool:
@@ -231,5 +239,5 @@ def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     """Remove what AWS adds to FilterCriteria. Without filters it is {}, which clears them in an update."""
-    filters = parameters["FilterCriteria"].get("Filters")
+    filters = (parameters["FilterCriteria"] or {}).get("Filters")
     return {**parameters, "FilterCriteria": {"Filters": list(filters)} if filters else {}}

@@ -6,29 +6,13 @@ To reuse this module, copy it and `change.py` into one folder (`from steps impor
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .change import (
-    OWNER_TAG,
-    RECORD_TAG,
-    Change,
-    Diff,
-    UserError,
-    added,
-    check_owner,
-    diff,
-    is_recorded,
-    own_tags,
-    record,
-    reject_immutable,
-    reject_unsupported,
-    retry,
-    tag_changes,
-    tag_map,
-    wait_for_tags,
-)
+from . import change
+from .change import OWNER_TAG, RECORD_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -62,16 +46,17 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
         attached = [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
     except iam.exceptions.NoSuchEntityException:
         return None
+    document: Any = role["AssumeRolePolicyDocument"]  # boto3 decodes and parses it
     return {
         "RoleName": role["RoleName"],
         "Arn": role["Arn"],
         "Path": role["Path"],
-        "AssumeRolePolicyDocument": role["AssumeRolePolicyDocument"],
+        "AssumeRolePolicyDocument": normalize_trust(document),
         "Description": role.get("Description", ""),
         "MaxSessionDuration": role.get("MaxSessionDuration", 3600),
         "PermissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
         "ManagedPolicyArns": sorted(attached),
-        "Tags": tag_map(role.get("Tags", ())),
+        "Tags": change.tag_map(role.get("Tags", ())),
     }
 
 
@@ -87,31 +72,50 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     """
     name = desired["RoleName"]
     resource = f"role {name}"
-    reject_unsupported(resource, desired, PARAMETERS)
+    change.reject_unsupported(resource, desired, PARAMETERS)
     normalized = {**_DEFAULTS, **desired}
     normalized["ManagedPolicyArns"] = sorted(normalized["ManagedPolicyArns"])
-    normalized["Tags"] = tag_map(normalized["Tags"])
+    normalized["Tags"] = change.tag_map(normalized["Tags"])
+    normalized["AssumeRolePolicyDocument"] = normalize_trust(normalized["AssumeRolePolicyDocument"])
     current = describe(iam, name)
     if current is None:
         return _create(iam, desired, normalized)
     if not adopt:
         created = {**normalized, "ManagedPolicyArns": current["ManagedPolicyArns"]}
-        current = wait_for_tags(current, created, lambda: describe(iam, name))
-    check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+        current = change.wait_for_tags(current, created, lambda: describe(iam, name))
+    change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
     ours = {**current, **_without_foreign(current, normalized)}
-    diffs = diff(ours, normalized)
+    diffs = change.diff(ours, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current)
-    reject_immutable(resource, diffs, _IMMUTABLE)
+    change.reject_immutable(resource, diffs, _IMMUTABLE)
     _update(iam, ours, normalized, {each.setting for each in diffs})
     return Change(resource, "updated", diffs, attributes={**current, **normalized})
+
+
+def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trust policy in the form that IAM stores: an account ID becomes the ARN of its root user.
+
+    Lists whose order has no meaning are sorted, and a list of one value becomes the value.
+    IAM user guide: "AWS JSON policy elements: Principal".
+    """
+
+    def values(entry: Any) -> Any:
+        if isinstance(entry, str):
+            return re.sub(r"^\d{12}$", r"arn:aws:iam::\g<0>:root", entry)
+        if isinstance(entry, list):
+            entries = sorted(map(values, entry), key=str)
+            return entries[0] if len(entries) == 1 and isinstance(entries[0], str) else entries
+        return {name: values(each) for name, each in entry.items()} if isinstance(entry, dict) else entry
+
+    return {**document, "Statement": values(document["Statement"])} if "Statement" in document else {**document}
 
 
 def _without_foreign(current: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
     """Return the current tags and managed policies without those that others added."""
     tags, wanted = current["Tags"], desired["ManagedPolicyArns"]
-    attached = [arn for arn in current["ManagedPolicyArns"] if arn in wanted or is_recorded(arn, tags)]
-    return {"Tags": own_tags(tags, desired["Tags"]), "ManagedPolicyArns": attached}
+    attached = [arn for arn in current["ManagedPolicyArns"] if arn in wanted or change.is_recorded(arn, tags)]
+    return {"Tags": change.own_tags(tags, desired["Tags"]), "ManagedPolicyArns": attached}
 
 
 def delete(
@@ -134,27 +138,40 @@ def delete(
     current = describe(iam, name)
     if current is None:
         return Change(resource, "absent")
-    check_owner(resource, current["Tags"], owner, adopt=adopt or None)
+    change.check_owner(resource, current["Tags"], owner, adopt=adopt or None)
     profiles = iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]
     if profiles:
         names = ", ".join(profile["InstanceProfileName"] for profile in profiles)
         raise UserError(f"{resource} is in the instance profile {names}; remove it there and run the step again")
-    inline, managed, tags = inline_policy_names(iam, name), current["ManagedPolicyArns"], current["Tags"]
-    foreign = [f"inline policy {each}" for each in inline if not _is_ours(each, policy_names, tags, POLICIES_TAG)]
-    foreign += [f"managed policy {each}" for each in managed if not _is_ours(each, managed_policy_arns, tags)]
+    foreign = foreign_policies(iam, name, policy_names, managed_policy_arns)
     if foreign and owner and not adopt:
         note = f"kept because others added its {', '.join(foreign)}; delete it too with --adopt"
         return Change(resource, "unchanged", attributes=current, note=note)
-    for policy in inline:
+    for policy in inline_policy_names(iam, name):
         _ignore_missing(iam, partial(iam.delete_role_policy, RoleName=name, PolicyName=policy))
-    for arn in managed:
+    for arn in current["ManagedPolicyArns"]:
         _ignore_missing(iam, partial(iam.detach_role_policy, RoleName=name, PolicyArn=arn))
     iam.delete_role(RoleName=name)
     return Change(resource, "deleted", attributes=current)
 
 
+def foreign_policies(
+    iam: IAMClient, name: str, policy_names: Collection[str], managed_policy_arns: Collection[str]
+) -> list[str]:
+    """Return the role's policies that others added, each with its kind; [] if the role does not exist.
+
+    IAM API reference: GetRole, ListAttachedRolePolicies, ListRolePolicies.
+    """
+    current = describe(iam, name)
+    if current is None:
+        return []
+    inline, managed, tags = inline_policy_names(iam, name), current["ManagedPolicyArns"], current["Tags"]
+    foreign = [f"inline policy {each}" for each in inline if not _is_ours(each, policy_names, tags, POLICIES_TAG)]
+    return foreign + [f"managed policy {each}" for each in managed if not _is_ours(each, managed_policy_arns, tags)]
+
+
 def _is_ours(name: str, listed: Collection[str], tags: Mapping[str, str], tag: str = RECORD_TAG) -> bool:
-    return name in listed or is_recorded(name, tags, tag)
+    return name in listed or change.is_recorded(name, tags, tag)
 
 
 def _ignore_missing(iam: IAMClient, delete: Callable[[], Any]) -> None:
@@ -184,8 +201,8 @@ def ensure_policies(
     if unlisted or current != documents:
         tags = _tags_of_role(iam, role_name)
         if current != documents and tags is not None:
-            check_owner(f"role {role_name}", tags, owner, adopt=adopt)
-        stale = [name for name in unlisted if is_recorded(name, tags or {}, POLICIES_TAG)]
+            change.check_owner(f"role {role_name}", tags, owner, adopt=adopt)
+        stale = [name for name in unlisted if change.is_recorded(name, tags or {}, POLICIES_TAG)]
         # Before the first put, so that an interruption leaves no policy that is not recorded.
         _record_policies(iam, role_name, [*documents, *stale], tags)
     for name, document in documents.items():
@@ -195,7 +212,7 @@ def ensure_policies(
             yield Change(resource, "unchanged", attributes=attributes)
             continue
         put = partial(iam.put_role_policy, RoleName=role_name, PolicyName=name, PolicyDocument=json.dumps(document))
-        retry(put)
+        change.retry(put)
         diffs = (Diff("PolicyDocument", current[name], document),)
         yield Change(resource, "updated" if current[name] else "created", diffs, attributes=attributes)
     for name in stale:
@@ -207,15 +224,15 @@ def ensure_policies(
 
 def _record_policies(iam: IAMClient, role_name: str, names: Iterable[str], tags: Mapping[str, str] | None) -> None:
     """Write the names into the role's tags, unless `tags` has them."""
-    for key, value in record(names, POLICIES_TAG).items():
+    for key, value in change.record(names, POLICIES_TAG).items():
         if not tags or tags.get(key) != value:
-            retry(partial(iam.tag_role, RoleName=role_name, Tags=[{"Key": key, "Value": value}]))
+            change.retry(partial(iam.tag_role, RoleName=role_name, Tags=[{"Key": key, "Value": value}]))
 
 
 def _tags_of_role(iam: IAMClient, role_name: str) -> dict[str, str] | None:
     """Return the role's tags, or None if it does not exist: in a dry run, it is only planned."""
     try:
-        return tag_map(iam.get_role(RoleName=role_name)["Role"].get("Tags", ()))
+        return change.tag_map(iam.get_role(RoleName=role_name)["Role"].get("Tags", ()))
     except iam.exceptions.NoSuchEntityException:
         return None
 
@@ -247,7 +264,7 @@ def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str,
     role = iam.create_role(**parameters)["Role"]
     for arn in normalized["ManagedPolicyArns"]:
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-    diffs = added({setting: normalized[setting] for setting in desired})
+    diffs = change.added({setting: normalized[setting] for setting in desired})
     return Change(f"role {name}", "created", diffs, attributes={**normalized, "Arn": role["Arn"]})
 
 
@@ -269,7 +286,7 @@ def _update(iam: IAMClient, current: Mapping[str, Any], desired: Mapping[str, An
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
     for arn in sorted(set(current["ManagedPolicyArns"]) - set(desired["ManagedPolicyArns"])):
         iam.detach_role_policy(RoleName=name, PolicyArn=arn)
-    removed, put = tag_changes(current["Tags"], desired["Tags"])
+    removed, put = change.tag_changes(current["Tags"], desired["Tags"])
     if removed:
         iam.untag_role(RoleName=name, TagKeys=removed)
     if put:

@@ -9,23 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import WaiterError
 
-from .change import (
-    OWNER_TAG,
-    Change,
-    Diff,
-    UserError,
-    added,
-    check_owner,
-    create_waiter,
-    diff,
-    is_dry_run,
-    own_tags,
-    reject_immutable,
-    reject_unsupported,
-    tag_changes,
-    tag_map,
-    wait_for_tags,
-)
+from . import change
+from .change import OWNER_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -82,7 +67,7 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     enabled = recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
     current["PointInTimeRecoverySpecification"] = _recovery({**recovery, "PointInTimeRecoveryEnabled": enabled})
     pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=current["TableArn"])
-    current["Tags"] = tag_map(tag for page in pages for tag in page["Tags"])
+    current["Tags"] = change.tag_map(tag for page in pages for tag in page["Tags"])
     return current
 
 
@@ -98,9 +83,9 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
     """
     name = desired["TableName"]
     resource = f"table {name}"
-    reject_unsupported(resource, desired, PARAMETERS)
+    change.reject_unsupported(resource, desired, PARAMETERS)
     for index in (*desired.get("LocalSecondaryIndexes", ()), *desired.get("GlobalSecondaryIndexes", ())):
-        reject_unsupported(f"index {index['IndexName']} of {resource}", index, _INDEX_PARAMETERS)
+        change.reject_unsupported(f"index {index['IndexName']} of {resource}", index, _INDEX_PARAMETERS)
     current = describe(dynamodb, name)
     if current and current["TableStatus"] == "DELETING":
         wait_until_deleted(dynamodb, name)
@@ -112,12 +97,12 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
     normalized = _normalize_desired(desired, current)
     created = {**normalized, "PointInTimeRecoverySpecification": current["PointInTimeRecoverySpecification"]}
     if not adopt:
-        current = wait_for_tags(current, created, lambda: describe(dynamodb, name))
-    check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    diffs = diff({**current, "Tags": own_tags(current["Tags"], normalized["Tags"])}, normalized)
+        current = change.wait_for_tags(current, created, lambda: describe(dynamodb, name))
+    change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    diffs = change.diff({**current, "Tags": change.own_tags(current["Tags"], normalized["Tags"])}, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current, pending=current["TableStatus"] != "ACTIVE")
-    reject_immutable(resource, diffs, _IMMUTABLE)
+    change.reject_immutable(resource, diffs, _IMMUTABLE)
     return _update(dynamodb, current, normalized, diffs)
 
 
@@ -147,7 +132,7 @@ def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "", adopt: bool 
         return Change(resource, "absent")
     if current["TableStatus"] == "DELETING":
         return Change(resource, "deleted", attributes=current, note="deletion was already in progress", pending=True)
-    check_owner(resource, current["Tags"], owner, adopt=adopt or None)
+    change.check_owner(resource, current["Tags"], owner, adopt=adopt or None)
     if current["DeletionProtectionEnabled"]:
         raise UserError(
             f"{resource} is protected from deletion (DeletionProtectionEnabled is true). "
@@ -155,7 +140,7 @@ def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "", adopt: bool 
         )
     _wait_until_active(dynamodb, name)
     response = dynamodb.delete_table(TableName=name)
-    return Change(resource, "deleted", attributes=current, pending=not is_dry_run(response))
+    return Change(resource, "deleted", attributes=current, pending=not change.is_dry_run(response))
 
 
 def wait_until_deleted(dynamodb: DynamoDBClient, name: str) -> None:
@@ -175,7 +160,9 @@ def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
         ),
     ]
     try:
-        create_waiter(dynamodb, "TableActive", "DescribeTable", acceptors, delay=1, timeout=900).wait(TableName=name)
+        change.create_waiter(dynamodb, "TableActive", "DescribeTable", acceptors, delay=1, timeout=900).wait(
+            TableName=name
+        )
     except WaiterError as error:
         response: Mapping[str, Any] = error.last_response
         reached = response.get("Table", {}).get("TableStatus")
@@ -194,17 +181,17 @@ def _create(dynamodb: DynamoDBClient, desired: Mapping[str, Any]) -> Change:
     recovery: Any = desired.get("PointInTimeRecoverySpecification", {})
     if recovery.get("PointInTimeRecoveryEnabled"):
         # CreateTable has no such parameter, and UpdateContinuousBackups needs an ACTIVE table.
-        if not is_dry_run(response):
+        if not change.is_dry_run(response):
             _wait_until_active(dynamodb, name)
         _update_recovery(dynamodb, name, recovery)
     table: dict[str, Any] = {**response["TableDescription"]}
-    if is_dry_run(response):
+    if change.is_dry_run(response):
         region = dynamodb.meta.region_name
         table["LatestStreamArn"] = _predicted_stream(f"arn:aws:dynamodb:{region}:<AccountId>:table/{name}")
     created = {**to_create_parameters(table), "PointInTimeRecoverySpecification": _recovery(recovery)}
-    created["Tags"] = tag_map(desired.get("Tags", ()))
-    diffs = added({setting: created.get(setting, value) for setting, value in desired.items()})
-    return Change(f"table {name}", "created", diffs, attributes=created, pending=not is_dry_run(response))
+    created["Tags"] = change.tag_map(desired.get("Tags", ()))
+    diffs = change.added({setting: created.get(setting, value) for setting, value in desired.items()})
+    return Change(f"table {name}", "created", diffs, attributes=created, pending=not change.is_dry_run(response))
 
 
 def _update(
@@ -218,7 +205,7 @@ def _update(
         # AWS accepts one update at a time, and an earlier run may have started one.
         _wait_until_active(dynamodb, name)
         response = dynamodb.update_table(TableName=name, **parameters)
-        written = not is_dry_run(response)
+        written = not change.is_dry_run(response)
         if parameters.get("StreamSpecification", _NO_STREAM)["StreamEnabled"]:
             attributes["LatestStreamArn"] = (
                 response["TableDescription"]["LatestStreamArn"] if written else _predicted_stream(current["TableArn"])
@@ -227,7 +214,7 @@ def _update(
         _wait_until_active(dynamodb, name)
         _update_recovery(dynamodb, name, desired["PointInTimeRecoverySpecification"])
     if "Tags" in settings:
-        _update_tags(dynamodb, current["TableArn"], own_tags(current["Tags"], desired["Tags"]), desired["Tags"])
+        _update_tags(dynamodb, current["TableArn"], change.own_tags(current["Tags"], desired["Tags"]), desired["Tags"])
     had_stream = current["StreamSpecification"]["StreamEnabled"]
     if not had_stream or attributes["LatestStreamArn"] == current["LatestStreamArn"]:
         return Change(f"table {name}", "updated", diffs, attributes=attributes, pending=written)
@@ -264,12 +251,14 @@ def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Mapping[str,
         # AWS cannot back up a new table until some time after it becomes ACTIVE.
         {"state": "retry", "matcher": "error", "expected": "ContinuousBackupsUnavailableException"},
     ]
-    waiter = create_waiter(dynamodb, "BackupsUpdated", "UpdateContinuousBackups", acceptors, delay=1, timeout=300)
+    waiter = change.create_waiter(
+        dynamodb, "BackupsUpdated", "UpdateContinuousBackups", acceptors, delay=1, timeout=300
+    )
     waiter.wait(TableName=name, PointInTimeRecoverySpecification=recovery)
 
 
 def _update_tags(dynamodb: DynamoDBClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    removed, put = tag_changes(old, new)
+    removed, put = change.tag_changes(old, new)
     if removed:
         dynamodb.untag_resource(ResourceArn=arn, TagKeys=removed)
     if put:
@@ -304,7 +293,7 @@ def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
 def _normalize_desired(desired: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
     """Add AWS's defaults to the desired parameters, in the form that `describe` returns."""
     normalized = normalize({**_DEFAULTS, **desired})
-    normalized["Tags"] = tag_map(normalized["Tags"])
+    normalized["Tags"] = change.tag_map(normalized["Tags"])
     encryption = normalized["SSESpecification"]
     if encryption.get("Enabled"):
         # AWS returns the key's ARN. The desired key may be its ID, or be left to AWS.

@@ -36,7 +36,7 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def test_same_sources_make_the_same_bytes_whatever_time_mode_and_order(source: Path, tmp_path: Path) -> None:
+def test_the_same_sources_give_the_same_bytes_whatever_their_time_mode_and_order(source: Path, tmp_path: Path) -> None:
     first = build(source)
     again = tmp_path / "again"
     (again / "deep").mkdir(parents=True)
@@ -47,14 +47,14 @@ def test_same_sources_make_the_same_bytes_whatever_time_mode_and_order(source: P
     assert build(again) == first
 
 
-def test_the_zip_of_the_example_has_its_one_file(tmp_path: Path) -> None:
+def test_the_zip_of_the_project_contains_only_its_source(tmp_path: Path) -> None:
     assert names(build(ROOT / "lambda_src", tmp_path)) == ["example.py"]
 
 
 @pytest.mark.parametrize(
     "left_out", [".env", ".env.prod", ".git/config", "__pycache__/example.cpython-313.pyc", "example.pyc", "deep/.env"]
 )
-def test_what_does_not_belong_in_a_zip_stays_out(source: Path, left_out: str) -> None:
+def test_hidden_and_compiled_files_are_left_out(source: Path, left_out: str) -> None:
     before = build(source)
     path = source / left_out
     path.parent.mkdir(exist_ok=True)
@@ -62,7 +62,7 @@ def test_what_does_not_belong_in_a_zip_stays_out(source: Path, left_out: str) ->
     assert build(source) == before
 
 
-def test_an_executable_stays_executable_and_the_rest_does_not(source: Path) -> None:
+def test_only_executable_files_stay_executable(source: Path) -> None:
     (source / "tool").write_text("#!/bin/sh\n")
     (source / "tool").chmod(0o700)
     modes = {
@@ -71,35 +71,35 @@ def test_an_executable_stays_executable_and_the_rest_does_not(source: Path) -> N
     assert (modes["tool"], modes["example.py"]) == (0o755, 0o644)
 
 
-def test_a_link_is_refused(source: Path) -> None:
+def test_a_symbolic_link_is_an_error(source: Path) -> None:
     (source / "link.py").symlink_to("/etc/hostname")
     with pytest.raises(UserError, match=r"link\.py is a symbolic link"):
         build(source)
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere is not a folder"):
         build(tmp_path / "nowhere")
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="contains no files"):
         build(tmp_path / "empty")
 
 
-def test_the_digest_is_the_one_that_lambda_returns() -> None:
+def test_the_digest_is_the_code_sha256_of_lambda() -> None:
     assert archive.sha256(b"") == "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 
 
-def test_above_250_mb_unzipped_the_largest_files_are_named(source: Path) -> None:
+def test_more_than_250_mb_unzipped_is_an_error_that_lists_the_largest_files(source: Path) -> None:
     with (source / "model.bin").open("wb") as file:
         file.truncate(251 * 2**20)
     with pytest.raises(UserError, match=r"251\.0 MB unzipped; allowed: 250 MB.*model\.bin \(251\.0 MB\)"):
         build(source)
 
 
-def test_above_50_mb_zipped_the_error_names_code_bucket_and_the_largest_files(source: Path) -> None:
+def test_more_than_50_mb_zipped_without_code_bucket_is_an_error_that_lists_the_largest_files(source: Path) -> None:
     (source / "model.bin").write_bytes(random.Random(2).randbytes(52 * 2**20))  # noqa: S311 - not for secrets
     zipped = build(source)
     with pytest.raises(
@@ -219,11 +219,13 @@ def test_a_handler_of_the_zip_is_checked_also_with_layers(source: Path) -> None:
         handler(source, "example.handler", layers=True)
 
 
-def test_a_handler_whose_file_is_missing_is_reported_with_the_files_that_exist(source: Path) -> None:
-    with pytest.raises(UserError, match=r"'exmaple\.lambda_handler': the zip has no exmaple\.py.*example\.py"):
+def test_a_handler_in_a_missing_file_is_an_error_that_lists_the_files(source: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"'exmaple\.lambda_handler': the zip has no exmaple\.py; its Python files: .*example\.py"
+    ):
         handler(source, "exmaple.lambda_handler")
 
 
-def test_a_handler_whose_function_is_missing_is_reported_with_the_names_that_exist(source: Path) -> None:
+def test_a_handler_that_the_file_does_not_define_is_an_error_that_lists_its_names(source: Path) -> None:
     with pytest.raises(UserError, match=r"example\.py defines no handler; it defines: lambda_handler"):
         handler(source, "example.handler")

@@ -84,7 +84,7 @@ def test_a_layer_that_does_not_exist_is_reported_before_the_first_write(
     deployment: Callable[..., Deployment], aws: Callable[[str], Any], code: Callable[[], bytes], calls: Calls
 ) -> None:
     aws("lambda").publish_layer_version(LayerName="shared", Content={"ZipFile": code()})
-    steps.check(deployment(FUNCTION_LAYERS=f"{LAYER}:1"), b"")
+    steps.check(deployment(FUNCTION_LAYERS=f"{LAYER}:1"))
     calls.clear()
     for arn in (f"{LAYER}:2", f"{LAYER}s:1"):
         with pytest.raises(UserError, match=f"FUNCTION_LAYERS: {arn} does not exist; list the versions that exist"):
@@ -96,7 +96,7 @@ def test_a_layer_that_may_not_be_read_is_accepted(
     deployment: Callable[..., Deployment], aws: Callable[[str], Any]
 ) -> None:
     with denied(aws("lambda"), "GetLayerVersion", "AccessDeniedException"):
-        steps.check(deployment(FUNCTION_LAYERS=f"{LAYER}:2"), b"")
+        steps.check(deployment(FUNCTION_LAYERS=f"{LAYER}:2"))
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_echo_prints_the_upload_as_a_command(large: Callable[..., Deployment], a
     code = steps.build_zip(d.settings, d.root, write=True)
     client = boto3.client("s3", region_name=REGION)
     lines: list[str] = []
-    echo.listen(client, REGION, echo.printer(d.root / "build", lines.append))
+    echo.on_call(client, REGION, echo.printer(d.root / "build", lines.append))
     code_object.ensure(client, parameters.code_object(d.settings, code))
     key = keys(aws)[0]
     assert lines[-1] == f"aws s3api put-object --bucket code --key {key} --body build/function.zip --region {REGION}\n"

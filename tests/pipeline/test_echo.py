@@ -1,4 +1,4 @@
-"""The twin of an API call: a real shell and the real AWS CLI make the same call of the command that is printed."""
+"""A printed command makes the API call it was printed for: proved with a real shell and the AWS CLI itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pipeline import echo, session
 from pipeline.settings import load
-from pipeline.shell import word
+from pipeline.shell import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Aws = Callable[..., Any]
     Cli = Callable[[list[str], Path], tuple[str, str, dict[str, Any]]]
 
-# Every call that the project makes, and some that it does not, for what is particular about them.
+# Every call that the project makes, and other calls with unusual parameters.
 OPERATIONS = {
     "dynamodb": "CreateTable DescribeTable UpdateTable DeleteTable TagResource UntagResource ListTagsOfResource "
     "UpdateContinuousBackups PutItem DeleteItem BatchWriteItem Scan CreateBackup Query",
@@ -48,45 +48,45 @@ OPERATIONS = {
     "secretsmanager": "CreateSecret",
     "kms": "Encrypt",
 }
-# The AWS CLI takes nothing but a zip for a function's code; these are two.
+# The AWS CLI takes only a zip as code: two zips.
 ZIPS = [b"PK\5\6" + bytes(16) + bytes([number, 0]) + bytes(number) for number in (0, 5)]
 SESSION = botocore.session.Session()
 MODELS = {service: SESSION.get_service_model(service) for service in OPERATIONS}
 CALLS = [MODELS[service].operation_model(name) for service, names in OPERATIONS.items() for name in names.split()]
 
 
-class Heard(Exception):  # noqa: N818 - not an error: the end of a command whose call was heard
-    """What the AWS CLI would have asked for."""
+class CallMade(Exception):  # noqa: N818 - not an error: ends a command once its call is known
+    """Raised in place of the AWS CLI's call."""
 
 
 @pytest.fixture(scope="module")
 def cli() -> Cli:
-    """The AWS CLI itself, without its process: from its arguments to service, operation and parameters of its call."""
+    """The AWS CLI in this process: from its arguments to the service, operation and parameters of its call."""
     patch = pytest.MonkeyPatch()
     for name, value in (("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_CONFIG_FILE", os.devnull)):
         patch.setenv(name, value)
     driver = create_clidriver()
-    heard: list[tuple[str, str, dict[str, Any]]] = []
+    calls: list[tuple[str, str, dict[str, Any]]] = []
 
-    def hear(params: dict[str, Any], model: OperationModel, **_: Any) -> None:
-        heard.append((str(model.service_model.service_name), model.name, _read(params)))
-        raise Heard
+    def record(params: dict[str, Any], model: OperationModel, **_: Any) -> None:
+        calls.append((str(model.service_model.service_name), model.name, _read(params)))
+        raise CallMade
 
-    driver.session.register("provide-client-params", hear)
+    driver.session.register("provide-client-params", record)
 
     def call(words: list[str], folder: Path) -> tuple[str, str, dict[str, Any]]:
-        heard.clear()
-        with pytest.MonkeyPatch.context() as there:
-            there.chdir(folder)
+        calls.clear()
+        with pytest.MonkeyPatch.context() as in_folder:
+            in_folder.chdir(folder)
             driver.main(words)
-        return heard[0]
+        return calls[0]
 
     patch.undo()
     return call
 
 
 def _read(value: Any) -> Any:
-    """Parameters with the bodies that the CLI opened as files read, and times in one form."""
+    """Parameters in one form: bodies that the CLI opened as files are read, and times are texts."""
     if isinstance(value, dict):
         return {name: _read(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -97,7 +97,7 @@ def _read(value: Any) -> Any:
 
 
 def typed(line: str, folder: Path, **variables: str) -> list[str]:
-    """The arguments that the command gets when the line is typed into a shell."""
+    """The arguments of the command when the line is typed into a shell."""
     shown = "aws() { for each; do printf '%s\\0' \"$each\"; done; }\n"
     environment = {"PATH": os.environ["PATH"], **variables}
     finished = subprocess.run(
@@ -113,7 +113,7 @@ ODD = st.sampled_from(
 
 
 def parameters(shape: Any, seen: tuple[str, ...] = ()) -> st.SearchStrategy[Any]:
-    """Whatever the shape takes; bytes only at the top, as version 1 of the AWS CLI can say none below."""
+    """Any value of the shape. Bytes only at the top level, since version 1 of the AWS CLI takes none below."""
     within = (*seen, shape.name)
     if shape.type_name == "structure":
         known = {
@@ -144,7 +144,7 @@ def parameters(shape: Any, seen: tuple[str, ...] = ()) -> st.SearchStrategy[Any]
 
 
 def _again(shape: Any, seen: tuple[str, ...]) -> bool:
-    """Whether the shape, or what it is a list or a map of, is one that it lies in; lists of bytes are left out too."""
+    """Whether the shape contains itself, or is a list or map of bytes, which is left out too."""
     inner = shape.member if shape.type_name == "list" else shape.value if shape.type_name == "map" else None
     return shape.name in seen or (inner is not None and (inner.type_name == "blob" or _again(inner, seen)))
 
@@ -154,23 +154,23 @@ def _again(shape: Any, seen: tuple[str, ...]) -> bool:
     max_examples=6,
     deadline=None,
     derandomize=True,
-    phases=[Phase.generate],  # to shrink what is drawn from AWS's models takes many minutes
+    phases=[Phase.generate],  # shrinking values of AWS's models takes many minutes
     suppress_health_check=list(HealthCheck),
 )
 @given(data=st.data())
-def test_the_aws_cli_makes_the_call_that_was_made(
+def test_the_aws_cli_makes_the_call_that_was_printed(
     cli: Cli, tmp_path: Path, model: OperationModel, data: st.DataObject
 ) -> None:
-    asked = data.draw(parameters(model.input_shape) if model.input_shape else st.just({}))
+    sent = data.draw(parameters(model.input_shape) if model.input_shape else st.just({}))
     printed: list[str] = []
-    echo.printer(tmp_path / "build", printed.append)(echo.Call(model, asked, "eu-west-1"))
-    assert cli(typed(printed[0], tmp_path, **_variables(asked)), tmp_path) == (
-        model.service_model.service_name, model.name, _read(asked),
+    echo.printer(tmp_path / "build", printed.append)(echo.Call(model, sent, "eu-west-1"))
+    assert cli(typed(printed[0], tmp_path, **_variables(sent)), tmp_path) == (
+        model.service_model.service_name, model.name, _read(sent),
     )  # fmt: skip
 
 
 def _variables(value: Any) -> dict[str, str]:
-    """The shell variables that hold the secrets among the parameters: each value under its own name."""
+    """The shell variables for the secrets in the parameters: each value under its own name."""
     if isinstance(value, list):
         return {name: text for each in value for name, text in _variables(each).items()}
     if not isinstance(value, dict):
@@ -181,58 +181,60 @@ def _variables(value: Any) -> dict[str, str]:
 
 @pytest.fixture
 def printed(aws: Aws) -> list[str]:  # noqa: ARG001 - moto answers
-    """The lines that were printed so far."""
+    """The lines printed so far."""
     return []
 
 
 @pytest.fixture
 def connected(printed: list[str], tmp_path: Path) -> Aws:
-    """Clients that print what they do, as `invoke --echo` makes them: `connected("dynamodb", dry=True)`."""
+    """Clients that print their calls, as those of `invoke --echo` do: `connected("dynamodb", dry_run=True)`."""
     chosen = load(None, {"TARGET": "aws", "AWS_REGION": "eu-west-1"}, {})
-    told = echo.printer(tmp_path / "build", printed.append)
-    return lambda service, **how: session.connect(chosen, None, echo=told, **how)(service)
+    callback = echo.printer(tmp_path / "build", printed.append)
+    return lambda service, **how: session.connect(chosen, None, echo=callback, **how)(service)
 
 
-def test_a_read_is_printed_before_it_is_made(connected: Aws, printed: list[str]) -> None:
+def test_a_read_is_printed_before_the_call(connected: Aws, printed: list[str]) -> None:
     with pytest.raises(Exception, match="ResourceNotFoundException"):
         connected("dynamodb").describe_table(TableName="test")
     assert printed == ["aws dynamodb describe-table --table-name test --region eu-west-1\n"]
 
 
-def test_a_planned_write_is_printed_and_not_made(connected: Aws, printed: list[str]) -> None:
-    planning = connected("dynamodb", dry=True)
+def test_a_write_of_a_dry_run_is_printed_and_not_made(connected: Aws, printed: list[str]) -> None:
+    planning = connected("dynamodb", dry_run=True)
     planning.delete_table(TableName="test")
     assert printed == ["aws dynamodb delete-table --table-name test --region eu-west-1\n"]
 
 
-def test_the_zip_and_the_policies_are_named_where_they_lie(connected: Aws, printed: list[str], tmp_path: Path) -> None:
+def test_the_zip_and_the_policies_are_their_files_in_the_build_folder(
+    connected: Aws, printed: list[str], tmp_path: Path
+) -> None:
     document = {"Version": "2012-10-17", "Statement": []}
     (tmp_path / "build" / "policies").mkdir(parents=True)
     (tmp_path / "build" / "policies" / "some.json").write_text(json.dumps(document, indent=2))
     (tmp_path / "build" / "function.zip").write_bytes(ZIPS[0])
-    connected("lambda", dry=True).update_function_code(FunctionName="f", ZipFile=ZIPS[0])
-    connected("iam", dry=True).put_role_policy(RoleName="r", PolicyName="p", PolicyDocument=json.dumps(document))
+    connected("lambda", dry_run=True).update_function_code(FunctionName="f", ZipFile=ZIPS[0])
+    connected("iam", dry_run=True).put_role_policy(RoleName="r", PolicyName="p", PolicyDocument=json.dumps(document))
     assert " --zip-file fileb://build/function.zip " in printed[0]
     assert " --policy-document file://build/policies/some.json " in printed[1]
 
 
-def test_bytes_that_lie_nowhere_are_written_to_the_build_folder(
-    connected: Aws, printed: list[str], tmp_path: Path
-) -> None:
-    connected("lambda", dry=True).update_function_code(FunctionName="f", ZipFile=ZIPS[1])
-    place = re.search(r"--zip-file fileb://(\S+)", printed[0])
-    assert place
-    assert (tmp_path / place[1]).read_bytes() == ZIPS[1]
+def test_other_bytes_are_written_to_the_build_folder(connected: Aws, printed: list[str], tmp_path: Path) -> None:
+    connected("lambda", dry_run=True).update_function_code(FunctionName="f", ZipFile=ZIPS[1])
+    path = re.search(r"--zip-file fileb://(\S+)", printed[0])
+    assert path
+    assert (tmp_path / path[1]).read_bytes() == ZIPS[1]
 
 
-def test_a_secret_is_a_shell_variable_and_never_printed(connected: Aws, printed: list[str]) -> None:
+def test_a_secret_is_printed_as_a_shell_variable(connected: Aws, printed: list[str]) -> None:
     secrets = {"PLAIN": "hunter-two", "ODD": 'hunter"two\\\nline'}
-    connected("lambda", dry=True).update_function_configuration(FunctionName="f", Environment={"Variables": secrets})
+    connected("lambda", dry_run=True).update_function_configuration(
+        FunctionName="f", Environment={"Variables": secrets}
+    )
     assert '"PLAIN": "\'"$PLAIN"\'"' in printed[0]
     assert "hunter" not in printed[0]
 
 
-def test_one_line_stands_for_all_pages(connected: Aws, printed: list[str]) -> None:
+def test_a_paginator_prints_one_line_for_all_pages(connected: Aws, printed: list[str]) -> None:
     client = connected("logs")
     for number in range(60):
         client.create_log_group(logGroupName=f"group-{number}")
@@ -242,12 +244,12 @@ def test_one_line_stands_for_all_pages(connected: Aws, printed: list[str]) -> No
     assert printed == ["aws logs describe-log-groups --page-size 25 --region eu-west-1\n"]
 
 
-def test_a_waiter_that_the_aws_cli_has_is_printed_once_as_its_own(connected: Aws, printed: list[str]) -> None:
+def test_a_waiter_of_the_aws_cli_is_printed_once(connected: Aws, printed: list[str]) -> None:
     connected("dynamodb").get_waiter("table_not_exists").wait(TableName="test")
     assert printed == ["aws dynamodb wait table-not-exists --table-name test --region eu-west-1\n"]
 
 
-ASKED = "aws dynamodb describe-table --table-name test --region eu-west-1"
+DESCRIBE = "aws dynamodb describe-table --table-name test --region eu-west-1"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +260,7 @@ ASKED = "aws dynamodb describe-table --table-name test --region eu-west-1"
         ("pathAny", "Table.KeySchema[].KeyType", "HASH", "\"contains(Table.KeySchema[].KeyType, 'HASH')\""),
     ],
 )
-def test_a_waiter_of_our_own_is_a_loop(
+def test_another_waiter_is_a_loop(
     connected: Aws, printed: list[str], matcher: str, argument: str, expected: object, query: str
 ) -> None:
     client = connected("dynamodb")
@@ -266,22 +268,22 @@ def test_a_waiter_of_our_own_is_a_loop(
     schema = [{"AttributeName": "id", "KeyType": "HASH"}]
     client.create_table(TableName="test", AttributeDefinitions=[key], KeySchema=schema, BillingMode="PAY_PER_REQUEST")
     printed.clear()
-    accepted = {"state": "success", "matcher": matcher, "argument": argument, "expected": expected}
-    waits = {"operation": "DescribeTable", "delay": 1, "maxAttempts": 1, "acceptors": [accepted]}
-    model = WaiterModel({"version": 2, "waiters": {"There": waits}})
+    acceptor = {"state": "success", "matcher": matcher, "argument": argument, "expected": expected}
+    waiter = {"operation": "DescribeTable", "delay": 1, "maxAttempts": 1, "acceptors": [acceptor]}
+    model = WaiterModel({"version": 2, "waiters": {"There": waiter}})
     create_waiter_with_client("There", model, client).wait(TableName="test")
-    assert printed == [f'until [ "$({ASKED} --query {query} --output text)" = True ]; do sleep 1; done\n']
+    assert printed == [f'until [ "$({DESCRIBE} --query {query} --output text)" = True ]; do sleep 1; done\n']
 
 
-def test_waiting_for_an_error_is_a_loop_that_looks_for_it(connected: Aws, printed: list[str]) -> None:
+def test_a_waiter_for_an_error_is_a_loop_that_greps_for_it(connected: Aws, printed: list[str]) -> None:
     gone = {"state": "success", "matcher": "error", "expected": "ResourceNotFoundException"}
-    waits = {"operation": "DescribeTable", "delay": 1, "maxAttempts": 1, "acceptors": [gone]}
-    model = WaiterModel({"version": 2, "waiters": {"Gone": waits}})
+    waiter = {"operation": "DescribeTable", "delay": 1, "maxAttempts": 1, "acceptors": [gone]}
+    model = WaiterModel({"version": 2, "waiters": {"Gone": waiter}})
     create_waiter_with_client("Gone", model, connected("dynamodb")).wait(TableName="test")
-    assert printed == [f"until {ASKED} 2>&1 | grep -q ResourceNotFoundException; do sleep 1; done\n"]
+    assert printed == [f"until {DESCRIBE} 2>&1 | grep -q ResourceNotFoundException; do sleep 1; done\n"]
 
 
-def test_an_answer_that_is_a_file_is_shown(cli: Cli, tmp_path: Path) -> None:
+def test_a_streamed_response_goes_to_stdout(cli: Cli, tmp_path: Path) -> None:
     printed: list[str] = []
     call = echo.Call(MODELS["lambda"].operation_model("Invoke"), {"FunctionName": "f", "Payload": b"{}"}, "eu-west-1")
     echo.printer(tmp_path / "build", printed.append)(call)
@@ -289,7 +291,7 @@ def test_an_answer_that_is_a_file_is_shown(cli: Cli, tmp_path: Path) -> None:
     assert cli(typed(printed[0], tmp_path), tmp_path) == ("lambda", "Invoke", call.parameters)
 
 
-def test_bytes_within_an_item_are_base64_and_said_to_be() -> None:
+def test_bytes_within_an_item_are_base64_with_the_option_that_says_so() -> None:
     model = MODELS["dynamodb"].operation_model("PutItem")
     call = echo.Call(model, {"TableName": "t", "Item": {"k": {"B": b"\xff"}}}, "")
     assert echo.command_line(call, lambda _: None) == (
@@ -299,6 +301,6 @@ def test_bytes_within_an_item_are_base64_and_said_to_be() -> None:
 
 @given(text=TEXTS | ODD)
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_a_word_reaches_a_command_as_it_is(text: str) -> None:
-    shown = subprocess.run(["sh", "-c", f"printf %s {word(text)}"], capture_output=True, check=True)
+def test_a_quoted_text_reaches_a_command_unchanged(text: str) -> None:
+    shown = subprocess.run(["sh", "-c", f"printf %s {quote(text)}"], capture_output=True, check=True)
     assert shown.stdout.decode() == text

@@ -1,4 +1,4 @@
-"""Items as people write them: plain JSON or DynamoDB JSON, one or many."""
+"""Items in plain JSON or DynamoDB JSON: parsing, checks and writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_plain_json_becomes_attributes() -> None:
     assert items.parse('{"name": "test3"}') == {"name": {"S": "test3"}}
 
 
-def test_dynamodb_json_is_taken_as_it_is() -> None:
+def test_dynamodb_json_is_not_converted() -> None:
     assert items.parse('{"name": {"S": "test3"}, "n": {"N": "1.5"}}') == {"name": {"S": "test3"}, "n": {"N": "1.5"}}
 
 
@@ -45,7 +45,7 @@ def test_binary_in_dynamodb_json_is_base64() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "error"),
     [
         ("{'name': 1}", "is not JSON"),
         ("[1]", "is not a JSON object"),
@@ -64,13 +64,13 @@ def test_binary_in_dynamodb_json_is_base64() -> None:
         ('{"s": "\\ud800"}', "surrogates not allowed"),
     ],
 )
-def test_what_dynamodb_refuses_is_refused_before(text: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
+def test_json_that_is_not_an_item_is_an_error(text: str, error: str) -> None:
+    with pytest.raises(UserError, match=error):
         items.parse(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "error"),
     [
         ('{"other": "x"}', "has no attribute 'name'; the key of test is name of type S"),
         ('{"name": 1}', "'name' is of type N; the key of test is name of type S"),
@@ -78,8 +78,8 @@ def test_what_dynamodb_refuses_is_refused_before(text: str, message: str) -> Non
         (f'{{"name": "x", "data": "{"x" * 410_000}"}}', "allowed: 409600"),
     ],
 )
-def test_an_item_that_the_table_refuses_is_refused_before(text: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
+def test_an_item_that_the_table_would_refuse_is_an_error(text: str, error: str) -> None:
+    with pytest.raises(UserError, match=error):
         items.check(items.parse(text), TABLE, "items.json line 3")
 
 
@@ -98,7 +98,7 @@ def test_an_item_within_400_kb_as_dynamodb_counts_is_accepted(value: dict[str, A
 
 
 @pytest.mark.parametrize("value", LARGE.values(), ids=LARGE)
-def test_an_item_above_400_kb_as_dynamodb_counts_is_refused(value: dict[str, Any]) -> None:
+def test_an_item_above_400_kb_as_dynamodb_counts_is_an_error(value: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"is about \d+ bytes; allowed: 409600"):
         items.check({"name": {"S": "large"}, "one": value, "two": value}, TABLE)
 
@@ -142,22 +142,12 @@ def test_many_items_are_written_in_batches(dynamodb: Any) -> None:
     assert (len(stored(dynamodb)), change.resource) == (60, "60 items in table test")
 
 
-def test_of_two_items_of_one_key_the_later_stays(dynamodb: Any) -> None:
+def test_the_last_of_several_items_with_one_key_is_stored(dynamodb: Any) -> None:
     items.put(dynamodb, TABLE, [{"name": {"S": "a"}, "v": {"N": str(n)}} for n in range(3)])
     assert stored(dynamodb)["a"]["v"] == {"N": "2"}
 
 
-def test_items_that_stay_unprocessed_are_an_error_after_a_while(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def leave_all(parsed: dict[str, Any], **_: Any) -> None:
-        parsed["UnprocessedItems"] = {"test": [{"PutRequest": {"Item": {"name": {"S": "b"}}}}]}
-
-    monkeypatch.setattr(items, "UNPROCESSED_TIMEOUT", 0.5)
-    dynamodb.meta.events.register("after-call.dynamodb.BatchWriteItem", leave_all)
-    with pytest.raises(UserError, match=r"1 items were still unprocessed after 0\.5 s"):
-        items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"])
-
-
-def test_what_aws_leaves_unprocessed_is_written_again(dynamodb: Any) -> None:
+def test_unprocessed_items_are_written_again(dynamodb: Any) -> None:
     """BatchWriteItem may answer UnprocessedItems: DynamoDB API reference, BatchWriteItem."""
     left: list[int] = []
 
@@ -170,3 +160,13 @@ def test_what_aws_leaves_unprocessed_is_written_again(dynamodb: Any) -> None:
     dynamodb.meta.events.register("after-call.dynamodb.BatchWriteItem", leave_one)
     items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"])
     assert sorted(stored(dynamodb)) == ["a", "b", "c"]
+
+
+def test_items_that_stay_unprocessed_are_an_error_after_a_while(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave_all(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["UnprocessedItems"] = {"test": [{"PutRequest": {"Item": {"name": {"S": "b"}}}}]}
+
+    monkeypatch.setattr(items, "UNPROCESSED_TIMEOUT", 0.5)
+    dynamodb.meta.events.register("after-call.dynamodb.BatchWriteItem", leave_all)
+    with pytest.raises(UserError, match=r"1 items were still unprocessed after 0\.5 s"):
+        items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"])

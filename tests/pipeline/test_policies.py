@@ -1,15 +1,14 @@
-"""policies/*.json: least privilege by tokens, and what IAM refuses is refused before the first write."""
+"""policies/*.json: tokens for least privilege, and errors for documents that IAM would refuse."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline import policies
+from pipeline import parameters, policies
 from pipeline.resources.change import UserError
 from pipeline.settings import load
 
@@ -42,38 +41,76 @@ def test_tokens_are_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "variable", ["${aws:username}", "${s3:prefix}", "${aws:username, 'none'}", "${*}", "${?}", "${$}"]
 )
-def test_iams_own_variables_pass_through(tmp_path: Path, variable: str) -> None:
+def test_policy_variables_of_iam_pass_through(tmp_path: Path, variable: str) -> None:
     assert variable in json.dumps(render(tmp_path, policy(f"arn:x/{variable}")))
 
 
 @pytest.mark.parametrize("name", ["Tabel", "AWS::Acount", ""])
-def test_an_unknown_token_is_refused_with_those_that_exist(tmp_path: Path, name: str) -> None:
-    message = r"\$\{NAME\} is not a token; allowed: \$\{AWS::Partition\}.*\$\{FunctionName\}".replace("NAME", name)
+def test_an_unknown_token_is_an_error_that_lists_the_known_ones(tmp_path: Path, name: str) -> None:
+    message = r"\$\{NAME\} is not a token; allowed: \$\{AWS::Partition\}.*\$\{LogGroupName\}".replace("NAME", name)
     with pytest.raises(UserError, match=message):
         render(tmp_path, policy(f"${{{name}}}"))
 
 
-def project(tmp_path: Path, **documents: str) -> Path:
-    """A project's folder with our policies, and these: EXECUTION={"Version": ...}."""
-    shutil.copytree(ROOT / "policies", tmp_path / "policies")
-    for name, text in documents.items():
-        (tmp_path / "policies" / f"{name}.json").write_text(text)
+def test_the_value_of_a_token_is_escaped_for_json(tmp_path: Path) -> None:
+    (tmp_path / "execution-policy.json").write_text(policy("${TableName}"))
+    document = policies.render(tmp_path / "execution-policy.json", lambda: {"TableName": 'a"b\\c'})
+    assert document["Statement"][0]["Resource"] == 'a"b\\c'
+
+
+def test_tokens_are_looked_up_only_for_documents_that_have_one(tmp_path: Path) -> None:
+    (tmp_path / "execution-policy.json").write_text(policy("arn:x"))
+    assert policies.render(tmp_path / "execution-policy.json", lambda: pytest.fail("looked up"))
+
+
+def trust(**statement: Any) -> dict[str, Any]:
+    principal = {"Service": "lambda.amazonaws.com"}
+    return {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", **statement}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project with a trust policy, an execution policy and one more policy."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "trust-policy.json").write_text(json.dumps({"Statement": [trust()]}))
+    (folder / "execution-policy.json").write_text(policy("${TableName}"))
+    (folder / "read-bucket.json").write_text(policy("arn:aws:s3:::bucket"))
     return tmp_path
 
 
-def inline_policies(root: Path, **settings: str) -> dict[str, dict[str, Any]]:
-    return policies.inline_policies(load(None, {}, settings), root, lambda: TOKENS)
+def documents(root: Path, *, write: bool = True, **overrides: str) -> dict[str, dict[str, Any]]:
+    settings = load(None, {}, {"PIPELINE_NAME": "nightly", **overrides})
+    return policies.inline_policies(settings, root, lambda: TOKENS, write=write)
 
 
-def test_the_documents_that_are_sent_are_in_the_build_folder(tmp_path: Path) -> None:
-    root = project(tmp_path, more=policy("${TableName}"))
-    sent = inline_policies(root, ON_FAILURE="arn:aws:sqs:us-east-1:123456789012:failed")
-    written = {path.name: json.loads(path.read_text()) for path in (root / "build" / "policies").iterdir()}
+def test_each_document_is_an_inline_policy_but_the_trust_policy(root: Path) -> None:
+    assert list(documents(root)) == ["nightly-policy", "nightly-read-bucket"]
+    assert documents(root)["nightly-policy"]["Statement"][0]["Resource"] == "orders"
+    assert policies.trust_policy(root, lambda: TOKENS) == {"Statement": [trust()]}
+
+
+def test_a_destination_adds_the_policy_that_allows_it(root: Path) -> None:
+    queue = "arn:aws:sqs:us-east-1:123456789012:discarded"
+    assert documents(root, ON_FAILURE=queue)["nightly-on-failure"] == parameters.on_failure_policy(queue)
+
+
+def test_build_policies_contains_each_document_as_iam_receives_it(root: Path) -> None:
+    inline = documents(root, ON_FAILURE="arn:aws:sqs:us-east-1:123456789012:discarded")
+    trust = policies.trust_policy(root, lambda: TOKENS)
+    written = {path.stem: json.loads(path.read_text()) for path in (root / "build" / "policies").iterdir()}
     assert written == {
-        "execution-policy.json": sent["stream-demo-policy"],
-        "more.json": sent["stream-demo-more"],
-        "on-failure.json": sent["stream-demo-on-failure"],
+        "trust-policy": trust,
+        "execution-policy": inline["nightly-policy"],
+        "on-failure": inline["nightly-on-failure"],
+        "read-bucket": inline["nightly-read-bucket"],
     }
+
+
+def test_without_write_no_file_is_written(root: Path) -> None:
+    documents(root, write=False)
+    policies.trust_policy(root, lambda: TOKENS, write=False)
+    assert not (root / "build").exists()
 
 
 @pytest.mark.parametrize("version", ['"Version": "2008-10-17", ', '"Version": "2012-10-17", ', ""])
@@ -83,7 +120,7 @@ def test_both_versions_and_none_are_allowed(tmp_path: Path, version: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "error"),
     [
         ("{", "is not JSON"),
         ("[]", "a JSON object with a Statement"),
@@ -100,26 +137,23 @@ def test_both_versions_and_none_are_allowed(tmp_path: Path, version: str) -> Non
          "each Sid must be unique"),
     ],
 )  # fmt: skip
-def test_what_iam_refuses_is_refused_before(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
+def test_a_document_that_iam_would_refuse_is_an_error(tmp_path: Path, text: str, error: str) -> None:
+    with pytest.raises(UserError, match=error):
         render(tmp_path, text)
 
 
-def test_the_inline_policies_of_a_role_are_within_10240_characters_together(tmp_path: Path) -> None:
-    root = project(tmp_path, more=policy("x" * 5000), other=policy("x" * 5000))
-    with pytest.raises(UserError, match=r"1\d{4} characters in all .*stream-demo-more 5\d{3}.*of a role: 10240"):
-        inline_policies(root)
+def test_the_inline_policies_of_a_role_have_10240_characters_in_all(root: Path) -> None:
+    for name in ("more", "other"):
+        (root / "policies" / f"{name}.json").write_text(policy("x" * 5000))
+    with pytest.raises(UserError, match=r"1\d{4} characters in all .*nightly-more 5\d{3}.*of a role: 10240"):
+        documents(root)
     assert not (root / "build").exists()
 
 
-def test_white_space_in_a_policy_does_not_count(tmp_path: Path) -> None:
-    root = project(tmp_path, more=policy("x" * 5000) + " " * 10_000, other=json.dumps(json.loads(policy()), indent=400))
-    assert len(inline_policies(root)) == 3
-
-
-def trust(**statement: Any) -> dict[str, Any]:
-    principal = {"Service": "lambda.amazonaws.com"}
-    return {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", **statement}
+def test_white_space_in_a_policy_does_not_count(root: Path) -> None:
+    (root / "policies" / "more.json").write_text(policy("x" * 5000) + " " * 10_000)
+    (root / "policies" / "other.json").write_text(json.dumps(json.loads(policy()), indent=400))
+    assert len(documents(root)) == 4
 
 
 EC2 = {"Service": "ec2.amazonaws.com"}
@@ -158,20 +192,20 @@ def test_a_trust_policy_that_lets_lambda_assume_the_role_is_accepted(tmp_path: P
         [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}],
     ],
 )
-def test_a_trust_policy_that_does_not_let_lambda_assume_the_role_is_refused(
+def test_a_trust_policy_that_does_not_let_lambda_assume_the_role_is_an_error(
     tmp_path: Path, statements: list[Any]
 ) -> None:
     with pytest.raises(UserError, match=r"lambda\.amazonaws\.com is not allowed to assume the role"):
         render(tmp_path, json.dumps({"Statement": statements}), "trust-policy.json")
 
 
-def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_policy_file_is_an_error_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"execution-policy\.json is missing"):
         policies.render(tmp_path / "execution-policy.json", lambda: TOKENS)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "policies").glob("*.json")), ids=lambda path: path.name)
-def test_no_policy_of_ours_has_a_star_for_an_action_or_a_resource(path: Path) -> None:
+def test_the_policies_of_the_project_have_no_wildcard_for_all_actions_or_resources(path: Path) -> None:
     for statement in json.loads(path.read_text())["Statement"]:
         for part in ("Action", "Resource"):
             values = statement.get(part, [])

@@ -1,18 +1,22 @@
-"""Clients for the target: the plan as a hook, the account guard, and nothing of this machine with TARGET=local."""
+"""Clients for the target: dry runs, --verbose, the expected account, and nothing of this machine with TARGET=local."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ParamValidationError
 from moto import mock_aws
 
 from pipeline import session
+from pipeline.deployment import Deployment
 from pipeline.resources.change import UserError, is_dry_run
 from pipeline.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 TABLE: dict[str, Any] = {
     "TableName": "test",
@@ -23,68 +27,122 @@ TABLE: dict[str, Any] = {
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """`aws(service, dry=True, AWS_ACCOUNT_ID=...)`: a client as the tasks have it, on moto in process."""
+def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """`connect(dry_run=True)`: clients as the tasks create them, with TARGET=aws, on moto in this process."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     with mock_aws():
-        yield lambda service, **how: session.connect(load(None, {"TARGET": "aws"}, {}), None, **how)(service)
+        yield lambda **options: session.connect(load(None, {"TARGET": "aws"}, {}), None, **options)
 
 
-def test_a_planned_write_is_answered_and_not_made(aws: Callable[..., Any]) -> None:
-    answer = aws("dynamodb", dry=True).create_table(**TABLE)
-    assert is_dry_run(answer)
-    assert aws("dynamodb").list_tables()["TableNames"] == []
+def test_a_dry_run_answers_a_write_without_making_it(connect: Callable[..., Any]) -> None:
+    response = connect(dry_run=True)("dynamodb").create_table(**TABLE)
+    assert is_dry_run(response)
+    assert connect()("dynamodb").list_tables()["TableNames"] == []
 
 
-def test_a_planned_write_echoes_what_was_asked_and_marks_what_aws_will_make(aws: Callable[..., Any]) -> None:
-    answer = aws("dynamodb", dry=True).create_table(**TABLE)["TableDescription"]
-    assert (answer["TableName"], answer["TableArn"]) == ("test", "<TableArn>")
+def test_a_predicted_response_repeats_the_request_and_has_placeholders_for_arns(connect: Callable[..., Any]) -> None:
+    table = connect(dry_run=True)("dynamodb").create_table(**TABLE)["TableDescription"]
+    assert (table["TableName"], table["TableArn"]) == ("test", "<TableArn>")
 
 
-def test_a_read_is_made_in_a_plan_too(aws: Callable[..., Any]) -> None:
-    aws("dynamodb").create_table(**TABLE)
-    assert aws("dynamodb", dry=True).describe_table(TableName="test")["Table"]["TableName"] == "test"
+def test_a_dry_run_makes_reads(connect: Callable[..., Any]) -> None:
+    connect()("dynamodb").create_table(**TABLE)
+    assert connect(dry_run=True)("dynamodb").describe_table(TableName="test")["Table"]["TableName"] == "test"
 
 
-def test_a_real_write_is_not_planned(aws: Callable[..., Any]) -> None:
-    assert not is_dry_run(aws("dynamodb").create_table(**TABLE))
+def test_a_write_outside_a_dry_run_is_made(connect: Callable[..., Any]) -> None:
+    client = connect()
+    assert not is_dry_run(client("dynamodb").create_table(**TABLE))
+    assert client("dynamodb").list_tables()["TableNames"] == ["test"]
 
 
-def test_a_planned_call_is_still_checked_by_boto3(aws: Callable[..., Any]) -> None:
-    with pytest.raises(Exception, match="Missing required parameter"):
-        aws("dynamodb", dry=True).create_table()
+def test_boto3_validates_the_parameters_of_a_dry_run(connect: Callable[..., Any]) -> None:
+    with pytest.raises(ParamValidationError, match="Missing required parameter"):
+        connect(dry_run=True)("dynamodb").create_table()
 
 
-def test_a_foreign_account_is_refused(aws: Callable[..., Any]) -> None:
+def test_there_is_one_client_for_each_service(connect: Callable[..., Any]) -> None:
+    client = connect()
+    assert client("dynamodb") is client("dynamodb")
+    assert client("dynamodb") is not client("dynamodb", dry_run=True)
+
+
+def test_verbose_logs_each_call_with_its_time_and_outcome(
+    connect: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = connect(dry_run=True, verbose=True)("dynamodb")
+    client.list_tables()
+    client.create_table(**TABLE)
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.describe_table(TableName="test")
+    lines = [re.sub(r"  \d+ ms", "  N ms", line) for line in capsys.readouterr().err.splitlines()]
+    assert lines == [
+        "    dynamodb ListTables  N ms",
+        "    dynamodb CreateTable  N ms  dry run",
+        "    dynamodb DescribeTable  N ms  ResourceNotFoundException",
+    ]
+
+
+def test_echo_gets_each_call_once_also_when_a_plan_comes_first(connect: Callable[..., Any]) -> None:
+    echoed: list[str] = []
+    client = connect(echo=lambda call: echoed.append(call.model.name))
+    client("dynamodb", dry_run=True).list_tables()
+    client("dynamodb").create_table(**TABLE)
+    assert echoed == ["CreateTable"]
+
+
+def test_another_account_than_the_expected_one_is_an_error(connect: Callable[..., Any]) -> None:
     settings = load(None, {"TARGET": "aws", "AWS_ACCOUNT_ID": "999999999999"}, {})
-    with pytest.raises(
-        UserError, match="AWS_ACCOUNT_ID: 999999999999 is wanted, but the credentials are of 123456789012"
-    ):
-        session.check_account(settings, aws("sts"))
+    error = "AWS_ACCOUNT_ID is 999999999999, but the credentials belong to account 123456789012 .* Nothing was changed"
+    with pytest.raises(UserError, match=error):
+        session.check_account(settings, connect()("sts"))
 
 
-def test_the_right_account_is_told(aws: Callable[..., Any]) -> None:
-    settings = load(None, {"TARGET": "aws", "AWS_ACCOUNT_ID": "123456789012"}, {})
-    assert session.check_account(settings, aws("sts"))["Account"] == "123456789012"
+@pytest.mark.parametrize("expected", ["123456789012", ""])
+def test_the_expected_account_is_accepted(connect: Callable[..., Any], expected: str) -> None:
+    settings = load(None, {"TARGET": "aws", "AWS_ACCOUNT_ID": expected}, {})
+    assert session.check_account(settings, connect()("sts"))["Account"] == "123456789012"
 
 
-def test_credentials_of_the_env_file_reach_boto3(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deployment_asks_for_its_account_once(connect: Callable[..., Any], tmp_path: Path) -> None:
+    asked: list[str] = []
+    client = connect(echo=lambda call: asked.append(call.model.name))
+    deployment = Deployment(load(None, {"TARGET": "aws"}, {}), client, tmp_path)
+    assert deployment.caller_identity == deployment.caller_identity
+    assert asked == ["GetCallerIdentity"]
+
+
+def test_the_dry_run_of_a_deployment_writes_nothing(connect: Callable[..., Any], tmp_path: Path) -> None:
+    deployment = Deployment(load(None, {"TARGET": "aws"}, {}), connect(), tmp_path).as_dry_run()
+    assert deployment.dry_run
+    assert is_dry_run(deployment.client("dynamodb").create_table(**TABLE))
+
+
+def test_credentials_in_the_env_file_reach_boto3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "to be put back")
+        monkeypatch.setenv(name, "restored after the test")
         monkeypatch.delenv(name)
     file = tmp_path / ".env"
-    file.write_text("TARGET=aws\nAWS_ACCESS_KEY_ID=of-the-file\nAWS_SECRET_ACCESS_KEY=secret\n")
+    file.write_text("TARGET=aws\nAWS_ACCESS_KEY_ID=in-the-file\nAWS_SECRET_ACCESS_KEY=secret\n")
     client = session.connect(load(file, {}, {}), "http://127.0.0.1:9")("sts")
-    assert client._request_signer._credentials.access_key == "of-the-file"
+    assert client._request_signer._credentials.access_key == "in-the-file"
+
+
+def test_the_local_target_uses_credentials_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-this-machine")
+    file = tmp_path / ".env"
+    file.write_text("AWS_ACCESS_KEY_ID=in-the-file\n")
+    client = session.connect(load(file, {}, {}), "http://127.0.0.1:9")("sts")
+    assert client._request_signer._credentials.access_key == "local"
 
 
 @pytest.mark.parametrize("name", ["DescribeTable", "GetRole", "ListTags", "FilterLogEvents", "BatchGetItem"])
-def test_reading_calls_are_told_from_writing_ones(name: str) -> None:
+def test_a_reading_operation_is_recognized(name: str) -> None:
     assert session.is_read(name)
 
 
 @pytest.mark.parametrize("name", ["PutItem", "CreateTable", "TagResource", "UpdateTable", "BatchWriteItem"])
-def test_writing_calls_are_told_from_reading_ones(name: str) -> None:
+def test_a_writing_operation_is_recognized(name: str) -> None:
     assert not session.is_read(name)

@@ -1,4 +1,4 @@
-"""What `clean` says is left: what AWS still has after a while, not what it still tells of for a moment."""
+"""clean: its order, its plan, and what it reports as remaining."""
 
 from __future__ import annotations
 
@@ -9,31 +9,72 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline import teardown
+from pipeline.deployment import Deployment
+from pipeline.events import Changed
+from pipeline.resources.change import UserError
 from pipeline.settings import load
-from pipeline.steps import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+TRUST = '{"Version": "2012-10-17", "Statement": []}'
+
 
 @pytest.fixture
-def run(aws: Callable[[str], Any]) -> Run:
-    """A pipeline of which the role is there and nothing else."""
-    aws("iam").create_role(RoleName="stream-demo-role", AssumeRolePolicyDocument="{}")
-    return Run(load(None, {}, {}), aws, Path())
+def deployment(aws: Callable[[str], Any], dry_run: Callable[[str], Any]) -> Deployment:
+    """A pipeline that consists only of its role."""
+
+    def client(service: str, **options: bool) -> Any:
+        return (dry_run if options.get("dry_run") else aws)(service)
+
+    tags = [{"Key": "pipeline", "Value": "stream-demo"}]
+    aws("iam").create_role(RoleName="stream-demo-role", AssumeRolePolicyDocument=TRUST, Tags=tags)
+    return Deployment(load(None, {}, {}), client, Path())
 
 
-def test_what_is_told_of_for_a_moment_is_not_left(run: Run) -> None:
-    gone = threading.Timer(0.5, run.aws("iam").delete_role, kwargs={"RoleName": "stream-demo-role"})
-    gone.start()
-    assert teardown.wait_until_gone(run, ()) == []
-    gone.join()
+def test_clean_deletes_what_exists_and_reports_that_nothing_remains(deployment: Deployment) -> None:
+    changes = [event.change for event in teardown.clean(deployment) if isinstance(event, Changed)]
+    assert [(change.resource, change.action, change.note) for change in changes] == [
+        ("role stream-demo-role", "deleted", ""),
+        ("pipeline stream-demo", "absent", "nothing remains"),
+    ]
+    assert teardown.remaining(deployment) == []
 
 
-def test_what_stays_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teardown, "STILL_TOLD_SECONDS", 0)
-    assert teardown.wait_until_gone(run, ()) == ["role stream-demo-role"]
+def test_the_plan_of_clean_deletes_nothing(deployment: Deployment) -> None:
+    (change,) = teardown.plan(deployment)
+    assert (change.resource, change.action) == ("role stream-demo-role", "deleted")
+    assert teardown.remaining(deployment) == ["role stream-demo-role"]
 
 
-def test_what_was_kept_on_purpose_is_not_left(run: Run) -> None:
-    assert teardown.wait_until_gone(run, {"role stream-demo-role"}) == []
+def test_clean_refuses_a_role_of_another_pipeline(deployment: Deployment, aws: Callable[[str], Any]) -> None:
+    aws("iam").tag_role(RoleName="stream-demo-role", Tags=[{"Key": "pipeline", "Value": "another"}])
+    with pytest.raises(UserError, match="role stream-demo-role already exists and belongs to pipeline 'another'"):
+        teardown.plan(deployment)
+
+
+def test_a_resource_that_disappears_after_a_moment_does_not_remain(
+    deployment: Deployment, aws: Callable[[str], Any]
+) -> None:
+    later = threading.Timer(0.5, aws("iam").delete_role, kwargs={"RoleName": "stream-demo-role"})
+    later.start()
+    assert teardown.wait_until_gone(deployment, ()) == []
+    later.join()
+
+
+def test_a_resource_that_still_exists_after_the_deadline_remains(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teardown, "_STALE_READS_SECONDS", 0)
+    assert teardown.wait_until_gone(deployment, ()) == ["role stream-demo-role"]
+
+
+def test_a_resource_that_was_kept_does_not_count_as_remaining(deployment: Deployment) -> None:
+    assert teardown.wait_until_gone(deployment, {"role stream-demo-role"}) == []
+
+
+def test_the_message_after_an_interrupt_lists_what_exists(deployment: Deployment) -> None:
+    message = teardown.summarize_remaining(deployment)
+    assert message == (
+        ". Exists now: role stream-demo-role. Continue with invoke deploy, or delete it with invoke clean"
+    )

@@ -1,4 +1,4 @@
-"""The project as a person has it: a folder of its own, where `invoke` is run as a command."""
+"""A copy of the project in a folder of its own, where tests run `invoke` as a command."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from typing import Any
 
 import boto3
 
-ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("tasks.py", "pipeline", "localaws", "lambda_src", "policies", ".env.example")
+from tests.harness import snapshot
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("tasks.py", "dev.py", "pipeline", "localaws", "lambda_src", "policies", ".env.example")
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project, with its embedded AWS on a free port."""
+    """A copy of the project whose local AWS uses a free port."""
 
     folder: Path
 
     def invoke(self, *words: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
-        """Run `invoke` with these words; `settings` are put into its shell."""
+        """Run `invoke` with these words and with `settings` in its environment."""
         return subprocess.run(
             [sys.executable, "-m", "invoke", *words],
             cwd=self.folder,
@@ -38,13 +41,13 @@ class Project:
         )
 
     def run(self, *words: str, **settings: str) -> str:
-        """What `invoke` printed on stdout; the test fails when it does not succeed."""
+        """Run `invoke`, assert that it succeeds, and return its stdout."""
         finished = self.invoke(*words, **settings)
         assert finished.returncode == 0, finished.stdout + finished.stderr
         return finished.stdout
 
     def refusal(self, *words: str, **settings: str) -> str:
-        """What `invoke` said on stderr when it refused: exit code 1, no traceback."""
+        """Run `invoke`, assert that it exits 1 without a traceback, and return its stderr."""
         finished = self.invoke(*words, **settings)
         assert finished.returncode == 1, finished.stdout + finished.stderr
         assert 'Traceback (most recent call last):\n  File "/' not in finished.stderr
@@ -55,28 +58,43 @@ class Project:
         return str(json.loads((self.folder / ".local" / "server.json").read_text())["endpoint"])
 
     def client(self, service: str, region: str = "us-east-1") -> Any:
-        """A boto3 client of the project's embedded AWS."""
+        """Return a boto3 client of the project's local AWS."""
         return _client(self.endpoint, service, region)
+
+    def snapshot(self) -> dict[str, list[Any]]:
+        """Return every resource in the local AWS."""
+        return snapshot.take(self.client)
+
+    def is_empty(self) -> bool:
+        """Return whether the local AWS holds no resource."""
+        return not any(self.snapshot().values())
 
 
 @cache
 def _client(endpoint: str, service: str, region: str) -> Any:
-    """Each client once: to make one takes longer than to ask it something."""
+    """Create each client once: creating one takes longer than a call."""
     session: Any = boto3.Session("local", "local", region_name=region)
     return session.client(service, endpoint_url=endpoint)
 
 
 def bare_environment() -> dict[str, str]:
-    """The environment of the tests without what the settings would take from it."""
-    kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
-    return {name: os.environ[name] for name in kept if name in os.environ}
+    """Return the environment of the tests without variables that settings would read."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+
+def target_aws(endpoint: str, **settings: str) -> dict[str, Any]:
+    """Return settings with which the tasks take the local AWS at `endpoint` for a real account."""
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true"}
+    return {"TARGET": "aws", "AWS_ENDPOINT_URL": endpoint, **keys, **settings}
 
 
 def copy_project(folder: Path) -> Project:
+    """Copy the project into `folder`."""
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
         else:
+            folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, folder / part)
     return Project(folder)

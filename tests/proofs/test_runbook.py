@@ -1,35 +1,31 @@
-"""Runbooks of settings that nobody would think of build what `invoke deploy` builds, and remove all of it.
+"""Runbooks of made-up settings create what `invoke deploy` creates, attribute by attribute, and delete all of it.
 
-`python -m soak.runbook [COUNT]`: so many settings; 50 is the default. Each takes about 15 seconds: the AWS CLI starts
-some forty times.
+`invoke dev.soak --only runbook` compares 50 settings. Each takes half a minute: the AWS CLI starts some fifty times.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import boto3
-from hypothesis import HealthCheck, Phase, given, settings
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
-from localaws import control
-from pipeline import chains, cleaning, recording, runbook_text, session, steps
-from pipeline.report import Report
-from pipeline.settings import Settings, load
-from tests.forks import count_argument
-from tests.snapshot import everything
+from tests.harness.script import Script
 
-ROOT = Path(__file__).resolve().parents[1]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.harness.forked import ForkedProject
+
+pytestmark = pytest.mark.proof
 
 
 def names(more: str, shortest: int, longest: int) -> st.SearchStrategy[str]:
-    """Names of letters, digits and `more`; often as short or as long as AWS takes them."""
+    """Generate names of letters, digits and `more`, often as short or as long as AWS accepts."""
     letters = st.sampled_from("abcXYZ019" + more)
     lengths = st.sampled_from([shortest, longest]) | st.integers(shortest, longest)
     return lengths.flatmap(lambda length: st.text(letters, min_size=length, max_size=length))
@@ -48,7 +44,7 @@ PATTERN = st.sampled_from(
     ['{"eventName": ["INSERT"]}', '{"dynamodb": {"Keys": {"k": {"S": ["it\'s", "a\\\\b", "ü"]}}}}']
 )
 AWS_POLICY = "arn:aws:iam::aws:policy/"
-CHOSEN = st.fixed_dictionaries(
+SETTINGS = st.fixed_dictionaries(
     {
         "PIPELINE_NAME": names("-_", 3, 50),
         "TABLE_NAME": names("-_.", 3, 255),
@@ -60,6 +56,7 @@ CHOSEN = st.fixed_dictionaries(
         "TABLE_KEY": st.builds("{}:{}".format, st.text("a b'\"$`\\ü-", min_size=1, max_size=9), st.sampled_from("SNB")),
         "TABLE_SORT_KEY": st.builds("sort {}:{}".format, st.text("ab'\"$`ü", max_size=9), st.sampled_from("SNB")),
         "TABLE_BILLING_MODE": st.sampled_from(["PAY_PER_REQUEST", "PROVISIONED"]),
+        "TABLE_DELETION_PROTECTION_ENABLED": st.sampled_from(["true", "false"]),
         "TABLE_POINT_IN_TIME_RECOVERY_ENABLED": st.sampled_from(["true", "false"]),
         "STREAM_VIEW_TYPE": st.sampled_from(["NEW_AND_OLD_IMAGES", "NEW_IMAGE", "OLD_IMAGE", "KEYS_ONLY"]),
         "TAGS": TAGS.map(json.dumps),
@@ -92,88 +89,44 @@ CHOSEN = st.fixed_dictionaries(
 )
 
 
-def main() -> None:
-    """Compare so many settings, and print how many there were."""
-    with tempfile.TemporaryDirectory() as folder:
-        compared = prove(Path(folder), count_argument(50))
-    print(f"{compared} runbooks built what deploy builds, attribute by attribute, and left nothing")
-
-
-def prove(folder: Path, count: int) -> int:
-    """Compare so many settings, the same ones each time; how many there were."""
+def test_the_runbook_of_any_settings_creates_and_deletes_what_deploy_and_clean_do(
+    project: ForkedProject,
+    tmp_path: Path,
+    count: Callable[[int, int], int],
+    record_figures: Callable[[str], None],
+) -> None:
     compared = 0
 
-    @settings(
-        max_examples=count,
+    @hypothesis.settings(
+        max_examples=count(2, 50),
         deadline=None,
         derandomize=True,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(chosen=CHOSEN)
-    def each(chosen: dict[str, str]) -> None:
+    @given(settings=SETTINGS)
+    def compare(settings: dict[str, str]) -> None:
         nonlocal compared
-        compare(folder, chosen)
+        project.run("deploy", **settings)
+        deployed = project.snapshot()
+        unprotect(project, settings)
+        project.run("clean", **settings)
+        script = Script(tmp_path / "runbook.sh", project.endpoint)
+        script.path.write_text(project.run("runbook", **settings), encoding="utf-8")
+        script.run("sh", "deploy", **json.loads(settings.get("FUNCTION_ENVIRONMENT", "{}")))
+        assert project.snapshot() == deployed, settings
+        unprotect(project, settings)
+        script.run("sh", "clean")
+        assert project.is_empty(), settings
         compared += 1
-        print(f"{compared} of {count}", flush=True)
 
-    try:
-        each()
-    finally:
-        control.stop(folder / "target")
-    return compared
+    compare()
+    record_figures(f"{compared} runbooks created what deploy creates, attribute by attribute, and left nothing")
 
 
-def compare(folder: Path, chosen: dict[str, str]) -> None:
-    """The runbook of these settings builds what deploy builds; clean leaves nothing."""
-    wanted = load(None, chosen, {})
-    target, _ = control.start(folder / "target", 0, 1)
-    client = clients(target.endpoint)
-    deployed = deploy_and_clean(wanted, target.endpoint)
-    script = folder / "runbook.sh"
-    recorded, _ = control.start(folder / "recorded", 0, 1)
-    try:
-        calls = recording.record(wanted, recorded.endpoint, ROOT)
-    finally:
-        control.stop(folder / "recorded")
-    script.write_text(runbook_text.script(wanted, calls), encoding="utf-8")
-    shell(script, target.endpoint, "deploy", wanted.function_environment)
-    built = everything(client)
-    assert built == deployed, f"{chosen}\nbuilt    {built}\ndeployed {deployed}"
-    shell(script, target.endpoint, "clean", {})
-    assert not any(everything(client).values())
-
-
-def deploy_and_clean(wanted: Settings, endpoint: str) -> dict[str, Any]:
-    """What AWS has after `invoke deploy`, which `invoke clean` then removes."""
-    run = steps.Run(wanted, session.connect(wanted, endpoint), ROOT)
-    chains.deploy(run, Report("deploy", quiet=True))
-    found = everything(clients(endpoint))
-    list(cleaning.clean(run, delete_data=True))
-    return found
-
-
-def clients(endpoint: str) -> Any:
-    """A function from a service's name to a client of this AWS."""
-    made: Any = boto3.Session("local", "local", region_name="us-east-1")
-    return lambda service: made.client(service, endpoint_url=endpoint)
-
-
-def shell(script: Path, endpoint: str, word: str, variables: Any) -> None:
-    """Run the script as an operator does."""
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HOME": str(script.parent),
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "anyone",
-        "AWS_SECRET_ACCESS_KEY": "anything",
-        **variables,
-    }
-    command = ["sh", str(script), word]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-
-
-if __name__ == "__main__":
-    main()
+def unprotect(project: ForkedProject, settings: dict[str, str]) -> None:
+    """Allow the deletion of the table, as an operator does by hand."""
+    if settings.get("TABLE_DELETION_PROTECTION_ENABLED") == "true":
+        name = settings["TABLE_NAME"]
+        project.client("dynamodb").update_table(TableName=name, DeletionProtectionEnabled=False)

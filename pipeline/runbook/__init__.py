@@ -1,0 +1,197 @@
+"""`invoke runbook`: runbook.sh filled in for the settings, as a script or as a page for people.
+
+Whatever depends on a setting comes from the parameters that the steps send, in the words of `invoke --echo`. Nothing
+here calls AWS.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import textwrap
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+from botocore import xform_name
+
+from pipeline import archive, echo, items, parameters, policies, steps
+from pipeline.resources.change import UserError
+from pipeline.shell import double_quoted, quote, shell_var
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from botocore.model import OperationModel
+
+    from pipeline.settings import Settings
+
+_FOLDER = Path(__file__).parent
+# The settings that are variables of the script wherever they occur, also within an ARN or a document.
+_NAMES = ("pipeline_name", "table_name", "role_name", "function_name")
+_OF_THE_SHELL = {
+    "AWS_PAGER", "ENV", "HOME", "IFS", "OPTARG", "OPTIND", "PATH", "PPID", "PS1", "PS2", "PS4", "PWD", "SHELLOPTS",
+    "TMPDIR", "UID",
+}  # fmt: skip
+_EMBEDDED_BYTES = 1024 * 1024  # a larger zip is a file beside the script
+_WIDTH = 120
+
+_PLACEHOLDER = re.compile(r"(?<!\$)@([a-z0-9_]+)")
+_COMMAND = re.compile(r"\baws (\S+) (\S+) ")
+_STEP = re.compile(r"((?:^# [^\n]*\n)+)^(\w+)\(\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+
+
+def script(settings: Settings, root: Path) -> str:
+    """The POSIX shell script. `root` is the project's folder."""
+    return _fill(_template(), _values(settings, root))
+
+
+def page(settings: Settings, root: Path) -> str:
+    """The Markdown page, with the commands of the script."""
+    values = _values(settings, root)
+    preparation, _, steps = _template().partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
+    *forward, clean = [_section(step, values) for step in _STEP.findall(steps)]
+    return Template((_FOLDER / "runbook.md").read_text(encoding="utf-8")).substitute(
+        {name: getattr(settings, name) for name in (*_NAMES, "aws_region")},
+        needs=values["needs"],
+        preparation=_fill(preparation, values) + "prepare",
+        steps="\n\n".join(f"## {number}. {section}" for number, section in enumerate(forward, 1)),
+        clean=f"## Roll back: {clean}",
+    )
+
+
+def _template() -> str:
+    lines = (_FOLDER / "runbook.sh").read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("#@"))
+
+
+def _section(step: tuple[str, str, str], values: Mapping[str, Any]) -> str:
+    """A step of the page: the comment of its shell function as prose, and its body as a block of commands."""
+    comment, name, body = step
+    title, _, text = comment.replace("# ", "").rstrip().partition("\n")
+    reason, *notes = re.sub(r"\n(?!Expect:|If it fails:)", " ", text).splitlines()
+    commands = _fill(re.sub("^    ", "", body, flags=re.MULTILINE), values)
+    twin = f"The same with this project: `invoke {name.replace('_', '-')}`."
+    return "\n\n".join([title, reason, f"```sh\n{commands}```", *notes, twin])
+
+
+def _values(settings: Settings, root: Path) -> dict[str, Any]:
+    """The value of each placeholder in the template: text, lines of shell, or parameters for a command."""
+    _check_variables(settings)
+    code = steps.build_zip(settings, root)
+    chosen: dict[str, Any] = {name: shell_var(f"${name}") for name in _NAMES}
+    chosen["aws_region"] = shell_var("$AWS_REGION")
+    chosen["function_environment"] = {
+        name: shell_var(f'$(json_text "${name}")') for name in settings.function_environment
+    }
+    named = replace(settings, **chosen)
+    partition = botocore.session.Session().get_partition_for_region(settings.aws_region)
+    tokens = parameters.policy_tokens(named, f"arn:{partition}:iam::{shell_var('$account_id')}:root")
+    inline_policies = policies.inline_policies(named, root, lambda: tokens, write=False)
+    table, role = parameters.table(named), parameters.role(named, {})
+    if not settings.table_point_in_time_recovery_enabled:
+        del table["PointInTimeRecoverySpecification"]
+    if not settings.role_permissions_boundary:
+        del role["PermissionsBoundary"]
+    function = parameters.function(named, "", b"")
+    del function["Code"]
+    variables = list(settings.function_environment)
+    return {
+        **{name: quote(getattr(settings, name)) for name in (*_NAMES, "aws_region", "stream_view_type")},
+        "log_group_name": quote(parameters.log_group_name(named)),
+        "key_type": table["AttributeDefinitions"][0]["AttributeType"],
+        "code_sha256": quote(archive.sha256(code)),
+        "code": textwrap.wrap(base64.b64encode(code).decode(), _WIDTH) if len(code) <= _EMBEDDED_BYTES else [],
+        "expected_account": quote(settings.aws_account_id if settings.target == "aws" else ""),
+        "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
+        "require_variables": [f': "${{{name}?set this variable of the function}}"' for name in variables],
+        "trust_policy": _document(policies.trust_policy(root, lambda: tokens, write=False)),
+        "put_inline_policies": [
+            f"put_inline_policy {quote(name)} <<JSON\n{_document(document)}\nJSON"
+            for name, document in inline_policies.items()
+        ],
+        "inline_policies": [{"PolicyName": name} for name in inline_policies],
+        "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
+        "role": role,
+        "log_group": parameters.log_group(named),
+        "function": function,
+        "table": table,
+        "mapping": parameters.mapping(named, shell_var("$stream_arn")),
+        "item": _smoke_item(settings, table),
+    }
+
+
+def _check_variables(settings: Settings) -> None:
+    taken = _OF_THE_SHELL | set(re.findall(r"\$\{?(\w+)", _template()))
+    if both := sorted(taken & settings.function_environment.keys()):
+        raise UserError(
+            f"FUNCTION_ENVIRONMENT: {both[0]!r} is a variable of the runbook's script too, which reads the values of "
+            "the function's variables from its own environment. Rename the function's variable."
+        )
+
+
+def _smoke_item(settings: Settings, table: Mapping[str, Any]) -> dict[str, Any]:
+    """PutItem's and DeleteItem's parameters: a new key, and a number that makes each put a change."""
+    unique = {"S": "$marker", "N": "$number", "B": "$encoded"}
+    kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    hash_key, *_ = keys = items.key_names(table)
+    new = {name: {kinds[name]: shell_var(unique[kinds[name]])} for name in keys}
+    extra = items.parse(json.dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {}
+    marks = {"smoke": {"S": shell_var("$marker")}, "smoke_attempt": {"N": shell_var("$tries")}}
+    item = {**marks, **new, **extra, hash_key: new[hash_key]}
+    return {"Item": item, "Key": {name: item[name] for name in keys}}
+
+
+def _document(document: Mapping[str, Any]) -> str:
+    return double_quoted(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _fill(template: str, values: Mapping[str, Any]) -> str:
+    return "".join(f"{line}\n" for each in template.splitlines() for line in _filled(each, values))
+
+
+def _filled(line: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """What one line of the template becomes: one, several or no lines."""
+    if not (match := _PLACEHOLDER.search(line)):
+        yield line
+        return
+    value = values[match[1]]
+    before, after = line[: match.start()], line[match.end() :]
+    if isinstance(value, str):
+        yield before + value + after
+    elif command := _COMMAND.search(before):
+        for each in value if isinstance(value, list) else [value]:
+            if arguments := _arguments(command[1], command[2], each, before):
+                yield _laid_out(before, arguments, after)
+    else:
+        yield from (before + each + after for each in value)
+
+
+def _arguments(service: str, command: str, values: Mapping[str, Any], line: str) -> list[str]:
+    """The arguments of those parameters that the command takes and the line does not have yet."""
+    operation = _operations(service)[command]
+    members: Any = operation.input_shape
+    taken = {
+        name: value
+        for name, value in values.items()
+        if name in members.members and value is not None and not re.search(f"--{xform_name(name, '-')}[= ]", line)
+    }
+    return echo.command(echo.Call(operation, taken, ""), lambda _: None)[1:]
+
+
+@cache
+def _operations(service: str) -> dict[str, OperationModel]:
+    model = botocore.session.Session().get_service_model(service)
+    return {xform_name(name, "-"): model.operation_model(name) for name in model.operation_names}
+
+
+def _laid_out(before: str, arguments: list[str], after: str) -> str:
+    short = before + " ".join(arguments) + after
+    if len(short) <= _WIDTH:
+        return short
+    indent = " " * (len(before) - len(before.lstrip()) + 4)
+    return f" \\\n{indent}".join([before.rstrip(), *arguments]) + after

@@ -1,0 +1,77 @@
+"""Output and interrupts of the command line: a closed pipe stops no work, and Ctrl-C ends with one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Whether Ctrl-C raises KeyboardInterrupt. Otherwise, and the second time, it ends the process.
+_interruptible = False
+
+
+class _Stream:
+    """A text stream that discards what nobody can read: after the reader of a pipe is gone, or on a full disk."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, or discard it."""
+        try:
+            return int(self._stream.write(text))
+        except OSError as error:
+            self._discard(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream, or discard what it holds."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._discard(error)
+
+    def _discard(self, error: OSError) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"{self._stream.name}: {error.strerror}\n")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def prepare() -> None:
+    """Make stdin, stdout and stderr usable in any state, and end at Ctrl-C with one line and exit code 130."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - stays open
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        stream.reconfigure(errors="backslashreplace")  # a terminal may not have every character
+        setattr(sys, name, _Stream(stream))
+    signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    global _interruptible  # noqa: PLW0603 - a signal handler has no other state
+    if _interruptible:
+        _interruptible = False
+        raise KeyboardInterrupt
+    os.write(2, b"invoke: interrupted\n")
+    os._exit(130)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let the first Ctrl-C raise KeyboardInterrupt inside."""
+    global _interruptible  # noqa: PLW0603
+    _interruptible = True
+    try:
+        yield
+    finally:
+        _interruptible = False

@@ -1,0 +1,61 @@
+"""A snapshot of an account: every resource that pipelines consist of, as AWS describes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Attributes that differ whenever the same resource is created again: times, and identifiers that AWS generates.
+_GENERATED = {
+    "CreateDate", "CreationDateTime", "CreationTime", "EarliestRestorableDateTime", "EventSourceMappingArn",
+    "LastDecreaseDateTime", "LastIncreaseDateTime", "LastModified", "LastProcessingResult",
+    "LastUpdateToPayPerRequestDateTime", "LatestRestorableDateTime", "LatestStreamArn", "LatestStreamLabel",
+    "Location", "ResponseMetadata", "RevisionId", "RoleId", "RoleLastUsed", "TableId", "UUID",
+    "creationTime", "storedBytes",
+}  # fmt: skip
+
+
+def take(client: Callable[[str], Any]) -> dict[str, list[Any]]:
+    """Return every table, role, function, mapping and log group with its policies and tags.
+
+    `client` returns a boto3 client for the name of a service. Generated attributes are left out, so that two
+    snapshots are equal when the resources are.
+    """
+    dynamodb, iam, lambda_, logs = (client(service) for service in ("dynamodb", "iam", "lambda", "logs"))
+    tables = [dynamodb.describe_table(TableName=name)["Table"] for name in dynamodb.list_tables()["TableNames"]]
+    roles = [role["RoleName"] for role in iam.list_roles()["Roles"]]
+    functions = [function["FunctionName"] for function in lambda_.list_functions()["Functions"]]
+    mappings = lambda_.list_event_source_mappings()["EventSourceMappings"]
+    groups = logs.describe_log_groups()["logGroups"]
+    resources: dict[str, list[Any]] = {
+        "tables": tables,
+        "tags of tables": [dynamodb.list_tags_of_resource(ResourceArn=table["TableArn"]) for table in tables],
+        "recovery": [dynamodb.describe_continuous_backups(TableName=table["TableName"]) for table in tables],
+        "roles": [iam.get_role(RoleName=name) for name in roles],
+        "policies": [
+            iam.get_role_policy(RoleName=role, PolicyName=name)
+            for role in roles
+            for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+        ],
+        "attached": [iam.list_attached_role_policies(RoleName=name) for name in roles],
+        "functions": [lambda_.get_function(FunctionName=name) for name in functions],
+        "mappings": mappings,
+        "tags of mappings": [lambda_.list_tags(Resource=mapping["EventSourceMappingArn"]) for mapping in mappings],
+        "log groups": groups,
+        "tags of log groups": [logs.list_tags_for_resource(resourceArn=group["logGroupArn"]) for group in groups],
+    }
+    return {kind: [_comparable(each) for each in described] for kind, described in resources.items()}
+
+
+def _comparable(value: Any) -> Any:
+    """Return `value` without generated attributes and with its lists sorted."""
+    if isinstance(value, dict):
+        attributes = {name: _comparable(each) for name, each in value.items() if name not in _GENERATED}
+        if "EventSourceArn" in attributes:  # a stream's ARN ends with its creation time
+            attributes["EventSourceArn"] = attributes["EventSourceArn"].partition("/stream/")[0]
+        return attributes
+    if isinstance(value, list):
+        return sorted((_comparable(each) for each in value), key=str)  # AWS returns sets in any order
+    return value

@@ -1,0 +1,161 @@
+"""What `runbook.script` and `runbook.page` write for different settings."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import runbook
+from pipeline.resources.change import OWNER_TAG, UserError
+from pipeline.settings import load
+
+ROOT = Path(__file__).resolve().parents[3]
+TEMPLATE = ROOT / "pipeline" / "runbook" / "runbook.sh"
+
+
+def script(**settings: str) -> str:
+    return runbook.script(load(None, settings, {}), ROOT)
+
+
+def page(**settings: str) -> str:
+    return runbook.page(load(None, settings, {}), ROOT)
+
+
+def shellcheck(path: Path) -> str:
+    command = [str(Path(sys.executable).with_name("shellcheck")), str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def commands(text: str) -> list[str]:
+    """Every line with an `aws` command, with its continuation lines."""
+    lines = re.sub(r" \\\n *", " ", text).splitlines()
+    return sorted(line.strip() for line in lines if re.search(r"(^|[ (])aws [a-z]+ [a-z-]+ ", line) and "`" not in line)
+
+
+def test_shellcheck_accepts_the_template() -> None:
+    assert shellcheck(TEMPLATE) == ""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"TABLE_KEY": "id:B", "TABLE_SORT_KEY": "n:N", "TABLE_BILLING_MODE": "PROVISIONED"},
+        {
+            "FUNCTION_ENVIRONMENT": '{"SECRET": "x", "STAGE": ""}',
+            "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "1",
+            "ON_FAILURE": "arn:aws:s3:::notes",
+            "ROLE_PERMISSIONS_BOUNDARY": "arn:aws:iam::123456789012:policy/boundary",
+            "ROLE_MANAGED_POLICY_ARNS": "arn:aws:iam::123456789012:policy/a,arn:aws:iam::123456789012:policy/b",
+            "ROLE_OPTIONS": '{"Description": "it\'s `id` $HOME"}',
+            "TABLE_POINT_IN_TIME_RECOVERY_ENABLED": "true",
+        },
+    ],
+    ids=["defaults", "binary and number keys", "all commands"],
+)
+def test_shellcheck_accepts_the_script(settings: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "runbook.sh"
+    path.write_text(script(**settings))
+    assert shellcheck(path) == ""
+    assert re.findall(r"(?<!\$)@[a-z_]+", path.read_text()) == []
+
+
+def test_a_command_has_the_parameters_that_the_step_sends() -> None:
+    written = script(FUNCTION_TIMEOUT="7", LOG_RETENTION_IN_DAYS="90", FUNCTION_RESERVED_CONCURRENT_EXECUTIONS="3")
+    assert 'put-retention-policy --log-group-name="$log_group_name" --retention-in-days 90' in written
+    assert 'put-function-concurrency --function-name="$function_name" --reserved-concurrent-executions 3' in written
+    assert written.count("--timeout 7 ") == 2
+
+
+def test_a_command_without_a_setting_for_it_is_left_out() -> None:
+    written = script(LOG_RETENTION_IN_DAYS="0")
+    optional = [
+        "put-retention-policy", "put-function-concurrency", "put-role-permissions-boundary", "update-role ",
+        "attach-role-policy", "update-continuous-backups",
+    ]  # fmt: skip
+    assert [command for command in optional if command in written] == []
+
+
+def test_a_command_is_repeated_for_each_policy() -> None:
+    arns = [f"arn:aws:iam::123456789012:policy/{name}" for name in ("a", "b")]
+    written = script(ROLE_MANAGED_POLICY_ARNS=",".join(arns), ON_FAILURE="arn:aws:s3:::notes")
+    assert re.findall(r"\n    aws iam attach-role-policy .* --policy-arn (\S+)", written) == arns
+    assert re.findall(r"\n    put_inline_policy (\S+)", written) == [
+        "stream-demo-policy",
+        '"$pipeline_name-on-failure"',
+    ]
+    assert written.count("ask aws iam delete-role-policy ") == 2
+
+
+def test_names_account_and_region_are_variables_within_documents_and_arguments() -> None:
+    written = script(PIPELINE_NAME="orders", AWS_REGION="cn-north-1")
+    assert '"arn:aws-cn:dynamodb:$AWS_REGION:$account_id:table/$table_name/stream/*"' in written
+    assert 'log_group_name="/aws/lambda/$function_name"' in written
+    assert written.count("orders") == len(["pipeline", "table", "role", "function", "policy", "policy in clean"])
+
+
+def test_a_deletion_protected_table_has_a_runbook() -> None:
+    assert " --deletion-protection-enabled " in script(TABLE_DELETION_PROTECTION_ENABLED="true").replace("\n", " ")
+
+
+def test_the_script_checks_the_account_of_the_settings() -> None:
+    assert "expected_account=123456789012\n" in script(TARGET="aws", AWS_ACCOUNT_ID="123456789012")
+
+
+def test_resources_of_others_in_the_settings_need_not_exist() -> None:
+    settings = {
+        "FUNCTION_LAYERS": "arn:aws:lambda:us-east-1:123456789012:layer:theirs:7",
+        "ROLE_PERMISSIONS_BOUNDARY": "arn:aws:iam::123456789012:policy/boundary",
+        "ROLE_MANAGED_POLICY_ARNS": "arn:aws:iam::123456789012:policy/managed",
+    }
+    written = script(**settings)
+    assert [arn for arn in settings.values() if arn not in written] == []
+
+
+def test_a_value_of_the_functions_environment_is_never_written() -> None:
+    settings = {"FUNCTION_ENVIRONMENT": json.dumps({"SECRET": "hunter-two"})}
+    for written in (script(**settings), page(**settings)):
+        assert "hunter" not in written
+        assert '{"Variables": {"SECRET": "\'"$(json_text "$SECRET")"\'"}}' in written
+        assert "the function's variables: SECRET" in written
+
+
+@pytest.mark.parametrize("name", ["answer", "mapping_uuid", "FUNCTION_ZIP", "AWS_PAGER", "PATH"])
+def test_a_variable_of_the_script_cannot_be_one_of_the_function(name: str) -> None:
+    with pytest.raises(UserError, match=f"FUNCTION_ENVIRONMENT: '{name}' is a variable of the runbook's script too"):
+        script(FUNCTION_ENVIRONMENT=json.dumps({name: "42"}))
+
+
+def test_code_above_one_megabyte_is_a_file_beside_the_script(tmp_path: Path) -> None:
+    (tmp_path / "policies").symlink_to(ROOT / "policies")
+    (tmp_path / "lambda_src").mkdir()
+    (tmp_path / "lambda_src" / "example.py").write_text("def lambda_handler(event, context): pass\n")
+    small = runbook.script(load(None, {}, {}), tmp_path)
+    (tmp_path / "lambda_src" / "data.txt").write_text("x" * 1024 * 1024)
+    large = runbook.script(load(None, {}, {}), tmp_path)
+    assert re.search(r"<<'ZIP'\nUEsDB", small)
+    assert "<<'ZIP'\nZIP\n" in large
+    assert len(large) < len(small)
+
+
+def test_the_owner_tag_of_the_script_is_that_of_the_tasks() -> None:
+    assert re.findall(r"[Tt]ags(?:\[\?Key=='|\.)(\w+)", TEMPLATE.read_text()) == [OWNER_TAG] * 4
+
+
+def test_the_page_has_every_command_of_the_script() -> None:
+    settings = {"FUNCTION_ENVIRONMENT": '{"SECRET": "x"}', "ON_FAILURE": "arn:aws:s3:::notes"}
+    assert commands(page(**settings)) == commands(script(**settings))
+
+
+def test_the_page_has_a_heading_a_reason_and_what_to_expect_for_each_step() -> None:
+    written = page(PIPELINE_NAME="orders")
+    steps = ["create-role", "put-policy", "create-function", "create-table", "map-stream", "smoke", "clean"]
+    assert written.startswith("# Runbook: orders\n")
+    assert re.findall(r"The same with this project: `invoke (\S+)`\.", written) == steps
+    assert (written.count("\nExpect: "), written.count("\nIf it fails: ")) == (7, 7)
+    assert re.findall(r"^## (\d|Roll back)", written, re.MULTILINE) == [*"123456", "Roll back"]

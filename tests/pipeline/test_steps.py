@@ -1,0 +1,202 @@
+"""Steps: generators of events, dry runs, and the settings that each step reads."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.client import BaseClient
+
+import tasks
+from localaws import control
+from pipeline import session, smoke, steps
+from pipeline.deployment import Deployment
+from pipeline.events import Changed, Started, Waiting
+from pipeline.settings import DERIVED, load
+from tests.harness import snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pipeline.events import Events
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def deployment(local_aws: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Deployment]:
+    """Return deployments in the local AWS, each in a folder of its own, by the name of their pipeline."""
+    endpoint = local_aws("dynamodb").meta.endpoint_url
+
+    def create(pipeline: str, **overrides: str) -> Deployment:
+        settings = load(None, {}, {"PIPELINE_NAME": pipeline, "AWS_REGION": "eu-west-1", **overrides})
+        folder = tmp_path_factory.mktemp(pipeline)
+        for name in ("lambda_src", "policies"):
+            shutil.copytree(ROOT / name, folder / name)
+        return Deployment(settings, session.connect(settings, endpoint), folder)
+
+    return create
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the operations that are sent to AWS."""
+    client: Any = BaseClient
+    operations: list[str] = []
+    make_request = client._make_request
+
+    def record(self: Any, model: Any, *rest: Any) -> Any:
+        operations.append(model.name)
+        return make_request(self, model, *rest)
+
+    monkeypatch.setattr(client, "_make_request", record)
+    return operations
+
+
+def described(events: Events[Any]) -> Iterator[tuple[str, ...]]:
+    """Describe each event by its kind, its step, and the resource or the text."""
+    for event in events:
+        if isinstance(event, Started):
+            yield "started", event.step
+        elif isinstance(event, Waiting):
+            yield "waiting", event.step, event.text
+        elif isinstance(event, Changed):
+            yield event.change.action, event.step, event.change.resource
+
+
+ZIP = ("zip-code", "zip build/function.zip")
+
+
+def test_deploy_starts_what_takes_time_first_and_waits_for_it_last(deployment: Callable[..., Deployment]) -> None:
+    d = deployment("in-order")
+    assert list(described(steps.deploy(d))) == [
+        ("started", "zip-code"),
+        ("created", *ZIP),
+        ("started", "deploy"),
+        ("started", "create-table"),
+        ("started", "create-role"),
+        ("created", "create-role", "role in-order-role"),
+        ("started", "put-policy"),
+        ("created", "put-policy", "policy in-order-policy of role in-order-role"),
+        ("started", "create-function"),
+        ("created", "create-function", "log group /aws/lambda/in-order"),
+        ("waiting", "create-function", "function in-order to become Active"),
+        ("created", "create-function", "function in-order"),
+        ("waiting", "create-table", "table in-order to become ACTIVE"),
+        ("created", "create-table", "table in-order"),
+        ("started", "map-stream"),
+        ("waiting", "map-stream", "mapping in-order -> in-order to become Enabled"),
+        ("created", "map-stream", "mapping in-order -> in-order"),
+    ]
+
+
+def test_a_deploy_with_nothing_to_change_waits_for_nothing(deployment: Callable[..., Deployment]) -> None:
+    d = deployment("unchanged")
+    list(steps.deploy(d))
+    assert {event[0] for event in described(steps.deploy(d))} == {"started", "unchanged"}
+
+
+def test_deploy_does_nothing_before_its_first_event_is_requested(deployment: Callable[..., Deployment]) -> None:
+    d = deployment("lazy")
+    events = steps.deploy(d)
+    assert next(events) == Started("zip-code")
+    assert not (d.root / "build").exists()
+
+
+def test_a_plan_makes_only_reading_calls(
+    deployment: Callable[..., Deployment], local_aws: Callable[[str], Any], sent: list[str]
+) -> None:
+    d = deployment("planned")
+    before = snapshot.take(local_aws)
+    sent.clear()
+    changes = steps.plan(d)
+    operations = [*sent]
+    assert {change.action for change in changes} == {"created"}
+    assert operations
+    assert [operation for operation in operations if not session.is_read(operation)] == []
+    assert snapshot.take(local_aws) == before
+    assert not (d.root / "build" / "function.zip").exists()
+
+
+def test_a_plan_lists_the_changes_that_deploy_makes(deployment: Callable[..., Deployment]) -> None:
+    d = deployment("as-planned")
+    planned = [(change.resource, change.action) for change in steps.plan(d)]
+    events = list(steps.deploy(d))
+    assert planned == [(e.change.resource, e.change.action) for e in events if isinstance(e, Changed)]
+
+
+# --- `invoke --help STEP` names the settings that the step reads ------------------------------------------------------
+
+
+class RecordingSettings:
+    """Settings that record the names of those that are read."""
+
+    def __init__(self, settings: Any) -> None:
+        self._settings = settings
+        self.read: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.read.add(name.upper())
+        return getattr(self._settings, name)
+
+
+# Settings that some steps read only with these.
+VARIANTS = {
+    "reads-defaults": {},
+    "reads-more": {
+        "TABLE_BILLING_MODE": "PROVISIONED",
+        "FUNCTION_LOG_FORMAT": "JSON",
+        "ON_FAILURE": "arn:aws:sqs:eu-west-1:000000000000:discarded",
+    },
+}
+STEPS: dict[str, Callable[[Deployment], Events[Any]]] = {
+    "zip-code": lambda d: steps.zip_code(d.settings, d.root),
+    "create-table": steps.create_table,
+    "create-role": steps.create_role,
+    "put-policy": steps.put_policy,
+    "create-function": steps.create_function,
+    "map-stream": steps.map_stream,
+    "put-item": lambda d: steps.put_item(d, [("--item", '{"name": "test3"}')]),
+    "fetch-logs": lambda d: steps.fetch_logs(d, since_ms=0, pattern="", request_id="", last=1, timeout=30),
+    "smoke": smoke.run,
+}
+
+
+@pytest.fixture(scope="module")
+def deployed(deployment: Callable[..., Deployment]) -> list[Deployment]:
+    """Deploy the pipelines whose settings are recorded."""
+    deployments = [deployment(name, **overrides) for name, overrides in VARIANTS.items()]
+    for d in deployments:
+        list(steps.deploy(d))
+    return deployments
+
+
+def documented(task: str) -> list[str]:
+    """Return the settings that the help of a task names."""
+    _, _, listed = str(tasks.namespace[task].body.__doc__).partition("Settings:")
+    return re.findall(r"[A-Z]+(?:_[A-Z]+)*", re.sub(r"\b[a-z]+\b", "", listed))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_help_of_a_step_names_exactly_the_settings_that_it_reads(deployed: list[Deployment], step: str) -> None:
+    read: set[str] = set()
+    for d in deployed:
+        recording: Any = RecordingSettings(d.settings)
+        list(STEPS[step](replace(d, settings=recording)))
+        read |= recording.read
+    if read & {name.upper() for name in DERIVED}:
+        read.add("PIPELINE_NAME")  # the default of each name comes from it
+    names = documented(step)
+    assert set(names) == read
+    assert len(names) == len(set(names))
+
+
+def test_the_help_of_local_start_names_exactly_the_settings_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "start", lambda *_: (None, False))
+    recording: Any = RecordingSettings(load(None, {}, {}))
+    tasks._start_local_aws(recording)
+    assert set(documented("local.start")) == recording.read

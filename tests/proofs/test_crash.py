@@ -1,0 +1,116 @@
+"""A deploy, smoke or clean killed before or after any of its API calls: the next command completes the work.
+
+`invoke dev.soak --only crash` kills at every point.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from signal import SIGKILL
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.harness.forked import KillPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.harness.forked import ForkedProject
+
+pytestmark = pytest.mark.proof
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A command killed at one point."""
+
+    command: str
+    point: KillPoint
+
+    def run(self, project: ForkedProject) -> None:
+        project.kill_at(self.point, self.command).expect(-SIGKILL)
+
+    def __str__(self) -> str:
+        return f"{self.command} killed {self.point}"
+
+
+def test_deploy_and_clean_complete_what_a_killed_command_leaves(
+    project: ForkedProject, count: Callable[[int, int], int], record_figures: Callable[[str], None]
+) -> None:
+    deployed, kills = survey(project)
+    assert len(kills) > 100
+    some = count(5, len(kills))
+    chosen = kills[:: max(1, -(-len(kills) // some))]
+    assert 1 < len(chosen) <= some
+    for kill in chosen:
+        try:
+            CHECKS[kill.command](project, kill, deployed)
+        except AssertionError as error:
+            raise AssertionError(f"{kill}: {error}") from error
+    record_figures(
+        f"killed at {len(chosen)} of {len(kills)} points; deploy converged and clean left nothing after each"
+    )
+
+
+def survey(project: ForkedProject) -> tuple[Any, list[Kill]]:
+    """Return the snapshot of an undisturbed deployment, and every point to kill the three commands at."""
+    deploy = project.invoke("deploy").expect(0).calls
+    deployed = project.snapshot()
+    smoke = project.invoke("smoke").expect(0).calls
+    clean = project.invoke("clean").expect(0).calls
+    assert project.is_empty()
+    return deployed, [*points("deploy", deploy), *points("smoke", smoke), *points("clean", clean)]
+
+
+def points(command: str, calls: list[str]) -> Iterator[Kill]:
+    """Yield a point before and after each call; smoke polls the log a varying number of times, so only the first."""
+    counts: Counter[str] = Counter()
+    for operation in calls:
+        counts[operation] += 1
+        if operation == "FilterLogEvents" and counts[operation] > 1:
+            continue
+        for when in ("before", "after"):
+            yield Kill(command, KillPoint(when, operation, counts[operation]))
+
+
+def check_deploy(project: ForkedProject, kill: Kill, deployed: Any) -> None:
+    """After a killed deploy, deploy creates what an undisturbed one creates, and clean removes all of it."""
+    kill.run(project)
+    project.invoke("deploy").expect(0)
+    assert project.snapshot() == deployed
+    clean(project)
+    kill.run(project)
+    clean(project)
+
+
+def check_smoke(project: ForkedProject, kill: Kill, deployed: Any) -> None:
+    """After a killed smoke, smoke passes, and clean recognizes the item that was left behind as smoke's."""
+    project.invoke("deploy").expect(0)
+    kill.run(project)
+    project.invoke("smoke").expect(0)
+    project.invoke("deploy").expect(0)
+    assert project.snapshot()["mappings"] == deployed["mappings"]
+    clean(project)
+
+
+def check_clean(project: ForkedProject, kill: Kill, deployed: Any) -> None:
+    """After a killed clean, clean removes the rest, and deploy creates what it creates in an empty account."""
+    project.invoke("deploy").expect(0)
+    kill.run(project)
+    clean(project)
+    project.invoke("deploy").expect(0)
+    kill.run(project)
+    project.invoke("deploy").expect(0)
+    assert project.snapshot() == deployed
+    clean(project)
+
+
+def clean(project: ForkedProject) -> None:
+    """Run clean and assert that the account is empty."""
+    project.invoke("clean").expect(0)
+    assert project.is_empty()
+
+
+CHECKS = {"deploy": check_deploy, "smoke": check_smoke, "clean": check_clean}
