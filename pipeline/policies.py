@@ -41,20 +41,24 @@ def trust_policy(root: Path, tokens: Tokens, *, write: bool = True) -> dict[str,
 
 def inline_policies(settings: Settings, root: Path, tokens: Tokens, *, write: bool = True) -> dict[str, dict[str, Any]]:
     """The role's inline policies by name: one for each other document in policies/, and one for ON_FAILURE."""
-    documents = {}
-    for name, file in inline_policy_names(settings, root).items():
-        if file == ON_FAILURE:
-            documents[name] = parameters.on_failure_policy(settings.on_failure)
-        else:
-            documents[name] = render(root / "policies" / file, tokens)
-    sizes = {name: len("".join(json.dumps(each, ensure_ascii=False).split())) for name, each in documents.items()}
-    if sum(sizes.values()) > INLINE_POLICIES_CHARACTERS:
-        listed = ", ".join(f"{name} {characters}" for name, characters in sizes.items())
+    files = inline_policy_names(settings, root)
+    documents = {
+        name: parameters.on_failure_policy(settings.on_failure)
+        if file == ON_FAILURE
+        else render(root / "policies" / file, tokens)
+        for name, file in files.items()
+    }
+    # Characters without white space, which IAM does not count.
+    sizes = {
+        files[name]: len("".join(json.dumps(each, ensure_ascii=False).split())) for name, each in documents.items()
+    }
+    if (total := sum(sizes.values())) > INLINE_POLICIES_CHARACTERS:
+        listed = ", ".join(f"{file} {size}" for file, size in sizes.items())
         raise UserError(
-            f"{root / 'policies'}: {sum(sizes.values())} characters in all ({listed}); allowed for the inline policies "
-            f"of a role: {INLINE_POLICIES_CHARACTERS}. Put some into a managed policy: ROLE_MANAGED_POLICY_ARNS"
+            f"{root / 'policies'}: {total} characters in all ({listed}); allowed for the inline policies of a role: "
+            f"{INLINE_POLICIES_CHARACTERS}. Move statements to a managed policy in ROLE_MANAGED_POLICY_ARNS"
         )
-    for name, file in inline_policy_names(settings, root).items() if write else ():
+    for name, file in files.items() if write else ():
         _write(documents[name], root / "build" / "policies" / file)
     return documents
 

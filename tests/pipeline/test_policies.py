@@ -145,7 +145,7 @@ def test_a_document_that_iam_would_refuse_is_an_error(tmp_path: Path, text: str,
 def test_the_inline_policies_of_a_role_have_10240_characters_in_all(root: Path) -> None:
     for name in ("more", "other"):
         (root / "policies" / f"{name}.json").write_text(policy("x" * 5000))
-    with pytest.raises(UserError, match=r"1\d{4} characters in all .*nightly-more 5\d{3}.*of a role: 10240"):
+    with pytest.raises(UserError, match=r"1\d{4} characters in all .*more\.json 5\d{3}.*of a role: 10240"):
         documents(root)
     assert not (root / "build").exists()
 
