@@ -51,7 +51,7 @@ def install(requirements: Path, cache: Path, runtime: str, architecture: str) ->
 
     Only wheels are installed. Local packages are built. Paths are relative to the folder above that of `requirements`.
     """
-    root = requirements.parent.parent
+    root = requirements.parent.parent.resolve()
     minor = runtime.removeprefix("python3.")
     platform = f"{_MACHINES[architecture]}-{_AL2023 if int(minor) >= _FIRST_PYTHON_ON_AL2023 else _AL2}"
     options = ["--python-version", f"3.{minor}", "--python-platform", platform, "--no-editable"]
@@ -66,7 +66,7 @@ def install(requirements: Path, cache: Path, runtime: str, architecture: str) ->
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     # Two installations at once have a folder each, and the first one to end stays.
-    draft = Path(mkdtemp(dir=cache, prefix="new-"))
+    draft = Path(mkdtemp(dir=cache.resolve(), prefix="new-"))
     try:
         _run_uv(requirements, [*options, "--target", str(draft)], f"{runtime} on {architecture}")
         _forget_this_machine(draft)
