@@ -174,7 +174,7 @@ def _start_local_aws(settings: Settings) -> Server:
 def zip_code(c: Context, set: Words = None, json: bool = False) -> None:
     """Zip lambda_src/ into build/function.zip. The same sources give the same bytes.
 
-    Settings: FUNCTION_HANDLER, FUNCTION_RUNTIME, FUNCTION_ARCHITECTURE.
+    Settings: FUNCTION_HANDLER, FUNCTION_RUNTIME, FUNCTION_ARCHITECTURE, FUNCTION_LAYERS, CODE_BUCKET.
     """
     from pipeline import steps
 
@@ -227,7 +227,7 @@ def create_function(
     Settings: PIPELINE_NAME, FUNCTION_NAME, ROLE_NAME, FUNCTION_RUNTIME, FUNCTION_HANDLER, FUNCTION_MEMORY_SIZE,
     FUNCTION_TIMEOUT, FUNCTION_ENVIRONMENT, FUNCTION_ARCHITECTURE, FUNCTION_EPHEMERAL_STORAGE, FUNCTION_LAYERS,
     FUNCTION_TRACING, FUNCTION_LOG_FORMAT, FUNCTION_LOG_LEVEL, FUNCTION_RESERVED_CONCURRENT_EXECUTIONS,
-    FUNCTION_OPTIONS, LOG_RETENTION_IN_DAYS, TAGS.
+    FUNCTION_OPTIONS, CODE_BUCKET, LOG_RETENTION_IN_DAYS, TAGS.
     """
     _run_step(c, "create-function", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
