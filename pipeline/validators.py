@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -209,12 +210,20 @@ def tags(value: str) -> dict[str, str]:
     General reference: "Tagging AWS resources".
     """
     tags = strings(value)
+    if len(tags) > _TAGS:
+        raise ValueError(f"up to {_TAGS} tags")
     for name, content in tags.items():
-        if not 1 <= len(name) <= 128 or name.lower().startswith("aws:") or name == "pipeline":  # noqa: PLR2004 - AWS's
+        if not 1 <= len(name) <= 128 or re.match("aws:|pipeline(:|$)", name, re.IGNORECASE):  # noqa: PLR2004 - AWS's
             raise ValueError(f"names of 1 to 128 characters, not starting with aws: and not 'pipeline': {name!r}")
         if len(content) > 256:  # noqa: PLR2004 - AWS's limit
             raise ValueError(f"values of up to 256 characters: {name!r} has {len(content)}")
+        if not all(each in "_.:/=+-@" or unicodedata.category(each)[0] in "LNZ" for each in name + content):
+            raise ValueError(f"letters, digits, spaces and _.:/=+-@: {name!r}")
     return tags
+
+
+# AWS's limit is 50 for a resource. Three are ours.
+_TAGS = 47
 
 
 def key(value: str) -> str:
