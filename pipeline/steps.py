@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from . import archive, items, log_reader, parameters, policies
 from .events import Changed, Result, Started, Waiting
 from .resources import function, log_group, mapping, role, table
-from .resources.change import Change, UserError, check_owner, retry
+from .resources.change import Change, UserError, check_owner, reject_unsupported, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -50,6 +50,14 @@ def plan(d: Deployment) -> list[Change]:
 def check(d: Deployment) -> None:
     """Raise UserError for a mistake in policies/, in FILTER_CRITERIA or in an *_OPTIONS setting."""
     parameters.check(d.settings)
+    supported = {
+        "TABLE_OPTIONS": (d.settings.table_options, table.PARAMETERS),
+        "ROLE_OPTIONS": (d.settings.role_options, role.PARAMETERS),
+        "FUNCTION_OPTIONS": (d.settings.function_options, function.PARAMETERS),
+        "MAPPING_OPTIONS": (d.settings.mapping_options, mapping.PARAMETERS),
+    }
+    for setting, (options, names) in supported.items():
+        reject_unsupported(setting, options, names)
     tokens = partial(parameters.policy_tokens, d.settings, parameters.PLACEHOLDER_ARN)
     policies.trust_policy(d.root, tokens, write=False)
     policies.inline_policies(d.settings, d.root, tokens, write=False)
