@@ -32,12 +32,15 @@ from pipeline.resources.change import Change, UserError  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     from localaws.control import Server
     from pipeline.deployment import Deployment
     from pipeline.events import Events
     from pipeline.report import Report
     from pipeline.settings import Settings
+
+    Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
 
 ROOT = Path(__file__).resolve().parent
 LOCAL = ROOT / ".local"
@@ -95,7 +98,7 @@ def _in_time(summarize: Callable[[], str]) -> str:
     return summaries[0] if summaries else "AWS did not answer; run invoke status to see what exists"
 
 
-def _settings(report: Report, overrides: Sequence[str] | None) -> Settings:
+def _settings(report: Report, overrides: Words) -> Settings:
     """Settings from `.env`, the shell and `--set`, checked."""
     from pipeline import parameters
 
@@ -110,9 +113,7 @@ def _settings(report: Report, overrides: Sequence[str] | None) -> Settings:
     return settings
 
 
-def _connect(
-    c: Context, report: Report, overrides: Sequence[str] | None, *, verbose: bool, adopt: bool = False
-) -> Deployment:
+def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, adopt: bool = False) -> Deployment:
     """The deployment of the settings. Starts the local AWS if that is the target."""
     from pipeline import echo, session, teardown
     from pipeline.deployment import Deployment
@@ -175,7 +176,7 @@ def _start_local_aws(settings: Settings) -> Server:
 
 
 @task(iterable=["set"], help=LOCAL_TASK)
-def zip_code(c: Context, set: Sequence[str] | None = None, json: bool = False) -> None:
+def zip_code(c: Context, set: Words = None, json: bool = False) -> None:
     """Zip lambda_src/ into build/function.zip: same sources, same bytes.
 
     Settings: FUNCTION_HANDLER, FUNCTION_RUNTIME, FUNCTION_ARCHITECTURE.
@@ -188,12 +189,7 @@ def zip_code(c: Context, set: Sequence[str] | None = None, json: bool = False) -
 
 @task(iterable=["set"], help=STEP)
 def create_table(
-    c: Context,
-    set: Sequence[str] | None = None,
-    adopt: bool = False,
-    yes: bool = False,
-    verbose: bool = False,
-    json: bool = False,
+    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Create or update the table with its stream, and wait until it is active.
 
@@ -210,12 +206,7 @@ def create_table(
 
 @task(iterable=["set"], help=STEP)
 def create_role(
-    c: Context,
-    set: Sequence[str] | None = None,
-    adopt: bool = False,
-    yes: bool = False,
-    verbose: bool = False,
-    json: bool = False,
+    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Create or update the role of the function, from policies/trust-policy.json.
 
@@ -230,12 +221,7 @@ def create_role(
 
 @task(iterable=["set"], help=STEP)
 def put_policy(
-    c: Context,
-    set: Sequence[str] | None = None,
-    adopt: bool = False,
-    yes: bool = False,
-    verbose: bool = False,
-    json: bool = False,
+    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Put the role's inline policies, from the documents in policies/.
 
@@ -251,12 +237,7 @@ def put_policy(
 
 @task(iterable=["set"], help=STEP)
 def create_function(
-    c: Context,
-    set: Sequence[str] | None = None,
-    adopt: bool = False,
-    yes: bool = False,
-    verbose: bool = False,
-    json: bool = False,
+    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Create or update the function and its log group, and wait until it is active.
 
@@ -273,9 +254,7 @@ def create_function(
 
 
 @task(iterable=["set"], help={**COMMON, "yes": YES})
-def map_stream(
-    c: Context, set: Sequence[str] | None = None, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
     """Map the table's stream to the function, and wait until the mapping is enabled.
 
     Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, STARTING_POSITION, BATCH_SIZE,
@@ -301,7 +280,7 @@ def put_item(
     c: Context,
     item: str | None = None,
     file: str | None = None,
-    set: Sequence[str] | None = None,
+    set: Words = None,
     verbose: bool = False,
     json: bool = False,
 ) -> None:
@@ -357,7 +336,7 @@ def fetch_logs(
     request_id: str = "",
     last: str = "10",
     timeout: str = "30",
-    set: Sequence[str] | None = None,
+    set: Words = None,
     verbose: bool = False,
     json: bool = False,
 ) -> None:
@@ -390,12 +369,7 @@ def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
 
 @task(iterable=["set"], help=STEP)
 def deploy(
-    c: Context,
-    set: Sequence[str] | None = None,
-    adopt: bool = False,
-    yes: bool = False,
-    verbose: bool = False,
-    json: bool = False,
+    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Create or update the pipeline to match the settings. A second run changes nothing."""
     from pipeline import steps
@@ -406,7 +380,7 @@ def deploy(
 
 
 @task(iterable=["set"], help=COMMON)
-def smoke(c: Context, set: Sequence[str] | None = None, verbose: bool = False, json: bool = False) -> None:
+def smoke(c: Context, set: Words = None, verbose: bool = False, json: bool = False) -> None:
     """Test end to end: write an item, find it in the function's log, delete it.
 
     Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_NAME, SMOKE_TIMEOUT, SMOKE_ITEM.
@@ -431,7 +405,7 @@ def clean(
     delete_data: bool = False,
     backup: bool = False,
     keep_logs: bool = False,
-    set: Sequence[str] | None = None,
+    set: Words = None,
     adopt: bool = False,
     yes: bool = False,
     verbose: bool = False,
@@ -457,9 +431,7 @@ def clean(
 
 
 @task(iterable=["set"], help={"check": "Exit with code 2 if a resource differs from the settings, for CI.", **COMMON})
-def status(
-    c: Context, check: bool = False, set: Sequence[str] | None = None, verbose: bool = False, json: bool = False
-) -> None:
+def status(c: Context, check: bool = False, set: Words = None, verbose: bool = False, json: bool = False) -> None:
     """Show every resource, its state, and its differences from the settings."""
     from pipeline import status as pipeline_status
 
@@ -471,7 +443,7 @@ def status(
 
 
 @task(iterable=["set"], help={"format": "sh: a shell script. md: a page for people.", "set": COMMON["set"]})
-def runbook(c: Context, format: str = "sh", set: Sequence[str] | None = None) -> None:
+def runbook(c: Context, format: str = "sh", set: Words = None) -> None:
     """Write the deployment as AWS CLI commands, without contacting the target."""
     from pipeline import runbook as runbooks
 
@@ -486,7 +458,7 @@ def runbook(c: Context, format: str = "sh", set: Sequence[str] | None = None) ->
 
 
 @task(name="start", iterable=["set"], help=LOCAL_TASK)
-def local_start(c: Context, set: Sequence[str] | None = None, json: bool = False) -> None:
+def local_start(c: Context, set: Words = None, json: bool = False) -> None:
     """Start the local AWS if it is not running, and print only its endpoint URL.
 
     Settings: LOCAL_PORT, LOCAL_IDLE_HOURS, LOCAL_AWS_DELAYS.

@@ -1,4 +1,4 @@
-"""Print what is late, and by how much, as a Markdown table for docs/local-aws.md, refreshed by docs/refresh.py."""
+"""Print the delays of the local AWS as a Markdown table for docs/local-aws.md, refreshed by docs/refresh.py."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from localaws.delays import TABLE
+from localaws.delays import DELAYS
 
 print("| what | seconds |\n| --- | --- |")
-for event, seconds in TABLE.items():
+for event, seconds in DELAYS.items():
     print(f"| {event.replace('-', ' ')} | {seconds:g} |")

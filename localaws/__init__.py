@@ -1,6 +1,8 @@
-"""A stand-in for AWS on this machine: moto, plus a Lambda that runs the code and the poller that feeds it.
+"""A local AWS: moto, plus a Lambda that runs the function's code and a poller that reads the table's stream.
 
-Nothing here knows the pipeline: it speaks the AWS API on a loopback port, for any AWS client.
+The package knows nothing of the pipeline. It serves the AWS API on a loopback port, to any AWS client.
 """
 
 ACCOUNT_ID = "000000000000"
+HOST = "127.0.0.1"
+IDENTITY_PATH = "/_localaws"

@@ -1,8 +1,8 @@
-"""Start, find and stop the embedded AWS of one directory, from outside its process.
+"""Start, find and stop the local AWS of a directory, from another process.
 
-The directory holds server.json (who it is) and server.log (what it printed). A process is ours when it answers, at the
-endpoint that server.json names, with the id that server.json names: a recycled process id or a stranger on the port
-is never taken for it.
+The directory holds server.json, its identity, and server.log, its output. A process is the local AWS of the directory
+if it responds with the id in server.json at the endpoint in server.json. A recycled process id, or another program on
+the port, does not.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from localaws import HOST, IDENTITY_PATH
+
 _READY_SECONDS = 30
 _STOP_SECONDS = 15
-_IDENTITY_PATH = "/_localaws"
-_HOST = "127.0.0.1"
 
 
 class ControlError(Exception):
-    """The embedded AWS cannot be started or stopped; the text says why and what to try."""
+    """The local AWS cannot be started or stopped. The message says why, and what to try."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running embedded AWS."""
+    """A running local AWS."""
 
     endpoint: str
     pid: int
@@ -39,30 +39,29 @@ class Server:
 
 
 def status(directory: Path) -> Server | None:
-    """The embedded AWS of `directory`, or None when it is not running."""
+    """Find the local AWS of `directory`; None if it is not running."""
     try:
         known = Server(**json.loads((directory / "server.json").read_text()))
     except (FileNotFoundError, ValueError, TypeError):
-        return None  # never started, ended, or not written by us: what counts is who answers
-    answering = _ask(known.endpoint)
-    return known if answering == known else None
+        return None  # it was never started, has exited, or the file is not from it
+    return known if _identity(known.endpoint) == known else None
 
 
 def start(directory: Path, port: int, idle_hours: float, delays: float = 0) -> tuple[Server, bool]:
-    """The embedded AWS of `directory`, started on `port` (0: any free one) if need be; and whether it was started now.
+    """Start the local AWS of `directory` on `port` (0: any free port) unless it runs; return it, and whether it is new.
 
-    `idle_hours`: it ends itself after so long unasked. `delays`: see localaws/delays.py; 0 is none.
-    Raises ControlError when the port is another program's, or when it does not come up.
+    It exits after `idle_hours` without a request. `delays` is the factor of localaws/delays.py; 0 turns them off.
+    Raises ControlError if another program uses the port, or if the local AWS does not start.
     """
     if running := status(directory):
         if port not in (0, urlsplit(running.endpoint).port):
             raise ControlError(
-                f"the embedded AWS of this folder runs at {running.endpoint}, not on LOCAL_PORT {port}; "
+                f"The local AWS of this directory is already running at {running.endpoint}, not on LOCAL_PORT {port}; "
                 f"stop it with: invoke local.stop"
             )
         return running, False
-    if port and (stranger := _taken(port)):
-        raise ControlError(f"LOCAL_PORT {port} is taken by {stranger}; or choose another LOCAL_PORT (0: any free one)")
+    if port and (user := _user_of(port)):
+        raise ControlError(f"LOCAL_PORT {port} is taken by {user}; or set another LOCAL_PORT (0: any free port)")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
     log = directory / "server.log"
@@ -80,15 +79,15 @@ def start(directory: Path, port: int, idle_hours: float, delays: float = 0) -> t
 
 
 def stop(directory: Path) -> Server | None:
-    """End the embedded AWS of `directory` and wait until it is gone; None when it was not running."""
+    """Stop the local AWS of `directory` and wait until it has exited; return None if it was not running."""
     running = status(directory)
     if not running:
         return None
     os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
-    while _ask(running.endpoint) == running:
+    while _identity(running.endpoint) == running:
         if time.monotonic() > deadline:
-            raise ControlError(f"the embedded AWS (process {running.pid}) did not end in {_STOP_SECONDS} s; kill it")
+            raise ControlError(f"The local AWS (process {running.pid}) did not exit within {_STOP_SECONDS} s; kill it")
         time.sleep(0.02)
     return running
 
@@ -98,30 +97,30 @@ def _wait_until_ready(directory: Path, process: subprocess.Popen[bytes], log: Pa
     while not (ready := status(directory)):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
-            said = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
-            raise ControlError(f"the embedded AWS did not start; its last line ({log}): {said[-1]}")
+            lines = log.read_text(errors="replace").strip().splitlines() or ["(none)"]
+            raise ControlError(f"The local AWS did not start. The last line of {log}: {lines[-1]}")
         time.sleep(0.01)
     return ready
 
 
-def _ask(endpoint: str) -> Server | None:
-    """Who answers at `endpoint`, if it is an embedded AWS."""
+def _identity(endpoint: str) -> Server | None:
+    """Return the local AWS that responds at `endpoint`, or None."""
     try:
         connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=2)
-        connection.request("GET", _IDENTITY_PATH)
-        answer = json.loads(connection.getresponse().read())
+        connection.request("GET", IDENTITY_PATH)
+        identity = json.loads(connection.getresponse().read())
         connection.close()
-        return Server(**answer)
+        return Server(**identity)
     except (OSError, http.client.HTTPException, ValueError, TypeError):
         return None
 
 
-def _taken(port: int) -> str:
-    """Who has the port, in words with what to do; empty when it is free."""
-    if other := _ask(f"http://{_HOST}:{port}"):
-        return f"the embedded AWS of {other.directory} (process {other.pid}): stop it there with invoke local.stop"
+def _user_of(port: int) -> str:
+    """Describe who uses the port, and what to do about it; "" if it is free."""
+    if other := _identity(f"http://{HOST}:{port}"):
+        return f"the local AWS of {other.directory} (process {other.pid}): stop it there with invoke local.stop"
     try:
-        connection = http.client.HTTPConnection(_HOST, port, timeout=2)
+        connection = http.client.HTTPConnection(HOST, port, timeout=2)
         connection.connect()
         connection.close()
     except OSError:

@@ -1,6 +1,6 @@
-"""How late AWS does what this server could do at once, for those who want to rehearse with it.
+"""How long AWS takes for what the local AWS could do at once, for users who want to rehearse with it.
 
-The figures are a model of what is commonly seen, not a promise of AWS's.
+The figures model what is commonly observed. AWS does not promise them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Seconds by event, at a factor of 1.
-TABLE = {
+# Seconds per event, at a factor of 1.
+DELAYS = {
     "table-creating": 6.0,
     "table-deleting": 5.0,
     "role-assumable": 8.0,
@@ -26,21 +26,21 @@ TABLE = {
 _factor = 0.0
 
 
-def scale(factor: float) -> None:
-    """Multiply all figures by `factor`; 0, as it is at the start, turns the delays off."""
+def set_factor(factor: float) -> None:
+    """Multiply all delays by `factor`. It is 0 at first, which turns the delays off."""
     global _factor  # noqa: PLW0603 - set once, when the server starts
     _factor = factor
 
 
-def seconds(event: str) -> float:
+def delay_for(event: str) -> float:
     """How long `event` takes, in seconds."""
-    return TABLE[event] * _factor
+    return DELAYS[event] * _factor
 
 
-def after(event: str, action: Callable[[], object]) -> None:
-    """Do it when AWS would have got to it: now, unless delays are asked for."""
-    if late := seconds(event):
-        timer = threading.Timer(late, action)
+def schedule(event: str, action: Callable[[], object]) -> None:
+    """Run `action` after the delay of `event`, or at once if delays are off."""
+    if seconds := delay_for(event):
+        timer = threading.Timer(seconds, action)
         timer.daemon = True
         timer.start()
     else:

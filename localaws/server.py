@@ -1,4 +1,4 @@
-"""The port: our own answers first, moto's for all the rest."""
+"""The port: the local AWS's own request handlers first, moto for everything else."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from moto.core.common_models import BaseModel
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
+
+from localaws import HOST, IDENTITY_PATH, errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,29 +21,27 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from werkzeug.serving import BaseWSGIServer
 
-Answerer = Callable[[Request], "Response | None"]
-
-HOST = "127.0.0.1"
-IDENTITY_PATH = "/_localaws"
+# Returns the response, or None for a request that it does not serve. May raise AwsError.
+RequestHandler = Callable[[Request], "Response | None"]
 
 
-class Handler(MotoRequestHandler):
-    """HTTP/1.1 with connections kept open, and no 40 ms of Nagle's algorithm between a header and its body."""
+class _HttpHandler(MotoRequestHandler):
+    """HTTP/1.1 with keep-alive, and without the 40 ms of Nagle's algorithm between headers and body."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # header and body leave in one piece
+    wbufsize = -1  # buffer: headers and body leave in one piece
 
     def run_wsgi(self) -> None:
-        """Answer one request. werkzeug's own closes the connection after it, not knowing that the body was read."""
-        status, headers, body = self._answer()
+        """Serve one request. werkzeug's own method closes the connection after each."""
+        status, headers, body = self._call_application()
         code, _, reason = status.partition(" ")
         self.send_response(int(code), reason)
         for name, value in headers:
             if name.lower() not in ("connection", "content-length"):
                 self.send_header(name, value)
         if self.command == "HEAD":
-            # Of a body that is not sent: an object's size.
+            # The length of the body that a GET would return.
             length = dict(headers).get("Content-Length")
             body = b""
         else:
@@ -56,80 +55,77 @@ class Handler(MotoRequestHandler):
         self.wfile.flush()
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log no request: a line each is noise in a log that people read when something fails."""
+        """Log no requests: people read the log when something fails, and requests would hide it."""
 
-    def _answer(self) -> tuple[str, list[tuple[str, str]], bytes]:
-        """Status, headers and body of the application's answer; 500 when it fails, and the log says how."""
-        begun: list[Any] = []
+    def _call_application(self) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Return status, headers and body. If the application fails, log the traceback and return a 500."""
+        started: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
-            begun[:] = status, headers
+            started[:] = status, headers
             return lambda _: None
 
         try:
-            answered = self.server.app(self.make_environ(), start_response)
-            body = b"".join(answered)
+            body = b"".join(self.server.app(self.make_environ(), start_response))
         except ConnectionError:
             raise
-        except Exception:  # noqa: BLE001 - whatever fails, the client gets an answer
+        except Exception:  # noqa: BLE001 - the client gets a response whatever fails
             self.close_connection = True
             traceback.print_exc()
-            return "500 Internal Server Error", [("Content-Type", "text/plain")], b"The server's log tells more.\n"
-        status, headers = begun
+            return "500 Internal Server Error", [("Content-Type", "text/plain")], b"See the server's log.\n"
+        status, headers = started
         return status, headers, body
 
 
-class Front:
-    """The WSGI application: refuses browsers, says who it is, and asks each answerer before moto.
+class Application:
+    """The WSGI application: refuses browsers, identifies itself, and asks each handler before moto.
 
-    An answerer takes a request and returns a response, or None for "not mine".
+    `on_request` sees each AWS request first. It may raise AwsError.
     """
 
-    def __init__(self, identity: dict[str, object], answerers: Sequence[Answerer], seen: Callable[[], None]) -> None:
+    def __init__(
+        self, identity: dict[str, object], on_request: Callable[[Request], None], handlers: Sequence[RequestHandler]
+    ) -> None:
         self._identity = identity
-        self._answerers = answerers
-        self._seen = seen
-        # moto remembers every object that it ever made, for a page of its own that nobody asks for here.
-        BaseModel.__new__ = _untracked  # type: ignore[method-assign,assignment]
+        self._on_request = on_request
+        self._handlers = handlers
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request (PEP 3333)."""
+        """Serve one request (PEP 3333)."""
         request = Request(environ)
-        # The body is read whole before anyone answers: on a kept connection the rest of it would be the next request.
+        # Read the whole body first: on a connection that stays open, the server would take the rest for a request.
         body = request.get_data(cache=True)
-        response = self._answer(request)
-        if response:
-            return response(environ, start_response)
-        environ["wsgi.input"] = BytesIO(body)
-        environ["CONTENT_LENGTH"] = str(len(body))
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
-        answered: Iterable[bytes] = self._moto(environ, start_response)
-        return answered
+        try:
+            if response := self._handle(request):
+                return response(environ, start_response)
+            environ["wsgi.input"] = BytesIO(body)
+            environ["CONTENT_LENGTH"] = str(len(body))
+            environ.pop("HTTP_TRANSFER_ENCODING", None)
+            output: Iterable[bytes] = self._moto(environ, start_response)
+        except errors.AwsError as error:
+            return errors.response(request, error)(environ, start_response)
+        return output
 
-    def _answer(self, request: Request) -> Response | None:
+    def _handle(self, request: Request) -> Response | None:
         if refusal := _refuse_browser(request):
             return refusal
         if request.path == IDENTITY_PATH:
             return Response(json.dumps(self._identity), mimetype="application/json")
-        self._seen()
-        return next((response for answer in self._answerers if (response := answer(request))), None)
+        self._on_request(request)
+        return next((response for handle in self._handlers if (response := handle(request))), None)
 
 
-def _untracked(kind: type[BaseModel], *_: object, **__: object) -> BaseModel:
-    return object.__new__(kind)
+def serve(port: int, application: Application) -> BaseWSGIServer:
+    """Bind `port` on loopback (0: any free port) and return the server. Each connection gets a thread.
 
-
-def serve(port: int, application: Front) -> BaseWSGIServer:
-    """Bind `port` on loopback (0: any free one) and return the server, a thread a connection.
-
-    Raises OSError when the port is taken.
+    Raises OSError if the port is in use.
     """
-    return make_server(HOST, port, application, threaded=True, request_handler=Handler)
+    return make_server(HOST, port, application, threaded=True, request_handler=_HttpHandler)
 
 
 def _refuse_browser(request: Request) -> Response | None:
-    """A page that a browser shows may send requests to loopback; AWS clients send no Origin and name us as the host."""
+    """Refuse web pages, which may reach loopback: AWS clients send no Origin and address loopback by its name."""
     host = urlsplit(f"//{request.host}").hostname
     if request.headers.get("Origin"):
         return Response("Requests from web pages are refused.\n", 403)

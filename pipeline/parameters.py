@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 # Stands for an ARN where only the form of a request is checked.
 PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
 
-# The parameters that options extend: an index needs its key attributes defined, and LogGroup has no setting.
-_EXTENDED = ("AttributeDefinitions", "LoggingConfig")
+# The parameters that options extend: an index needs its key attributes defined, LogGroup has no setting, and the
+# resource module says which members of Code it supports.
+_EXTENDED = ("AttributeDefinitions", "Code", "LoggingConfig")
 
 
 def check(settings: Settings) -> None:

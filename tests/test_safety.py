@@ -1,4 +1,4 @@
-"""What deploy and clean confirm, keep and refuse on a real account, which the local AWS stands in for."""
+"""What deploy and clean confirm, keep and refuse on a real account. The local AWS plays the account."""
 
 from __future__ import annotations
 

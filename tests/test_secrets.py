@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.project import copy_project
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from subprocess import CompletedProcess
-
-    from tests.harness.project import Project
+    from tests.harness.forked import ForkedProject, Outcome
 
 # Planted in the function's environment, in `.env` and in the shell; no other text contains them.
 FUNCTION_SECRET, FILE_SECRET, SHELL_SECRET = "pl4nted-function", "pl4nted-file", "pl4nted-shell"
@@ -36,23 +31,19 @@ SHELL = {"AWS_SESSION_TOKEN": SHELL_SECRET, "API_TOKEN_OF_THE_HOST": SHELL_SECRE
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(project: ForkedProject) -> ForkedProject:
     """A project with secrets, whose local AWS is started by a shell with other secrets."""
-    folder = tmp_path_factory.mktemp("secret") / "project"
-    folder.mkdir()
-    project = copy_project(folder)
-    (folder / ".env").write_text(ENV_FILE)
-    project.run("local.start", **SHELL)
-    yield project
     project.run("local.stop")
+    (project.folder / ".env").write_text(ENV_FILE)
+    project.run("local.start", **SHELL)
+    return project
 
 
-def output(finished: CompletedProcess[str]) -> str:
+def output(finished: Outcome) -> str:
     return finished.stdout + finished.stderr
 
 
-@pytest.mark.proof
-def test_no_command_shows_a_secret(project: Project) -> None:
+def test_no_command_shows_a_secret(project: ForkedProject) -> None:
     commands = [
         "--dry deploy",
         "--echo deploy --verbose",
@@ -68,7 +59,7 @@ def test_no_command_shows_a_secret(project: Project) -> None:
     assert [command for command, each in finished.items() if "pl4nted" in output(each)] == []
 
 
-def test_a_changed_secret_is_shown_by_name_only(project: Project) -> None:
+def test_a_changed_secret_is_shown_by_name_only(project: ForkedProject) -> None:
     project.run("deploy")
     changed = json.dumps({"API_TOKEN": "pl4nted-other", "NEW_TOKEN": "pl4nted-new"})
     planned = project.invoke("--dry", "deploy", FUNCTION_ENVIRONMENT=changed)
@@ -77,21 +68,21 @@ def test_a_changed_secret_is_shown_by_name_only(project: Project) -> None:
     assert "pl4nted" not in output(planned)
 
 
-def test_the_error_about_a_wrong_line_of_env_does_not_show_it(project: Project) -> None:
+def test_the_error_about_a_wrong_line_of_env_does_not_show_it(project: ForkedProject) -> None:
     (project.folder / ".env.wrong").write_text("AWS_SECRET_ACCESS_KEY pl4nted\nTOKEN=pl4nted\nBATCH_SIZE='pl4nted\n")
     error = project.refusal("deploy", ENV_FILE=".env.wrong")
     assert ".env.wrong line 1: not understood" in error
     assert "pl4nted" not in error
 
 
-def test_no_file_but_env_contains_a_secret(project: Project) -> None:
+def test_no_file_but_env_contains_a_secret(project: ForkedProject) -> None:
     project.run("deploy", "smoke", **SHELL)
     files = [path for path in project.folder.rglob("*") if path.is_file() and not path.name.startswith(".env")]
     assert {"server.log", "function.zip", "execution-policy.json"} <= {path.name for path in files}
     assert [path for path in files if b"pl4nted" in path.read_bytes()] == []
 
 
-def test_the_function_sees_nothing_of_the_hosts_environment(project: Project) -> None:
+def test_the_function_sees_nothing_of_the_hosts_environment(project: ForkedProject) -> None:
     source = project.folder / "lambda_src" / "example.py"
     before = source.read_text()
     source.write_text(SHOWS_ENVIRONMENT)

@@ -1,4 +1,4 @@
-"""One embedded AWS for all tests of `localaws`, in a process of its own, which every test talks to with boto3."""
+"""One local AWS for all tests of `localaws`, in a process of its own. The tests call it with boto3."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ REGION = "eu-west-1"
 
 
 def start(directory: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], str]:
-    """Start an embedded AWS on a free port and return its process and endpoint URL."""
+    """Start a local AWS on a free port and return its process and endpoint URL."""
     process = subprocess.Popen(
         [sys.executable, "-m", "localaws", "--port", "0", "--directory", str(directory), *arguments]
     )
     record = directory / "server.json"
     deadline = time.monotonic() + 20
     while not record.exists():
-        assert process.poll() is None, "the embedded AWS ended before it was ready"
-        assert time.monotonic() < deadline, "the embedded AWS was not ready in 20 s"
+        assert process.poll() is None, "the local AWS exited before it was ready"
+        assert time.monotonic() < deadline, "the local AWS was not ready within 20 s"
         time.sleep(0.02)
     return process, json.loads(record.read_text())["endpoint"]
 
 
 def clients(url: str) -> Callable[[str], Any]:
-    """boto3 clients of the embedded AWS at `url`: `clients(url)("lambda")`."""
+    """boto3 clients of the local AWS at `url`: `clients(url)("lambda")`."""
     session: Any = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
     return lambda service: session.client(service, endpoint_url=url)
 
@@ -48,5 +48,5 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def client(endpoint: str) -> Callable[[str], Any]:
-    """boto3 clients of the embedded AWS: `client("lambda")`."""
+    """boto3 clients of the local AWS: `client("lambda")`."""
     return clients(endpoint)

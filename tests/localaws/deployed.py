@@ -1,4 +1,4 @@
-"""A function with its role, made for one test, and what the tests of Lambda do with it."""
+"""A function with its role, for one test, and the calls that Lambda's tests make."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "A
 
 @dataclass
 class Result:
-    """An answer of Invoke: the payload read as JSON, the error kind, the tail of the log."""
+    """A response of Invoke: the parsed payload, the function error, the tail of the log."""
 
     payload: Any
     error: str
@@ -31,7 +31,7 @@ class Result:
 
 @dataclass
 class Deployed:
-    """The function of that name."""
+    """A function, by name."""
 
     client: Callable[[str], Any]
     name: str
@@ -54,7 +54,7 @@ class Deployed:
         )
 
     def streams(self, group: str = "") -> list[str]:
-        """The names of its log streams; none when there is no group."""
+        """The names of its log streams; none if the group does not exist."""
         logs = self.client("logs")
         try:
             found = logs.describe_log_streams(logGroupName=group or f"/aws/lambda/{self.name}")["logStreams"]
@@ -63,7 +63,7 @@ class Deployed:
         return [stream["logStreamName"] for stream in found]
 
     def lines(self, group: str = "") -> list[str]:
-        """All its log events, stream by stream."""
+        """The messages of all its log events, stream by stream."""
         group = group or f"/aws/lambda/{self.name}"
         events = (
             self.client("logs").get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)["events"]
@@ -88,7 +88,7 @@ def allow(actions: list[str], resource: str = "*") -> dict[str, Any]:
 
 
 def make_role(client: Callable[[str], Any], *statements: dict[str, Any]) -> str:
-    """Create a role that Lambda may assume, with those permissions; returns its ARN."""
+    """Create a role that Lambda can assume, with these permissions, and return its ARN."""
     iam, name = client("iam"), f"role-{uuid.uuid4().hex[:12]}"
     arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(TRUST))["Role"]["Arn"]
     if statements:
@@ -103,7 +103,7 @@ def deploy(
     statements: tuple[dict[str, Any], ...] = (allow(LOGS),),
     **options: Any,
 ) -> Deployed:
-    """Create a function of that code; `options` are CreateFunction's."""
+    """Create a function with this code. `options` are those of CreateFunction."""
     name = f"function-{uuid.uuid4().hex[:12]}"
     role = options.pop("Role", "") or make_role(client, *statements)
     defaults = {"Runtime": "python3.11", "Handler": "code.handler", "Code": {"ZipFile": zipped(code)}}

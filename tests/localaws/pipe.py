@@ -1,4 +1,4 @@
-"""A table, its stream, a role and a function that writes down each event it gets: what the tests of mappings share."""
+"""A table with a stream, a role, and a function that writes each event to a file: the mappings' test fixture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACTIONS = ["dynamodb:*", "logs:*", "sqs:*", "sns:*", "s3:*"]
 
 @dataclass
 class Pipe:
-    """One of each, by name, and what a test does with them."""
+    """The names of the resources, and the calls that tests make."""
 
     client: Callable[[str], Any]
     table: str
@@ -40,7 +40,7 @@ class Pipe:
             self.client("dynamodb").put_item(TableName=self.table, Item={"name": {"S": name}, **attributes})
 
     def map(self, **options: Any) -> dict[str, Any]:
-        """Create a mapping, from the beginning of the stream on unless told otherwise, and return AWS's answer."""
+        """Create a mapping, by default from the beginning of the stream, and return the response."""
         if "EventSourceArn" not in options:
             options["EventSourceArn"] = self.stream_arn
         defaults = {"FunctionName": self.function, "StartingPosition": "TRIM_HORIZON"}
@@ -52,16 +52,16 @@ class Pipe:
         return answer
 
     def events(self) -> list[dict[str, Any]]:
-        """The events that the function got so far."""
+        """The events that the function has received."""
         text = self.output.read_text() if self.output.exists() else ""
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def batches(self) -> list[list[str]]:
-        """The names of the items in each event so far."""
+        """The names of the items in each event."""
         return [[name_of(record) for record in event["Records"]] for event in self.events()]
 
     def wait_for(self, *names: str) -> list[list[str]]:
-        """Wait until each of these items has arrived, and return the batches so far."""
+        """Wait until each of these items has arrived, and return all batches."""
         until(lambda: set(names) <= {name for batch in self.batches() for name in batch})
         return self.batches()
 
@@ -71,25 +71,25 @@ def name_of(record: dict[str, Any]) -> str:
     return name
 
 
-def until(is_so: Callable[[], Any]) -> Any:
-    """Ask until the answer is true and return it; fail after the deadline."""
+def until(condition: Callable[[], Any]) -> Any:
+    """Call until the result is true, and return it. Fail at the deadline."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, f"not so within {DEADLINE_SECONDS} s"
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not true within {DEADLINE_SECONDS} s"
         time.sleep(0.01)
-    return found
+    return result
 
 
 def build(
     client: Callable[[str], Any],
     folder: Path,
-    behaviour: str = "return None",
+    behavior: str = "return None",
     *,
     actions: list[str] = ACTIONS,
     view_type: str = "NEW_AND_OLD_IMAGES",
     timeout: int = 10,
 ) -> Pipe:
-    """Make the four. `behaviour` is the body of the handler: it knows `event`, `records` and their `names`."""
+    """Create the resources. `behavior` is the body of the handler, and can use `event`, `records` and `names`."""
     unique = uuid.uuid4().hex[:12]
     pipe = Pipe(client, f"table-{unique}", f"role-{unique}", f"function-{unique}", folder / f"{unique}.jsonl")
     client("dynamodb").create_table(
@@ -107,7 +107,7 @@ def build(
         "Runtime": "python3.12",
         "Role": role["Arn"],
         "Handler": "handler.handler",
-        "Code": {"ZipFile": _zipped(behaviour)},
+        "Code": {"ZipFile": _zipped(behavior)},
         "Timeout": timeout,
         "Environment": {"Variables": {"OUTPUT": str(pipe.output)}},
     }
@@ -116,7 +116,7 @@ def build(
 
 
 def _created(client: Any, function: dict[str, Any]) -> bool:
-    """Whether the function could be created: not yet, while its new role cannot be assumed."""
+    """Create the function. Return False if Lambda cannot assume its role yet."""
     try:
         client.create_function(**function)
     except client.exceptions.InvalidParameterValueException as error:
@@ -130,7 +130,7 @@ def policy(statement: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
-def _zipped(behaviour: str) -> bytes:
+def _zipped(behavior: str) -> bytes:
     source = f"""
 import json, os, time
 
@@ -139,7 +139,7 @@ def handler(event, context):
         output.write(json.dumps(event) + "\\n")
     records = event["Records"]
     names = [record["dynamodb"]["Keys"]["name"]["S"] for record in records]
-{textwrap.indent(textwrap.dedent(behaviour), "    ")}
+{textwrap.indent(textwrap.dedent(behavior), "    ")}
 """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

@@ -1,6 +1,6 @@
-"""What becomes of old records, on an embedded AWS on which they grow old 28,800 times as fast: a day in three seconds.
+"""Old records, on a local AWS where they age 28,800 times as fast: a day in three seconds.
 
-DynamoDB developer guide, "Change data capture for DynamoDB Streams": records are kept for 24 hours. Lambda developer
+DynamoDB developer guide, "Change data capture for DynamoDB Streams": the retention time is 24 hours. Lambda developer
 guide, "Retain discarded records for a DynamoDB event source in Lambda".
 """
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.proof
 
 @pytest.fixture(scope="module")
 def aged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    """Clients of that embedded AWS."""
+    """Clients of that local AWS."""
     process, url = start(tmp_path_factory.mktemp("aged"), "--aging", "28800")
     yield clients(url)
     process.terminate()
@@ -44,8 +44,8 @@ def records(pipe: Pipe) -> list[dict[str, Any]]:
     return found
 
 
-def given_up(pipe: Pipe, **options: Any) -> dict[str, Any]:
-    """Map a function that always fails; what its queue is told in the end."""
+def discarded(pipe: Pipe, **options: Any) -> dict[str, Any]:
+    """Map a function that always fails, and return the document that its queue gets."""
     sqs = pipe.client("sqs")
     url = sqs.create_queue(QueueName=pipe.table)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -63,7 +63,7 @@ def test_record_older_than_a_day_is_trimmed(aged: Callable[[str], Any], tmp_path
     until(lambda: not records(pipe))
 
 
-def test_trimmed_record_cannot_be_started_at(aged: Callable[[str], Any], tmp_path: Path) -> None:
+def test_iterator_at_a_trimmed_record_is_refused(aged: Callable[[str], Any], tmp_path: Path) -> None:
     pipe = build(aged, tmp_path)
     pipe.put("old")
     number = records(pipe)[0]["dynamodb"]["SequenceNumber"]
@@ -72,7 +72,7 @@ def test_trimmed_record_cannot_be_started_at(aged: Callable[[str], Any], tmp_pat
         iterator(pipe, "AT_SEQUENCE_NUMBER", SequenceNumber=number)
 
 
-def test_disabled_stream_is_gone_after_a_day(aged: Callable[[str], Any], tmp_path: Path) -> None:
+def test_disabled_stream_is_deleted_after_a_day(aged: Callable[[str], Any], tmp_path: Path) -> None:
     pipe = build(aged, tmp_path)
     arn = pipe.stream_arn
     aged("dynamodb").delete_table(TableName=pipe.table)
@@ -81,20 +81,20 @@ def test_disabled_stream_is_gone_after_a_day(aged: Callable[[str], Any], tmp_pat
         until(lambda: not aged("dynamodbstreams").describe_stream(StreamArn=arn))
 
 
-def test_record_older_than_its_maximum_age_is_given_up(aged: Callable[[str], Any], tmp_path: Path) -> None:
+def test_record_over_its_maximum_age_is_discarded(aged: Callable[[str], Any], tmp_path: Path) -> None:
     pipe = build(aged, tmp_path, 'assert "old" not in names')
-    document = given_up(pipe, MaximumRecordAgeInSeconds=14_400)
+    document = discarded(pipe, MaximumRecordAgeInSeconds=14_400)
     assert document["requestContext"]["condition"] == "RecordAgeExceeded"
 
 
-def test_record_without_a_maximum_age_is_given_up_when_it_expires(aged: Callable[[str], Any], tmp_path: Path) -> None:
+def test_record_without_a_maximum_age_is_discarded_when_it_expires(aged: Callable[[str], Any], tmp_path: Path) -> None:
     pipe = build(aged, tmp_path, 'assert "old" not in names')
-    document = given_up(pipe)
+    document = discarded(pipe)
     assert document["requestContext"]["condition"] == "RecordAgeExceeded"
 
 
-def test_next_record_follows_one_that_was_too_old(aged: Callable[[str], Any], tmp_path: Path) -> None:
+def test_next_record_follows_a_discarded_one(aged: Callable[[str], Any], tmp_path: Path) -> None:
     pipe = build(aged, tmp_path, 'assert "old" not in names')
-    given_up(pipe, MaximumRecordAgeInSeconds=14_400, BatchSize=1)
+    discarded(pipe, MaximumRecordAgeInSeconds=14_400, BatchSize=1)
     pipe.put("new")
     assert pipe.wait_for("new")[-1] == ["new"]

@@ -1,4 +1,4 @@
-"""With delays asked for, what AWS does late happens late: here five times sooner than at a factor of 1."""
+"""With delays on, the local AWS is as late as AWS: here at a factor of 0.2."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FUNCTION = {"Runtime": "python3.11", "Handler": "code.handler"}
 
 @pytest.fixture(scope="module")
 def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    """Clients of an embedded AWS with delays."""
+    """Clients of a local AWS with delays."""
     process, url = start(tmp_path_factory.mktemp("late"), "--delays", "0.2")
     yield clients(url)
     process.terminate()
@@ -29,7 +29,7 @@ def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], A
 
 @pytest.fixture(scope="module")
 def role(late: Any) -> str:
-    """A role that has become assumable."""
+    """A role that Lambda can assume already."""
     arn = make_role(late, allow(LOGS))
     until(lambda: error_of(lambda: create(late, arn)) == "")
     return arn
@@ -55,7 +55,7 @@ def create_table(late: Any) -> str:
 
 
 def error_of(call: Callable[[], Any]) -> str:
-    """Code and message of the error that the call ends with; "" when it succeeds."""
+    """Code and message of the error that the call raises; "" if it succeeds."""
     try:
         call()
     except ClientError as error:
@@ -74,19 +74,19 @@ def test_table_is_creating_and_then_active(late: Any) -> None:
     until(lambda: status(late, table) == "ACTIVE")
 
 
-def test_table_that_is_creating_takes_no_items(late: Any) -> None:
+def test_creating_table_refuses_items(late: Any) -> None:
     table = create_table(late)
     put = error_of(lambda: late("dynamodb").put_item(TableName=table, Item={"name": {"S": "a"}}))
     assert put == "ResourceNotFoundException: Requested resource not found"
 
 
-def test_table_that_is_creating_cannot_be_deleted(late: Any) -> None:
+def test_creating_table_cannot_be_deleted(late: Any) -> None:
     table = create_table(late)
     deleted = error_of(lambda: late("dynamodb").delete_table(TableName=table))
     assert deleted.startswith("ResourceInUseException: Attempt to change a resource which is still in use: ")
 
 
-def test_deleted_table_is_deleting_and_then_gone(late: Any) -> None:
+def test_deleted_table_is_deleting_and_then_not_found(late: Any) -> None:
     table = create_table(late)
     until(lambda: status(late, table) == "ACTIVE")
     late("dynamodb").delete_table(TableName=table)
@@ -131,7 +131,7 @@ def test_second_update_is_refused_while_the_first_is_in_progress(late: Any, role
     until(lambda: client.get_function_configuration(FunctionName=name)["LastUpdateStatus"] == "Successful")
 
 
-def test_logs_become_visible_later_in_their_order(late: Any, role: str) -> None:
+def test_logs_become_visible_later_and_in_order(late: Any, role: str) -> None:
     function = Deployed(late, create(late, role), role)
     until(lambda: late("lambda").get_function_configuration(FunctionName=function.name)["State"] == "Active")
     function.invoke()

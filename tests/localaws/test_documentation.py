@@ -1,4 +1,4 @@
-"""docs/local-aws.md names tests; they are there."""
+"""The tests that docs/local-aws.md names exist."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[1] / "docs" / "local-aws.md").read_text()
-SOURCE = "".join(path.read_text() for path in HERE.glob("test_*.py"))
+SOURCE = "".join(path.read_text() for path in HERE.rglob("test_*.py"))
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(test_\w+(?:\.py)?)`", PAGE))))
-def test_test_that_the_page_names_is_there(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:\w+/)?test_\w+(?:\.py)?)`", PAGE))))
+def test_named_test_exists(name: str) -> None:
     assert (HERE / name).exists() if name.endswith(".py") else f"def {name}" in SOURCE

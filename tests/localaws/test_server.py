@@ -1,4 +1,4 @@
-"""The port itself, asked without an AWS client."""
+"""The HTTP server, without an AWS client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def connection(endpoint: str) -> Iterator[http.client.HTTPConnection]:
 
 
 @pytest.mark.parametrize("body", [b"{}", iter([b"{", b"}"])], ids=["whole", "chunked"])
-def test_connection_is_kept_open(connection: http.client.HTTPConnection, body: Any) -> None:
+def test_connection_stays_open(connection: http.client.HTTPConnection, body: Any) -> None:
     connection.request("POST", "/", body, LIST_TABLES, encode_chunked=not isinstance(body, bytes))
     connection.getresponse().read()
     used = connection.sock
@@ -30,16 +30,16 @@ def test_connection_is_kept_open(connection: http.client.HTTPConnection, body: A
     assert (connection.getresponse().status, connection.sock) == (200, used)
 
 
-def test_answer_to_head_has_the_length_and_no_body(client: Callable[[str], Any]) -> None:
+def test_head_returns_the_length_and_no_body(client: Callable[[str], Any]) -> None:
     s3, bucket = client("s3"), f"bucket-{uuid.uuid4().hex[:12]}"
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_object(Bucket=bucket, Key="key", Body=b"12345")
     length = s3.head_object(Bucket=bucket, Key="key")["ContentLength"]
-    # On the same connection: what a HEAD left behind would be taken for this answer.
+    # On the same connection: this call would read what HEAD left unread.
     assert (length, s3.get_object(Bucket=bucket, Key="key")["Body"].read()) == (5, b"12345")
 
 
-def test_connection_that_client_closes_is_let_go(connection: http.client.HTTPConnection) -> None:
+def test_server_closes_the_connection_on_request(connection: http.client.HTTPConnection) -> None:
     connection.request("POST", "/", b"{}", {**LIST_TABLES, "Connection": "close"})
     connection.getresponse().read()
     assert connection.sock is None

@@ -1,0 +1,110 @@
+"""What moto lacks in tables: some of their settings, and the states they pass through if delays are on.
+
+DynamoDB API reference, "CreateTable", "UpdateTable", "DeleteTable", "DescribeTable".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from moto.core.utils import utcnow
+from moto.dynamodb.responses import DynamoResult
+
+from localaws import delays
+from localaws.errors import AwsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from moto.dynamodb.models.table import Table
+    from moto.dynamodb.responses import DynamoHandler
+
+_CHANGES = {"UpdateTable", "DeleteTable", "UpdateTimeToLive", "UpdateContinuousBackups"}
+_ALLOWED_IN_ANY_STATE = {
+    "CreateTable", "DescribeTable", "ListTables", "ListTagsOfResource", "TagResource", "UntagResource",
+}  # fmt: skip
+
+
+def keep_settings(status: str, call: Callable[..., Any], self: DynamoHandler) -> DynamoResult:
+    """Wrap CreateTable or UpdateTable: keep the settings that moto drops, and return the status that AWS returns."""
+    call(self)
+    request = self.body
+    table = self.dynamodb_backend.get_table(request["TableName"])
+    extra = _extra_description(table)
+    if table_class := request.get("TableClass"):
+        extra["TableClassSummary"] = {"TableClass": table_class}
+    if limits := request.get("OnDemandThroughput"):
+        extra["OnDemandThroughput"] = {**extra.get("OnDemandThroughput", {}), **limits}
+    if request.get("BillingMode") == "PAY_PER_REQUEST":
+        table.throughput = {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
+    if encryption := request.get("SSESpecification"):
+        table.sse_specification = _encryption(table, encryption)
+    description = table.describe()
+    description["TableDescription"]["TableStatus"] = status
+    return DynamoResult(description)
+
+
+def delete(delete_table: Callable[..., Any], self: DynamoHandler) -> Any:
+    """Wrap DeleteTable: if delays are on, the table stays for a while, in the state DELETING."""
+    backend = self.dynamodb_backend
+    table = backend.tables.get(self.body["TableName"].rpartition("/")[2])
+    if not table or table.deletion_protection_enabled or not delays.delay_for("table-deleting"):
+        return delete_table(self)
+    _extra_description(table)["TableStatus"] = "DELETING"
+    delays.schedule("table-deleting", lambda: backend.delete_table(table.name))
+    return DynamoResult(table.describe())
+
+
+def describe(
+    describe_table: Callable[..., dict[str, Any]], self: Table, base_key: str = "TableDescription"
+) -> dict[str, Any]:
+    """Wrap the description of a table: add its state, and the settings that moto drops."""
+    description = describe_table(self, base_key)
+    description[base_key] |= {"TableStatus": _status(self), **_extra_description(self)}
+    return description
+
+
+def refuse_busy_tables(call_action: Callable[..., Any], self: DynamoHandler) -> Any:
+    """Wrap the handling of a DynamoDB call: refuse it if a table in it is not ACTIVE, as AWS does."""
+    operation = self._get_action()
+    if delays.delay_for("table-creating") and operation not in _ALLOWED_IN_ANY_STATE:
+        tables = self.dynamodb_backend.tables
+        for table in [tables[name] for name in _table_names(self.params) if name in tables]:
+            if (status := _status(table)) != "ACTIVE":
+                raise _busy_error(table.name, status, operation)
+    return call_action(self)
+
+
+def _busy_error(name: str, status: str, operation: str) -> AwsError:
+    if operation not in _CHANGES:
+        return AwsError("ResourceNotFoundException", "Requested resource not found")
+    change = status.lower().replace("ing", "ed")
+    message = f"Attempt to change a resource which is still in use: Table is being {change}: {name}"
+    return AwsError("ResourceInUseException", message)
+
+
+def _extra_description(table: Table) -> dict[str, Any]:
+    """The members that the description of the table has on top of moto's."""
+    extra: dict[str, Any] = vars(table).setdefault("localaws_description", {})
+    return extra
+
+
+def _status(table: Table) -> str:
+    age = (utcnow() - table.created_at).total_seconds()
+    status = "CREATING" if age < delays.delay_for("table-creating") else "ACTIVE"
+    return str(_extra_description(table).get("TableStatus", status))
+
+
+def _encryption(table: Table, setting: Mapping[str, Any]) -> dict[str, Any]:
+    """The encryption with the ARN of its key: of AWS's own key if the request names none."""
+    key = setting.get("KMSMasterKeyId") or table._get_default_encryption_key(table.account_id, table.region_name)  # noqa: SLF001 - moto's only way to it
+    if not key.startswith("arn:"):
+        key = f"{table.table_arn.partition(':dynamodb:')[0]}:kms:{table.region_name}:{table.account_id}:key/{key}"
+    return {**setting, "KMSMasterKeyId": key}
+
+
+def _table_names(parameters: Mapping[str, Any]) -> Iterable[str]:
+    """The names of the tables in a request."""
+    names = [parameters.get("TableName", ""), *parameters.get("RequestItems", {})]
+    names += [item["TableName"] for each in parameters.get("TransactItems", []) for item in each.values()]
+    return (name.rpartition("/")[2] for name in names)

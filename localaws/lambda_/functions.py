@@ -1,0 +1,213 @@
+"""The functions that run: which process gets an invocation, and how many may run at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, cast
+
+from moto.awslambda.exceptions import UnknownFunctionException
+from moto.awslambda.models import lambda_backends
+
+from localaws import ACCOUNT_ID
+from localaws.iam import policies
+from localaws.lambda_ import code, names, runtimes
+from localaws.lambda_.environment import Environment, Invocation
+from localaws.lambda_.function_log import FunctionLog
+from localaws.lambda_.metrics import Metrics
+from localaws.lambda_.process import Process, ProcessExited
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from moto.awslambda.models import LambdaBackend
+
+    from localaws.lambda_.environment import InvocationResult
+    from localaws.lambda_.settings import Function
+
+# An account's concurrency (Lambda guide, "Understanding Lambda function scaling").
+_ACCOUNT_CONCURRENCY = 1000
+
+
+class Throttled(Exception):  # noqa: N818 - AWS's word
+    """The function, or the account, has no concurrency left. The text is AWS's reason."""
+
+
+class FunctionNotFound(Exception):  # noqa: N818 - AWS's word
+    """The function or the qualifier does not exist. The text is its ARN."""
+
+
+class Functions:
+    """Runs the functions that moto stores, each version in processes of its own, which stay warm.
+
+    It unpacks code in a new private folder of `directory`. `endpoint()` is the URL of this server. With `pure_client`,
+    functions run on the pure-Python runtime client, not on the C one.
+    """
+
+    def __init__(self, directory: Path, endpoint: Callable[[], str], *, pure_client: bool = False) -> None:
+        self.metrics = Metrics()
+        self._directory = Path(mkdtemp(prefix="functions-", dir=directory)).resolve()
+        self._endpoint = endpoint
+        self._lock = threading.Lock()
+        # By function ARN: the revision that an environment runs, and the environment.
+        self._idle: dict[str, list[tuple[str, Environment]]] = {}
+        self._concurrency: dict[str, int] = {}
+        self._running: set[Environment] = set()
+        self._closed = False
+        self._runtime = self._directory / "runtime"
+        runtimes.make_folder(self._runtime, pure_client=pure_client)
+
+    def find(self, name_or_arn: str, region: str, qualifier: str | None = None) -> Function | None:
+        """Return the function with a name, an ARN or a part of one, or None. The ARN's own region wins."""
+        name = names.parse(name_or_arn, qualifier)
+        if not name.name:
+            return None
+        backend = lambda_backends[ACCOUNT_ID][name.region or region]
+        try:
+            return cast("Function", backend.get_function(name.name, name.qualifier or None))
+        except UnknownFunctionException:
+            return None
+
+    def invoke(
+        self, function_arn: str, payload: bytes, *, client_context: str = "", request_id: str = ""
+    ) -> InvocationResult:
+        """Run the function and wait for its result. `client_context` is JSON.
+
+        Raises Throttled, FunctionNotFound, or InvalidZipError for a layer.
+        """
+        region = function_arn.split(":")[3]
+        function = self.find(function_arn, region)
+        latest = self.find(names.parse(function_arn).name, region)
+        if not function or not latest:
+            raise FunctionNotFound(function_arn)
+        invocation = Invocation(request_id or str(uuid.uuid4()), function_arn, payload, client_context)
+        self._admit(latest)
+        began = time.monotonic()
+        try:
+            result = self._run(function, invocation)
+            self.metrics.count(latest, "Invocations", 1)
+            self.metrics.count(latest, "Errors", int(bool(result.error)))
+            self.metrics.count(latest, "Duration", (time.monotonic() - began) * 1000, "Milliseconds")
+            return result
+        finally:
+            with self._lock:
+                self._concurrency[latest.function_arn] -= 1
+                if not self._concurrency[latest.function_arn]:
+                    del self._concurrency[latest.function_arn]
+
+    def delete(
+        self, delete_function: Callable[..., None], backend: LambdaBackend, name: str, qualifier: str | None = None
+    ) -> None:
+        """Wrap DeleteFunction: it ends the idle processes of the function. The others end after their invocation."""
+        function = self.find(name, backend.region_name, qualifier)
+        delete_function(backend, name, qualifier)
+        arn = function.function_arn if function else ""
+        with self._lock:
+            versions = [each for each in self._idle if each == arn or each.startswith(f"{arn}:")]
+            idle = [environment for version in versions for _, environment in self._idle.pop(version)]
+        for environment in idle:
+            environment.end()
+
+    def close(self) -> None:
+        """End all processes and delete the unpacked code."""
+        with self._lock:
+            idle = [environment for environments in self._idle.values() for _, environment in environments]
+            self._idle.clear()
+            running = list(self._running)
+            self._closed = True
+        for environment in idle:
+            environment.end()
+        for environment in running:
+            environment.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _admit(self, latest: Function) -> None:
+        """Count one more invocation, or raise Throttled. All versions share the function's reserved concurrency."""
+        reserved = latest.reserved_concurrency
+        with self._lock:
+            running = self._concurrency.get(latest.function_arn, 0)
+            if reserved is not None and running >= int(reserved):
+                self.metrics.count(latest, "Throttles", 1)
+                raise Throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
+            if running >= _ACCOUNT_CONCURRENCY or self._closed:
+                raise Throttled("ConcurrentInvocationLimitExceeded")
+            self._concurrency[latest.function_arn] = running + 1
+
+    def _run(self, function: Function, invocation: Invocation) -> InvocationResult:
+        while True:
+            revision = function.revision_id
+            environment = self._take(function, revision)
+            with self._lock:
+                self._running.add(environment)
+            try:
+                result = environment.invoke(invocation)
+            except ProcessExited:
+                continue
+            finally:
+                with self._lock:
+                    self._running.discard(environment)
+            self._release(function, revision, environment)
+            return replace(result, version=str(function.version))
+
+    def _take(self, function: Function, revision: str) -> Environment:
+        """Return an idle environment of the current revision, or a new one. End those of older revisions."""
+        with self._lock:
+            idle = self._idle.pop(function.function_arn, [])
+            current = [each for each in idle if each[0] == revision]
+            chosen = current.pop()[1] if current else None
+            if current:
+                self._idle[function.function_arn] = current
+        for its_revision, environment in idle:
+            if its_revision != revision:
+                environment.end()
+        return chosen or self._new_environment(function)
+
+    def _release(self, function: Function, revision: str, environment: Environment) -> None:
+        """Return an environment to the idle ones, or end it if its function was changed or deleted."""
+        with self._lock:
+            exists = self.find(function.function_arn, function.region) is function
+            reusable = environment.alive and exists and function.revision_id == revision and not self._closed
+            if reusable:
+                self._idle.setdefault(function.function_arn, []).append((revision, environment))
+        if not reusable:
+            environment.end()
+
+    def _new_environment(self, function: Function) -> Environment:
+        folder = code.unpack(function.code_bytes, self._directory / "code")
+        layers = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
+        log = FunctionLog(function)
+        command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), layers)
+        variables = {**self._variables(function, folder), **log.variables(), **function.environment_vars}
+        return Environment(
+            lambda: Process(command, folder, variables, log.write), log, function.timeout, function.memory_size
+        )
+
+    def _variables(self, function: Function, folder: Path) -> dict[str, str]:
+        """Lambda guide, "Defined runtime environment variables", and the endpoint that leads to the local AWS."""
+        credentials = policies.credentials(function.role, function.function_name)
+        return {
+            "_HANDLER": str(function.handler),
+            "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": credentials["SessionToken"],
+            "AWS_DEFAULT_REGION": function.region,
+            "AWS_REGION": function.region,
+            "AWS_ENDPOINT_URL": self._endpoint(),
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.run_time}",
+            "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
+            "AWS_LAMBDA_FUNCTION_VERSION": str(function.version),
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+            "LAMBDA_RUNTIME_DIR": str(self._runtime),
+            "LAMBDA_TASK_ROOT": str(folder),
+            "LANG": "en_US.UTF-8",
+            "PATH": os.defpath,
+            "TZ": ":UTC",
+        }

@@ -1,0 +1,177 @@
+"""The operating-system process that runs a function, with its Runtime API and its output."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localaws.lambda_ import runtime_api
+from localaws.lambda_.output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from localaws.lambda_.runtime_api import Call, Connection
+
+# How often to check whether a silent process has exited: one of its children may keep the pipe open.
+_CHECK_SECONDS = 0.25
+_CHUNK = 1 << 20
+
+
+class ProcessExited(Exception):  # noqa: N818 - the name of the event
+    """The process has exited. The text says how, in Lambda's words: "exit status 1" or "signal: killed"."""
+
+
+class DeadlineExceeded(Exception):  # noqa: N818 - the name of the event
+    """The process made no request before the deadline."""
+
+
+class Process:
+    """A runtime in a process group of its own. Only one thread at a time may use it.
+
+    `write` gets the messages that the function prints. `next_call` reads them while it waits, and drains the pipe
+    before it returns. Nothing is read between the calls: lines that a thread of the function prints after the response
+    appear in the next invocation, as on Lambda, which freezes the process meanwhile.
+    """
+
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], write: Callable[[list[str]], None]
+    ) -> None:
+        self._write = write
+        self._output = Output()
+        self._listener = runtime_api.listen()
+        self._pipe, function_end = os.pipe()
+        os.set_blocking(self._pipe, False)
+        self._hung_up = False
+        self._connections: set[Connection] = set()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._pipe, selectors.EVENT_READ)
+        host, port = self._listener.getsockname()
+        variables = {"AWS_LAMBDA_RUNTIME_API": f"{host}:{port}", "_LAMBDA_TELEMETRY_LOG_FD": str(function_end)}
+        try:
+            self._popen = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**environment, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=function_end,
+                stderr=function_end,
+                pass_fds=(function_end,),
+                start_new_session=True,
+            )
+        except OSError:
+            self._close()
+            raise
+        finally:
+            os.close(function_end)
+
+    def next_call(self, deadline: float) -> tuple[Connection, Call]:
+        """Wait for the runtime's next request, and read the output that precedes it.
+
+        `deadline` is a time of time.monotonic. Raises DeadlineExceeded or ProcessExited.
+        """
+        while True:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise DeadlineExceeded
+            for key, _ in self._selector.select(min(remaining, _CHECK_SECONDS)):
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif key.fd == self._pipe:
+                    self._read_output()
+                elif not (call := key.data.read()):
+                    self._hang_up(key.data)
+                elif call.path:
+                    self.drain()
+                    return key.data, call
+                else:
+                    key.data.respond("404 Not Found")
+            if status := self._exit_status():
+                self.drain()
+                raise ProcessExited(status)
+
+    @property
+    def has_exited(self) -> bool:
+        """Whether it has exited. Its last request may still be unread."""
+        return self._popen.poll() is not None
+
+    def drain(self) -> None:
+        """Read the output up to now, including an unfinished last line."""
+        while self._read_output():
+            pass
+        self._write(self._output.flush())
+
+    def memory_used(self) -> int:
+        """Its peak memory in MB, or its current memory where the system does not report the peak (macOS)."""
+        with suppress(OSError):
+            status = Path(f"/proc/{self._popen.pid}/status").read_text()
+            return int(status.partition("VmHWM:")[2].split()[0]) // 1024 if "VmHWM:" in status else 0
+        output = subprocess.run(
+            ["/bin/ps", "-o", "rss=", "-p", str(self._popen.pid)], capture_output=True, text=True, check=False
+        )
+        return int(output.stdout.strip() or 0) // 1024
+
+    def kill(self) -> None:
+        """Kill it with all its children; `next_call` then raises ProcessExited. Any thread may call this."""
+        with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM if only zombies remain
+            os.killpg(self._popen.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kill it, read the rest of its output, and release all resources."""
+        self.kill()
+        self._popen.wait()
+        self.drain()
+        self._close()
+
+    def _close(self) -> None:
+        self._selector.close()
+        for connection in self._connections:
+            connection.close()
+        self._listener.close()
+        os.close(self._pipe)
+
+    def _accept(self) -> None:
+        connection = runtime_api.Connection(self._listener.accept()[0])
+        self._connections.add(connection)
+        self._selector.register(connection, selectors.EVENT_READ, connection)
+
+    def _hang_up(self, connection: Connection) -> None:
+        self._selector.unregister(connection)
+        self._connections.discard(connection)
+        connection.close()
+        self._hung_up = True
+
+    def _read_output(self) -> bool:
+        """Read once. Return False if there is no output now."""
+        try:
+            data = os.read(self._pipe, _CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            with suppress(KeyError):  # a later drain reads the end again
+                self._selector.unregister(self._pipe)
+            self._hung_up = True
+            return False
+        self._write(self._output.feed(data))
+        return True
+
+    def _exit_status(self) -> str:
+        """How the process exited, or "". After it has hung up, wait a moment for it to exit."""
+        with suppress(subprocess.TimeoutExpired):
+            code = self._popen.wait(0.1) if self._hung_up else self._popen.poll()
+            if code is not None:
+                return f"exit status {code}" if code >= 0 else f"signal: {_signal_name(-code)}"
+        self._hung_up = False
+        return ""
+
+
+def _signal_name(number: int) -> str:
+    """The name, such as "killed", without the number that macOS adds and the note that Linux adds at times."""
+    return (signal.strsignal(number) or str(number)).partition(":")[0].partition(" (")[0].lower()

@@ -1,0 +1,80 @@
+"""Lambda's Python runtimes: an interpreter, the libraries that AWS includes, and the command that starts a function."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+# The libraries that a function can import without packaging them: the runtime client, and those that AWS's Python
+# runtimes include (Lambda guide, "Runtime-included SDK versions"). It cannot import the server's other libraries.
+_LIBRARIES = (
+    "awslambdaric",
+    "runtime_client",
+    "simplejson",
+    "snapshot_restore_py",
+    "boto3",
+    "botocore",
+    "jmespath",
+    "dateutil",
+    "s3transfer",
+    "six",
+    "urllib3",
+)
+
+# Import the runtime client before the function's code is in the path: no module of the code can replace it.
+_BOOT = """
+import sys
+code, runtime, handler, *layers = sys.argv[1:]
+sys.path[0] = runtime
+from awslambdaric.__main__ import main
+sys.path[0:0] = [code, *layers]
+sys.argv[1:] = [handler]
+main(sys.argv)
+"""
+
+
+def make_folder(folder: Path, *, pure_client: bool = False) -> None:
+    """Link the libraries into `folder`, the LAMBDA_RUNTIME_DIR of the functions.
+
+    Processes that cannot import the C runtime client use our runtime_client.py. With `pure_client`, all of them do.
+    """
+    folder.mkdir(mode=0o700, parents=True)
+    for name in _LIBRARIES:
+        spec = None if name == "runtime_client" and pure_client else find_spec(name)
+        if spec and spec.origin:
+            origin = Path(spec.origin)
+            source = origin.parent if spec.submodule_search_locations else origin
+            (folder / source.name).symlink_to(source)
+    (folder / "runtime_client.py").symlink_to(Path(__file__).with_name("runtime_client.py"))
+
+
+def command(runtime: str, code: Path, folder: Path, handler: str, layers: list[Path]) -> list[str]:
+    """The command that starts a function, without the site-packages of the host's Python (-S).
+
+    `layers` are unpacked layers. Later layers win over earlier ones, and the function's own code over all of them.
+    """
+    python = interpreter(runtime)
+    version = Path(f"python/lib/{runtime}/site-packages")
+    paths = [layer / part for part in (version, "python") for layer in reversed(layers) if (layer / part).is_dir()]
+    return [python, "-S", "-c", _BOOT, str(code), str(folder), handler, *map(str, paths)]
+
+
+@lru_cache
+def interpreter(runtime: str) -> str:
+    """Find the Python of a runtime ("python3.12"). If the machine lacks it, log that and use the server's own."""
+    if runtime == f"python{sys.version_info.major}.{sys.version_info.minor}":
+        return sys.executable
+    found = shutil.which(runtime)
+    # It may be a launcher that does not work, so ask it for the interpreter that it launches.
+    result = found and subprocess.run(
+        [found, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False
+    )
+    if result and result.returncode == 0:
+        return result.stdout.strip()
+    own = sys.version.split()[0]
+    sys.stderr.write(f"{runtime} is not installed: its functions run on Python {own}.\n")
+    return sys.executable

@@ -1,0 +1,244 @@
+"""The settings of a function that moto drops or ignores.
+
+Lambda API reference: FunctionConfiguration, CreateFunction, UpdateFunctionConfiguration, UpdateFunctionCode.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+import uuid
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import flask
+from moto.awslambda import models
+
+from localaws import delays, service_model
+from localaws.errors import AwsError, invalid
+from localaws.iam import policies
+from localaws.lambda_ import code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from moto.awslambda.models import LayerVersion
+
+CODE_PATH = "/_localaws/code/"
+# Shown as set, and removed by an empty value.
+_PLAIN = ("DeadLetterConfig", "FileSystemConfigs", "KMSKeyArn")
+_ENVIRONMENT_BYTES = 4096
+# Lambda guide, "Defined runtime environment variables": those that a function may not set.
+_RESERVED = {
+    "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
+}  # fmt: skip
+# Lambda guide, "Deprecated runtimes": those that can no longer be created or updated.
+_RETIRED = {"python2.7", "python3.6", "python3.7", "python3.8"}
+_CREATING = "The function is being created."
+_IN_PROGRESS = {
+    "LastUpdateStatus": "InProgress",
+    "LastUpdateStatusReason": _CREATING,
+    "LastUpdateStatusReasonCode": "Creating",
+}
+
+
+class Function(models.LambdaFunction):
+    """moto's function, with all settings validated, stored, shown and updated.
+
+    `on_event` runs it with an event from another service of moto: SNS, S3 or CloudWatch Logs.
+    """
+
+    on_event: ClassVar[Callable[[Function, bytes], None]]
+
+    def __init__(self, account_id: str, spec: dict[str, Any], region: str, version: str | int = 1) -> None:
+        _validate("CreateFunction", spec)
+        self._plain: dict[str, Any] = {}
+        self._busy_until = 0.0
+        self.logging_config: dict[str, str] = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{spec['FunctionName']}"}
+        self._snap_start = "None"
+        super().__init__(account_id, _normalize(spec), region, version)
+        _validate_zip(self.code_bytes)
+        self._is_new = True
+        self._store(spec)
+
+    @property
+    def runtime_version_arn(self) -> str:
+        """The ARN of the runtime's release: made up, and the same for each function with that runtime."""
+        release = uuid.uuid5(uuid.NAMESPACE_URL, str(self.run_time)).hex
+        return f"arn:{self.partition}:lambda:{self.region}::runtime:{release * 2}"
+
+    @property
+    def state(self) -> str:
+        """Pending during creation, which takes no time unless delays are on, then Active."""
+        return "Pending" if self._is_new and time.monotonic() < self._busy_until else "Active"
+
+    @state.setter
+    def state(self, state: str) -> None:
+        """Ignore the state that moto sets once: here it depends on the time."""
+
+    def layer_versions(self) -> list[LayerVersion]:
+        """The function's layers, the lowest first."""
+        backend = models.lambda_backends[self.account_id][self.region]
+        versions = (backend.layers_versions_by_arn(layer["Arn"]) for layer in self.layers)
+        return [version for version in versions if version]
+
+    def get_configuration(self, on_create: bool = False) -> dict[str, Any]:
+        """FunctionConfiguration. CreateFunction returns Pending, as on AWS, even if the function is Active at once."""
+        configuration = {
+            **super().get_configuration(on_create),
+            **self._plain,
+            "LoggingConfig": self.logging_config,
+            "RevisionId": self.revision_id,
+            "RuntimeVersionConfig": {"RuntimeVersionArn": self.runtime_version_arn},
+            "SnapStart": {"ApplyOn": self._snap_start, "OptimizationStatus": "Off"},
+        }
+        if on_create or self.state == "Pending":
+            configuration |= {"State": "Pending", "StateReason": _CREATING, "StateReasonCode": "Creating"}
+        elif time.monotonic() < self._busy_until:
+            configuration |= _IN_PROGRESS
+        return {name: value for name, value in configuration.items() if value not in (None, [])}
+
+    def invoke(self, body: Any, request_headers: Any, response_headers: Any) -> bytes:  # noqa: ARG002 - moto's
+        """Run the function soon, with an event from another service. The Invoke call does not use this method."""
+        type(self).on_event(self, body.encode() if isinstance(body, str) else body)
+        return b""
+
+    def get_code(self) -> dict[str, Any]:
+        """GetFunction, with the two things that moto lacks: the code's location, and a reserved concurrency of 0."""
+        result = super().get_code()
+        if self.code_bytes:
+            location = f"{flask.request.host_url.rstrip('/')}{CODE_PATH}{self.function_arn}"
+            result["Code"] = {"Location": location, "RepositoryType": "S3"}
+        if self.reserved_concurrency is not None:
+            result["Concurrency"] = {"ReservedConcurrentExecutions": self.reserved_concurrency}
+        return result
+
+    def update_configuration(self, config_updates: dict[str, Any]) -> dict[str, Any]:
+        """UpdateFunctionConfiguration: changes the settings in the request, and no others."""
+        self._refuse_conflict(config_updates)
+        _validate("UpdateFunctionConfiguration", config_updates)
+        super().update_configuration(_normalize(config_updates))
+        self._store(config_updates)
+        return self._updating()
+
+    def update_function_code(self, updated_spec: dict[str, Any]) -> dict[str, Any]:
+        """UpdateFunctionCode, which also changes Architectures."""
+        self._refuse_conflict(updated_spec)
+        _validate("UpdateFunctionCode", updated_spec)
+        if "ZipFile" in updated_spec:
+            _validate_zip(base64.b64decode(updated_spec["ZipFile"]))
+        if updated_spec.get("DryRun"):
+            return self.get_configuration()
+        before = {**self.__dict__, "code": dict(self.code)}
+        super().update_function_code(updated_spec)
+        try:
+            _validate_zip(self.code_bytes)  # code from S3 is known only now
+        except AwsError:
+            self.__dict__.update(before)
+            raise
+        self.architectures = updated_spec.get("Architectures") or self.architectures
+        self._touch()
+        return self._updating()
+
+    def _store(self, spec: Mapping[str, Any]) -> None:
+        for name in set(_PLAIN) & set(spec):
+            self._plain[name] = None if spec[name] == {"TargetArn": ""} else spec[name] or None
+        if spec.get("TracingConfig"):
+            self.tracing_config = spec["TracingConfig"]
+        if spec.get("SnapStart"):
+            self._snap_start = spec["SnapStart"].get("ApplyOn", "None")
+        if spec.get("EphemeralStorage"):
+            self._ephemeral_storage = spec["EphemeralStorage"]["Size"]
+        if spec.get("LoggingConfig"):
+            self.logging_config = _logging_config({**self.logging_config, **spec["LoggingConfig"]})
+        self._touch()
+
+    def _touch(self) -> None:
+        """Begin a new revision: processes of an older one are replaced."""
+        self.revision_id = str(uuid.uuid4())
+        self._busy_until = time.monotonic() + delays.delay_for("function-pending")
+        self.last_modified = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.000+0000}"
+
+    def _refuse_conflict(self, spec: Mapping[str, Any]) -> None:
+        """Refuse an update during another one, and an update of a revision that is not the latest."""
+        if time.monotonic() < self._busy_until:
+            why = f"An update is in progress for resource: {self.function_arn}"
+            if self.state == "Pending":
+                why = "The function is currently in the following state: Pending"
+            message = f"The operation cannot be performed at this time. {why}"
+            raise AwsError("ResourceConflictException", message, 409)
+        if spec.get("RevisionId") not in (None, self.revision_id):
+            raise AwsError(
+                "PreconditionFailedException",
+                "The Revision Id provided does not match the latest Revision Id. "
+                "Call the GetFunction/GetAlias API to retrieve the latest Revision Id",
+                412,
+            )
+
+    def _updating(self) -> dict[str, Any]:
+        """The response to an update: AWS says InProgress. Here the update is effective at once."""
+        self._is_new = False
+        return self.get_configuration() | _IN_PROGRESS
+
+
+def update_function_code(
+    self: models.LambdaBackend, function_name: str, qualifier: str, body: dict[str, Any]
+) -> dict[str, Any]:
+    """UpdateFunctionCode. moto's own method updates the code twice."""
+    result = self.get_function(function_name, qualifier).update_function_code(body)
+    published = self.publish_version(function_name) if body.get("Publish") else None
+    return published.get_configuration() if published else result
+
+
+def _normalize(spec: dict[str, Any]) -> dict[str, Any]:
+    """Spell out empty settings, as moto requires, and drop one that moto limits to less than AWS does."""
+    normalized = {name: value for name, value in spec.items() if name != "EphemeralStorage"}
+    if "Environment" in normalized:
+        normalized["Environment"] = {"Variables": (normalized["Environment"] or {}).get("Variables") or {}}
+    if normalized.get("VpcConfig") is not None:
+        empty = {"SubnetIds": [], "SecurityGroupIds": [], "Ipv6AllowedForDualStack": False}
+        normalized["VpcConfig"] = {**empty, **normalized["VpcConfig"]}
+    return normalized
+
+
+def _logging_config(settings: dict[str, str]) -> dict[str, str]:
+    """Only the JSON format has levels. They default to INFO."""
+    if settings["LogFormat"] == "JSON":
+        return {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **settings}
+    return {name: settings[name] for name in ("LogFormat", "LogGroup")}
+
+
+def _validate(operation: str, spec: dict[str, Any]) -> None:
+    """Refuse the settings that AWS refuses, with its messages."""
+    service_model.validate("lambda", operation, spec)
+    if spec.get("PackageType") == "Image":
+        raise invalid("PackageType Image is not supported here: this Lambda runs zip files")
+    if spec.get("Runtime") in _RETIRED:
+        raise invalid(
+            f"The runtime parameter of {spec['Runtime']} is no longer supported for creating or updating AWS Lambda "
+            "functions. We recommend you use a supported runtime while creating or updating functions."
+        )
+    _validate_environment((spec.get("Environment") or {}).get("Variables") or {})
+    if spec.get("Role") and not policies.is_assumable(spec["Role"], "lambda.amazonaws.com"):
+        raise invalid("The role defined for the function cannot be assumed by Lambda.")
+
+
+def _validate_environment(variables: Mapping[str, str]) -> None:
+    refusal = "Lambda was unable to configure your environment variables because the environment variables you have"
+    if reserved := sorted(_RESERVED & set(variables)):
+        raise invalid(
+            f"{refusal} provided contains reserved keys that are currently not supported for modification. "
+            f"Reserved keys used in this request: {', '.join(reserved)}"
+        )
+    if sum(len(name.encode()) + len(value.encode()) for name, value in variables.items()) > _ENVIRONMENT_BYTES:
+        raise invalid(f"{refusal} provided exceeded the 4KB limit.")
+
+
+def _validate_zip(data: bytes) -> None:
+    try:
+        code.validate(data)
+    except code.InvalidZipError as error:
+        raise invalid(str(error)) from error

@@ -1,0 +1,82 @@
+"""Every change that the local AWS makes to moto, in the order in which it makes them.
+
+moto has no hooks for them. The new code is in the packages. Each piece says what moto lacks.
+"""
+
+from __future__ import annotations
+
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
+
+import moto
+from moto.awslambda import models as lambda_models
+from moto.core.common_models import BaseModel
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models import table as table_models
+from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.responses import DynamoHandler
+from moto.iam.responses import IamResponse
+from moto.logs import models as logs_models
+
+from localaws.dynamodb import items, stream, tables
+from localaws.iam import managed_policies
+from localaws.lambda_ import api, settings
+from localaws.logs import storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localaws.lambda_.functions import Functions
+
+# The changes rely on moto's internals. Before you raise the version, run the tests with it.
+MOTO_VERSION = "5.2.5"
+
+
+def patch_moto(functions: Functions) -> None:
+    """Change moto. Call it once, before the first request. Raises ImportError for another version."""
+    if moto.__version__ != MOTO_VERSION:
+        raise ImportError(f"moto {moto.__version__} is installed; the local AWS needs moto {MOTO_VERSION}")
+    # moto keeps a reference to each object, for a web page that nobody opens here.
+    _replace(BaseModel, "__new__", lambda kind, *_, **__: object.__new__(kind))
+
+    _wrap(DynamoType, "__init__", items.normalize_numbers)
+    # Before `record_changes` wraps it: an update that fails leaves no stream record.
+    _wrap(DynamoDBBackend, "update_item", items.undo_on_failure)
+    for write in ("put_item", "update_item", "delete_item", "transact_write_items", "execute_statement"):
+        _wrap(DynamoDBBackend, write, stream.record_changes)
+    _replace(table_models, "StreamShard", stream.Stream)
+    _replace(DynamoDBBackend, "update_table_streams", stream.update_table_streams)
+    _wrap(DynamoDBBackend, "delete_table", stream.close_with_table)
+    _wrap(table_models.Table, "describe", tables.describe)
+    _wrap(DynamoHandler, "create_table", partial(tables.keep_settings, "CREATING"))
+    _wrap(DynamoHandler, "update_table", partial(tables.keep_settings, "UPDATING"))
+    _wrap(DynamoHandler, "delete_table", tables.delete)
+    _wrap(DynamoHandler, "call_action", tables.refuse_busy_tables)
+
+    _replace(logs_models, "LogStream", storage.LogStream)
+    _replace(logs_models.LogGroup, "filter_log_events", storage.filter_log_events)
+    _wrap(logs_models.LogGroup, "delete_log_stream", storage.delete_log_stream)
+    _wrap(logs_models.LogsBackend, "delete_log_group", storage.delete_log_group)
+
+    _wrap(IamResponse, "call_action", managed_policies.load_before)
+
+    settings.Function.on_event = staticmethod(partial(api.start_event, functions))
+    _replace(lambda_models, "LambdaFunction", settings.Function)
+    _replace(lambda_models.LambdaBackend, "update_function_code", settings.update_function_code)
+    _wrap(lambda_models.LambdaBackend, "delete_function", functions.delete)
+
+
+def _replace(owner: object, name: str, replacement: object) -> None:
+    getattr(owner, name)  # it has to exist
+    setattr(owner, name, replacement)
+
+
+def _wrap(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
+    """Replace a method by `wrapper`, which gets the method as its first argument."""
+    method = getattr(owner, name)
+
+    @wraps(method)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        return wrapper(method, *arguments, **options)
+
+    setattr(owner, name, wrapped)

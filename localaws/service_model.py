@@ -1,0 +1,76 @@
+"""AWS's own description of a service, as botocore carries it: the routes, enums, ranges, lengths and patterns."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import UnknownServiceError
+from moto.core.utils import get_service_model
+
+from localaws.errors import AwsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def operation_name(service: str, method: str, path: str) -> str:
+    """The operation that a request to a REST service calls; "Unknown" if the model has none."""
+    return next((name for name, verb, matches in _routes(service) if verb == method and matches(path)), "Unknown")
+
+
+@lru_cache
+def _routes(service: str) -> list[tuple[str, str, Any]]:
+    """Name, method and path matcher of each operation."""
+    try:
+        model = get_service_model(service)
+    except UnknownServiceError:
+        return []
+    routes = []
+    for name in model.operation_names:
+        http = model.operation_model(name).http
+        path = re.sub(r"\\{[^}]+\\}", "[^/]+", re.escape(http["requestUri"])) + "/?"
+        routes.append((name, http["method"], re.compile(path).fullmatch))
+    return routes
+
+
+def validate(service: str, operation: str, parameters: dict[str, Any]) -> None:
+    """Check the parameters of a call against its input shape. Raises AwsError, in the words that AWS uses."""
+    shape = get_service_model(service).operation_model(operation).input_shape
+    if problems := list(_problems(shape, parameters, "")):
+        errors = "error" if len(problems) == 1 else "errors"
+        raise AwsError("ValidationException", f"{len(problems)} validation {errors} detected: {'; '.join(problems)}")
+
+
+def _problems(shape: Any, value: Any, member: str) -> Iterator[str]:
+    if value is None or shape.metadata.get("sensitive"):
+        return
+    if shape.type_name == "structure":
+        for name in value.keys() & shape.members.keys():
+            yield from _problems(shape.members[name], value[name], f"{member}.{name[0].lower()}{name[1:]}".lstrip("."))
+    elif shape.type_name == "list":
+        for each in value:
+            yield from _problems(shape.member, each, member)
+    for constraint in _broken_constraints(shape, value):
+        yield f"Value '{value}' at '{member}' failed to satisfy constraint: Member must {constraint}"
+
+
+def _broken_constraints(shape: Any, value: Any) -> Iterator[str]:
+    if shape.type_name in ("integer", "long", "string", "list"):
+        what, size = ("length", len(value)) if shape.type_name in ("string", "list") else ("value", value)
+        if size < shape.metadata.get("min", size):
+            yield f"have {what} greater than or equal to {shape.metadata['min']}"
+        if size > shape.metadata.get("max", size):
+            yield f"have {what} less than or equal to {shape.metadata['max']}"
+    if shape.metadata.get("enum") and value not in shape.metadata["enum"]:
+        yield f"satisfy enum value set: [{', '.join(shape.metadata['enum'])}]"
+    if (pattern := shape.metadata.get("pattern")) and not _fits(pattern, value):
+        yield f"satisfy regular expression pattern: {pattern}"
+
+
+def _fits(pattern: str, value: str) -> bool:
+    try:
+        return bool(re.fullmatch(pattern, value))
+    except re.error:  # the pattern uses Java's syntax
+        return True

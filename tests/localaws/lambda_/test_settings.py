@@ -1,0 +1,291 @@
+"""A function's settings: stored, shown and updated. Lambda API reference."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import urllib.request
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.localaws.conftest import REGION
+from tests.localaws.deployed import TRUST, deploy, make_role, policy, zipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VPC = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"], "Ipv6AllowedForDualStack": False}
+FILE_SYSTEM = {
+    "Arn": "arn:aws:elasticfilesystem:eu-west-1:000000000000:access-point/fsap-0123456789abcdef0",
+    "LocalMountPath": "/mnt/data",
+}
+CREATE: Any = botocore.session.get_session().get_service_model("lambda").operation_model("CreateFunction").input_shape
+MAXIMA = {
+    "MemorySize": CREATE.members["MemorySize"].metadata["max"],
+    "Timeout": CREATE.members["Timeout"].metadata["max"],
+    "EphemeralStorage": CREATE.members["EphemeralStorage"].members["Size"].metadata["max"],
+}
+# Each setting: a value, another value, the empty value that removes it, and what AWS shows then.
+SETTINGS: list[tuple[str, Any, Any, Any, Any]] = [
+    ("Description", "one", "two", "", ""),
+    ("Timeout", 5, 6, 3, 3),
+    ("MemorySize", 256, 512, 128, 128),
+    ("Environment", {"Variables": {"A": "1"}}, {"Variables": {"B": "2"}}, {}, None),
+    ("EphemeralStorage", {"Size": 1024}, {"Size": 2048}, {"Size": 512}, {"Size": 512}),
+    ("TracingConfig", {"Mode": "Active"}, {"Mode": "PassThrough"}, {"Mode": "PassThrough"}, {"Mode": "PassThrough"}),
+    (
+        "DeadLetterConfig",
+        {"TargetArn": "arn:aws:sqs:eu-west-1:000000000000:a"},
+        {"TargetArn": "arn:aws:sqs:eu-west-1:000000000000:b"},
+        {"TargetArn": ""},
+        None,
+    ),
+    ("KMSKeyArn", "arn:aws:kms:eu-west-1:000000000000:key/a", "arn:aws:kms:eu-west-1:000000000000:key/b", "", None),
+    ("FileSystemConfigs", [FILE_SYSTEM], [{**FILE_SYSTEM, "LocalMountPath": "/mnt/other"}], [], None),
+    (
+        "LoggingConfig",
+        {"LogFormat": "JSON", "ApplicationLogLevel": "WARN", "SystemLogLevel": "INFO", "LogGroup": "one"},
+        {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG", "SystemLogLevel": "WARN", "LogGroup": "two"},
+        {"LogFormat": "Text", "LogGroup": "two"},
+        {"LogFormat": "Text", "LogGroup": "two"},
+    ),
+]
+
+
+def configuration(client: Any, name: str) -> dict[str, Any]:
+    answer: dict[str, Any] = client("lambda").get_function_configuration(FunctionName=name)
+    return answer
+
+
+def error_of(call: Callable[[], Any]) -> tuple[str, str]:
+    with pytest.raises(ClientError) as caught:
+        call()
+    return caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]
+
+
+@pytest.mark.parametrize(("setting", "value"), [row[:2] for row in SETTINGS], ids=lambda value: str(value)[:20])
+def test_create_function_stores_each_setting(client: Any, setting: str, value: Any) -> None:
+    function = deploy(client, **{setting: value})
+    assert configuration(client, function.name)[setting] == value
+
+
+@pytest.mark.parametrize(
+    ("setting", "other"), [(row[0], row[2]) for row in SETTINGS], ids=lambda value: str(value)[:20]
+)
+def test_update_function_configuration_changes_each_setting(client: Any, setting: str, other: Any) -> None:
+    function = deploy(client)
+    client("lambda").update_function_configuration(FunctionName=function.name, **{setting: other})
+    assert configuration(client, function.name)[setting] == other
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "empty", "shown"), [(row[0], *row[2:]) for row in SETTINGS], ids=lambda value: str(value)[:20]
+)
+def test_empty_value_removes_a_setting(client: Any, setting: str, value: Any, empty: Any, shown: Any) -> None:
+    function = deploy(client, **{setting: value})
+    client("lambda").update_function_configuration(FunctionName=function.name, **{setting: empty})
+    assert configuration(client, function.name).get(setting) == shown
+
+
+@pytest.mark.parametrize("setting", [row[0] for row in SETTINGS])
+def test_update_leaves_other_settings(client: Any, setting: str) -> None:
+    value = next(row[1] for row in SETTINGS if row[0] == setting)
+    function = deploy(client, **{setting: value})
+    other = {"Timeout": 7} if setting != "Timeout" else {"MemorySize": 512}
+    client("lambda").update_function_configuration(FunctionName=function.name, **other)
+    assert configuration(client, function.name)[setting] == value
+
+
+def test_layers_are_replaced_and_cleared(client: Any) -> None:
+    arn = client("lambda").publish_layer_version(LayerName="one", Content={"ZipFile": zipped("")})["LayerVersionArn"]
+    function = deploy(client)
+    client("lambda").update_function_configuration(FunctionName=function.name, Layers=[arn])
+    shown = configuration(client, function.name)["Layers"]
+    client("lambda").update_function_configuration(FunctionName=function.name, Layers=[])
+    assert ([layer["Arn"] for layer in shown], "Layers" in configuration(client, function.name)) == ([arn], False)
+
+
+def test_vpc_config_is_stored_and_cleared(client: Any) -> None:
+    function = deploy(client, VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]})
+    shown = configuration(client, function.name)["VpcConfig"]
+    client("lambda").update_function_configuration(
+        FunctionName=function.name, VpcConfig={"SubnetIds": [], "SecurityGroupIds": []}
+    )
+    assert VPC.items() <= shown.items()
+    assert configuration(client, function.name)["VpcConfig"]["SubnetIds"] == []
+
+
+def test_json_log_format_defaults_both_levels_to_info(client: Any) -> None:
+    function = deploy(client)
+    client("lambda").update_function_configuration(FunctionName=function.name, LoggingConfig={"LogFormat": "JSON"})
+    assert configuration(client, function.name)["LoggingConfig"] == {
+        "LogFormat": "JSON",
+        "ApplicationLogLevel": "INFO",
+        "SystemLogLevel": "INFO",
+        "LogGroup": f"/aws/lambda/{function.name}",
+    }
+
+
+def test_snap_start_is_stored_and_disabled(client: Any) -> None:
+    function = deploy(client, SnapStart={"ApplyOn": "PublishedVersions"})
+    shown = configuration(client, function.name)["SnapStart"]["ApplyOn"]
+    client("lambda").update_function_configuration(FunctionName=function.name, SnapStart={"ApplyOn": "None"})
+    assert (shown, configuration(client, function.name)["SnapStart"]["ApplyOn"]) == ("PublishedVersions", "None")
+
+
+def test_update_function_code_changes_the_architecture(client: Any) -> None:
+    function = deploy(client)
+    client("lambda").update_function_code(FunctionName=function.name, ZipFile=zipped(""), Architectures=["arm64"])
+    assert configuration(client, function.name)["Architectures"] == ["arm64"]
+
+
+def test_code_sha_256_is_that_of_the_zip_file(client: Any) -> None:
+    code = zipped("pass")
+    function = deploy(client, Code={"ZipFile": code})
+    digest = base64.b64encode(hashlib.sha256(code).digest()).decode()
+    assert configuration(client, function.name)["CodeSha256"] == digest
+
+
+def test_dry_run_of_update_function_code_changes_nothing(client: Any) -> None:
+    function = deploy(client)
+    before = configuration(client, function.name)
+    client("lambda").update_function_code(
+        FunctionName=function.name, ZipFile=zipped("pass"), Architectures=["arm64"], DryRun=True
+    )
+    after = configuration(client, function.name)
+    assert [after[name] for name in ("CodeSha256", "Architectures", "RevisionId")] == [
+        before[name] for name in ("CodeSha256", "Architectures", "RevisionId")
+    ]
+
+
+def test_create_returns_pending_and_then_the_function_is_active(client: Any) -> None:
+    role = make_role(client)
+    created = client("lambda").create_function(
+        FunctionName="pending", Role=role, Runtime="python3.11", Handler="a.b", Code={"ZipFile": zipped("")}
+    )
+    assert (created["State"], created["StateReasonCode"]) == ("Pending", "Creating")
+    assert configuration(client, "pending")["State"] == "Active"
+
+
+def test_update_returns_in_progress_and_then_it_is_successful(client: Any) -> None:
+    function = deploy(client)
+    updated = client("lambda").update_function_configuration(FunctionName=function.name, Timeout=9)
+    assert updated["LastUpdateStatus"] == "InProgress"
+    assert configuration(client, function.name)["LastUpdateStatus"] == "Successful"
+
+
+def test_get_function_shows_tags_and_reserved_concurrency(client: Any) -> None:
+    function = deploy(client, Tags={"a": "b"})
+    client("lambda").put_function_concurrency(FunctionName=function.name, ReservedConcurrentExecutions=0)
+    shown = client("lambda").get_function(FunctionName=function.name)
+    assert (shown["Tags"], shown["Concurrency"]) == ({"a": "b"}, {"ReservedConcurrentExecutions": 0})
+
+
+def test_outdated_revision_id_is_refused(client: Any) -> None:
+    function = deploy(client)
+    code, _ = error_of(
+        lambda: client("lambda").update_function_configuration(
+            FunctionName=function.name, Timeout=9, RevisionId="00000000-0000-0000-0000-000000000000"
+        )
+    )
+    assert code == "PreconditionFailedException"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"MemorySize": MAXIMA["MemorySize"] + 1}, "at 'memorySize' failed"),
+        ({"Timeout": MAXIMA["Timeout"] + 1}, "at 'timeout' failed"),
+        ({"EphemeralStorage": {"Size": MAXIMA["EphemeralStorage"] + 1}}, "at 'ephemeralStorage.size' failed"),
+        ({"Runtime": "python1.0"}, "Value 'python1.0' at 'runtime' failed"),
+        ({"Runtime": "python3.7"}, "The runtime parameter of python3.7 is no longer supported"),
+        ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "Reserved keys used in this request: AWS_REGION"),
+        ({"Environment": {"Variables": {"A": "x" * 4096}}}, "exceeded the 4KB limit"),
+        ({"Role": "arn:aws:iam::000000000000:role/absent"}, "cannot be assumed by Lambda."),
+        ({"Role": "absent"}, "Value 'absent' at 'role' failed"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_invalid_setting_is_refused_by_create_and_update(client: Any, options: dict[str, Any], message: str) -> None:
+    function = deploy(client)
+    for call in (
+        lambda: deploy(client, **options),
+        lambda: client("lambda").update_function_configuration(FunctionName=function.name, **options),
+    ):
+        assert message in error_of(call)[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("MemorySize", MAXIMA["MemorySize"]),
+        ("Timeout", MAXIMA["Timeout"]),
+        ("EphemeralStorage", {"Size": MAXIMA["EphemeralStorage"]}),
+    ],
+)
+def test_maximum_of_the_service_model_is_accepted(client: Any, setting: str, value: Any) -> None:
+    function = deploy(client, **{setting: value})
+    assert configuration(client, function.name)[setting] == value
+
+
+def test_role_that_lambda_cannot_assume_is_refused(client: Any) -> None:
+    other = {**TRUST, "Principal": {"Service": "ec2.amazonaws.com"}}
+    role = client("iam").create_role(RoleName="not-for-lambda", AssumeRolePolicyDocument=policy(other))["Role"]["Arn"]
+    assert error_of(lambda: deploy(client, Role=role)) == (
+        "InvalidParameterValueException",
+        "The role defined for the function cannot be assumed by Lambda.",
+    )
+
+
+def test_container_image_is_refused(client: Any) -> None:
+    with pytest.raises(ClientError, match="PackageType Image is not supported here"):
+        client("lambda").create_function(
+            FunctionName="image", Role=make_role(client), PackageType="Image", Code={"ImageUri": "registry/image:tag"}
+        )
+
+
+def test_code_that_is_not_a_zip_file_is_refused(client: Any) -> None:
+    code, message = error_of(lambda: deploy(client, Code={"ZipFile": b"no zip"}))
+    assert code == "InvalidParameterValueException"
+    assert message == "Could not unzip uploaded file. Please check your file, then try to upload again."
+
+
+def test_code_can_come_from_a_bucket(client: Any) -> None:
+    client("s3").create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": REGION})
+    client("s3").put_object(Bucket="code", Key="a.zip", Body=zipped("def handler(event, context): return 'a'"))
+    function = deploy(client, Code={"S3Bucket": "code", "S3Key": "a.zip"})
+    assert function.invoke().payload == "a"
+
+
+def test_invalid_code_in_a_bucket_leaves_the_old_code(client: Any) -> None:
+    function = deploy(client, "def handler(event, context): return 'old'")
+    client("s3").create_bucket(Bucket="broken", CreateBucketConfiguration={"LocationConstraint": REGION})
+    client("s3").put_object(Bucket="broken", Key="a.zip", Body=b"no zip")
+    error_of(
+        lambda: client("lambda").update_function_code(FunctionName=function.name, S3Bucket="broken", S3Key="a.zip")
+    )
+    assert function.invoke().payload == "old"
+
+
+def test_code_can_be_downloaded_from_its_location(client: Any) -> None:
+    code = zipped("pass")
+    function = deploy(client, Code={"ZipFile": code})
+    location = client("lambda").get_function(FunctionName=function.name)["Code"]["Location"]
+    with urllib.request.urlopen(location) as answer:  # noqa: S310 - of this server
+        assert answer.read() == code
+
+
+@pytest.mark.parametrize("entry", ["/etc/absolute", "../above", "folder/../../above", "link"])
+def test_zip_entry_that_leaves_its_folder_is_refused(client: Any, entry: str) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        info = zipfile.ZipInfo(entry)
+        info.external_attr = (0o120777 if entry == "link" else 0o100644) << 16
+        archive.writestr(info, "/etc/passwd")
+    code, message = error_of(lambda: deploy(client, Code={"ZipFile": content.getvalue()}))
+    assert (code, entry in message) == ("InvalidParameterValueException", True)
