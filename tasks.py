@@ -79,10 +79,12 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
             raise  # not about a file, so not a mistake that a person could fix
         message = f"{report.step}: {error.filename}: {error.strerror}"
     except KeyboardInterrupt:
-        message, code = f"{report.step}: interrupted{_in_time(report.on_interrupt)}", 130
+        message, code = f"{report.step}: interrupted. {_in_time(report.summarize)}".rstrip(". "), 130
     else:
         report.end()
         return
+    if code == 1 and report.step not in (report.task, "zip-code"):  # a chain, which has written before
+        message += f"\n  {_in_time(report.summarize)}"
     report.end(message)
     raise Exit(message, code=code)
 
@@ -93,7 +95,7 @@ def _in_time(summarize: Callable[[], str]) -> str:
     thread = threading.Thread(target=lambda: summaries.append(summarize()), daemon=True)
     thread.start()
     thread.join(timeout=5)
-    return summaries[0] if summaries else ". AWS did not answer; run invoke status to see what exists"
+    return summaries[0] if summaries else "AWS did not answer; run invoke status to see what exists"
 
 
 def _settings(report: Report, overrides: Words) -> Settings:
@@ -121,7 +123,7 @@ def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, ado
     print_command = echo.printer(ROOT / "build", sys.stderr.write) if c.config.run.echo else None
     client = session.connect(settings, endpoint, dry_run=report.dry_run, verbose=verbose, echo=print_command)
     deployment = Deployment(settings, client, ROOT, dry_run=report.dry_run, adopt=adopt)
-    report.on_interrupt = partial(teardown.summarize_remaining, deployment)
+    report.summarize = partial(teardown.summarize_remaining, deployment)
     if settings.target == "aws":
         caller = deployment.caller_identity  # raises for the wrong account, before any other call
         where = f" at {settings.aws_endpoint_url}" if settings.aws_endpoint_url else ""
@@ -149,7 +151,7 @@ def _run_step(
             actions = Counter(change.action for change in changes if not change.resource.startswith("zip "))
             altered = actions["updated"] + actions["replaced"] + actions["deleted"]
             if not altered and not actions["created"]:
-                report.render(event for event in events)
+                report.render(e for e in events if not isinstance(e, Changed) or e.change.action == "unchanged")
                 return
             if name == "deploy" or actions["replaced"] or altered > actions["created"]:
                 confirm(name, changes, ("y", "yes"), assume_yes=yes)

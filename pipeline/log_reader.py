@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,10 +77,13 @@ def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
 
 
 def invocation_of(logs: CloudWatchLogsClient, group: str, event: Mapping[str, Any]) -> Invocation:
-    """The invocation that logged `event`, with its lines so far. It has ended once it has a `report`."""
-    stream, message = event["logStreamName"], event["message"].rstrip("\n")
-    found = [each for each in invocations(_tail(logs, group, stream)) if message in each.lines]
-    return found[0] if found else Invocation("", stream, event["timestamp"], (message,))
+    """The invocation that logged `event`, with its lines from there on. It has ended once it has a `report`."""
+    stream = event["logStreamName"]
+    events = _events(
+        logs, {"logGroupName": group, "logStreamNames": [stream], "startTime": event["timestamp"], "interleaved": True}
+    )
+    following = dropwhile(lambda each: each["message"] != event["message"], events)
+    return next(_of_stream(stream, following), Invocation("", stream, event["timestamp"], ()))
 
 
 def _tail(logs: CloudWatchLogsClient, group: str, stream: str) -> list[dict[str, Any]]:

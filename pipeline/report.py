@@ -35,14 +35,14 @@ class Report:
     """The report of one task.
 
     With `dry_run`, it lists every attribute of a change, and counts the changes at the end. `about` describes the
-    pipeline in the JSON document. `on_interrupt` says what exists when a person interrupts the task.
+    pipeline in the JSON document. `summarize` says what exists when the task is interrupted or fails.
     """
 
     task: str
     as_json: bool = False
     dry_run: bool = False
     about: dict[str, str] = field(default_factory=dict)
-    on_interrupt: Callable[[], str] = str
+    summarize: Callable[[], str] = str
     step: str = ""
     _changes: list[Changed] = field(default_factory=list)
     _seconds: list[float] = field(default_factory=list)

@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,12 @@ _SCAN_PAGE_SIZE = 100
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.004, 1.0
 # With LATEST, what is written before AWS starts to read is lost. The item is written again, at growing intervals.
 _FIRST_REWRITE_SECONDS, _LONGEST_REWRITE_SECONDS = 2.0, 15.0
-_CLOCK_SKEW_MS = 10 * 60 * 1000  # AWS refuses requests whose clock is off by more than 5 to 15 minutes
+_CLOCK_SKEW_MS = 10 * 60 * 1000
 _REDELIVERY_SECONDS = 5.0
-_EVENT_ID = re.compile(r'"eventID": ?"([0-9a-f]+)"')
-# One failed invocation may be a transient fault that a retry heals; two are a broken function.
+# In JSON, or as Python prints it.
+_EVENT_ID = re.compile(r"""["']eventID["']: ?["']([0-9a-f]+)""")
+_CREATED = re.compile(r"""["']ApproximateCreationDateTime["']: ?(\d+)""")
+# One failed invocation may be a transient fault that a retry heals; two are a broken function, if no other succeeds.
 _FAILED_INVOCATIONS = 2
 
 
@@ -57,11 +60,16 @@ class _Pipeline:
 
 @dataclass(frozen=True)
 class _Search:
-    """The text to search the log for, the start of the search in AWS's time, and the local time of the put."""
+    """The text to search the log for, AWS's time of the put, and the local time of it."""
 
     term: str
-    since_ms: int
+    put_ms: int
     began: float
+
+    @property
+    def since_ms(self) -> int:
+        """The start of the search. The text is unique, so that an early start finds nothing else."""
+        return self.put_ms - _CLOCK_SKEW_MS
 
 
 def run(d: Deployment) -> Events[SmokeResult]:
@@ -77,9 +85,9 @@ def run(d: Deployment) -> Events[SmokeResult]:
     pipeline = _existing(d)
     item, term = new_item(pipeline.table, extra)
     dynamodb, name = d.client("dynamodb"), d.settings.table_name
-    # The marker is unique, so an early start finds nothing else. It allows for a local clock that is ahead of AWS's.
-    search = _Search(term, int(time.time() * 1000) - _CLOCK_SKEW_MS, time.monotonic())
-    dynamodb.put_item(TableName=name, Item=item, **_if_new(pipeline.table, item))
+    began = time.monotonic()
+    response = dynamodb.put_item(TableName=name, Item=item, **_if_new(pipeline.table, item))
+    search = _Search(term, _aws_time_ms(response), began)
     try:
         yield Waiting("smoke", f"log group {pipeline.log_group} to show the item")
         event = _wait_for_event(d, pipeline, item, search)
@@ -88,7 +96,7 @@ def run(d: Deployment) -> Events[SmokeResult]:
         invocation = _wait_for_end(d, pipeline, event, search)
     finally:
         dynamodb.delete_item(TableName=name, Key={key: item[key] for key in items.key_names(pipeline.table)})
-    _check_not_repeated(d, pipeline, search)
+    _check_not_repeated(d, pipeline, event, invocation, search)
     line = event["message"].rstrip("\n")
     seconds = min(elapsed, _seconds_in_aws(line, event["timestamp"]))
     result = SmokeResult(line, invocation.request_id, seconds, pipeline.log_group)
@@ -97,19 +105,27 @@ def run(d: Deployment) -> Events[SmokeResult]:
     return result
 
 
+def _aws_time_ms(response: Mapping[str, Any]) -> int:
+    """When AWS answered, in whole seconds. The local clock may be minutes off."""
+    return int(parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() * 1000)
+
+
 def _seconds_in_aws(line: str, timestamp_ms: int) -> float:
     """The time from the record's creation, which AWS rounds down to a second, to the log event: at most this long."""
-    created = re.search(r'"ApproximateCreationDateTime": ?(\d+)', line)
+    created = _CREATED.search(line)
     return max(timestamp_ms / 1000 - int(created[1]), 0) if created else float("inf")
 
 
 def _existing(d: Deployment) -> _Pipeline:
-    """The deployed pipeline. Raises UserError, with the task that creates it, for a part that is missing."""
+    """The deployed pipeline. Raises UserError, with the task that creates it, for a part that is missing or off."""
     steps.existing_function(d)
     table = steps.existing_table(d)
+    mapping = steps.existing_mapping(d, steps.stream_of(table))
+    if not mapping["Enabled"]:
+        raise UserError(f"mapping {mapping['UUID']} is {mapping['State']}; enable it: MAPPING_ENABLED=true, map-stream")
     return _Pipeline(
         table=table,
-        mapping=steps.existing_mapping(d, steps.stream_of(table)),
+        mapping=mapping,
         log_group=parameters.log_group_name(d.settings),
         role=role.describe(d.client("iam"), d.settings.role_name),
     )
@@ -178,7 +194,8 @@ def _wait_for_event(d: Deployment, pipeline: _Pipeline, item: dict[str, Any], se
             return event
         now = time.monotonic()
         waited = now - search.began
-        if waited > timeout or len(_failures(logs, pipeline, search, pause)) >= _FAILED_INVOCATIONS:
+        long = pause > _LONGEST_PAUSE_SECONDS / 4
+        if waited > timeout or (long and _is_broken(logs, pipeline, search)):
             raise UserError(f"the log did not show the item in {waited:.0f} s. {likely_cause(d, pipeline, search)}")
         if pipeline.mapping.get("StartingPosition", "LATEST") == "LATEST" and now > next_write:
             item[_ATTEMPT] = {"N": str(int(item[_ATTEMPT]["N"]) + 1)}  # an identical put creates no record
@@ -207,24 +224,28 @@ def _wait_for_end(d: Deployment, pipeline: _Pipeline, event: dict[str, Any], sea
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
 
-def _check_not_repeated(d: Deployment, pipeline: _Pipeline, search: _Search) -> None:
+def _check_not_repeated(
+    d: Deployment, pipeline: _Pipeline, event: dict[str, Any], invocation: log_reader.Invocation, search: _Search
+) -> None:
     """Raise UserError if the item's records are delivered again: the function reported them as failed.
 
     The deletion of the item creates a record too, which follows in the same shard. Once the log shows it, AWS is done
     with the records before it. A filter may hide it, so that the wait for it is short.
     """
-    first = next(_events(d.client("logs"), pipeline, search))
-    deadline = time.monotonic() + _REDELIVERY_SECONDS
-    pause, last = _FIRST_PAUSE_SECONDS, first
-    while last is first and time.monotonic() < deadline and not pipeline.mapping["FilterCriteria"]:
+    deadline = time.monotonic() + (0 if pipeline.mapping["FilterCriteria"] else _REDELIVERY_SECONDS)
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        messages = [each["message"].rstrip("\n") for each in _events(d.client("logs"), pipeline, search)]
+        later = [each for each in messages if messages.count(each) > invocation.lines.count(each)]
+        if later or time.monotonic() > deadline:
+            break
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-        *_, last = first, *(each for each in _events(d.client("logs"), pipeline, search) if each != first)
-    ids = [_EVENT_ID.findall(each["message"]) for each in _events(d.client("logs"), pipeline, search)]
-    repeated = len(set(map(tuple, ids))) < len(ids) and all(ids)
+    records = set(_EVENT_ID.findall(event["message"]))
+    repeated = any(records.intersection(_EVENT_ID.findall(each)) for each in later)
     current = d.client("lambda").get_event_source_mapping(UUID=pipeline.mapping["UUID"])
     outcome = str(current.get("LastProcessingResult", ""))
-    if repeated or outcome.startswith("PROBLEM"):
+    if repeated or (not later and outcome.startswith("PROBLEM")):
         raise UserError(
             f"the function logged the item, but Lambda delivers its record again (last result: {outcome}). "
             f"{_response_advice(d)}"
@@ -245,16 +266,16 @@ def likely_cause(d: Deployment, pipeline: _Pipeline, search: _Search) -> str:
     logs = d.client("logs")
     current = d.client("lambda").get_event_source_mapping(UUID=pipeline.mapping["UUID"])
     state = f"mapping {current['UUID']} is {current['State']}, last result: {current.get('LastProcessingResult')}"
-    failures = _failures(logs, pipeline, search, _LONGEST_PAUSE_SECONDS)
-    if failures:
-        return f"The function failed ({state}):\n{failures[0]}"
+    failure = next((each.failure for each in _invocations(logs, pipeline, search) if each.failure), "")
+    if failure:
+        return f"The function failed ({state}):\n{failure}"
     if pipeline.role is None:
         return f"The function's role does not exist ({state}); try: invoke create-role put-policy"
     if current["State"] != "Enabled" or str(current.get("LastProcessingResult", "")).startswith("PROBLEM"):
         return f"The {state}; try: invoke map-stream"
     if current.get("FilterCriteria", {}).get("Filters"):
         return f"FILTER_CRITERIA may not match smoke's item ({state}); add the attributes it needs with SMOKE_ITEM"
-    if next(log_reader.fetch(logs, pipeline.log_group, since_ms=search.since_ms), None):
+    if _invocations(logs, pipeline, search):
         return f"The function ran, but it does not log its event ({state}); smoke searches the log for the item's key"
     missing = "the role may lack logs:CreateLogStream and logs:PutLogEvents"
     return f"Nothing was logged ({state}); {missing}, try: invoke put-policy"
@@ -265,9 +286,12 @@ def _events(logs: Any, pipeline: _Pipeline, search: _Search) -> Iterator[dict[st
     return log_reader.fetch(logs, pipeline.log_group, since_ms=search.since_ms, pattern=f'"{search.term}"')
 
 
-def _failures(logs: Any, pipeline: _Pipeline, search: _Search, pause: float) -> list[str]:
-    """The failures in the log since smoke began, read only once the wait has become long."""
-    if pause < _LONGEST_PAUSE_SECONDS / 4:
-        return []
-    events = log_reader.fetch(logs, pipeline.log_group, since_ms=search.since_ms)
-    return [event["message"] for event in events if log_reader.FAILURE.search(event["message"])]
+def _is_broken(logs: Any, pipeline: _Pipeline, search: _Search) -> bool:
+    """Whether all invocations since the put failed, and not only one."""
+    ended = [each for each in _invocations(logs, pipeline, search) if each.failure or each.report]
+    return len(ended) >= _FAILED_INVOCATIONS and all(each.failure for each in ended)
+
+
+def _invocations(logs: Any, pipeline: _Pipeline, search: _Search) -> list[log_reader.Invocation]:
+    """The invocations since the put, of anybody's records."""
+    return log_reader.invocations(log_reader.fetch(logs, pipeline.log_group, since_ms=search.put_ms))

@@ -155,12 +155,12 @@ def remaining(d: Deployment) -> list[str]:
 
 
 def summarize_remaining(d: Deployment) -> str:
-    """The pipeline's resources that exist, in words, for a person who has interrupted a task."""
+    """The pipeline's resources that exist, in words, for a person whose task was interrupted or failed."""
     try:
         existing = ", ".join(remaining(d)) or "nothing"
-    except (BotoCoreError, ClientError):
-        return ". Could not ask AWS what exists now; see invoke status"
-    return f". Exists now: {existing}. Continue with invoke deploy, or delete it with invoke clean"
+    except (BotoCoreError, ClientError, UserError):
+        return "Could not ask AWS what exists now; see invoke status"
+    return f"Exists now: {existing}. Continue with invoke deploy, or delete it with invoke clean"
 
 
 def _mappings(d: Deployment) -> list[dict[str, Any]]:

@@ -213,6 +213,8 @@ def tags(value: str) -> dict[str, str]:
     General reference: "Tagging AWS resources".
     """
     tags = strings(value)
+    if len(tags) > _TAGS:
+        raise ValueError(f"up to {_TAGS} tags")
     for name, content in tags.items():
         if not 1 <= len(name) <= 128 or re.match("(aws:|pipeline(:.*)?$)", name, re.IGNORECASE):  # noqa: PLR2004 - AWS's
             raise ValueError(f"names of 1 to 128 characters, not starting with aws: and not 'pipeline': {name!r}")
@@ -226,6 +228,10 @@ def tags(value: str) -> dict[str, str]:
     if len({name.lower() for name in tags}) < len(tags):
         raise ValueError("names that differ in more than case, which IAM ignores")
     return tags
+
+
+# AWS's limit is 50 for a resource. Three are ours.
+_TAGS = 47
 
 
 def key(value: str) -> str:

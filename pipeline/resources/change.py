@@ -5,6 +5,7 @@ Copy this file together with a resource module: `table.py` and `change.py` in on
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import time
 from dataclasses import dataclass, field
@@ -163,8 +164,8 @@ def is_recorded(name: str, tags: Mapping[str, str], tag: str = RECORD_TAG) -> bo
 
 
 def _digest(name: str) -> str:
-    """A short form, as a tag holds 256 characters and not every character."""
-    return hashlib.sha256(name.encode()).hexdigest()[:8]
+    """Four characters, so that a tag's 256 characters hold more names than the 50 tags of a resource."""
+    return base64.urlsafe_b64encode(hashlib.sha256(name.encode()).digest())[:4].decode()
 
 
 def own_tags(current: Mapping[str, str], desired: Mapping[str, str]) -> dict[str, str]:

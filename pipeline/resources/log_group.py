@@ -32,7 +32,8 @@ _IMMUTABLE = {"logGroupClass": "Delete the log group with its logs, and create i
 def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
     """Return the log group under the names of CreateLogGroup's parameters, or None if it does not exist.
 
-    Adds arn, storedBytes and retentionInDays (None if events never expire). Without `tags`, saves the call for them.
+    Adds arn, storedBytes, retentionInDays (None if events never expire) and retentionPolicyName ("" if no account-level
+    policy sets retentionInDays). Without `tags`, saves the call for them.
     CloudWatch Logs API reference: DescribeLogGroups, ListTagsForResource.
     """
     # AWS sorts by name, so the shortest name with this prefix comes first.
@@ -46,6 +47,7 @@ def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dic
         "logGroupName": name,
         "arn": arn,
         "storedBytes": groups[0].get("storedBytes", 0),
+        "retentionPolicyName": groups[0].get("retentionPolicyName", ""),
         "tags": _tags(logs, arn) if tags else {},
     }
 
@@ -67,6 +69,9 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
     current = describe(logs, name, tags=tags)
     if current is None:
         return _create(logs, desired, normalized)
+    if current["retentionPolicyName"]:
+        # The account-level policy takes precedence over the log group's own retention, which AWS does not show.
+        normalized["retentionInDays"] = current["retentionInDays"]
     if not tags:
         if not change.diff(current, {**normalized, "tags": {}}):
             return Change(resource, "unchanged", attributes=current)

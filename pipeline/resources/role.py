@@ -201,6 +201,9 @@ def ensure_policies(
     if unlisted or current != documents:
         tags = _tags_of_role(iam, role_name)
         if current != documents and tags is not None:
+            if not adopt:
+                shown = lambda: {"Tags": _tags_of_role(iam, role_name)}  # noqa: E731
+                tags = change.wait_for_tags({"Tags": tags}, {"Tags": owner}, shown)["Tags"]
             change.check_owner(f"role {role_name}", tags, owner, adopt=adopt)
         stale = [name for name in unlisted if change.is_recorded(name, tags or {}, POLICIES_TAG)]
         # Before the first put, so that an interruption leaves no policy that is not recorded.

@@ -104,16 +104,13 @@ def test_latest_returns_nothing_for_a_missing_or_empty_log_group(aws: Aws) -> No
     assert log_reader.latest(aws("logs"), GROUP) == []
 
 
-def test_request_id_of_a_line_is_that_of_its_invocation(aws: Aws, now: int) -> None:
+def test_the_invocation_of_a_line_has_the_lines_from_there_to_its_end(aws: Aws, now: int) -> None:
     [event] = log_reader.fetch(aws("logs"), GROUP, since_ms=now - 100, pattern='"plain print"')
 
-    assert log_reader.request_id_of(aws("logs"), GROUP, event) == FIRST
+    found = log_reader.invocation_of(aws("logs"), GROUP, event)
 
-
-def test_request_id_of_a_line_outside_an_invocation_is_unknown(aws: Aws, now: int) -> None:
-    [event] = log_reader.fetch(aws("logs"), GROUP, since_ms=now - 10000, pattern="older")
-
-    assert log_reader.request_id_of(aws("logs"), GROUP, event) == "unknown"
+    assert (found.request_id, found.lines[0]) == (FIRST, "plain print")
+    assert found.report == found.lines[-1] != ""
 
 
 def test_separates_interleaved_invocations(aws: Aws, now: int) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+AWS = {"TARGET": "aws", "AWS_REGION": "eu-west-1"}
 TABLE: dict[str, Any] = {
     "TableName": "test",
     "KeySchema": [{"AttributeName": "name", "KeyType": "HASH"}],
@@ -33,7 +34,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
         monkeypatch.setenv(name, "testing")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     with mock_aws():
-        yield lambda **options: session.connect(load(None, {"TARGET": "aws"}, {}), None, **options)
+        yield lambda **options: session.connect(load(None, AWS, {}), None, **options)
 
 
 def test_a_dry_run_answers_a_write_without_making_it(connect: Callable[..., Any]) -> None:
@@ -94,7 +95,7 @@ def test_echo_gets_each_call_once_also_when_a_plan_comes_first(connect: Callable
 
 
 def test_another_account_than_the_expected_one_is_an_error(connect: Callable[..., Any]) -> None:
-    settings = load(None, {"TARGET": "aws", "AWS_ACCOUNT_ID": "999999999999"}, {})
+    settings = load(None, {**AWS, "AWS_ACCOUNT_ID": "999999999999"}, {})
     error = "AWS_ACCOUNT_ID is 999999999999, but the credentials belong to account 123456789012 .* Nothing was changed"
     with pytest.raises(UserError, match=error):
         session.check_account(settings, connect()("sts"))
@@ -102,20 +103,20 @@ def test_another_account_than_the_expected_one_is_an_error(connect: Callable[...
 
 @pytest.mark.parametrize("expected", ["123456789012", ""])
 def test_the_expected_account_is_accepted(connect: Callable[..., Any], expected: str) -> None:
-    settings = load(None, {"TARGET": "aws", "AWS_ACCOUNT_ID": expected}, {})
+    settings = load(None, {**AWS, "AWS_ACCOUNT_ID": expected}, {})
     assert session.check_account(settings, connect()("sts"))["Account"] == "123456789012"
 
 
 def test_a_deployment_asks_for_its_account_once(connect: Callable[..., Any], tmp_path: Path) -> None:
     asked: list[str] = []
     client = connect(echo=lambda call: asked.append(call.model.name))
-    deployment = Deployment(load(None, {"TARGET": "aws"}, {}), client, tmp_path)
+    deployment = Deployment(load(None, AWS, {}), client, tmp_path)
     assert deployment.caller_identity == deployment.caller_identity
     assert asked == ["GetCallerIdentity"]
 
 
 def test_the_dry_run_of_a_deployment_writes_nothing(connect: Callable[..., Any], tmp_path: Path) -> None:
-    deployment = Deployment(load(None, {"TARGET": "aws"}, {}), connect(), tmp_path).as_dry_run()
+    deployment = Deployment(load(None, AWS, {}), connect(), tmp_path).as_dry_run()
     assert deployment.dry_run
     assert is_dry_run(deployment.client("dynamodb").create_table(**TABLE))
 
@@ -125,7 +126,7 @@ def test_credentials_in_the_env_file_reach_boto3(tmp_path: Path, monkeypatch: py
         monkeypatch.setenv(name, "restored after the test")
         monkeypatch.delenv(name)
     file = tmp_path / ".env"
-    file.write_text("TARGET=aws\nAWS_ACCESS_KEY_ID=in-the-file\nAWS_SECRET_ACCESS_KEY=secret\n")
+    file.write_text("TARGET=aws\nAWS_REGION=eu-west-1\nAWS_ACCESS_KEY_ID=in-the-file\nAWS_SECRET_ACCESS_KEY=secret\n")
     client = session.connect(load(file, {}, {}), "http://127.0.0.1:9")("sts")
     assert client._request_signer._credentials.access_key == "in-the-file"
 

@@ -200,12 +200,16 @@ def test_waits_for_an_update_before_it_sets_concurrency_and_tags(
     ]
 
 
-def test_tags_become_exactly_the_desired_ones(aws: Aws, desired: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), {**desired, "Tags": {"pipeline": "demo", "old": "1"}})
+def test_removes_a_tag_that_it_added_and_keeps_a_tag_of_others(aws: Aws, desired: dict[str, Any]) -> None:
+    old = {"pipeline": "demo", "old": "1", **change.record(["old"])}
+    new = {"pipeline": "demo", "new": "2", **change.record(["new"])}
+    arn = function.ensure(aws("lambda"), {**desired, "Tags": old}).attributes["FunctionArn"]
+    aws("lambda").tag_resource(Resource=arn, Tags={"cost-center": "42"})
 
-    function.ensure(aws("lambda"), {**desired, "Tags": {"pipeline": "demo", "new": "2"}})
+    function.ensure(aws("lambda"), {**desired, "Tags": new})
 
-    assert aws("lambda").get_function(FunctionName="test")["Tags"] == {"pipeline": "demo", "new": "2"}
+    assert aws("lambda").get_function(FunctionName="test")["Tags"] == {**new, "cost-center": "42"}
+    assert function.ensure(aws("lambda"), {**desired, "Tags": new}).action == "unchanged"
 
 
 def test_a_dry_run_predicts_every_call(
@@ -310,7 +314,7 @@ def test_retries_while_lambda_cannot_assume_a_new_role(aws: Aws, desired: dict[s
 def test_raises_the_error_of_a_role_that_stays_unassumable_at_the_deadline(
     aws: Aws, desired: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(change, "IAM_PROPAGATION_TIMEOUT", 0)
+    monkeypatch.setattr(change, "SETTLE_TIMEOUT", 0)
 
     with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
         function.ensure(aws("lambda"), {**desired, "Role": "arn:aws:iam::123456789012:role/unknown"})

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError, WaiterError
 from botocore.stub import Stubber
 
 from pipeline.resources import log_group
-from pipeline.resources.change import UserError
+from pipeline.resources.change import UserError, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,15 +96,28 @@ def test_removing_the_key_disassociates_it(aws: Aws, dry_run: Aws, calls: Calls)
     assert calls.writes == [("DisassociateKmsKey", {"logGroupName": GROUP})]
 
 
-@pytest.mark.parametrize("setting", ["retentionInDays", "tags"])
-def test_removing_an_option_resets_it_to_the_default(aws: Aws, setting: str) -> None:
-    log_group.ensure(aws("logs"), {**DESIRED, setting: DRIFTS[setting][0]})
+def test_removing_an_option_resets_it_to_the_default(aws: Aws) -> None:
+    log_group.ensure(aws("logs"), {**DESIRED, "retentionInDays": 14})
 
     log_group.ensure(aws("logs"), {"logGroupName": GROUP}, adopt=True)
 
     current = log_group.describe(aws("logs"), GROUP)
     assert current
-    assert current[setting] == log_group._DEFAULTS[setting]
+    assert current["retentionInDays"] is None
+
+
+def test_removes_a_tag_that_it_added_and_keeps_a_tag_of_others(aws: Aws) -> None:
+    log_group.ensure(aws("logs"), {**DESIRED, "tags": {**DESIRED["tags"], "old": "1", **record(["old"])}})
+    current = log_group.describe(aws("logs"), GROUP)
+    assert current
+    aws("logs").tag_resource(resourceArn=current["arn"], tags={"cost-center": "42"})
+
+    log_group.ensure(aws("logs"), DESIRED)
+
+    current = log_group.describe(aws("logs"), GROUP)
+    assert current
+    assert current["tags"] == {**DESIRED["tags"], "cost-center": "42"}
+    assert log_group.ensure(aws("logs"), DESIRED).action == "unchanged"
 
 
 def test_a_dry_run_predicts_every_call(aws: Aws, dry_run: Aws, calls: Calls) -> None:

@@ -261,7 +261,7 @@ def test_retries_while_lambda_does_not_see_new_permissions(aws: Aws) -> None:
 
 
 def test_raises_the_error_of_missing_permissions_at_the_deadline(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(change, "IAM_PROPAGATION_TIMEOUT", 0)
+    monkeypatch.setattr(change, "SETTLE_TIMEOUT", 0)
     with Stubber(aws("lambda")) as stub:
         stub.add_response("list_event_source_mappings", {"EventSourceMappings": []})
         stub.add_client_error("create_event_source_mapping", "InvalidParameterValueException", CANNOT_ACCESS)

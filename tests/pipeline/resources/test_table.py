@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from pipeline.resources import table
-from pipeline.resources.change import UserError
+from pipeline.resources.change import UserError, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,14 +168,19 @@ def test_removing_an_option_resets_it_to_the_default(aws: Aws, setting: str) -> 
     assert table.describe(aws("dynamodb"), "test") == before
 
 
-def test_tags_become_exactly_the_desired_ones(aws: Aws) -> None:
-    table.ensure(aws("dynamodb"), {**DESIRED, "Tags": [*DESIRED["Tags"], {"Key": "old", "Value": "1"}]})
+def test_removes_a_tag_that_it_added_and_keeps_a_tag_of_others(aws: Aws) -> None:
+    def tagged(**tags: str) -> list[dict[str, str]]:
+        return [{"Key": name, "Value": value} for name, value in {"pipeline": "demo", **tags, **record(tags)}.items()]
 
-    table.ensure(aws("dynamodb"), {**DESIRED, "Tags": [*DESIRED["Tags"], {"Key": "new", "Value": "2"}]})
+    arn = table.ensure(aws("dynamodb"), {**DESIRED, "Tags": tagged(old="1")}).attributes["TableArn"]
+    aws("dynamodb").tag_resource(ResourceArn=arn, Tags=[{"Key": "cost-center", "Value": "42"}])
+
+    table.ensure(aws("dynamodb"), {**DESIRED, "Tags": tagged(new="2")})
 
     current = table.describe(aws("dynamodb"), "test")
     assert current
-    assert current["Tags"] == {"pipeline": "demo", "new": "2"}
+    assert current["Tags"] == {"pipeline": "demo", "new": "2", **record(["new"]), "cost-center": "42"}
+    assert table.ensure(aws("dynamodb"), {**DESIRED, "Tags": tagged(new="2")}).action == "unchanged"
 
 
 def test_another_view_type_replaces_the_stream(aws: Aws, dry_run: Aws) -> None:

@@ -107,7 +107,9 @@ def test_a_deletion_protected_table_has_a_runbook() -> None:
 
 
 def test_the_script_checks_the_account_of_the_settings() -> None:
-    assert "expected_account=123456789012\n" in script(TARGET="aws", AWS_ACCOUNT_ID="123456789012")
+    assert "expected_account=123456789012\n" in script(
+        TARGET="aws", AWS_REGION="us-east-1", AWS_ACCOUNT_ID="123456789012"
+    )
 
 
 def test_resources_of_others_in_the_settings_need_not_exist() -> None:
