@@ -139,8 +139,8 @@ def _run_step(
     Asks for confirmation if the step replaces something or changes more than it creates; `deploy` for any change.
     """
     from pipeline import steps
-    from pipeline.confirm import confirm
     from pipeline.events import Changed
+    from pipeline.report import confirm
 
     with _task(c, name, json) as report:
         deployment = _connect(c, report, overrides, verbose=verbose, adopt=adopt)
@@ -385,7 +385,7 @@ def clean(
 ) -> None:
     """Delete everything except a table that holds items, and verify that nothing remains."""
     from pipeline import teardown
-    from pipeline.confirm import confirm
+    from pipeline.report import confirm
 
     with _task(c, "clean", json) as report:
         if backup and not delete_data:
