@@ -58,12 +58,12 @@ def connect(
     @cache
     def client(service: str, *, dry_run: bool = dry_run) -> Any:
         made = session.client(service, endpoint_url=endpoint_url or settings.aws_endpoint_url or None, config=config)
+        made.meta.events.register("provide-client-params", _note_call)
         if echo and dry_run == all_dry:  # a plan before the real calls would print each command twice
             on_call(made, settings.aws_region, echo)
         if verbose:
             made.meta.events.register("before-call", _note_time)
             made.meta.events.register("after-call", _log_call)
-        made.meta.events.register("provide-client-params", _note_call)
         if dry_run:
             made.meta.events.register("before-call", _answer_write)
         if not all_dry:
