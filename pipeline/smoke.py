@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import items, log_reader, parameters, steps
 from .events import Result, Started, Waiting
+from .resources import mapping as mappings
 from .resources import role
 from .resources.change import UserError
 
@@ -118,9 +119,12 @@ def _seconds_in_aws(line: str, timestamp_ms: int) -> float:
 
 def _existing(d: Deployment) -> _Trial:
     """The deployed pipeline. Raises UserError, with the task that creates it, for a part that is missing or off."""
-    steps.existing_function(d)
-    table = steps.existing_table(d)
-    mapping = steps.existing_mapping(d, steps.stream_of(table))
+    name = steps.existing(d, "function")["FunctionName"]
+    table = steps.existing(d, "table")
+    mapping = mappings.describe(d.client("lambda"), name, steps.stream_of(table))
+    if mapping is None:
+        missing = f"function {name} has no mapping on the stream of table {table['TableName']}"
+        raise UserError(f"{missing}; create it with: invoke map-stream")
     if not mapping["Enabled"]:
         raise UserError(f"mapping {mapping['UUID']} is {mapping['State']}; enable it: MAPPING_ENABLED=true, map-stream")
     current_role = role.describe(d.client("iam"), d.settings.role_name)

@@ -138,7 +138,7 @@ def create_role(d: Deployment) -> Events[str]:
 def put_policy(d: Deployment, role_arn: str = "") -> Events[None]:
     """Put the role's inline policies, and delete those of ours whose document was removed."""
     yield Started("put-policy")
-    role_arn = role_arn or existing_role(d)["Arn"]
+    role_arn = role_arn or existing(d, "role")["Arn"]
     documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn))
     put = partial(role.ensure_policies, d.client("iam"), d.settings.role_name, documents)
     for change in put(owner=d.settings.pipeline_name, adopt=d.adopt):
@@ -159,7 +159,7 @@ def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tag
     group are read only if the function's have changed, which saves a call; `status` reads them always.
     """
     yield Started("create-function")
-    role_arn = role_arn or existing_role(d)["Arn"]
+    role_arn = role_arn or existing(d, "role")["Arn"]
     if not code:
         code = build_zip(d.settings, d.root, write=not d.dry_run)
         yield from _upload(d, code)
@@ -181,9 +181,9 @@ def map_stream(d: Deployment, stream_arn: str = "", *, tags: bool = True) -> Eve
     """Create or update the mapping from the table's stream to the function, and wait until it is enabled."""
     yield Started("map-stream")
     if not stream_arn:
-        stream_arn = stream_of(existing_table(d))
+        stream_arn = stream_of(existing(d, "table"))
         # A mapping belongs to its function: only a mapping of our function is changed.
-        owner_tags = existing_function(d)["Tags"]
+        owner_tags = existing(d, "function")["Tags"]
         check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
     desired = parameters.mapping(d.settings, stream_arn)
     change = retry(lambda: mapping.ensure(d.client("lambda"), desired, tags=tags))
@@ -196,7 +196,7 @@ def map_stream(d: Deployment, stream_arn: str = "", *, tags: bool = True) -> Eve
 def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:
     """Check all items, then put them into the table. `lines` are their places, for error messages, and their texts."""
     yield Started("put-item")
-    current = existing_table(d)
+    current = existing(d, "table")
     parsed = [(where, items.parse(text, where)) for where, text in lines]
     for where, item in parsed:
         items.check(item, current, where)
@@ -220,34 +220,16 @@ def fetch_logs(
     yield Result(text, {"invocations": [asdict(invocation) for invocation in invocations]})
 
 
-def existing_role(d: Deployment) -> dict[str, Any]:
-    """The role. Raises UserError, with the task that creates it, if it does not exist."""
-    name = d.settings.role_name
-    return _existing(role.describe(d.client("iam"), name), f"role {name} does not exist", "create-role")
+_MODULES: Any = {"role": (role, "iam"), "table": (table, "dynamodb"), "function": (function, "lambda")}
 
 
-def existing_table(d: Deployment) -> dict[str, Any]:
-    """The table. Raises UserError, with the task that creates it, if it does not exist."""
-    name = d.settings.table_name
-    return _existing(table.describe(d.client("dynamodb"), name), f"table {name} does not exist", "create-table")
-
-
-def existing_function(d: Deployment) -> dict[str, Any]:
-    """The function. Raises UserError, with the task that creates it, if it does not exist."""
-    name = d.settings.function_name
-    return _existing(function.describe(d.client("lambda"), name), f"function {name} does not exist", "create-function")
-
-
-def existing_mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:
-    """The mapping. Raises UserError, with the task that creates it, if it does not exist."""
-    name = d.settings.function_name
-    missing = f"function {name} has no mapping on the stream of table {d.settings.table_name}"
-    return _existing(mapping.describe(d.client("lambda"), name, stream_arn), missing, "map-stream")
-
-
-def _existing(current: dict[str, Any] | None, missing: str, task: str) -> dict[str, Any]:
+def existing(d: Deployment, kind: str) -> dict[str, Any]:
+    """The "role", "table" or "function". Raises UserError, with the task that creates it, if it does not exist."""
+    module, service = _MODULES[kind]
+    name = getattr(d.settings, f"{kind}_name")
+    current: dict[str, Any] | None = module.describe(d.client(service), name)
     if current is None:
-        raise UserError(f"{missing}; create it with: invoke {task}")
+        raise UserError(f"{kind} {name} does not exist; create it with: invoke create-{kind}")
     return current
 
 

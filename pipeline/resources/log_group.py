@@ -91,9 +91,8 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
 def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
     """Wait until the log group exists. Raises UserError after `timeout` seconds."""
     exists = {"state": "success", "matcher": "pathAny", "argument": "logGroups[].logGroupName", "expected": name}
-    waiter = change.create_waiter(logs, "LogGroupExists", "DescribeLogGroups", [exists], delay=0.5, timeout=timeout)
     try:
-        waiter.wait(logGroupNamePrefix=name)
+        change.wait_until(logs, "LogGroupExists", "DescribeLogGroups", exists, timeout=timeout, logGroupNamePrefix=name)
     except WaiterError as error:
         if "Error" in error.last_response:
             raise  # For example, access denied: more time does not help.
