@@ -1,7 +1,7 @@
 """The steps that build the pipeline, and `deploy`, which chains them.
 
-Each is a generator of events (`events.py`): from the settings to one call of a resource module's `ensure`, and the wait
-for what AWS does afterwards. In a dry run the clients write nothing, and there is nothing to wait for.
+Each step is a generator of events. It builds the parameters, calls a resource module's `ensure`, and waits for AWS. In
+a dry run the clients write nothing, and there is nothing to wait for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import archive, items, log_reader, parameters, policies
-from .events import Changed, Result, Started, Waiting
+from .events import Changed, Result, Started, Waiting, finish
 from .resources import code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def deploy(d: Deployment) -> Events[None]:
     """Create or update everything to match the settings.
 
-    Mistakes in the settings and policies are reported before the first write. What takes AWS time starts first and is
-    waited for last: AWS creates the table while the role propagates.
+    Mistakes in the settings and policies are reported before the first write. Slow operations start first,
+    and deploy waits for them last: AWS creates the table while the role propagates.
     """
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
@@ -44,7 +44,7 @@ def deploy(d: Deployment) -> Events[None]:
 
 
 def plan(d: Deployment) -> list[Change]:
-    """The changes that `deploy` would make. Makes reading calls only."""
+    """The changes that `deploy` would make. Reads only."""
     return [event.change for event in deploy(d.as_dry_run()) if isinstance(event, Changed)]
 
 
@@ -72,7 +72,7 @@ def _check_layer(lambda_: Any, name: str, version: str) -> None:
 
 
 def zip_code(settings: Settings, root: Path, *, dry_run: bool = False) -> Events[bytes]:
-    """Zip lambda_src/ into build/function.zip and check that it has the handler. Returns the zip."""
+    """Zip lambda_src/ into build/function.zip and check that it defines the handler. Returns the zip."""
     yield Started("zip-code")
     path = root / "build" / "function.zip"
     previous = path.read_bytes() if path.is_file() else None
@@ -84,7 +84,7 @@ def zip_code(settings: Settings, root: Path, *, dry_run: bool = False) -> Events
 
 
 def build_zip(settings: Settings, root: Path, *, write: bool = False) -> bytes:
-    """The zip of lambda_src/, which has the handler. With `write`, it is also in build/."""
+    """Build the zip of lambda_src/, and check its handler. With `write`, it is also in build/."""
     runtime, architecture = settings.function_runtime, settings.function_architecture
     code = archive.build(root / "lambda_src", root / "build", runtime, architecture, write=write)
     archive.check_upload(code, settings.code_bucket)
@@ -119,10 +119,8 @@ def _start_table(d: Deployment) -> Events[Change]:
 
 
 def _finish_table(d: Deployment, change: Change) -> Events[str]:
-    if change.pending:
-        yield Waiting("create-table", f"{change.resource} to become ACTIVE")
-        table.wait(d.client("dynamodb"), d.settings.table_name)
-    yield Changed("create-table", change)
+    wait = partial(table.wait, d.client("dynamodb"), d.settings.table_name)
+    yield from finish("create-table", change, "to become ACTIVE", wait)
     return str(change.attributes["LatestStreamArn"])
 
 
@@ -167,13 +165,12 @@ def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tag
     change = retry(lambda: function.ensure(d.client("lambda"), desired, adopt=d.adopt))
     retagged = any(diff.setting == "Tags" for diff in change.diffs) and change.action != "created"
     group = parameters.log_group(d.settings)
-    # With a log group of ours, the logs expire, `clean` may delete them, and the role needs no logs:CreateLogGroup.
+    # If the pipeline creates the log group, its events expire, `clean` can delete it, and the role does not need
+    # logs:CreateLogGroup.
     ensure_group = partial(log_group.ensure, d.client("logs"), group, adopt=d.adopt, tags=tags or retagged)
     yield Changed("create-function", retry(ensure_group))
-    if change.pending:
-        yield Waiting("create-function", f"{change.resource} to become Active")
-        function.wait(d.client("lambda"), d.settings.function_name)
-    yield Changed("create-function", change)
+    wait = partial(function.wait, d.client("lambda"), d.settings.function_name)
+    yield from finish("create-function", change, "to become Active", wait)
     return retagged
 
 
@@ -187,10 +184,8 @@ def map_stream(d: Deployment, stream_arn: str = "", *, tags: bool = True) -> Eve
         check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
     desired = parameters.mapping(d.settings, stream_arn)
     change = retry(lambda: mapping.ensure(d.client("lambda"), desired, tags=tags))
-    if change.pending:
-        yield Waiting("map-stream", f"{change.resource} to become {'Enabled' if desired['Enabled'] else 'Disabled'}")
-        mapping.wait(d.client("lambda"), str(change.attributes["UUID"]))
-    yield Changed("map-stream", change)
+    goal = "to become Enabled" if desired["Enabled"] else "to become Disabled"
+    yield from finish("map-stream", change, goal, lambda: mapping.wait(d.client("lambda"), change.attributes["UUID"]))
 
 
 def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:

@@ -214,7 +214,7 @@ def retag_in_lambda(lambda_: Any, arn: str, old: Mapping[str, str], new: Mapping
 def wait_until(
     client: Any, name: str, operation: str, *acceptors: Mapping[str, Any], timeout: float, delay: float = 1, **call: Any
 ) -> None:
-    """Call `operation` every `delay` seconds until an acceptor ends it. `call` are its parameters, `name` is for errors.
+    """Call `operation` every `delay` seconds until an acceptor ends it. `call` has its parameters.
 
     Each acceptor has a state (success, retry, failure), a matcher (path, pathAny, status, error), the value expected
     and, for the path matchers, the JMESPath expression as `argument`.

@@ -247,7 +247,7 @@ def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Mapping[str,
     done = {"state": "success", "matcher": "status", "expected": 200}
     # AWS cannot back up a new table until some time after it becomes ACTIVE.
     too_early = {"state": "retry", "matcher": "error", "expected": "ContinuousBackupsUnavailableException"}
-    call = {"TableName": name, "PointInTimeRecoverySpecification": recovery}
+    call: Any = {"TableName": name, "PointInTimeRecoverySpecification": recovery}
     change.wait_until(dynamodb, "BackupsUpdated", "UpdateContinuousBackups", done, too_early, timeout=300, **call)
 
 

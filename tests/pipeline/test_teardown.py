@@ -75,4 +75,5 @@ def test_a_resource_that_was_kept_does_not_count_as_remaining(deployment: Deploy
 
 def test_the_message_after_an_interrupt_or_error_lists_what_exists(deployment: Deployment) -> None:
     message = teardown.summarize_remaining(deployment)
-    assert message == "Exists now: role stream-demo-role. Continue with invoke deploy, or delete it with invoke clean"
+    existing = "Existing resources: role stream-demo-role"
+    assert message == f"{existing}. Continue with invoke deploy, or delete it with invoke clean"
