@@ -86,7 +86,8 @@ def run(d: Deployment) -> Events[None]:
     item, term = new_item(existing.table, extra)
     dynamodb, name = d.client("dynamodb"), d.settings.table_name
     began = time.monotonic()
-    response = dynamodb.put_item(TableName=name, Item=item, **_if_new(existing.table, item))
+    # The key is random, so that the put overwrites no item of somebody else.
+    response = dynamodb.put_item(TableName=name, Item=item)
     trial = replace(existing, term=term, put_ms=_aws_time_ms(response), began=began)
     try:
         yield Waiting("smoke", f"log group {trial.log_group} to show the item")
@@ -129,18 +130,6 @@ def _existing(d: Deployment) -> _Trial:
         raise UserError(f"mapping {mapping['UUID']} is {mapping['State']}; enable it: MAPPING_ENABLED=true, map-stream")
     current_role = role.describe(d.client("iam"), d.settings.role_name)
     return _Trial(d, table, mapping, current_role, parameters.log_group_name(d.settings))
-
-
-def _if_new(table: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
-    """The condition of the put. It never overwrites an item of somebody else.
-
-    It does overwrite our own: boto3 puts the item again if the answer to the first put was lost.
-    """
-    return {
-        "ConditionExpression": "attribute_not_exists(#key) OR #marker = :marker",
-        "ExpressionAttributeNames": {"#key": items.key_names(table)[0], "#marker": _MARKER},
-        "ExpressionAttributeValues": {":marker": item[_MARKER]},
-    }
 
 
 def has_user_items(dynamodb: Any, table_name: str) -> bool:
