@@ -76,17 +76,6 @@ def connect(
     return client
 
 
-def check_account(settings: Settings, sts: Any) -> dict[str, str]:
-    """The answer of GetCallerIdentity. Raises UserError if AWS_ACCOUNT_ID names another account."""
-    caller: dict[str, str] = sts.get_caller_identity()
-    if settings.target == "aws" and settings.aws_account_id not in ("", caller["Account"]):
-        raise UserError(
-            f"AWS_ACCOUNT_ID is {settings.aws_account_id}, but the credentials belong to account {caller['Account']} "
-            f"({caller['Arn']}). Nothing was changed. Choose another AWS_PROFILE, or correct AWS_ACCOUNT_ID."
-        )
-    return caller
-
-
 def is_read(operation: str) -> bool:
     """Whether an AWS operation of this name changes nothing."""
     return operation.startswith(_READS)

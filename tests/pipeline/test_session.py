@@ -94,17 +94,18 @@ def test_echo_gets_each_call_once_also_when_a_plan_comes_first(connect: Callable
     assert echoed == ["CreateTable"]
 
 
-def test_another_account_than_the_expected_one_is_an_error(connect: Callable[..., Any]) -> None:
+def test_another_account_than_the_expected_one_is_an_error(connect: Callable[..., Any], tmp_path: Path) -> None:
     settings = load(None, {**AWS, "AWS_ACCOUNT_ID": "999999999999"}, {})
     error = "AWS_ACCOUNT_ID is 999999999999, but the credentials belong to account 123456789012 .* Nothing was changed"
+    deployment = Deployment(settings, connect(), tmp_path)
     with pytest.raises(UserError, match=error):
-        session.check_account(settings, connect()("sts"))
+        _ = deployment.caller_identity
 
 
 @pytest.mark.parametrize("expected", ["123456789012", ""])
-def test_the_expected_account_is_accepted(connect: Callable[..., Any], expected: str) -> None:
+def test_the_expected_account_is_accepted(connect: Callable[..., Any], tmp_path: Path, expected: str) -> None:
     settings = load(None, {**AWS, "AWS_ACCOUNT_ID": expected}, {})
-    assert session.check_account(settings, connect()("sts"))["Account"] == "123456789012"
+    assert Deployment(settings, connect(), tmp_path).caller_identity["Account"] == "123456789012"
 
 
 def test_a_deployment_asks_for_its_account_once(connect: Callable[..., Any], tmp_path: Path) -> None:
