@@ -45,16 +45,12 @@ _SPECIAL_IN_DOUBLE_QUOTES = re.compile(r'["\\$`]|!(?!=)')
 
 @dataclass(frozen=True)
 class Call:
-    """An API call, and the waiter or paginator that makes it. `region` is the region to name, or "".
-
-    `in_cli` says whether the AWS CLI has the waiter.
-    """
+    """An API call, and the waiter or paginator that makes it. `region` is the region to name, or ""."""
 
     model: OperationModel
     parameters: Mapping[str, Any]
     region: str = ""
     waiter: Any = None
-    in_cli: bool = False
     paged: bool = False
 
     @property
@@ -70,9 +66,7 @@ def on_call(client: Any, region: str, callback: Callable[[Call], None]) -> None:
     """
 
     def before_call(model: OperationModel, context: dict[str, Any], **_: Any) -> None:
-        waiter = _caller(Waiter)
-        in_cli = waiter is not None and xform_name(waiter.name) in client.waiter_names
-        callback(Call(model, context["parameters"], region, waiter, in_cli, _caller(PageIterator) is not None))
+        callback(Call(model, context["parameters"], region, _caller(Waiter), _caller(PageIterator) is not None))
 
     client.meta.events.register_first("before-call", before_call)
 
@@ -102,22 +96,20 @@ def printer(build: Path, write: Callable[[str], Any]) -> Callable[[Call], None]:
 
 
 def command_line(call: Call, file_of: FileOf) -> str:
-    """The command as one line to paste. For a waiter: `aws ... wait ...`, or a loop if the AWS CLI lacks the waiter."""
+    """The command as one line to paste. For a waiter, it is a loop."""
     if not call.waiter:
         return " ".join(command(call, file_of))
-    if call.in_cli:
-        return " ".join(command(call, file_of, f"wait {xform_name(call.waiter.name, '-')}"))
     return f"until {_condition(call, file_of)}; do sleep {max(1, round(call.waiter.config.delay))}; done"
 
 
-def command(call: Call, file_of: FileOf, name: str = "") -> list[str]:
-    """`aws SERVICE COMMAND`, then each argument, quoted for a shell. `name` is the command, if not the call's.
+def command(call: Call, file_of: FileOf) -> list[str]:
+    """`aws SERVICE COMMAND`, then each argument, quoted for a shell.
 
     A text that AWS's model marks as sensitive (a value of a function's environment) becomes a shell variable: $NAME.
     AWS CLI user guide: "Specifying parameter values".
     """
     members: Any = call.model.input_shape.members if call.model.input_shape else {}
-    words = [f"aws {'s3api' if call.service == 's3' else call.service} {name or xform_name(call.model.name, '-')}"]
+    words = [f"aws {'s3api' if call.service == 's3' else call.service} {xform_name(call.model.name, '-')}"]
     in_json: dict[str, Any] = {}
     for member, value in _first_page(call).items():
         shape = members.get(member)
@@ -144,8 +136,6 @@ def _condition(call: Call, file_of: FileOf) -> str:
     line = " ".join(command(call, file_of))
     if accepted[0].matcher == "error":
         return f"{line} 2>&1 | grep -q {quote(accepted[0].expected)}"
-    if accepted[0].matcher == "status":
-        return f"{line} >/dev/null"
     query = " || ".join(map(_expression, accepted))
     return f'[ "$({line} --query {quote(query)} --output text)" = True ]'
 
@@ -184,7 +174,7 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
         # A streamed body is a path, without fileb://.
         yield f"--{name} {quote(place.removeprefix('fileb://') if shape.serialization.get('streaming') else place)}"
     elif shape.type_name == "string":
-        text = file_of(value) or _hide_secrets(shape, value, member)
+        text = file_of(value) or _hide_secrets(shape, value, member, in_json=False)
         # A text with a leading dash, which a variable may hold too, would be an option.
         yield f"--{name}{'=' if text.startswith('-') or has_vars(text) else ' '}{quote(text)}"
     elif shape.type_name in ("list", "map", "structure"):
@@ -198,20 +188,19 @@ def _is_zip(call: Call, member: str, value: Any) -> bool:
     return call.service == "lambda" and member == "Code" and "ZipFile" in value
 
 
-def _hide_secrets(shape: Any, value: Any, name: str, *, in_json: bool = False) -> Any:
+def _hide_secrets(shape: Any, value: Any, name: str, *, in_json: bool = True) -> Any:
     """The value, with shell variables instead of the texts that AWS's model marks as sensitive."""
     if shape.type_name == "structure":
-        return {key: _hide_secrets(shape.members[key], each, key, in_json=True) for key, each in value.items()}
+        return {key: _hide_secrets(shape.members[key], each, key) for key, each in value.items()}
     if shape.type_name == "map":
-        return {key: _hide_secrets(shape.value, each, key, in_json=True) for key, each in value.items()}
+        return {key: _hide_secrets(shape.value, each, key) for key, each in value.items()}
     if shape.type_name == "list":
-        return [_hide_secrets(shape.member, each, name, in_json=True) for each in value]
+        return [_hide_secrets(shape.member, each, name) for each in value]
     if shape.type_name != "string" or not shape.metadata.get("sensitive") or has_vars(value):
         return value
     variable = re.sub(r"\W", "_", name)
-    if in_json and re.search(r'["\\\x00-\x1f]', value):
-        return shell_var(_JSON_VAR.replace("NAME", variable))
-    return shell_var(f"${variable}")
+    special = in_json and re.search(r'["\\\x00-\x1f]', value)
+    return shell_var(_JSON_VAR.replace("NAME", variable) if special else f"${variable}")
 
 
 def _has_bytes(value: Any) -> bool:

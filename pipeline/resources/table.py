@@ -31,7 +31,7 @@ _DEFAULTS: dict[str, Any] = {
     "TableClass": "STANDARD",
     "Tags": [],
 }
-PARAMETERS = {*_DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions", "WarmThroughput"}
+PARAMETERS = {*_DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions"}
 _INDEX_PARAMETERS = {"IndexName", "KeySchema", "Projection", "ProvisionedThroughput"}
 
 # Parameters that `ensure` does not change, as items would be lost or AWS cannot change them, and the advice for each.
@@ -75,8 +75,8 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
     """Create the table, or update what differs. To wait until the table is ACTIVE afterwards, call `wait`.
 
     `desired` holds CreateTable's parameters, and PointInTimeRecoverySpecification as in UpdateContinuousBackups.
-    Omitted parameters get AWS's defaults, except WarmThroughput, which stays as it is. KMSMasterKeyId is a key ID or
-    an ARN, and is compared only if `desired` names it. Read the stream's ARN from the attribute LatestStreamArn.
+    Omitted parameters get AWS's defaults. KMSMasterKeyId is a key ID or an ARN, and is compared only if `desired` names
+    it. Read the stream's ARN from the attribute LatestStreamArn.
 
     Raises UserError if the table belongs to another pipeline (unless `adopt`), or if keys or indexes differ.
     DynamoDB API reference: CreateTable, UpdateTable, UpdateContinuousBackups, TagResource.
@@ -145,7 +145,8 @@ def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "", adopt: bool 
 
 def wait_until_deleted(dynamodb: DynamoDBClient, name: str) -> None:
     """Wait until the table no longer exists, for at most 15 minutes."""
-    dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 900})
+    gone = {"state": "success", "matcher": "error", "expected": "ResourceNotFoundException"}
+    change.wait_until(dynamodb, "TableDeleted", "DescribeTable", gone, timeout=900, TableName=name)
 
 
 def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
@@ -212,7 +213,12 @@ def _update(
         _wait_until_active(dynamodb, name)
         _update_recovery(dynamodb, name, desired["PointInTimeRecoverySpecification"])
     if "Tags" in settings:
-        _update_tags(dynamodb, current["TableArn"], change.own_tags(current["Tags"], desired["Tags"]), desired["Tags"])
+        removed, put = change.tag_changes(change.own_tags(current["Tags"], desired["Tags"]), desired["Tags"])
+        if removed:
+            dynamodb.untag_resource(ResourceArn=current["TableArn"], TagKeys=removed)
+        if put:
+            tags: Any = [{"Key": tag, "Value": value} for tag, value in put.items()]
+            dynamodb.tag_resource(ResourceArn=current["TableArn"], Tags=tags)
     had_stream = current["StreamSpecification"]["StreamEnabled"]
     if not had_stream or attributes["LatestStreamArn"] == current["LatestStreamArn"]:
         return Change(f"table {name}", "updated", diffs, attributes=attributes, pending=written)
@@ -231,7 +237,7 @@ def _updates(
     # The limits belong to on-demand mode: AWS takes them after the change to it, and before the change from it.
     capacity = (mode, limits) if desired["BillingMode"] == "PAY_PER_REQUEST" else (limits, mode)
     alone = (("DeletionProtectionEnabled",), ("TableClass",), ("SSESpecification",))
-    for names in (*alone, *capacity, ("WarmThroughput",)):
+    for names in (*alone, *capacity):
         parameters = {name: desired[name] for name in names if name in settings and desired[name] != {}}
         if parameters:
             yield parameters
@@ -243,20 +249,9 @@ def _updates(
             yield {"StreamSpecification": desired["StreamSpecification"]}
 
 
-def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Mapping[str, Any]) -> None:
-    done = {"state": "success", "matcher": "status", "expected": 200}
+def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Any) -> None:
     # AWS cannot back up a new table until some time after it becomes ACTIVE.
-    too_early = {"state": "retry", "matcher": "error", "expected": "ContinuousBackupsUnavailableException"}
-    call: Any = {"TableName": name, "PointInTimeRecoverySpecification": recovery}
-    change.wait_until(dynamodb, "BackupsUpdated", "UpdateContinuousBackups", done, too_early, timeout=300, **call)
-
-
-def _update_tags(dynamodb: DynamoDBClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    removed, put = change.tag_changes(old, new)
-    if removed:
-        dynamodb.untag_resource(ResourceArn=arn, TagKeys=removed)
-    if put:
-        dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": name, "Value": value} for name, value in put.items()])
+    change.retry(lambda: dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery))
 
 
 def _predicted_stream(table_arn: str) -> str:
@@ -278,9 +273,6 @@ def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
     if encryption.get("Status") in ("ENABLED", "ENABLING", "UPDATING"):
         key = encryption.get("KMSMasterKeyArn", "")
         current["SSESpecification"] = {"Enabled": True, "SSEType": encryption["SSEType"], "KMSMasterKeyId": key}
-    if "WarmThroughput" in table:
-        units = ("ReadUnitsPerSecond", "WriteUnitsPerSecond")
-        current["WarmThroughput"] = {unit: table["WarmThroughput"].get(unit) for unit in units}
     return normalize(current)
 
 

@@ -248,11 +248,6 @@ def test_a_paginator_prints_one_line_for_all_pages(connected: Aws, printed: list
     assert printed == ["aws logs describe-log-groups --page-size 25 --region eu-west-1\n"]
 
 
-def test_a_waiter_of_the_aws_cli_is_printed_once(connected: Aws, printed: list[str]) -> None:
-    connected("dynamodb").get_waiter("table_not_exists").wait(TableName="test")
-    assert printed == ["aws dynamodb wait table-not-exists --table-name test --region eu-west-1\n"]
-
-
 DESCRIBE = "aws dynamodb describe-table --table-name test --region eu-west-1"
 
 
@@ -264,7 +259,7 @@ DESCRIBE = "aws dynamodb describe-table --table-name test --region eu-west-1"
         ("pathAny", "Table.KeySchema[].KeyType", "HASH", "\"contains(Table.KeySchema[].KeyType, 'HASH')\""),
     ],
 )
-def test_another_waiter_is_a_loop(
+def test_a_waiter_is_a_loop(
     connected: Aws, printed: list[str], matcher: str, argument: str, expected: object, query: str
 ) -> None:
     client = connected("dynamodb")

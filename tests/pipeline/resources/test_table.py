@@ -61,10 +61,6 @@ DRIFTS: dict[str, tuple[dict[str, Any], tuple[str, dict[str, Any]]]] = {
         {**DESIRED, "TableClass": "STANDARD_INFREQUENT_ACCESS"},
         ("UpdateTable", {"TableClass": "STANDARD_INFREQUENT_ACCESS"}),
     ),
-    "WarmThroughput": (
-        {**DESIRED, "WarmThroughput": {"ReadUnitsPerSecond": 15000, "WriteUnitsPerSecond": 5000}},
-        ("UpdateTable", {"WarmThroughput": {"ReadUnitsPerSecond": 15000, "WriteUnitsPerSecond": 5000}}),
-    ),
 }
 DRIFTED = pytest.mark.parametrize(("other", "write"), DRIFTS.values(), ids=DRIFTS)
 
