@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # Whether Ctrl-C raises KeyboardInterrupt. Otherwise, and the second time, it ends the process.
 _interruptible = False
@@ -23,23 +23,20 @@ class _Stream:
 
     def write(self, text: str) -> int:
         """Write the text, or discard it."""
-        try:
-            return int(self._stream.write(text))
-        except OSError as error:
-            self._discard(error)
-            return len(text)
+        self._try(self._stream.write, text)
+        return len(text)
 
     def flush(self) -> None:
         """Flush the stream, or discard what it holds."""
-        try:
-            self._stream.flush()
-        except OSError as error:
-            self._discard(error)
+        self._try(self._stream.flush)
 
-    def _discard(self, error: OSError) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-        if not isinstance(error, BrokenPipeError):
-            sys.stderr.write(f"{self._stream.name}: {error.strerror}\n")
+    def _try(self, call: Callable[..., Any], *text: str) -> None:
+        try:
+            call(*text)
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            if not isinstance(error, BrokenPipeError):
+                sys.stderr.write(f"{self._stream.name}: {error.strerror}\n")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -71,7 +71,10 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
     resource = f"function {name}"
     change.reject_unsupported(resource, desired, PARAMETERS | _NOT_IN_CREATE)
     change.reject_unsupported(f"Code of {resource}", desired["Code"], {"ZipFile", "S3Bucket", "S3Key"})
-    normalized = _normalize_desired(desired)
+    normalized = normalize({**_DEFAULTS, **desired})
+    code = normalized.pop("Code")
+    if "ZipFile" in code:
+        normalized["CodeSha256"] = base64.b64encode(hashlib.sha256(code["ZipFile"]).digest()).decode()
     current = _describe_with_secrets(lambda_, name)
     if current is None:
         return _create(lambda_, desired, normalized)
@@ -87,7 +90,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
         note = _failure(current) or (f"cannot compare the environment variables: {hidden['Message']}" if hidden else "")
         return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
     change.reject_immutable(resource, diffs, _IMMUTABLE)
-    pending = _update(lambda_, current, normalized, desired["Code"], {each.setting for each in diffs})
+    pending = _update(lambda_, ours, normalized, code, {each.setting for each in diffs})
     attributes = _hide_secrets({**current, **normalized})
     return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)
 
@@ -181,15 +184,6 @@ def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict
     return {tag: value for tag, value in response["Tags"].items() if not tag.startswith("aws:")}
 
 
-def _normalize_desired(desired: Mapping[str, Any]) -> dict[str, Any]:
-    """Add AWS's defaults to the desired parameters, in the form that `describe` returns."""
-    normalized = {**_DEFAULTS, **desired}
-    code = normalized.pop("Code")
-    if "ZipFile" in code:
-        normalized["CodeSha256"] = base64.b64encode(hashlib.sha256(code["ZipFile"]).digest()).decode()
-    return normalize(normalized)
-
-
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     """Fill in nested defaults, remove what AWS adds, and sort lists whose order has no meaning."""
     logging = {"LogGroup": f"/aws/lambda/{parameters['FunctionName']}", **parameters["LoggingConfig"]}
@@ -248,20 +242,14 @@ def _update(
         pending = not change.is_dry_run(response)
     if "ReservedConcurrentExecutions" in settings:
         _wait_until_settled(lambda_, name)
-        _update_concurrency(lambda_, name, desired["ReservedConcurrentExecutions"])
+        if (reserved := desired["ReservedConcurrentExecutions"]) is None:
+            lambda_.delete_function_concurrency(FunctionName=name)
+        else:
+            lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
     if "Tags" in settings:
         _wait_until_settled(lambda_, name)
-        change.retag_in_lambda(
-            lambda_, current["FunctionArn"], change.own_tags(current["Tags"], desired["Tags"]), desired["Tags"]
-        )
+        change.retag_in_lambda(lambda_, current["FunctionArn"], current["Tags"], desired["Tags"])
     return pending
-
-
-def _update_concurrency(lambda_: LambdaClient, name: str, reserved: int | None) -> None:
-    if reserved is None:
-        lambda_.delete_function_concurrency(FunctionName=name)
-    else:
-        lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
 
 
 def _hide_secrets_in_diff(each: Diff) -> Diff:

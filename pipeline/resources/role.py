@@ -84,7 +84,10 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
         created = {**normalized, "ManagedPolicyArns": current["ManagedPolicyArns"]}
         current = change.wait_for_tags(current, created, lambda: describe(iam, name))
     change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    ours = {**current, **_without_foreign(current, normalized)}
+    tags, policies = current["Tags"], normalized["ManagedPolicyArns"]
+    attached = [arn for arn in current["ManagedPolicyArns"] if arn in policies or change.is_recorded(arn, tags)]
+    # Without what others added.
+    ours = {**current, "Tags": change.own_tags(tags, normalized["Tags"]), "ManagedPolicyArns": attached}
     diffs = change.diff(ours, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current)
@@ -109,13 +112,6 @@ def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
         return {name: values(each) for name, each in entry.items()} if isinstance(entry, dict) else entry
 
     return {**document, "Statement": values(document["Statement"])} if "Statement" in document else {**document}
-
-
-def _without_foreign(current: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the current tags and managed policies without those that others added."""
-    tags, wanted = current["Tags"], desired["ManagedPolicyArns"]
-    attached = [arn for arn in current["ManagedPolicyArns"] if arn in wanted or change.is_recorded(arn, tags)]
-    return {"Tags": change.own_tags(tags, desired["Tags"]), "ManagedPolicyArns": attached}
 
 
 def delete(
