@@ -6,14 +6,14 @@ import json
 import random
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 
-from pipeline import archive, echo, parameters, settings, steps, teardown
+from pipeline import archive, echo, parameters, session, settings, steps, teardown
 from pipeline.deployment import Deployment
 from pipeline.events import Changed, Started
 from pipeline.resources import code_object
@@ -254,9 +254,9 @@ def test_a_caller_who_may_not_list_the_bucket_uploads_the_code(
 def test_echo_prints_the_upload_as_a_command(large: Callable[..., Deployment], aws: Callable[[str], Any]) -> None:
     d = large(CODE_BUCKET="code")
     code = steps.build_zip(d.settings, d.root, write=True)
-    client = boto3.client("s3", region_name=REGION)
     lines: list[str] = []
-    echo.on_call(client, REGION, echo.printer(d.root / "build", lines.append))
+    printer = echo.printer(d.root / "build", lines.append)
+    client = session.connect(replace(d.settings, target="aws", aws_region=REGION), None, echo=printer)("s3")
     code_object.ensure(client, parameters.code_object(d.settings, code))
     key = keys(aws)[0]
     assert lines[-1] == f"aws s3api put-object --bucket code --key {key} --body build/function.zip --region {REGION}\n"
