@@ -30,7 +30,6 @@ _DEFAULTS: dict[str, Any] = {
     "Layers": [],
     "LoggingConfig": {"LogFormat": "Text"},
     "MemorySize": 128,
-    "PackageType": "Zip",
     "ReservedConcurrentExecutions": None,
     "SnapStart": {"ApplyOn": "None"},
     "Tags": {},
@@ -42,7 +41,6 @@ PARAMETERS = {*_DEFAULTS, "FunctionName", "Role", "Handler", "Runtime", "Code"}
 # In `desired`, besides CreateFunction's parameters.
 _NOT_IN_CREATE = {"CodeSha256", "ReservedConcurrentExecutions"}
 _NOT_CONFIGURATION = {"Architectures", "CodeSha256", "ReservedConcurrentExecutions", "Tags"}
-_IMMUTABLE = {"PackageType": "Choose another function name, or delete the function and create it again"}
 
 
 def describe(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
@@ -64,8 +62,8 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
     object (S3Bucket, S3Key) instead of the ZipFile's bytes. Retries for up to a minute while Lambda does not see a new
     role yet.
 
-    Raises UserError if the function belongs to another pipeline (unless `adopt`), or if PackageType differs. Lambda API
-    reference: CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration, PutFunctionConcurrency, TagResource.
+    Raises UserError if the function belongs to another pipeline (unless `adopt`). Lambda API reference:
+    CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration, PutFunctionConcurrency, TagResource.
     """
     name = desired["FunctionName"]
     resource = f"function {name}"
@@ -89,7 +87,6 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
         pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
         note = _failure(current) or (f"cannot compare the environment variables: {hidden['Message']}" if hidden else "")
         return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
-    change.reject_immutable(resource, diffs, _IMMUTABLE)
     pending = _update(lambda_, ours, normalized, code, {each.setting for each in diffs})
     attributes = _hide_secrets({**current, **normalized})
     return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)

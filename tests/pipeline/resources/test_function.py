@@ -103,7 +103,7 @@ def test_an_unchanged_function_takes_one_read(aws: Aws, calls: Calls, desired: d
 
 
 def test_the_cases_below_cover_every_parameter() -> None:
-    others = {"FunctionName", "Code", "Architectures", "ReservedConcurrentExecutions", "Tags", "PackageType"}
+    others = {"FunctionName", "Code", "Architectures", "ReservedConcurrentExecutions", "Tags"}
 
     assert {*CONFIGURATION} == function.PARAMETERS - others
 
@@ -253,13 +253,6 @@ def test_an_environment_diff_names_the_variables(aws: Aws, desired: dict[str, An
 
     [difference] = result.diffs
     assert (difference.old, difference.new) == (["A", "B"], ["A (changed)", "C"])
-
-
-def test_rejects_another_package_type(aws: Aws, desired: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), desired)
-
-    with pytest.raises(UserError, match="function test: cannot change PackageType from Zip to Image"):
-        function.ensure(aws("lambda"), {**desired, "PackageType": "Image"})
 
 
 def test_rejects_an_unsupported_parameter_before_any_call(aws: Aws, calls: Calls, desired: dict[str, Any]) -> None:
