@@ -179,7 +179,7 @@ def reject_unsupported(resource: str, desired: Iterable[str], supported: Iterabl
     if unsupported:
         raise UserError(
             f"{resource}: {', '.join(unsupported)} not supported; supported: {', '.join(sorted(supported))}. "
-            f"Leave it out and set it by hand."
+            f"Remove it from the settings, and set it by hand if you need it."
         )
 
 
