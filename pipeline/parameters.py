@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # Stands for an ARN where only the form of a request is checked.
 PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
 
-# The parameters that options extend: an index needs its key attributes defined, and LogGroup has no setting.
-_EXTENDED = ("AttributeDefinitions", "LoggingConfig")
+# The parameters that options extend: LogGroup has no setting.
+_EXTENDED = ("LoggingConfig",)
 # The names of code objects in the pipeline's folder of CODE_BUCKET.
 CODE_OBJECT_NAME = r"[0-9a-f]{64}\.zip"
 
@@ -218,9 +218,7 @@ def _merged(desired: dict[str, Any], options: Mapping[str, Any], where: str) -> 
         current = merged.get(name)
         if name in merged and name not in _EXTENDED:
             raise UserError(f"{where}: {name} has a setting of its own; see docs/settings.md")
-        if isinstance(current, list) and isinstance(value, list):
-            merged[name] = [*current, *value]
-        elif isinstance(current, dict) and isinstance(value, dict):
+        if isinstance(current, dict) and isinstance(value, dict):
             merged[name] = _merged(current, value, f"{where}: {name}")
         else:
             merged[name] = value

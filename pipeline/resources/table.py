@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 _DEFAULTS: dict[str, Any] = {
     "BillingMode": "PROVISIONED",
     "DeletionProtectionEnabled": False,
-    "GlobalSecondaryIndexes": [],
-    "LocalSecondaryIndexes": [],
     "OnDemandThroughput": {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": -1},
     "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": False},
     "ProvisionedThroughput": {},
@@ -32,15 +30,11 @@ _DEFAULTS: dict[str, Any] = {
     "Tags": [],
 }
 PARAMETERS = {*_DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions"}
-_INDEX_PARAMETERS = {"IndexName", "KeySchema", "Projection", "ProvisionedThroughput"}
 
 # Parameters that `ensure` does not change, as items would be lost or AWS cannot change them, and the advice for each.
 _IMMUTABLE = {
     "KeySchema": "Copy the items to a table with another name, or delete the table and create it again",
-    "LocalSecondaryIndexes": "AWS creates them only with the table: delete the table and create it again",
-    "GlobalSecondaryIndexes": "Change them one at a time with aws dynamodb update-table "
-    "--global-secondary-index-updates, then repeat the change in the settings",
-    "AttributeDefinitions": "They belong to the keys and indexes. Choose another table name, or delete the table and "
+    "AttributeDefinitions": "They belong to the keys. Choose another table name, or delete the table and "
     "create it again",
 }
 
@@ -76,16 +70,14 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
 
     `desired` holds CreateTable's parameters, and PointInTimeRecoverySpecification as in UpdateContinuousBackups.
     Omitted parameters get AWS's defaults. KMSMasterKeyId is a key ID or an ARN, and is compared only if `desired` names
-    it. Read the stream's ARN from the attribute LatestStreamArn.
+    it. Indexes stay as they are. Read the stream's ARN from the attribute LatestStreamArn.
 
-    Raises UserError if the table belongs to another pipeline (unless `adopt`), or if keys or indexes differ.
+    Raises UserError if the table belongs to another pipeline (unless `adopt`), or if keys differ.
     DynamoDB API reference: CreateTable, UpdateTable, UpdateContinuousBackups, TagResource.
     """
     name = desired["TableName"]
     resource = f"table {name}"
     change.reject_unsupported(resource, desired, PARAMETERS)
-    for index in (*desired.get("LocalSecondaryIndexes", ()), *desired.get("GlobalSecondaryIndexes", ())):
-        change.reject_unsupported(f"index {index['IndexName']} of {resource}", index, _INDEX_PARAMETERS)
     current = describe(dynamodb, name)
     if current and current["TableStatus"] == "DELETING":
         wait_until_deleted(dynamodb, name)
@@ -290,16 +282,17 @@ def _normalize_desired(desired: Mapping[str, Any], current: Mapping[str, Any]) -
 
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Fill in nested defaults, remove what AWS adds, and sort lists whose order has no meaning."""
+    """Fill in nested defaults, remove what AWS and indexes add, and sort lists whose order has no meaning."""
+    keys = {each["AttributeName"] for each in parameters["KeySchema"]}
+    definitions = _sorted_by("AttributeName", parameters["AttributeDefinitions"])
+    units, throughput = ("ReadCapacityUnits", "WriteCapacityUnits"), parameters["ProvisionedThroughput"]
     return {
         **parameters,
         "KeySchema": _sorted_by("KeyType", parameters["KeySchema"]),
-        "AttributeDefinitions": _sorted_by("AttributeName", parameters["AttributeDefinitions"]),
+        "AttributeDefinitions": [each for each in definitions if each["AttributeName"] in keys],
         "OnDemandThroughput": {**_DEFAULTS["OnDemandThroughput"], **parameters["OnDemandThroughput"]},
-        "ProvisionedThroughput": _units(parameters),
+        "ProvisionedThroughput": {unit: throughput[unit] for unit in units if unit in throughput},
         "PointInTimeRecoverySpecification": _recovery(parameters["PointInTimeRecoverySpecification"]),
-        "LocalSecondaryIndexes": _sorted_by("IndexName", map(_index, parameters["LocalSecondaryIndexes"])),
-        "GlobalSecondaryIndexes": _sorted_by("IndexName", map(_index, parameters["GlobalSecondaryIndexes"])),
     }
 
 
@@ -308,24 +301,6 @@ def _recovery(specification: Mapping[str, Any]) -> dict[str, Any]:
         return {"PointInTimeRecoveryEnabled": False}
     # 35 days are AWS's default and maximum.
     return {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": specification.get("RecoveryPeriodInDays") or 35}
-
-
-def _index(index: Mapping[str, Any]) -> dict[str, Any]:
-    projection = {**index["Projection"]}
-    if "NonKeyAttributes" in projection:
-        projection["NonKeyAttributes"] = sorted(projection["NonKeyAttributes"])
-    return {
-        "IndexName": index["IndexName"],
-        "KeySchema": _sorted_by("KeyType", index["KeySchema"]),
-        "Projection": projection,
-        "ProvisionedThroughput": _units(index),
-    }
-
-
-def _units(resource: Mapping[str, Any]) -> dict[str, int]:
-    """Return the provisioned units of a table or index. AWS returns 0 units for an index in on-demand mode."""
-    throughput = resource.get("ProvisionedThroughput", {})
-    return {unit: throughput[unit] for unit in ("ReadCapacityUnits", "WriteCapacityUnits") if throughput.get(unit)}
 
 
 def _sorted_by(name: str, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

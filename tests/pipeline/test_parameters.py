@@ -93,19 +93,6 @@ def test_the_table_has_capacity_units_only_when_they_are_provisioned() -> None:
     assert provisioned["ProvisionedThroughput"] == {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
 
 
-def test_table_options_define_the_key_attributes_of_an_index() -> None:
-    index = {
-        "IndexName": "by-date",
-        "KeySchema": [{"AttributeName": "date", "KeyType": "HASH"}],
-        "Projection": {"ProjectionType": "ALL"},
-    }
-    date = {"AttributeName": "date", "AttributeType": "S"}
-    options = {"AttributeDefinitions": [date], "GlobalSecondaryIndexes": [index]}
-    table = parameters.table(settings(TABLE_OPTIONS=json.dumps(options)))
-    assert table["AttributeDefinitions"] == [{"AttributeName": "name", "AttributeType": "S"}, date]
-    assert table["GlobalSecondaryIndexes"] == [index]
-
-
 def test_the_function_has_a_log_level_only_with_the_json_format() -> None:
     text = parameters.function(settings(FUNCTION_LOG_LEVEL="DEBUG"), ROLE, b"")
     assert text["LoggingConfig"] == {"LogFormat": "Text"}

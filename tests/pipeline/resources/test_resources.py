@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -84,23 +83,3 @@ def test_an_unchanged_pipeline_takes_eleven_reads_and_no_write(aws: Aws, calls: 
 
     assert deploy() == {"unchanged"}
     assert (len(calls), calls.writes) == (11, [])
-
-
-def test_table_options_create_an_index_and_its_attribute(local_aws: Aws) -> None:
-    index = {
-        "IndexName": "by-place",
-        "KeySchema": [{"AttributeName": "place", "KeyType": "HASH"}],
-        "Projection": {"ProjectionType": "ALL"},
-    }
-    options = {
-        "AttributeDefinitions": [{"AttributeName": "place", "AttributeType": "S"}],
-        "GlobalSecondaryIndexes": [index],
-    }
-    chosen = {"TABLE_NAME": "indexed", "TABLE_BILLING_MODE": "PAY_PER_REQUEST", "TABLE_OPTIONS": json.dumps(options)}
-    desired = parameters.table(settings.load(None, {}, chosen))
-
-    table.ensure(local_aws("dynamodb"), desired)
-
-    [created] = local_aws("dynamodb").describe_table(TableName="indexed")["Table"]["GlobalSecondaryIndexes"]
-    assert {name: created[name] for name in index} == index
-    assert table.ensure(local_aws("dynamodb"), desired).action == "unchanged"

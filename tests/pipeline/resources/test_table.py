@@ -111,7 +111,7 @@ def test_an_unchanged_table_takes_three_reads(aws: Aws, calls: Calls) -> None:
 
 
 def test_the_cases_below_cover_every_parameter() -> None:
-    refused = {"TableName", "KeySchema", "AttributeDefinitions", "LocalSecondaryIndexes", "GlobalSecondaryIndexes"}
+    refused = {"TableName", "KeySchema", "AttributeDefinitions"}
 
     assert {*DRIFTS, "Tags"} == table.PARAMETERS - refused
 
@@ -219,100 +219,23 @@ def test_rejects_a_change_of_keys(aws: Aws, calls: Calls, setting: str, value: A
     assert calls.writes == []
 
 
-BY_PLACE: dict[str, Any] = {
-    "IndexName": "by-place",
-    "KeySchema": [{"AttributeName": "place", "KeyType": "HASH"}],
-    "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["size", "color"]},
-    "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
-}
-INDEXED: dict[str, Any] = {
-    **DESIRED,
-    "AttributeDefinitions": [*DESIRED["AttributeDefinitions"], {"AttributeName": "place", "AttributeType": "S"}],
-    "GlobalSecondaryIndexes": [BY_PLACE],
-}
-INDEXED_ON_DEMAND: dict[str, Any] = {
-    **ON_DEMAND,
-    "AttributeDefinitions": INDEXED["AttributeDefinitions"],
-    "GlobalSecondaryIndexes": [{name: BY_PLACE[name] for name in ("IndexName", "KeySchema", "Projection")}],
-}
-LOCALLY_INDEXED: dict[str, Any] = {
-    **DESIRED,
-    "KeySchema": [*DESIRED["KeySchema"], {"AttributeName": "at", "KeyType": "RANGE"}],
-    "AttributeDefinitions": [*INDEXED["AttributeDefinitions"], {"AttributeName": "at", "AttributeType": "N"}],
-    "LocalSecondaryIndexes": [
-        {
-            "IndexName": "place-of-name",
-            "KeySchema": [*DESIRED["KeySchema"], {"AttributeName": "place", "KeyType": "RANGE"}],
-            "Projection": {"ProjectionType": "KEYS_ONLY"},
-        }
-    ],
-}
-WITH_INDEXES = pytest.mark.parametrize(
-    "desired", [INDEXED, INDEXED_ON_DEMAND, LOCALLY_INDEXED], ids=["provisioned", "on demand", "local"]
-)
-
-
-@WITH_INDEXES
-def test_creates_a_table_with_an_index(aws: Aws, desired: dict[str, Any]) -> None:
-    table.ensure(aws("dynamodb"), desired)
-
-    created = aws("dynamodb").describe_table(TableName="test")["Table"]
-    kind = "LocalSecondaryIndexes" if "LocalSecondaryIndexes" in desired else "GlobalSecondaryIndexes"
-    [index], [desired_index] = created[kind], desired[kind]
-    assert {name: index[name] for name in desired_index} == desired_index
-
-
-@WITH_INDEXES
-def test_a_table_with_an_unchanged_index_is_unchanged(aws: Aws, desired: dict[str, Any]) -> None:
-    table.ensure(aws("dynamodb"), desired)
-
-    assert table.ensure(aws("dynamodb"), desired).diffs == ()
-
-
-def test_ignores_the_order_of_an_index_projection(aws: Aws) -> None:
-    table.ensure(aws("dynamodb"), INDEXED)
-    projection = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["color", "size"]}
-
-    change = table.ensure(
-        aws("dynamodb"), {**INDEXED, "GlobalSecondaryIndexes": [{**BY_PLACE, "Projection": projection}]}
+def test_an_index_that_others_added_stays(aws: Aws, calls: Calls) -> None:
+    index = {
+        "IndexName": "by-place",
+        "KeySchema": [{"AttributeName": "place", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+        "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+    }
+    place = {"AttributeName": "place", "AttributeType": "S"}
+    attributes = [*DESIRED["AttributeDefinitions"], place]
+    table.ensure(aws("dynamodb"), DESIRED)
+    aws("dynamodb").update_table(
+        TableName="test", AttributeDefinitions=attributes, GlobalSecondaryIndexUpdates=[{"Create": index}]
     )
-
-    assert change.action == "unchanged"
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "setting"),
-    [
-        (DESIRED, INDEXED, "GlobalSecondaryIndexes"),
-        (INDEXED, DESIRED, "GlobalSecondaryIndexes"),
-        (
-            INDEXED,
-            {**INDEXED, "GlobalSecondaryIndexes": [{**BY_PLACE, "Projection": {"ProjectionType": "ALL"}}]},
-            "GlobalSecondaryIndexes",
-        ),
-        (LOCALLY_INDEXED, {**LOCALLY_INDEXED, "LocalSecondaryIndexes": []}, "LocalSecondaryIndexes"),
-    ],
-    ids=["a new index", "a removed index", "another projection", "a removed local index"],
-)
-def test_rejects_a_change_of_indexes(
-    aws: Aws, calls: Calls, before: dict[str, Any], after: dict[str, Any], setting: str
-) -> None:
-    table.ensure(aws("dynamodb"), before)
     calls.clear()
 
-    with pytest.raises(UserError, match=f"table test: cannot change {setting} from "):
-        table.ensure(aws("dynamodb"), after)
-
+    assert table.ensure(aws("dynamodb"), DESIRED).diffs == ()
     assert calls.writes == []
-
-
-def test_rejects_an_unsupported_parameter_of_an_index_before_any_call(aws: Aws, calls: Calls) -> None:
-    index = {**BY_PLACE, "OnDemandThroughput": {"MaxReadRequestUnits": 5}}
-
-    with pytest.raises(UserError, match="index by-place of table test: OnDemandThroughput not supported"):
-        table.ensure(aws("dynamodb"), {**INDEXED, "GlobalSecondaryIndexes": [index]})
-
-    assert calls == []
 
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
