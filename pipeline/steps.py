@@ -54,6 +54,7 @@ def check(d: Deployment) -> None:
         "TABLE_OPTIONS": (d.settings.table_options, table.PARAMETERS),
         "ROLE_OPTIONS": (d.settings.role_options, role.PARAMETERS),
         "FUNCTION_OPTIONS": (d.settings.function_options, function.PARAMETERS),
+        "FUNCTION_OPTIONS: Code": (d.settings.function_options.get("Code", ()), ["ZipFile"]),
         "MAPPING_OPTIONS": (d.settings.mapping_options, mapping.PARAMETERS),
     }
     for setting, (options, names) in supported.items():
