@@ -187,7 +187,8 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
     if shape.type_name == "boolean":
         yield f"--{name}" if value else f"--no-{name}"
     elif shape.type_name == "blob":
-        place = str(file_of(value if isinstance(value, bytes) else value.encode()))
+        content = value.getvalue() if hasattr(value, "getvalue") else value  # botocore wraps the body of an upload
+        place = str(file_of(content if isinstance(content, bytes) else content.encode()))
         # A streamed body is a path, without fileb://.
         yield f"--{name} {quote(place.removeprefix('fileb://') if shape.serialization.get('streaming') else place)}"
     elif shape.type_name == "string":

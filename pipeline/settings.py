@@ -72,7 +72,7 @@ class Settings:
     function_runtime: str = _setting("python3.13", text(r"python3\.\d{1,2}", "a Python runtime, such as python3.13"))
     function_handler: str = _setting(
         "example.lambda_handler",
-        text(r"[A-Za-z_][\w/.]*\.[A-Za-z_]\w*", "MODULE.FUNCTION, such as example.lambda_handler"),
+        text(r"(?=\S{3,128}$)[^.].*\.[^.]+", "MODULE.FUNCTION, such as example.lambda_handler"),
     )
     function_memory_size: int = _setting(128, aws_parameter("lambda CreateFunction MemorySize"))
     function_timeout: int = _setting(30, aws_parameter("lambda CreateFunction Timeout"))
@@ -87,6 +87,7 @@ class Settings:
         None, aws_parameter("lambda PutFunctionConcurrency ReservedConcurrentExecutions")
     )
     function_options: Mapping[str, Any] = _setting({}, json_object)
+    code_bucket: str = _setting("", text(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket"))
 
     log_retention_in_days: int = _setting(30, validators.retention_days)
 

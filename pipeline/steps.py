@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import archive, items, log_reader, parameters, policies
 from .events import Changed, Result, Started, Waiting
-from .resources import function, log_group, mapping, role, table
-from .resources.change import Change, UserError, check_owner, reject_unsupported, retry
+from .resources import code_object, function, log_group, mapping, role, table
+from .resources.change import Change, UserError, check_owner, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +34,7 @@ def deploy(d: Deployment) -> Events[None]:
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
     check(d)
+    yield from _upload(d, code)
     table_change = yield from _start_table(d)
     role_arn = yield from create_role(d)
     yield from put_policy(d, role_arn)
@@ -48,43 +49,56 @@ def plan(d: Deployment) -> list[Change]:
 
 
 def check(d: Deployment) -> None:
-    """Raise UserError for a mistake in policies/, in FILTER_CRITERIA or in an *_OPTIONS setting."""
+    """Raise UserError for a mistake in policies/, in FILTER_CRITERIA, in an *_OPTIONS setting or in FUNCTION_LAYERS."""
     parameters.check(d.settings)
-    supported = {
-        "TABLE_OPTIONS": (d.settings.table_options, table.PARAMETERS),
-        "ROLE_OPTIONS": (d.settings.role_options, role.PARAMETERS),
-        "FUNCTION_OPTIONS": (d.settings.function_options, function.PARAMETERS),
-        "FUNCTION_OPTIONS: Code": (d.settings.function_options.get("Code", ()), ["ZipFile"]),
-        "MAPPING_OPTIONS": (d.settings.mapping_options, mapping.PARAMETERS),
-    }
-    for setting, (options, names) in supported.items():
-        reject_unsupported(setting, options, names)
     tokens = partial(parameters.policy_tokens, d.settings, parameters.PLACEHOLDER_ARN)
     policies.trust_policy(d.root, tokens, write=False)
     policies.inline_policies(d.settings, d.root, tokens, write=False)
+    for arn in d.settings.function_layers:
+        _check_layer(d.client("lambda"), *arn.rsplit(":", 1))
+
+
+def _check_layer(lambda_: Any, name: str, version: str) -> None:
+    """Raise UserError for a layer version that does not exist. A caller who may not read it may still use it."""
+    try:
+        if version.isdigit():
+            lambda_.get_layer_version(LayerName=name, VersionNumber=int(version))
+    except lambda_.exceptions.ResourceNotFoundException:
+        advice = f"list the versions that exist: aws lambda list-layer-versions --layer-name {name}"
+        raise UserError(f"FUNCTION_LAYERS: {name}:{version} does not exist; {advice}") from None
+    except lambda_.exceptions.ClientError as error:
+        if not error.response["Error"]["Code"].startswith("AccessDenied"):
+            raise
 
 
 def zip_code(settings: Settings, root: Path, *, dry_run: bool = False) -> Events[bytes]:
     """Zip lambda_src/ into build/function.zip and check that it has the handler. Returns the zip."""
     yield Started("zip-code")
-    code = build_zip(settings, root)
     path = root / "build" / "function.zip"
     previous = path.read_bytes() if path.is_file() else None
-    if previous != code and not dry_run:
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(code)
+    code = build_zip(settings, root, write=not dry_run)
     action: Action = "unchanged" if previous == code else "updated" if previous else "created"
     attributes = {"CodeSha256": archive.sha256(code), "CodeSize": len(code)}
     yield Changed("zip-code", Change(f"zip build/{path.name}", action, attributes=attributes))
     return code
 
 
-def build_zip(settings: Settings, root: Path) -> bytes:
-    """The zip of lambda_src/, which has the handler."""
-    vendor = root / "build" / "vendor"
-    code = archive.build(root / "lambda_src", vendor, settings.function_runtime, settings.function_architecture)
-    archive.check_handler(code, settings.function_handler, settings.function_runtime)
+def build_zip(settings: Settings, root: Path, *, write: bool = False) -> bytes:
+    """The zip of lambda_src/, which has the handler. With `write`, it is also in build/."""
+    runtime, architecture = settings.function_runtime, settings.function_architecture
+    code = archive.build(root / "lambda_src", root / "build", runtime, architecture, write=write)
+    archive.check_upload(code, settings.code_bucket)
+    archive.check_handler(code, settings.function_handler, runtime, layers=bool(settings.function_layers))
     return code
+
+
+def _upload(d: Deployment, code: bytes) -> Events[None]:
+    """Upload the code to CODE_BUCKET, if it is too large for CreateFunction and the function does not have it yet."""
+    desired = parameters.code_object(d.settings, code)
+    current = function.describe(d.client("lambda"), d.settings.function_name) if desired else None
+    if desired and (current is None or current["CodeSha256"] != archive.sha256(code)):
+        yield Started("create-function")
+        yield Changed("create-function", code_object.ensure(d.client("s3"), desired))
 
 
 def create_table(d: Deployment) -> Events[str]:
@@ -140,12 +154,16 @@ def _tokens(d: Deployment, role_arn: str = "") -> Callable[[], Mapping[str, str]
 def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tags: bool = True) -> Events[bool]:
     """Create or update the function and its log group, and wait until the function is active.
 
-    Returns whether an existing function's tags changed. All resources have the same tags: with `tags=False` those of
-    the log group are read only if the function's have changed, which saves a call; `status` reads them always.
+    `code` is the zip, already in CODE_BUCKET if it has to be there. By default, it is built and uploaded. Returns
+    whether an existing function's tags changed. All resources have the same tags: with `tags=False` those of the log
+    group are read only if the function's have changed, which saves a call; `status` reads them always.
     """
     yield Started("create-function")
     role_arn = role_arn or existing_role(d)["Arn"]
-    desired = parameters.function(d.settings, role_arn, code or build_zip(d.settings, d.root))
+    if not code:
+        code = build_zip(d.settings, d.root, write=not d.dry_run)
+        yield from _upload(d, code)
+    desired = parameters.function(d.settings, role_arn, code)
     change = retry(lambda: function.ensure(d.client("lambda"), desired, adopt=d.adopt))
     retagged = any(diff.setting == "Tags" for diff in change.diffs) and change.action != "created"
     group = parameters.log_group(d.settings)

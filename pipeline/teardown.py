@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from . import parameters, policies, smoke
 from .events import Changed, Started, Waiting
-from .resources import backup, function, log_group, mapping, role, table
+from .resources import backup, code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ def _delete_all(d: Deployment, *, delete_data: bool, backup_first: bool, keep_lo
     yield from _detach_from_vpc(d)
     delete_function = partial(function.delete, lambda_, settings.function_name, owner=owner, adopt=d.adopt)
     yield Changed("clean", retry(delete_function))
+    if settings.code_bucket:
+        delete_code = partial(code_object.delete_all, d.client("s3"), settings.code_bucket, owner)
+        yield Changed("clean", retry(partial(delete_code, parameters.CODE_OBJECT_NAME)))
     # After the function: its last log lines would create the group again.
     group = parameters.log_group_name(settings)
     if keep_logs and log_group.describe(d.client("logs"), group):

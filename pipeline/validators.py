@@ -204,6 +204,9 @@ _RESERVED_VARIABLES = {
 }  # fmt: skip
 
 
+_IN_TAGS = "_.:/=+-@"
+
+
 def tags(value: str) -> dict[str, str]:
     """Tags that AWS accepts, without the tag that marks a pipeline's resources.
 
@@ -213,12 +216,17 @@ def tags(value: str) -> dict[str, str]:
     if len(tags) > _TAGS:
         raise ValueError(f"up to {_TAGS} tags")
     for name, content in tags.items():
-        if not 1 <= len(name) <= 128 or re.match("aws:|pipeline(:|$)", name, re.IGNORECASE):  # noqa: PLR2004 - AWS's
+        if not 1 <= len(name) <= 128 or re.match("(aws:|pipeline(:.*)?$)", name, re.IGNORECASE):  # noqa: PLR2004 - AWS's
             raise ValueError(f"names of 1 to 128 characters, not starting with aws: and not 'pipeline': {name!r}")
         if len(content) > 256:  # noqa: PLR2004 - AWS's limit
             raise ValueError(f"values of up to 256 characters: {name!r} has {len(content)}")
-        if not all(each in "_.:/=+-@" or unicodedata.category(each)[0] in "LNZ" for each in name + content):
-            raise ValueError(f"letters, digits, spaces and _.:/=+-@: {name!r}")
+        refused = [
+            char for char in name + content if unicodedata.category(char)[0] not in "LNZ" and char not in _IN_TAGS
+        ]
+        if refused:
+            raise ValueError(f"letters, digits, spaces and {_IN_TAGS} in names and values: {name!r} has {refused[0]!r}")
+    if len({name.lower() for name in tags}) < len(tags):
+        raise ValueError("names that differ in more than case, which IAM ignores")
     return tags
 
 

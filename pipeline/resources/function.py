@@ -39,6 +39,8 @@ _DEFAULTS: dict[str, Any] = {
     "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": [], "Ipv6AllowedForDualStack": False},
 }
 PARAMETERS = {*_DEFAULTS, "FunctionName", "Role", "Handler", "Runtime", "Code"}
+# In `desired`, besides CreateFunction's parameters.
+_NOT_IN_CREATE = {"CodeSha256", "ReservedConcurrentExecutions"}
 _NOT_CONFIGURATION = {"Architectures", "CodeSha256", "ReservedConcurrentExecutions", "Tags"}
 _IMMUTABLE = {"PackageType": "Choose another function name, or delete the function and create it again"}
 
@@ -57,17 +59,18 @@ def describe(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
 def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = False) -> Change:
     """Create the function, or update what differs. To wait until the function is active afterwards, call `wait`.
 
-    `desired` holds CreateFunction's parameters, with Code={"ZipFile": bytes}, and ReservedConcurrentExecutions as in
-    PutFunctionConcurrency. Omitted parameters get AWS's defaults. The code is compared by CodeSha256. Retries for up to
-    a minute while Lambda does not see a new role yet.
+    `desired` holds CreateFunction's parameters, and ReservedConcurrentExecutions as in PutFunctionConcurrency. Omitted
+    parameters get AWS's defaults. The code is compared by CodeSha256, which `desired` must hold too if Code is an S3
+    object (S3Bucket, S3Key) instead of the ZipFile's bytes. Retries for up to a minute while Lambda does not see a new
+    role yet.
 
     Raises UserError if the function belongs to another pipeline (unless `adopt`), or if PackageType differs. Lambda API
     reference: CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration, PutFunctionConcurrency, TagResource.
     """
     name = desired["FunctionName"]
     resource = f"function {name}"
-    change.reject_unsupported(resource, desired, PARAMETERS)
-    change.reject_unsupported(f"Code of {resource}", desired["Code"], {"ZipFile"})
+    change.reject_unsupported(resource, desired, PARAMETERS | _NOT_IN_CREATE)
+    change.reject_unsupported(f"Code of {resource}", desired["Code"], {"ZipFile", "S3Bucket", "S3Key"})
     normalized = _normalize_desired(desired)
     current = _describe_with_secrets(lambda_, name)
     if current is None:
@@ -183,8 +186,9 @@ def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict
 def _normalize_desired(desired: Mapping[str, Any]) -> dict[str, Any]:
     """Add AWS's defaults to the desired parameters, in the form that `describe` returns."""
     normalized = {**_DEFAULTS, **desired}
-    code = normalized.pop("Code")["ZipFile"]
-    normalized["CodeSha256"] = base64.b64encode(hashlib.sha256(code).digest()).decode()
+    code = normalized.pop("Code")
+    if "ZipFile" in code:
+        normalized["CodeSha256"] = base64.b64encode(hashlib.sha256(code["ZipFile"]).digest()).decode()
     return normalize(normalized)
 
 
@@ -211,7 +215,7 @@ def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
 def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:
     name = desired["FunctionName"]
     reserved = desired.get("ReservedConcurrentExecutions")
-    parameters = {setting: value for setting, value in desired.items() if setting != "ReservedConcurrentExecutions"}
+    parameters = {setting: value for setting, value in desired.items() if setting not in _NOT_IN_CREATE}
     response = change.retry_while_role_propagates(lambda: lambda_.create_function(**parameters))
     if reserved is not None:
         if not change.is_dry_run(response):
