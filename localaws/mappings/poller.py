@@ -113,13 +113,15 @@ class _Worker:
     def run(self) -> None:
         """Poll until the mapping stops or the shard ends. After a failure of the server itself, log it and go on."""
         self._checkpoint = self._mapping.checkpoints[self._number]
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 self._poll()
             except Exception:  # noqa: BLE001 - a mapping goes on, as on AWS
                 _log.exception("mapping %s", self._mapping.uuid)
-                self._mapping.result = "PROBLEM: internal error"
-                self._stop.wait(_LONGEST_PAUSE_SECONDS)
+                self._mapping.result = "PROBLEM: internal error, see the server's log"
+                self._stop.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             else:
                 return
 
