@@ -212,8 +212,8 @@ class _Worker:
         sequence_number = self._mapping.stream.sequence_number
         indices = {sequence_number(record.offset): index for index, record in enumerate(batch.records)}
         try:
-            response = json.loads(result.payload or b"null") or {}
-            failures = response.get("batchItemFailures") or []
+            response = json.loads(result.payload or b"null")
+            failures = [] if response in (None, "", {}, []) else response.get("batchItemFailures") or []
             return min((indices[failure["itemIdentifier"]] for failure in failures), default=None)
         except (ValueError, AttributeError, KeyError, TypeError):
             return 0
