@@ -1,4 +1,4 @@
-"""`invoke --echo`: the `aws ...` command for an API call, whichever service and call it is.
+"""`invoke --echo`: the `aws ...` command for an API call, and quoting for a shell.
 
 One botocore event hook sees every call. Names and types come from AWS's service models, as the AWS CLI's do.
 """
@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,6 @@ import botocore.session
 from botocore import xform_name
 from botocore.paginate import PageIterator
 from botocore.waiter import Waiter
-
-from .shell import has_vars, json_text, quote, shell_var
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     # The file that holds a value: fileb://... for bytes; file://... or None for a text.
     FileOf = Callable[[bytes | str], str | None]
 
-# The AWS CLI's names that differ from the API's (awscli/customizations).
-_COMMANDS = {"s3": "s3api", "codedeploy": "deploy", "config": "configservice"}
-_ARGUMENTS = {("sns", "Subscribe", "Endpoint"): "notification-endpoint"}
 # Texts that are not themselves as an argument: the AWS CLI reads files (version 1 also addresses), and `--` ends its
 # options.
 _NOT_LITERAL = re.compile(r"file://|fileb://|https?://|--\Z")
@@ -40,16 +36,25 @@ _JSON_VAR = (
     r"""$(printf '%s\n' "$NAME" | awk 'NR > 1 { printf "\\n" } """
     r"""{ gsub(/[\\"]/, "\\\\&"); gsub(/\t/, "\\t"); gsub(/\r/, "\\r"); printf "%s", $0 }')"""
 )
+# These enclose a shell variable in a text. They are Unicode noncharacters, so no other text contains them.
+_BEGIN, _END = "\ufdd0", "\ufdd1"
+_VAR = re.compile(f"{_BEGIN}(.*?){_END}", re.DOTALL)
+# Characters that double quotes do not protect; an interactive bash expands most `!` there too.
+_SPECIAL_IN_DOUBLE_QUOTES = re.compile(r'["\\$`]|!(?!=)')
 
 
 @dataclass(frozen=True)
 class Call:
-    """An API call, and the waiter or paginator that makes it. `region` is the region to name, or ""."""
+    """An API call, and the waiter or paginator that makes it. `region` is the region to name, or "".
+
+    `in_cli` says whether the AWS CLI has the waiter.
+    """
 
     model: OperationModel
     parameters: Mapping[str, Any]
     region: str = ""
     waiter: Any = None
+    in_cli: bool = False
     paged: bool = False
 
     @property
@@ -59,15 +64,16 @@ class Call:
 
 
 def on_call(client: Any, region: str, callback: Callable[[Call], None]) -> None:
-    """Run the callback before each call of the client, also if a dry run answers the call."""
+    """Run the callback before each call of the client, also if a dry run answers the call.
 
-    def note_parameters(params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
-        context["params"] = params
+    The hooks of `session.connect` note the parameters of a call in its context.
+    """
 
     def before_call(model: OperationModel, context: dict[str, Any], **_: Any) -> None:
-        callback(Call(model, context["params"], region, _caller(Waiter), _caller(PageIterator) is not None))
+        waiter = _caller(Waiter)
+        in_cli = waiter is not None and xform_name(waiter.name) in client.waiter_names
+        callback(Call(model, context["parameters"], region, waiter, in_cli, _caller(PageIterator) is not None))
 
-    client.meta.events.register("provide-client-params", note_parameters)
     client.meta.events.register_first("before-call", before_call)
 
 
@@ -99,7 +105,7 @@ def command_line(call: Call, file_of: FileOf) -> str:
     """The command as one line to paste. For a waiter: `aws ... wait ...`, or a loop if the AWS CLI lacks the waiter."""
     if not call.waiter:
         return " ".join(command(call, file_of))
-    if xform_name(call.waiter.name) in _waiters(call.service):
+    if call.in_cli:
         return " ".join(command(call, file_of, f"wait {xform_name(call.waiter.name, '-')}"))
     return f"until {_condition(call, file_of)}; do sleep {max(1, round(call.waiter.config.delay))}; done"
 
@@ -111,7 +117,7 @@ def command(call: Call, file_of: FileOf, name: str = "") -> list[str]:
     AWS CLI user guide: "Specifying parameter values".
     """
     members: Any = call.model.input_shape.members if call.model.input_shape else {}
-    words = [f"aws {_COMMANDS.get(call.service, call.service)} {name or xform_name(call.model.name, '-')}"]
+    words = [f"aws {'s3api' if call.service == 's3' else call.service} {name or xform_name(call.model.name, '-')}"]
     in_json: dict[str, Any] = {}
     for member, value in _first_page(call).items():
         shape = members.get(member)
@@ -125,8 +131,6 @@ def command(call: Call, file_of: FileOf, name: str = "") -> list[str]:
         words.append(f"--cli-input-json {quote(json_text(in_json))}")
     if any(_has_bytes(value) for member, value in call.parameters.items() if not _is_zip(call, member, value)):
         words.append("--cli-binary-format base64")  # for version 2 of the AWS CLI; version 1 does not take such bytes
-    if not call.paged and "MaxItems" in call.parameters:
-        words.append("--no-paginate")  # otherwise --max-items is the AWS CLI's own, across pages
     if call.region:
         words.append(f"--region {quote(call.region)}")
     if call.model.has_streaming_output:
@@ -151,19 +155,7 @@ def _expression(acceptor: Any) -> str:
     path, expected = acceptor.argument, acceptor.expected
     if expected is True:
         return str(path)
-    if acceptor.matcher == "pathAny":
-        return f"contains({path}, '{expected}')"
-    if acceptor.matcher == "pathAll":
-        return f"length({path}[?@ != '{expected}']) == `0`"
-    return f"{path} == '{expected}'"
-
-
-def _waiters(service: str) -> list[str]:
-    """The AWS CLI's waiters, which are botocore's."""
-    session = botocore.session.Session()
-    if service not in session.get_component("data_loader").list_available_services("waiters-2"):
-        return []
-    return [xform_name(name) for name in session.get_waiter_model(service).waiter_names]
+    return f"contains({path}, '{expected}')" if acceptor.matcher == "pathAny" else f"{path} == '{expected}'"
 
 
 def _first_page(call: Call) -> Mapping[str, Any]:
@@ -178,7 +170,7 @@ def _first_page(call: Call) -> Mapping[str, Any]:
 
 
 def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf) -> Iterator[str]:
-    name = _ARGUMENTS.get((call.service, call.model.name, member), xform_name(member, "-"))
+    name = xform_name(member, "-")
     if _is_zip(call, member, value):
         yield f"--zip-file {quote(str(file_of(value['ZipFile'])))}"
         value = {inner: each for inner, each in value.items() if inner != "ZipFile"}
@@ -188,7 +180,7 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
         yield f"--{name}" if value else f"--no-{name}"
     elif shape.type_name == "blob":
         content = value.getvalue() if hasattr(value, "getvalue") else value  # botocore wraps the body of an upload
-        place = str(file_of(content if isinstance(content, bytes) else content.encode()))
+        place = str(file_of(content))
         # A streamed body is a path, without fileb://.
         yield f"--{name} {quote(place.removeprefix('fileb://') if shape.serialization.get('streaming') else place)}"
     elif shape.type_name == "string":
@@ -203,12 +195,12 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
 
 def _is_zip(call: Call, member: str, value: Any) -> bool:
     """Whether the parameter has a zip, which is an argument of its own (--zip-file)."""
-    return call.service == "lambda" and member in ("Code", "Content") and "ZipFile" in value
+    return call.service == "lambda" and member == "Code" and "ZipFile" in value
 
 
 def _hide_secrets(shape: Any, value: Any, name: str, *, in_json: bool = False) -> Any:
     """The value, with shell variables instead of the texts that AWS's model marks as sensitive."""
-    if shape.type_name == "structure" and not getattr(shape, "is_document_type", False):
+    if shape.type_name == "structure":
         return {key: _hide_secrets(shape.members[key], each, key, in_json=True) for key, each in value.items()}
     if shape.type_name == "map":
         return {key: _hide_secrets(shape.value, each, key, in_json=True) for key, each in value.items()}
@@ -224,9 +216,8 @@ def _hide_secrets(shape: Any, value: Any, name: str, *, in_json: bool = False) -
 
 def _has_bytes(value: Any) -> bool:
     """Whether there are bytes below the top level, where they cannot be a file."""
-    if isinstance(value, dict):
-        return any(isinstance(each, bytes) or _has_bytes(each) for each in value.values())
-    return isinstance(value, list) and any(isinstance(each, bytes) or _has_bytes(each) for each in value)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(isinstance(each, bytes) or _has_bytes(each) for each in inner)
 
 
 def _plain(value: Any) -> str:
@@ -240,7 +231,7 @@ def _file_in(build: Path, value: bytes | str) -> str | None:
     """The file in the build folder that holds the bytes or the policy document; None for another text."""
     if isinstance(value, str):
         documents = (build / "policies").glob("*.json") if value.startswith("{") else ()
-        same = (path for path in documents if json.loads(path.read_text(encoding="utf-8")) == _parsed(value))
+        same = (path for path in documents if json.dumps(json.loads(path.read_text(encoding="utf-8"))) == value)
         return next((f"file://{build.name}/policies/{path.name}" for path in same), None)
     path = build / "function.zip"
     if not path.is_file() or path.read_bytes() != value:
@@ -250,8 +241,47 @@ def _file_in(build: Path, value: bytes | str) -> str | None:
     return f"fileb://{path.relative_to(build.parent)}"
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
+# --- Any text as a word of a POSIX shell, with shell variables in it --------------------------------------------------
+
+
+def shell_var(code: str) -> str:
+    """A text that `quote` leaves for the shell to expand: `shell_var("$HOME")`, `shell_var("$(date)")`."""
+    return f"{_BEGIN}{code}{_END}"
+
+
+def has_vars(text: str) -> bool:
+    """Whether the text contains a `shell_var`."""
+    return bool(_VAR.search(text))
+
+
+def json_text(value: Any, default: Callable[[Any], Any] | None = None) -> str:
+    """The value as JSON, with each `shell_var` in it unchanged; `default` as in json.dumps."""
+    text = json.dumps(value, default=default, ensure_ascii=False)
+    return _VAR.sub(lambda match: str(json.loads(f'"{match[0]}"')), text)
+
+
+def quote(text: str) -> str:
+    """The text as one word of a shell command. The shell expands each `shell_var` and nothing else.
+
+    POSIX.1-2017, Shell Command Language, 2.2 "Quoting".
+    """
+    parts = _VAR.split(text)  # literal, variable, literal, ...
+    literals = "".join(parts[::2])
+    if len(parts) == 1 and ("'" not in text or _SPECIAL_IN_DOUBLE_QUOTES.search(text)):
+        return shlex.quote(text)
+    if not _SPECIAL_IN_DOUBLE_QUOTES.search(literals):
+        return f'"{double_quoted(text)}"'
+    return "".join(
+        f'"{part}"' if number % 2 else shlex.quote(part) for number, part in enumerate(parts) if part or len(parts) == 1
+    )
+
+
+def double_quoted(text: str) -> str:
+    """The text as it appears between double quotes or in a here-document."""
+    parts = _VAR.split(text)
+    for number in range(0, len(parts), 2):
+        parts[number] = re.sub(r"[\\$`]", r"\\\g<0>", parts[number])
+    for number in range(1, len(parts), 2):
+        if re.match(r"\w", parts[number + 1]) and re.fullmatch(r"\$\w+", parts[number]):
+            parts[number] = f"${{{parts[number][1:]}}}"
+    return "".join(parts)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
 from .echo import on_call
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     # The responses of a plan's reads, with the time of each.
     Recent = dict[str, tuple[float, dict[str, Any]]]
 
+_OK = AWSResponse("", 200, HTTPHeaders(), None)
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
 # For so many seconds, a call does not repeat a read of the plan before it.
 _REUSE_SECONDS = 10.0
@@ -58,12 +61,11 @@ def connect(
     @cache
     def client(service: str, *, dry_run: bool = dry_run) -> Any:
         made = session.client(service, endpoint_url=endpoint_url or settings.aws_endpoint_url or None, config=config)
+        made.meta.events.register("provide-client-params", _note_call)
         if echo and dry_run == all_dry:  # a plan before the real calls would print each command twice
             on_call(made, settings.aws_region, echo)
         if verbose:
-            made.meta.events.register("before-call", _note_time)
             made.meta.events.register("after-call", _log_call)
-        made.meta.events.register("provide-client-params", _note_call)
         if dry_run:
             made.meta.events.register("before-call", _answer_write)
         if not all_dry:
@@ -91,9 +93,7 @@ def is_read(operation: str) -> bool:
 
 
 def with_region(settings: Settings) -> Settings:
-    """The settings with the region of the profile or of AWS_DEFAULT_REGION, if AWS_REGION is empty."""
-    if settings.aws_region:
-        return settings
+    """The settings with the region of the profile or of AWS_DEFAULT_REGION, for an empty AWS_REGION."""
     region = _aws_session(settings).region_name
     if not region:
         raise UserError(
@@ -122,29 +122,23 @@ def _aws_session(settings: Settings) -> boto3.Session:
 
 
 def _note_call(params: Mapping[str, Any], model: OperationModel, context: dict[str, Any], **_: Any) -> None:
-    """Note the parameters, and of a reading call the text that identifies it.
+    """Note the time, the parameters, and of a reading call the text that identifies it.
 
     A scan has none: `clean` must see the items of the moment in which it deletes a table.
     """
-    context["parameters"] = params
+    context["began"], context["parameters"] = time.monotonic(), params
     call = f"{model.service_model.service_name} {model.name} {sorted(params.items())!r}"
     context["read"] = call if is_read(model.name) and model.name != "Scan" else ""
 
 
 def _answer_write(
     model: OperationModel, context: dict[str, Any], **_: Any
-) -> tuple[_FakeHttpResponse, dict[str, Any]] | None:
+) -> tuple[AWSResponse, dict[str, Any]] | None:
     """Answer a writing call as AWS would, as far as the answer is predictable."""
     if is_read(model.name):
         return None
     response = predicted_response(model.output_shape, context["parameters"]) if model.output_shape else {}
-    return _FakeHttpResponse(), {**response, "ResponseMetadata": {"HTTPStatusCode": 200, "DryRun": True}}
-
-
-class _FakeHttpResponse:
-    """The part of an HTTP response that botocore reads."""
-
-    status_code = 200
+    return _OK, {**response, "ResponseMetadata": {"HTTPStatusCode": 200, "DryRun": True}}
 
 
 def predicted_response(shape: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,7 +160,7 @@ def _remember_read(context: dict[str, Any], parsed_response: Any, recent: Recent
         recent.setdefault(context["read"], (time.monotonic(), deepcopy(parsed_response)))
 
 
-def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[_FakeHttpResponse, dict[str, Any]] | None:
+def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
     """Answer a read as AWS answered the plan's, once. A write makes all earlier responses obsolete."""
     if not context["read"]:
         recent.clear()
@@ -175,11 +169,7 @@ def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[_Fa
     if remembered is None or time.monotonic() - remembered[0] > _REUSE_SECONDS:
         return None
     context["reused"] = True
-    return _FakeHttpResponse(), remembered[1]
-
-
-def _note_time(context: dict[str, Any], **_: Any) -> None:
-    context["began"] = time.monotonic()
+    return _OK, remembered[1]
 
 
 def _log_call(model: OperationModel, context: dict[str, Any], parsed: Mapping[str, Any], **_: Any) -> None:

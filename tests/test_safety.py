@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.harness.forked import ForkedProject
 
-NO_TERMINAL = "stdin is not a terminal, so there is no way to confirm: pass --yes. Nothing was changed."
+NO_TERMINAL = "stdin is not a terminal; pass --yes to continue without confirmation. Nothing was changed."
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_smoke_deletes_its_item_also_when_it_fails(project: ForkedProject) -> No
     with function_code(project, "def lambda_handler(event, context):\n    return None\n"):
         project.run("deploy", PIPELINE_NAME="silent")
         error = project.refusal("smoke", PIPELINE_NAME="silent", SMOKE_TIMEOUT="1")
-    assert "The function ran, but it does not log its event" in error
+    assert "The function ran, but did not log the record" in error
     assert project.client("dynamodb").scan(TableName="silent")["Items"] == []
 
 
@@ -139,7 +139,7 @@ def test_smoke_reports_a_role_that_may_not_write_logs(project: ForkedProject) ->
         RoleName="lacking-role", PolicyName="lacking-policy", PolicyDocument=stream_only
     )
     error = project.refusal("smoke", PIPELINE_NAME="lacking", SMOKE_TIMEOUT="2")
-    assert "the role may lack logs:CreateLogStream and logs:PutLogEvents, try: invoke put-policy" in error
+    assert "The role may lack logs:CreateLogStream or logs:PutLogEvents; try: invoke put-policy" in error
 
 
 def test_smoke_generates_the_partition_key_itself(project: ForkedProject) -> None:

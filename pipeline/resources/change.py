@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from botocore.exceptions import ClientError
-    from botocore.waiter import Waiter
 
 OWNER_TAG = "pipeline"
 # Lists what else the pipeline put on a resource, so that it never removes what others added.
@@ -212,23 +211,20 @@ def retag_in_lambda(lambda_: Any, arn: str, old: Mapping[str, str], new: Mapping
         lambda_.tag_resource(Resource=arn, Tags=put)
 
 
-def create_waiter(
-    client: Any, name: str, operation: str, acceptors: Iterable[Mapping[str, Any]], *, delay: float, timeout: float
-) -> Waiter:
-    """Return a botocore waiter: it calls `operation` every `delay` seconds until an acceptor ends it.
+def wait_until(
+    client: Any, name: str, operation: str, *acceptors: Mapping[str, Any], timeout: float, delay: float = 1, **call: Any
+) -> None:
+    """Call `operation` every `delay` seconds until an acceptor ends it. `call` has its parameters.
 
     Each acceptor has a state (success, retry, failure), a matcher (path, pathAny, status, error), the value expected
     and, for the path matchers, the JMESPath expression as `argument`.
     """
     from botocore.waiter import WaiterModel, create_waiter_with_client  # noqa: PLC0415 - slow to import
 
-    waiter = {
-        "operation": operation,
-        "delay": delay,
-        "maxAttempts": int(timeout / delay) + 1,
-        "acceptors": list(acceptors),
-    }
-    return create_waiter_with_client(name, WaiterModel({"version": 2, "waiters": {name: waiter}}), client)
+    attempts = int(timeout / delay) + 1
+    waiter = {"operation": operation, "delay": delay, "maxAttempts": attempts, "acceptors": list(acceptors)}
+    model = WaiterModel({"version": 2, "waiters": {name: waiter}})
+    create_waiter_with_client(name, model, client).wait(**call)
 
 
 def retry_while_role_propagates(call: Callable[[], Response]) -> Response:

@@ -142,10 +142,8 @@ def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
     """Wait until no creation or update is in progress. A failed one counts as settled: another update can repair it."""
     expression = "State != 'Pending' && LastUpdateStatus != 'InProgress'"
     settled = {"state": "success", "matcher": "path", "argument": expression, "expected": True}
-    waiter = change.create_waiter(
-        lambda_, "FunctionSettled", "GetFunctionConfiguration", [settled], delay=0.5, timeout=600
-    )
-    waiter.wait(FunctionName=name)
+    operation = "GetFunctionConfiguration"
+    change.wait_until(lambda_, "FunctionSettled", operation, settled, delay=0.5, timeout=600, FunctionName=name)
 
 
 def _describe_with_secrets(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:

@@ -199,13 +199,13 @@ def ensure_policies(
     unlisted = [name for name in existing if name not in documents]
     stale = []
     if unlisted or current != documents:
-        tags = _tags_of_role(iam, role_name)
-        if current != documents and tags is not None:
+        role = describe(iam, role_name)  # None in a dry run in which the role is only planned
+        if role and current != documents:
             if not adopt:
-                shown = lambda: {"Tags": _tags_of_role(iam, role_name)}  # noqa: E731
-                tags = change.wait_for_tags({"Tags": tags}, {"Tags": owner}, shown)["Tags"]
-            change.check_owner(f"role {role_name}", tags, owner, adopt=adopt)
-        stale = [name for name in unlisted if change.is_recorded(name, tags or {}, POLICIES_TAG)]
+                role = change.wait_for_tags({"Tags": role["Tags"]}, {"Tags": owner}, lambda: describe(iam, role_name))
+            change.check_owner(f"role {role_name}", role["Tags"], owner, adopt=adopt)
+        tags = role["Tags"] if role else {}
+        stale = [name for name in unlisted if change.is_recorded(name, tags, POLICIES_TAG)]
         # Before the first put, so that an interruption leaves no policy that is not recorded.
         _record_policies(iam, role_name, [*documents, *stale], tags)
     for name, document in documents.items():
@@ -222,22 +222,14 @@ def ensure_policies(
         _ignore_missing(iam, partial(iam.delete_role_policy, RoleName=role_name, PolicyName=name))
         yield Change(f"policy {name} of role {role_name}", "deleted")
     if stale:
-        _record_policies(iam, role_name, documents, None)
+        _record_policies(iam, role_name, documents, {})
 
 
-def _record_policies(iam: IAMClient, role_name: str, names: Iterable[str], tags: Mapping[str, str] | None) -> None:
+def _record_policies(iam: IAMClient, role_name: str, names: Iterable[str], tags: Mapping[str, str]) -> None:
     """Write the names into the role's tags, unless `tags` has them."""
     for key, value in change.record(names, POLICIES_TAG).items():
-        if not tags or tags.get(key) != value:
+        if tags.get(key) != value:
             change.retry(partial(iam.tag_role, RoleName=role_name, Tags=[{"Key": key, "Value": value}]))
-
-
-def _tags_of_role(iam: IAMClient, role_name: str) -> dict[str, str] | None:
-    """Return the role's tags, or None if it does not exist: in a dry run, it is only planned."""
-    try:
-        return change.tag_map(iam.get_role(RoleName=role_name)["Role"].get("Tags", ()))
-    except iam.exceptions.NoSuchEntityException:
-        return None
 
 
 def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:

@@ -160,9 +160,7 @@ def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
         ),
     ]
     try:
-        change.create_waiter(dynamodb, "TableActive", "DescribeTable", acceptors, delay=1, timeout=900).wait(
-            TableName=name
-        )
+        change.wait_until(dynamodb, "TableActive", "DescribeTable", *acceptors, timeout=900, TableName=name)
     except WaiterError as error:
         response: Mapping[str, Any] = error.last_response
         reached = response.get("Table", {}).get("TableStatus")
@@ -246,15 +244,11 @@ def _updates(
 
 
 def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Mapping[str, Any]) -> None:
-    acceptors: list[dict[str, Any]] = [
-        {"state": "success", "matcher": "status", "expected": 200},
-        # AWS cannot back up a new table until some time after it becomes ACTIVE.
-        {"state": "retry", "matcher": "error", "expected": "ContinuousBackupsUnavailableException"},
-    ]
-    waiter = change.create_waiter(
-        dynamodb, "BackupsUpdated", "UpdateContinuousBackups", acceptors, delay=1, timeout=300
-    )
-    waiter.wait(TableName=name, PointInTimeRecoverySpecification=recovery)
+    done = {"state": "success", "matcher": "status", "expected": 200}
+    # AWS cannot back up a new table until some time after it becomes ACTIVE.
+    too_early = {"state": "retry", "matcher": "error", "expected": "ContinuousBackupsUnavailableException"}
+    call: Any = {"TableName": name, "PointInTimeRecoverySpecification": recovery}
+    change.wait_until(dynamodb, "BackupsUpdated", "UpdateContinuousBackups", done, too_early, timeout=300, **call)
 
 
 def _update_tags(dynamodb: DynamoDBClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:

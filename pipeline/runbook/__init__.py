@@ -20,8 +20,8 @@ import botocore.session
 from botocore import xform_name
 
 from pipeline import archive, echo, items, parameters, policies, steps
+from pipeline.echo import double_quoted, quote, shell_var
 from pipeline.resources.change import UserError
-from pipeline.shell import double_quoted, quote, shell_var
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -76,7 +76,8 @@ def test_a_resource_that_was_kept_does_not_count_as_remaining(deployment: Deploy
 
 def test_the_message_after_an_interrupt_or_error_lists_what_exists(deployment: Deployment) -> None:
     message = teardown.summarize_remaining(deployment)
-    assert message == "Exists now: role stream-demo-role. Continue with invoke deploy, or delete it with invoke clean"
+    existing = "Existing resources: role stream-demo-role"
+    assert message == f"{existing}. Continue with invoke deploy, or delete it with invoke clean"
 
 
 def test_an_item_that_is_written_while_clean_runs_keeps_the_table(
@@ -105,4 +106,4 @@ def test_the_message_after_an_interrupt_survives_tags_that_may_not_be_read(
         raise UserError("its tags cannot be read")
 
     monkeypatch.setattr(function, "describe", refuse)
-    assert teardown.summarize_remaining(deployment) == "Could not ask AWS what exists now; see invoke status"
+    assert teardown.summarize_remaining(deployment) == "AWS did not answer; run invoke status to see what exists"

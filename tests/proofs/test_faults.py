@@ -177,7 +177,7 @@ def test_ctrl_c_prints_one_line_with_what_exists_and_deploy_completes_the_rest(
         project.invoke("deploy").expect(0)
     stopped = project.kill_at(point, command, by=signal.SIGINT).expect(130)
     assert len(stopped.stderr.splitlines()) == 1
-    assert ": interrupted. Exists now: " in stopped.stderr
+    assert ": interrupted. Existing resources: " in stopped.stderr
     assert existing in stopped.stderr
     assert faults.injected == []
     project.invoke("deploy").expect(0)

@@ -23,11 +23,6 @@ KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-5555555555
 
 # A second value for each parameter that AWS can change in place, and the call that writes it.
 DRIFTS: dict[str, tuple[Any, tuple[str, dict[str, Any]]]] = {
-    "deletionProtectionEnabled": (
-        True,
-        ("PutLogGroupDeletionProtection", {"logGroupIdentifier": GROUP, "deletionProtectionEnabled": True}),
-    ),
-    "kmsKeyId": (KEY, ("AssociateKmsKey", {"logGroupName": GROUP, "kmsKeyId": KEY})),
     "retentionInDays": (7, ("PutRetentionPolicy", {"logGroupName": GROUP, "retentionInDays": 7})),
     "tags": (
         {"pipeline": "demo", "stage": "test"},
@@ -71,7 +66,7 @@ def test_an_unchanged_log_group_takes_two_reads(aws: Aws, calls: Calls) -> None:
 
 
 def test_the_cases_below_cover_every_parameter() -> None:
-    assert {*DRIFTS} == log_group.PARAMETERS - {"logGroupName", "logGroupClass"}
+    assert {*DRIFTS} == log_group.PARAMETERS - {"logGroupName"}
 
 
 # In a dry run, as moto lacks some of these calls.
@@ -88,13 +83,13 @@ def test_updates_only_the_parameter_that_differs(
     assert [each.setting for each in change.diffs] == [setting]
 
 
-def test_removing_the_key_disassociates_it(aws: Aws, dry_run: Aws, calls: Calls) -> None:
-    log_group.ensure(aws("logs"), {**DESIRED, "kmsKeyId": KEY})
+def test_a_key_that_others_added_stays(aws: Aws, calls: Calls) -> None:
+    aws("logs").create_log_group(logGroupName=GROUP, kmsKeyId=KEY, tags=DESIRED["tags"])
     calls.clear()
 
-    log_group.ensure(dry_run("logs"), DESIRED)
+    log_group.ensure(aws("logs"), DESIRED)
 
-    assert calls.writes == [("DisassociateKmsKey", {"logGroupName": GROUP})]
+    assert [operation for operation, _ in calls.writes] == ["PutRetentionPolicy"]
 
 
 def test_removing_an_option_resets_it_to_the_default(aws: Aws) -> None:
@@ -138,13 +133,6 @@ def test_a_dry_run_creates_nothing(aws: Aws, dry_run: Aws) -> None:
     assert log_group.ensure(dry_run("logs"), DESIRED).action == "created"
 
     assert log_group.describe(aws("logs"), GROUP) is None
-
-
-def test_rejects_another_class(aws: Aws) -> None:
-    log_group.ensure(aws("logs"), DESIRED)
-
-    with pytest.raises(UserError, match="cannot change logGroupClass from STANDARD to INFREQUENT_ACCESS"):
-        log_group.ensure(aws("logs"), {**DESIRED, "logGroupClass": "INFREQUENT_ACCESS"})
 
 
 def test_rejects_an_untagged_log_group(aws: Aws, calls: Calls) -> None:
