@@ -80,6 +80,7 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
         message = f"{report.step}: {error.filename}: {error.strerror}"
     except KeyboardInterrupt:
         message, code = f"{report.step}: interrupted. {_in_time(report.summarize)}".rstrip(". "), 130
+        terminal.ignore_interrupts()
     else:
         report.end()
         return

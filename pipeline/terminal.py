@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,17 @@ def prepare() -> None:
         stream.reconfigure(errors="backslashreplace")  # a terminal may not have every character
         setattr(sys, name, _Stream(stream))
     signal.signal(signal.SIGINT, _interrupt)
+    sys.unraisablehook = _interrupt_again
+
+
+def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Deliver a Ctrl-C once more that came in a callback of the interpreter, which can raise nothing."""
+    global _interruptible  # noqa: PLW0603
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+        return
+    _interruptible = True
+    threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
 
 
 def _interrupt(*_: object) -> None:
@@ -59,8 +71,14 @@ def _interrupt(*_: object) -> None:
     if _interruptible:
         _interruptible = False
         raise KeyboardInterrupt
+    ignore_interrupts()
     os.write(2, b"invoke: interrupted\n")
     os._exit(130)
+
+
+def ignore_interrupts() -> None:
+    """Let no further Ctrl-C add to the message that is printed now."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from moto.dynamodb.models.dynamo_type import Item
     from moto.dynamodb.models.table import Table
 
+_log = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 1
 # An older time is taken for a mistake, and the item stays (developer guide, "Using time to live in DynamoDB").
 _MAX_AGE_SECONDS = 5 * 365 * 24 * 3600
@@ -28,9 +30,16 @@ def delete_expired_items(stop: threading.Event) -> None:
     while not stop.wait(_INTERVAL_SECONDS):
         for backend in list(dynamodb_backends[ACCOUNT_ID].values()):
             for table in list(backend.tables.values()):
-                with stream.write_lock:
-                    for item in list(_expired(table)):
-                        stream.expire(table, item)
+                try:
+                    _sweep(table)
+                except Exception:  # noqa: BLE001 - the next sweep tries again
+                    _log.exception("time to live of table %s", table.name)
+
+
+def _sweep(table: Table) -> None:
+    with stream.write_lock:
+        for item in list(_expired(table)):
+            stream.expire(table, item)
 
 
 def _expired(table: Table) -> Iterator[Item]:

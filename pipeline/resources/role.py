@@ -147,7 +147,7 @@ def delete(
         _ignore_missing(iam, partial(iam.delete_role_policy, RoleName=name, PolicyName=policy))
     for arn in current["ManagedPolicyArns"]:
         _ignore_missing(iam, partial(iam.detach_role_policy, RoleName=name, PolicyArn=arn))
-    iam.delete_role(RoleName=name)
+    _ignore_missing(iam, partial(iam.delete_role, RoleName=name))
     return Change(resource, "deleted", attributes=current)
 
 
@@ -171,7 +171,7 @@ def _is_ours(name: str, listed: Collection[str], tags: Mapping[str, str], tag: s
 
 
 def _ignore_missing(iam: IAMClient, delete: Callable[[], Any]) -> None:
-    """Delete a policy. It may be gone already: an earlier try lost its answer, or a list was stale."""
+    """Delete a policy or the role. It may be gone already: an earlier try lost its answer, or a list was stale."""
     with suppress(iam.exceptions.NoSuchEntityException):
         delete()
 

@@ -148,3 +148,70 @@ def test_a_reading_operation_is_recognized(name: str) -> None:
 @pytest.mark.parametrize("name", ["PutItem", "CreateTable", "TagResource", "UpdateTable", "BatchWriteItem"])
 def test_a_writing_operation_is_recognized(name: str) -> None:
     assert not session.is_read(name)
+
+
+def test_a_call_after_a_plan_reuses_each_read_of_the_plan_once(
+    connect: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = connect(verbose=True)
+    tables = client("dynamodb", dry_run=True).list_tables()["TableNames"]
+    capsys.readouterr()
+    assert client("dynamodb").list_tables()["TableNames"] == tables
+    assert "ListTables" not in capsys.readouterr().err
+    client("dynamodb").list_tables()
+    assert "ListTables" in capsys.readouterr().err
+
+
+def test_a_write_makes_the_reads_of_the_plan_obsolete(connect: Callable[..., Any]) -> None:
+    client = connect()
+    client("dynamodb", dry_run=True).list_tables()
+    client("dynamodb").create_table(**TABLE)
+    assert client("dynamodb").list_tables()["TableNames"] == ["test"]
+
+
+def test_reads_of_a_plan_become_obsolete_after_seconds(
+    connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_REUSE_SECONDS", 0)
+    client = connect()
+    client("dynamodb", dry_run=True).list_tables()
+    connect()("dynamodb").create_table(**TABLE)
+    assert client("dynamodb").list_tables()["TableNames"] == ["test"]
+
+
+def test_a_scan_of_a_plan_is_never_reused(connect: Callable[..., Any]) -> None:
+    client, others = connect(), connect()("dynamodb")
+    others.create_table(**TABLE)
+    assert client("dynamodb", dry_run=True).scan(TableName="test")["Count"] == 0
+    others.put_item(TableName="test", Item={"name": {"S": "written meanwhile"}})
+    assert client("dynamodb").scan(TableName="test")["Count"] == 1
+
+
+@pytest.fixture
+def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile with a region, and one without."""
+    file = tmp_path / "config"
+    file.write_text("[profile with]\nregion = ap-south-1\n[profile without]\noutput = json\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("profiles")
+def test_the_region_is_that_of_the_settings_then_of_the_shell_then_of_the_profile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def region(**settings: str) -> str:
+        return session.with_region(load(None, {"TARGET": "aws", **settings}, {})).aws_region
+
+    assert region(AWS_PROFILE="with") == "ap-south-1"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "sa-east-1")
+    assert region(AWS_PROFILE="with") == "sa-east-1"
+    assert region(AWS_PROFILE="with", AWS_REGION="eu-west-1") == "eu-west-1"
+
+
+@pytest.mark.usefixtures("profiles")
+def test_no_region_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "without")
+    with pytest.raises(UserError, match="AWS_REGION is empty, and the profile default has no region"):
+        session.with_region(load(None, {"TARGET": "aws"}, {}))

@@ -72,7 +72,7 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
     ("MAXIMUM_RETRY_ATTEMPTS", "3", "-1", {}),
     ("MAXIMUM_RECORD_AGE_IN_SECONDS", "60", "120", {}),
     ("BISECT_BATCH_ON_FUNCTION_ERROR", "false", "false", {}),
-    ("FUNCTION_RESPONSE_TYPES", "none", "none", {}),
+    ("FUNCTION_RESPONSE_TYPES", "ReportBatchItemFailures", "ReportBatchItemFailures", {}),
     ("PARALLELIZATION_FACTOR", "2", "3", {}),
     ("FILTER_CRITERIA", PATTERN, PATTERN.replace("INSERT", "REMOVE"), {}),
     ("TUMBLING_WINDOW_IN_SECONDS", "30", "60", {}),

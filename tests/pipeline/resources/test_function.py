@@ -8,6 +8,7 @@ from botocore.stub import Stubber
 
 from pipeline.resources import change, function
 from pipeline.resources.change import UserError
+from tests.pipeline.conftest import altered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -413,3 +414,56 @@ def test_an_option_can_be_set_and_removed_again(
 
     function.ensure(lambda_, desired)
     assert function.describe(lambda_, name) == before
+
+
+DENIED = {"ErrorCode": "AccessDeniedException", "Message": "User: me is not authorized to perform: lambda:ListTags"}
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_tags_that_may_not_be_read_are_no_missing_tags(aws: Aws, desired: dict[str, Any], adopt: bool) -> None:
+    function.ensure(aws("lambda"), desired)
+
+    def hide_tags(parsed: dict[str, Any]) -> None:
+        parsed.pop("Tags")
+        parsed["TagsError"] = DENIED
+
+    with altered(aws("lambda"), "GetFunction", hide_tags), pytest.raises(UserError) as raised:
+        function.ensure(aws("lambda"), desired, adopt=adopt)
+
+    assert f"AWS said: {DENIED['Message']}. Grant the caller lambda:ListTags." in str(raised.value)
+    assert "--adopt" not in str(raised.value)
+
+
+def test_tags_that_get_function_leaves_out_are_listed(aws: Aws, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), desired)
+
+    with altered(aws("lambda"), "GetFunction", lambda parsed: parsed.pop("Tags")):
+        assert function.ensure(aws("lambda"), desired).action == "unchanged"
+
+
+def test_an_environment_that_may_not_be_decrypted_is_no_difference(
+    aws: Aws, calls: Calls, desired: dict[str, Any]
+) -> None:
+    desired = {**desired, "Environment": {"Variables": {"TOKEN": "s3cret"}}}
+    function.ensure(aws("lambda"), desired)
+    error = {"Error": {"ErrorCode": "AccessDeniedException", "Message": "not authorized to perform: kms:Decrypt"}}
+    calls.clear()
+
+    with altered(aws("lambda"), "GetFunction", lambda parsed: parsed["Configuration"].update(Environment=error)):
+        result = function.ensure(aws("lambda"), desired)
+
+    assert (result.action, calls.writes) == ("unchanged", [])
+    assert result.note == "cannot compare the environment variables: not authorized to perform: kms:Decrypt"
+
+
+def test_a_function_in_a_vpc_is_detached(aws: Aws, dry_run: Aws, calls: Calls, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), desired)
+    calls.clear()
+    assert function.detach_from_vpc(dry_run("lambda"), "test").action == "unchanged"
+
+    with altered(aws("lambda"), "GetFunction", lambda parsed: parsed["Configuration"].update(VpcConfig=NETWORK)):
+        result = function.detach_from_vpc(aws("lambda"), "test")
+
+    assert (result.action, result.pending) == ("updated", True)
+    empty: dict[str, Any] = {"SubnetIds": [], "SecurityGroupIds": []}
+    assert calls.writes == [("UpdateFunctionConfiguration", {"FunctionName": "test", "VpcConfig": empty})]

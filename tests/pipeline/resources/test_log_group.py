@@ -8,6 +8,7 @@ from botocore.stub import Stubber
 
 from pipeline.resources import log_group
 from pipeline.resources.change import UserError, record
+from tests.pipeline.conftest import altered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,3 +200,22 @@ def test_wait_returns_once_the_log_group_exists(aws: Aws, calls: Calls) -> None:
     log_group.wait(aws("logs"), GROUP, timeout=60)
 
     assert calls.operations == ["DescribeLogGroups"]
+
+
+def test_a_log_group_of_ours_whose_tags_are_not_visible_yet_is_ours(aws: Aws) -> None:
+    log_group.ensure(aws("logs"), DESIRED)
+
+    with altered(aws("logs"), "ListTagsForResource", lambda parsed: parsed.update(tags={}), times=3):
+        assert log_group.ensure(aws("logs"), DESIRED).action == "unchanged"
+
+
+@pytest.mark.parametrize("tags", [True, False])
+def test_a_retention_of_an_account_level_policy_is_no_difference(aws: Aws, calls: Calls, tags: bool) -> None:
+    log_group.ensure(aws("logs"), {**DESIRED, "retentionInDays": None})
+    policy = {"retentionInDays": 7, "retentionPolicyName": "a week"}
+    calls.clear()
+
+    with altered(aws("logs"), "DescribeLogGroups", lambda parsed: parsed["logGroups"][0].update(policy)):
+        assert log_group.ensure(aws("logs"), {**DESIRED, "retentionInDays": None}, tags=tags).action == "unchanged"
+
+    assert calls.writes == []

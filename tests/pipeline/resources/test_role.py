@@ -9,6 +9,7 @@ from botocore.stub import Stubber
 
 from pipeline.resources import role
 from pipeline.resources.change import Change, UserError, record
+from tests.pipeline.conftest import altered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -321,3 +322,49 @@ def test_delete_rejects_a_role_of_another_pipeline(aws: Aws) -> None:
 
     with pytest.raises(UserError, match="belongs to pipeline 'demo'"):
         role.delete(aws("iam"), "runs", owner="mine")
+
+
+def hide_tags(parsed: dict[str, Any]) -> None:
+    parsed["Role"].pop("Tags", None)
+
+
+def test_a_role_of_ours_whose_tags_are_not_visible_yet_is_ours(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
+
+    with altered(aws("iam"), "GetRole", hide_tags, times=3):
+        assert role.ensure(aws("iam"), DESIRED).action == "unchanged"
+
+    with altered(aws("iam"), "GetRole", hide_tags, times=3):
+        assert [each.action for each in put(aws("iam"), {"may": DOCUMENT}, owner="demo")] == ["created"]
+
+
+def test_a_policy_is_put_once_iam_sees_the_new_role(aws: Aws) -> None:
+    with Stubber(aws("iam")) as stub:
+        stub.add_client_error("list_role_policies", "NoSuchEntity")
+        stub.add_client_error("get_role", "NoSuchEntity")
+        for operation in ("tag_role", "put_role_policy"):
+            message = "The role with name runs cannot be found."
+            stub.add_client_error(operation, "NoSuchEntity", message)
+            stub.add_response(operation, {})
+
+        assert [each.action for each in put(aws("iam"), {"may": DOCUMENT}, owner="demo")] == ["created"]
+        stub.assert_no_pending_responses()
+
+
+def test_a_trust_policy_in_the_form_that_iam_stores_is_no_difference(aws: Aws, calls: Calls) -> None:
+    def trusts(**principal: Any) -> dict[str, Any]:
+        statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+        return {"Version": "2012-10-17", "Statement": [statement]}
+
+    written = trusts(Service=["lambda.amazonaws.com"], AWS=["210987654321", "arn:aws:iam::123456789012:root"])
+    roots = ["arn:aws:iam::123456789012:root", "arn:aws:iam::210987654321:root"]
+    stored = trusts(Service="lambda.amazonaws.com", AWS=roots)
+    role.ensure(aws("iam"), {**DESIRED, "AssumeRolePolicyDocument": written})
+    calls.clear()
+
+    with altered(
+        aws("iam"), "GetRole", lambda parsed: parsed["Role"].update(AssumeRolePolicyDocument=json.dumps(stored))
+    ):
+        change = role.ensure(aws("iam"), {**DESIRED, "AssumeRolePolicyDocument": written})
+
+    assert (change.diffs, calls.writes) == ((), [])

@@ -8,6 +8,7 @@ from botocore.stub import Stubber
 
 from pipeline.resources import table
 from pipeline.resources.change import UserError, record
+from tests.pipeline.conftest import altered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -439,3 +440,20 @@ def test_a_dry_run_deletes_nothing(aws: Aws, dry_run: Aws) -> None:
     assert table.delete(dry_run("dynamodb"), "test", owner="demo").action == "deleted"
 
     assert table.describe(aws("dynamodb"), "test")
+
+
+def test_a_table_of_ours_whose_tags_are_not_visible_yet_is_ours(aws: Aws) -> None:
+    table.ensure(aws("dynamodb"), DESIRED)
+
+    with altered(aws("dynamodb"), "ListTagsOfResource", lambda parsed: parsed.update(Tags=[]), times=3):
+        assert table.ensure(aws("dynamodb"), DESIRED).action == "unchanged"
+
+
+def test_an_untagged_table_that_differs_is_not_waited_for(aws: Aws, calls: Calls) -> None:
+    table.ensure(aws("dynamodb"), {**DESIRED, "Tags": [], "DeletionProtectionEnabled": True})
+    calls.clear()
+
+    with pytest.raises(UserError, match="table test already exists and has no pipeline tag"):
+        table.ensure(aws("dynamodb"), DESIRED)
+
+    assert calls.operations.count("ListTagsOfResource") == 1
