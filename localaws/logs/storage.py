@@ -36,7 +36,8 @@ class Events:
         self._stream_name = stream_name
 
     def __iadd__(self, events: list[models.LogEvent]) -> Events:  # noqa: PYI034 - `Self` is not in Python 3.10
-        rows = ((each.event_id, self._id, each.timestamp, each.ingestion_time, each.message) for each in events)
+        # The database numbers them: moto's own numbers repeat if two threads write at once.
+        rows = ((None, self._id, each.timestamp, each.ingestion_time, each.message) for each in events)
         database.insert("event", rows)
         return self
 

@@ -13,7 +13,10 @@ import uuid
 from typing import Any
 
 import pytest
+from moto.logs.models import LogEvent
 
+
+from localaws.logs import storage
 from tests.localaws.deployed import LOGS, Deployed, allow, deploy
 from tests.localaws.pipe import until
 
@@ -290,3 +293,13 @@ def test_lines_arrive_while_the_handler_runs(client: Any, tmp_path: Any) -> None
     until(lambda: "under way\n" in function.lines())
     assert not any(line.startswith("END") for line in function.lines())
     go.touch()
+
+
+def test_events_that_moto_gives_one_number_are_both_stored() -> None:
+    """moto counts its events without a lock, so two threads may get the same number."""
+    events = storage.Events("stream")
+    for message in "ab":
+        event = LogEvent(1, {"timestamp": 1, "message": message})
+        event.event_id = 10**9
+        events += [event]
+    assert [event.message for event in events] == ["a", "b"]
