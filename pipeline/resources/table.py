@@ -56,8 +56,10 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     current = to_create_parameters(table)
     if current["TableStatus"] in ("CREATING", "DELETING"):
         return current
-    backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
-    recovery: Mapping[str, Any] = backups.get("PointInTimeRecoveryDescription", {})
+    recovery: Mapping[str, Any] = {}
+    if current["TableStatus"] in ("ACTIVE", "UPDATING"):  # an archived table, for example, has no backups to describe
+        backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+        recovery = backups.get("PointInTimeRecoveryDescription", {})
     enabled = recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
     current["PointInTimeRecoverySpecification"] = _recovery({**recovery, "PointInTimeRecoveryEnabled": enabled})
     pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=current["TableArn"])
