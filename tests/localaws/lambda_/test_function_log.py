@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from moto.logs.models import LogEvent
 
-
 from localaws.logs import storage
 from tests.localaws.deployed import LOGS, Deployed, allow, deploy
 from tests.localaws.pipe import until
@@ -296,7 +295,7 @@ def test_lines_arrive_while_the_handler_runs(client: Any, tmp_path: Any) -> None
 
 
 def test_events_that_moto_gives_one_number_are_both_stored() -> None:
-    """moto counts its events without a lock, so two threads may get the same number."""
+    """Moto counts its events without a lock, so two threads may get the same number."""
     events = storage.Events("stream")
     for message in "ab":
         event = LogEvent(1, {"timestamp": 1, "message": message})
