@@ -5,6 +5,7 @@ To reuse this module, copy it and `change.py` into one folder (`from steps impor
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import WaiterError
@@ -56,7 +57,9 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     current = to_create_parameters(table)
     if current["TableStatus"] in ("CREATING", "DELETING"):
         return current
-    backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+    # Backups are a service of their own, which may see a new table later.
+    response = change.retry(partial(dynamodb.describe_continuous_backups, TableName=name))
+    backups = response["ContinuousBackupsDescription"]
     recovery: Mapping[str, Any] = backups.get("PointInTimeRecoveryDescription", {})
     enabled = recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
     current["PointInTimeRecoverySpecification"] = _recovery({**recovery, "PointInTimeRecoveryEnabled": enabled})
