@@ -8,6 +8,7 @@ import time
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -15,6 +16,7 @@ import botocore.session
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
+from botocore.exceptions import HTTPClientError
 
 from .echo import on_call
 from .resources.change import UserError
@@ -32,6 +34,15 @@ if TYPE_CHECKING:
 
 _OK = AWSResponse("", 200, HTTPHeaders(), None)
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
+# boto3's attempts end within a second if the connection is cut. What AWS calls unavailable lasts longer.
+_OUTAGE_SECONDS, _OUTAGE_PAUSE_SECONDS = 15.0, 1.0
+_THROTTLED = (
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+)
 # For so many seconds, a call does not repeat a read of the plan before it.
 _REUSE_SECONDS = 10.0
 _READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan")
@@ -66,6 +77,7 @@ def connect(
             on_call(made, settings.aws_region, echo)
         if verbose:
             made.meta.events.register("after-call", _log_call)
+        made.meta.events.register("needs-retry", _outlast)
         if dry_run:
             made.meta.events.register("before-call", _answer_write)
         if not all_dry:
@@ -159,6 +171,27 @@ def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[AWS
         return None
     context["reused"] = True
     return _OK, remembered[1]
+
+
+def _outlast(
+    response: tuple[Any, dict[str, Any]] | None,
+    caught_exception: Exception | None,
+    request_dict: dict[str, Any],
+    **_: Any,
+) -> float | None:
+    """The pause before another attempt where boto3 makes no more: AWS is unavailable or throttles for up to 15 seconds.
+
+    An endpoint that takes no connection is a mistake in the settings: the error is reported after boto3's attempts.
+    """
+    since = request_dict["context"].setdefault("failing_since", time.monotonic())
+    if response:
+        unavailable = (
+            response[0].status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+            or response[1].get("Error", {}).get("Code") in _THROTTLED
+        )
+    else:
+        unavailable = isinstance(caught_exception, HTTPClientError)
+    return _OUTAGE_PAUSE_SECONDS if unavailable and time.monotonic() - since < _OUTAGE_SECONDS else None
 
 
 def _log_call(model: OperationModel, context: dict[str, Any], parsed: Mapping[str, Any], **_: Any) -> None:

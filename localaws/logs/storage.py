@@ -184,10 +184,13 @@ def delete_log_stream(delete: Callable[..., None], self: models.LogGroup, name: 
 
 
 def delete_log_group(delete: Callable[..., None], self: models.LogsBackend, name: str) -> None:
-    """Wrap the deletion of a log group: it deletes the events."""
+    """Wrap the deletion of a log group: it deletes the events, and the tags, which a new group of that name had."""
     group = self.groups.get(name)
     delete(self, name)
-    for stream in group.streams.values() if group else []:
+    if not group:
+        return
+    self.tagger.delete_all_tags_for_resource(group.arn)
+    for stream in group.streams.values():
         stream.events.delete()  # type: ignore[attr-defined] # a LogStream's
 
 

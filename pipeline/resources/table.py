@@ -5,6 +5,7 @@ To reuse this module, copy it and `change.py` into one folder (`from steps impor
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import WaiterError
@@ -49,6 +50,11 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     `Tags`, and its point-in-time recovery is not read.
     DynamoDB API reference: DescribeTable, DescribeContinuousBackups, ListTagsOfResource.
     """
+    # Backups and tags may see a table later than DescribeTable does, or no longer: then look again.
+    return change.retry(partial(_describe, dynamodb, name))
+
+
+def _describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     try:
         table = dynamodb.describe_table(TableName=name)["Table"]
     except dynamodb.exceptions.ResourceNotFoundException:
