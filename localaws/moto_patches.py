@@ -12,14 +12,16 @@ import moto
 from moto.awslambda import models as lambda_models
 from moto.awslambda.responses import LambdaResponse
 from moto.core.common_models import BaseModel
+from moto.dynamodb.comparisons import FuncIn, OpEqual, OpNotEqual
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models import table as table_models
-from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
+from moto.dynamodb.parsing.validators import ExpressionAttributeResolvingProcessor
 from moto.dynamodb.responses import DynamoHandler
 from moto.iam.responses import IamResponse
 from moto.logs import models as logs_models
 
-from localaws.dynamodb import items, late_reads, stream, tables
+from localaws.dynamodb import items, late_reads, stream, tables, updates, writes
 from localaws.iam import managed_policies, propagation
 from localaws.lambda_ import api, settings
 from localaws.logs import storage
@@ -40,27 +42,8 @@ def patch_moto(functions: Functions) -> None:
     # moto keeps a reference to each object, for a web page that nobody opens here.
     _replace(BaseModel, "__new__", lambda kind, *_, **__: object.__new__(kind))
 
-    _wrap(DynamoType, "__init__", items.normalize_numbers)
-    # Before `record_changes` wraps it: an update that fails leaves no stream record.
-    _wrap(DynamoDBBackend, "update_item", items.undo_on_failure)
-    for write in ("put_item", "update_item", "delete_item", "transact_write_items", "execute_statement"):
-        _wrap(DynamoDBBackend, write, stream.record_changes)
-    _replace(table_models, "StreamShard", stream.Stream)
-    _replace(DynamoDBBackend, "update_table_streams", stream.update_table_streams)
-    _wrap(DynamoDBBackend, "delete_table", stream.close_with_table)
-    _wrap(table_models.Table, "describe", tables.describe)
-    _wrap(DynamoHandler, "create_table", partial(tables.keep_settings, "CREATING"))
-    _wrap(DynamoHandler, "update_table", partial(tables.keep_settings, "UPDATING"))
-    _wrap(DynamoHandler, "delete_table", tables.delete)
-    _wrap(DynamoHandler, "call_action", tables.refuse_busy_tables)
-    for write in ("create_table", "delete_table", "tag_resource", "untag_resource", "update_continuous_backups"):
-        _wrap(DynamoDBBackend, write, late_reads.record)
-    for write in ("update_continuous_backups", "create_backup"):
-        _wrap(DynamoDBBackend, write, late_reads.refuse_backups)
-    _wrap(DynamoDBBackend, "list_tags_of_resource", late_reads.list_tags)
-    _wrap(DynamoDBBackend, "list_tables", late_reads.list_tables)
-    _wrap(DynamoDBBackend, "describe_continuous_backups", late_reads.describe_backups)
-    _wrap(DynamoHandler, "describe_table", late_reads.describe_table)
+    _patch_items()
+    _patch_tables()
 
     _replace(logs_models, "LogStream", storage.LogStream)
     _replace(logs_models.LogGroup, "filter_log_events", storage.filter_log_events)
@@ -83,6 +66,60 @@ def patch_moto(functions: Functions) -> None:
     for write in ("publish_version", "update_alias"):
         _wrap(LambdaResponse, write, settings.refuse_during_update)
     _wrap(lambda_models.LambdaBackend, "delete_function", functions.delete)
+
+
+def _patch_items() -> None:
+    """Attribute values and the calls that read and write items."""
+    _wrap(DynamoType, "__init__", items.normalize)
+    _replace(DynamoType, "__eq__", items.equal)
+    _replace(DynamoType, "__ne__", lambda value, other: not items.equal(value, other))
+    for operation in ("__add__", "__sub__"):
+        _wrap(DynamoType, operation, items.calculate)
+    for change in ("__setitem__", "pop"):
+        _wrap(DynamoType, change, items.in_container)
+    # `items.check_item` counts as DynamoDB does. moto counts all attributes anew for each attribute that it stores.
+    _replace(LimitedSizeDict, "__setitem__", dict.__setitem__)
+    _wrap(ExpressionAttributeResolvingProcessor, "resolve_expression_path", items.copy_operand)
+    for operator, evaluate in ((OpEqual, items.is_equal), (OpNotEqual, items.is_unequal), (FuncIn, items.is_in)):
+        _replace(operator, "expr", evaluate)
+    _replace(Item, "update_with_attribute_updates", updates.apply_attribute_updates)
+    _wrap(DynamoDBBackend, "update_item", writes.update_item)
+    _replace(DynamoDBBackend, "transact_write_items", writes.transact)
+    for kind in ("Put", "Update", "Delete"):
+        _wrap(DynamoHandler, f"{kind.lower()}_item", partial(writes.write_item, kind))
+    for call in (
+        "batch_write_item", "transact_write_items",
+        "execute_statement", "batch_execute_statement", "execute_transaction",
+    ):  # fmt: skip
+        _wrap(DynamoHandler, call, getattr(writes, call))
+    for call in ("get_item", "batch_get_item", "transact_get_items", "query", "scan", "describe_table"):
+        _wrap(DynamoHandler, call, writes.locked)
+
+
+def _patch_tables() -> None:
+    """The calls that change tables, and the streams."""
+    _replace(table_models, "StreamShard", stream.Stream)
+    _replace(DynamoDBBackend, "update_table_streams", stream.update_table_streams)
+    _wrap(DynamoDBBackend, "delete_table", stream.close_with_table)
+    _wrap(table_models.Table, "describe", tables.describe)
+    _wrap(DynamoHandler, "create_table", partial(tables.keep_settings, "CREATING"))
+    _wrap(DynamoHandler, "update_table", partial(tables.keep_settings, "UPDATING"))
+    _wrap(DynamoHandler, "update_table", tables.refuse_before_changing)
+    _wrap(DynamoHandler, "delete_table", tables.delete)
+    _wrap(DynamoHandler, "call_action", tables.refuse_busy_tables)
+    for call in (
+        "create_table", "update_table", "delete_table", "update_time_to_live", "create_backup",
+        "restore_table_from_backup", "restore_table_to_point_in_time",
+    ):  # fmt: skip
+        _wrap(DynamoHandler, call, writes.locked)
+    for call in ("create_table", "delete_table", "tag_resource", "untag_resource", "update_continuous_backups"):
+        _wrap(DynamoDBBackend, call, late_reads.record)
+    for call in ("update_continuous_backups", "create_backup"):
+        _wrap(DynamoDBBackend, call, late_reads.refuse_backups)
+    _wrap(DynamoDBBackend, "list_tags_of_resource", late_reads.list_tags)
+    _wrap(DynamoDBBackend, "list_tables", late_reads.list_tables)
+    _wrap(DynamoDBBackend, "describe_continuous_backups", late_reads.describe_backups)
+    _wrap(DynamoHandler, "describe_table", late_reads.describe_table)
 
 
 def _replace(owner: object, name: str, replacement: object) -> None:

@@ -1,28 +1,170 @@
-"""Items, as DynamoDB stores them and moto does not: numbers in their shortest form, and no half-done updates."""
+"""Attribute values and items, as DynamoDB checks, compares and counts them and moto does not.
+
+DynamoDB developer guide, "Supported data types and naming rules" and "DynamoDB item sizes and formats".
+"""
 
 from __future__ import annotations
 
 import copy
-from decimal import Context, InvalidOperation
+import re
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from typing import TYPE_CHECKING, Any
 
+from moto.core.utils import get_service_model
+from moto.dynamodb.comparisons import AttributeValue, Func
+from moto.dynamodb.exceptions import InvalidUpdateExpressionInvalidDocumentPath
+from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.parsing.ast_nodes import DDBTypedValue  # type: ignore[attr-defined] # moto has no types for it
+
+from localaws.errors import AwsError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
-    from moto.dynamodb.models import DynamoDBBackend
-    from moto.dynamodb.models.dynamo_type import DynamoType
+# Precise enough for every number that DynamoDB accepts.
+_EXACT = Context(prec=512)
+_MAX_DIGITS = 38
+_MIN_EXPONENT, _MAX_EXPONENT = -130, 125
+_MAX_DEPTH = 32
+_MAX_BYTES = 400 * 1024
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_TYPES: dict[str, Any] = {
+    "S": str, "N": str, "B": bytes, "BOOL": bool, "NULL": bool, "M": dict, "L": list, "SS": list, "NS": list, "BS": list
+}  # fmt: skip
+_SETS = {"SS": "An string set ", "NS": "An number set ", "BS": "Binary sets should not be empty"}
 
-# Precise enough for every number that DynamoDB accepts (developer guide, "Supported data types and naming rules").
-_EXACT = Context(prec=128)
+
+def invalid(message: str) -> AwsError:
+    """DynamoDB's error for a request that its service model allows and the service refuses."""
+    return AwsError("ValidationException", message)
 
 
-def normalize_numbers(init: Callable[..., None], self: DynamoType, type_as_dict: Any) -> None:
-    """Wrap the initializer of an attribute value: it stores numbers in their shortest form."""
+def invalid_value(reason: str) -> AwsError:
+    """The error for an attribute value that DynamoDB refuses."""
+    return invalid(f"One or more parameter values were invalid: {reason}")
+
+
+def check_request(operation: str, parameters: Mapping[str, Any]) -> None:
+    """Check each attribute value in the parameters of a call, wherever it is."""
+    shape = get_service_model("dynamodb").operation_model(operation).input_shape
+    for value in _values(shape, parameters):
+        check_value(value)
+
+
+def _values(shape: Any, parameter: Any) -> Iterator[Any]:
+    if parameter is None:
+        return
+    if shape.name == "AttributeValue":
+        yield parameter
+    elif shape.type_name == "structure":
+        for name in parameter.keys() & shape.members.keys():
+            yield from _values(shape.members[name], parameter[name])
+    elif shape.type_name in ("list", "map"):
+        member = shape.member if shape.type_name == "list" else shape.value
+        if member.type_name not in ("string", "integer"):
+            for each in parameter if shape.type_name == "list" else parameter.values():
+                yield from _values(member, each)
+
+
+def check_value(value: Any, depth: int = 0) -> None:
+    """Refuse a value that DynamoDB does not store."""
+    if not value:
+        raise invalid("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes")
+    if len(value) > 1:
+        message = "Supplied AttributeValue has more than one datatypes set, must contain exactly one"
+        raise invalid(f"{message} of the supported datatypes")
+    kind: str
+    content: Any
+    ((kind, content),) = value.items()
+    if not isinstance(content, _TYPES.get(kind, ())):
+        raise AwsError("SerializationException", f"The value of a {kind} has another type")
+    if kind == "N":
+        _check_number(content)
+    elif kind == "NULL" and not content:
+        raise invalid_value("Null attribute value types must have the value of true")
+    elif kind in _SETS:
+        _check_set(kind, content)
+    elif kind in ("L", "M"):
+        _check_depth(depth + 1)
+        for member in content if kind == "L" else content.values():
+            check_value(member, depth + 1)
+
+
+def _check_number(text: str) -> None:
+    if not _NUMBER.fullmatch(text):
+        raise invalid(f"The parameter cannot be converted to a numeric value: {text}")
+    number = Decimal(text)
+    if number and number.adjusted() > _MAX_EXPONENT:
+        raise invalid("Number overflow. Attempting to store a number with magnitude larger than supported range")
+    if number and number.adjusted() < _MIN_EXPONENT:
+        raise invalid("Number underflow. Attempting to store a number with magnitude smaller than supported range")
+    if len("".join(map(str, number.as_tuple().digits)).strip("0")) > _MAX_DIGITS:
+        raise invalid("Attempting to store more than 38 significant digits in a Number")
+
+
+def _check_set(kind: str, members: list[Any]) -> None:
+    if not members:
+        raise invalid_value(_SETS[kind] + ("" if kind == "BS" else " may not be empty"))
+    for member in members:
+        check_value({kind[0]: member})
+    if len({_shortest(member) for member in members} if kind == "NS" else set(members)) < len(members):
+        raise invalid_value(f"Input collection [{', '.join(map(str, members))}] contains duplicates.")
+
+
+def check_item(image: Mapping[str, Any]) -> None:
+    """Refuse the image of an item that is too large or, after an update, too deep."""
+    try:
+        too_large = size(image) > _MAX_BYTES
+    except UnicodeEncodeError:
+        raise AwsError("SerializationException", "A name or a string is not valid Unicode") from None
+    if too_large:
+        raise invalid("Item size has exceeded the maximum allowed size")
+
+
+def size(attributes: Mapping[str, Any], depth: int = 0) -> int:
+    """The size of the attributes of an image in bytes."""
+    _check_depth(depth)
+    return sum(len(name.encode()) + _value_size(value, depth) for name, value in attributes.items())
+
+
+def _check_depth(depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise invalid("Nesting Levels have exceeded supported limits: Attributes cannot be nested more than 32 levels")
+
+
+def _value_size(attribute: Mapping[str, Any], depth: int) -> int:
+    ((kind, value),) = attribute.items()
+    if kind == "S":
+        return len(value.encode())
+    if kind == "N":
+        return _number_size(value)
+    if kind == "B":
+        return int(len(value) // 4 * 3 - value[-2:].count("="))  # in base64
+    if kind in _SETS:
+        return sum(_value_size({kind[0]: member}, depth) for member in value)
+    if kind == "L":
+        _check_depth(depth + 1)
+        return 3 + sum(1 + _value_size(member, depth + 1) for member in value)
+    if kind == "M":
+        return 3 + len(value) + size(value, depth + 1)
+    return 1  # BOOL and NULL
+
+
+def _number_size(value: str) -> int:
+    """One byte for two significant digits, one for the exponent, one for a minus sign."""
+    digits = value.lstrip("-").replace(".", "").strip("0")
+    return (len(digits) + 1) // 2 + 1 + (value[0] == "-")
+
+
+def normalize(init: Callable[..., None], self: DynamoType, type_as_dict: Any) -> None:
+    """Wrap the initializer of a value: it stores numbers in their shortest form, and a set of its own."""
     init(self, type_as_dict)
     if self.type == "N":
         self.value = _shortest(self.value)
     elif self.type == "NS":
         self.value = [_shortest(number) for number in self.value]
+    elif self.type in ("SS", "BS"):
+        self.value = list(self.value)
 
 
 def _shortest(number: Any) -> Any:
@@ -36,17 +178,56 @@ def _shortest(number: Any) -> Any:
     return format(exact.normalize(_EXACT), "f") if exact else "0"
 
 
-def undo_on_failure(
-    update_item: Callable[..., Any], self: DynamoDBBackend, table: str, key: dict[str, Any], *rest: Any, **options: Any
-) -> Any:
-    """Wrap UpdateItem: a call that fails changes nothing. moto leaves a bare key, or half the changes."""
-    before = copy.deepcopy(self.get_item(table, key))
-    try:
-        return update_item(self, table, key, *rest, **options)
-    except Exception:
-        after = self.get_item(table, key)
-        if after and before:
-            after.attrs = before.attrs
-        elif after:
-            self.get_table(table).delete_item(after.hash_key, after.range_key)
-        raise
+def equal(self: DynamoType, other: object) -> bool:
+    """Replace the equality of values: the types have to be the same too, also inside lists and maps."""
+    if not isinstance(other, DynamoType) or self.type != other.type:
+        return False
+    if self.type in _SETS:
+        return set(self.value) == set(other.value)
+    return bool(self.value == other.value)
+
+
+def calculate(operation: Callable[..., DynamoType], self: DynamoType, other: DynamoType) -> DynamoType:
+    """Wrap addition and subtraction: Python has 28 digits by default, DynamoDB 38, and refuses a longer result."""
+    with localcontext(_EXACT):
+        result = operation(self, other)
+    _check_number(result.value)
+    return result
+
+
+def in_container(change: Callable[..., Any], self: DynamoType, member: int | str, *rest: Any) -> Any:
+    """Wrap setting and removing a member: moto ignores it, or fails, if the value is neither a map nor a list."""
+    if self.type != ("L" if isinstance(member, int) else "M"):
+        raise InvalidUpdateExpressionInvalidDocumentPath
+    return change(self, member, *rest)
+
+
+def copy_operand(resolve: Callable[..., Any], self: Any, path: Any) -> Any:
+    """Wrap the evaluation of an operand of an update: moto stores the very object that it has read elsewhere."""
+    operand = resolve(self, path)
+    return DDBTypedValue(copy.deepcopy(operand.get_value())) if isinstance(operand, DDBTypedValue) else operand
+
+
+def is_equal(self: Any, item: Any) -> bool:
+    """Replace the evaluation of `=` in conditions: moto takes a missing attribute for NULL, and true for 1."""
+    return _are_equal(self.lhs, self.rhs, item)
+
+
+def is_unequal(self: Any, item: Any) -> bool:
+    """Replace the evaluation of `<>` in conditions."""
+    return not _are_equal(self.lhs, self.rhs, item)
+
+
+def is_in(self: Any, item: Any) -> bool:
+    """Replace the evaluation of `IN` in conditions."""
+    return any(_are_equal(self.attr, value, item) for value in self.possible_values)
+
+
+def _are_equal(left: Any, right: Any, item: Any) -> bool:
+    if isinstance(left, Func) or isinstance(right, Func):
+        return bool(left.expr(item) == right.expr(item))  # size() has a number
+    values = [
+        DynamoType({operand.type: operand.value}) if isinstance(operand, AttributeValue) else operand._get_attr(item)  # noqa: SLF001
+        for operand in (left, right)
+    ]
+    return values[0] is not None and bool(values[0] == values[1])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from localaws.dynamodb.items import size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +57,7 @@ def record(
             "Keys": keys,
             **images,
             "SequenceNumber": sequence_number,
-            "SizeBytes": _size(keys) + sum(_size(attributes) for attributes in images.values()),
+            "SizeBytes": size(keys) + sum(map(size, images.values())),
             "StreamViewType": view_type,
         },
     }
@@ -88,32 +89,3 @@ def _plain(value: DynamoType) -> dict[str, Any]:
 
 def _base64(value: bytes | str) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value
-
-
-def _size(attributes: Mapping[str, Any]) -> int:
-    """The size of attributes in bytes (developer guide, "DynamoDB item sizes and formats")."""
-    return sum(len(name.encode()) + _value_size(value) for name, value in attributes.items())
-
-
-def _value_size(attribute: Mapping[str, Any]) -> int:
-    ((kind, value),) = attribute.items()
-    if kind == "S":
-        return len(value.encode())
-    if kind == "N":
-        return _number_size(value)
-    if kind == "B":
-        return len(base64.b64decode(value))
-    if kind in ("SS", "NS", "BS"):
-        return sum(_value_size({kind[0]: member}) for member in value)
-    if kind == "L":
-        return 3 + sum(1 + _value_size(member) for member in value)
-    if kind == "M":
-        return 3 + len(value) + _size(value)
-    return 1  # BOOL and NULL
-
-
-def _number_size(value: str) -> int:
-    """One byte for two significant digits, one for the exponent, one for a minus sign."""
-    number = Decimal(value)
-    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
-    return (len(digits) + 1) // 2 + 1 + (number < 0)

@@ -1,6 +1,6 @@
 """The stream of a table: its records, in the order of the writes.
 
-moto calls a `Stream` on each write, not its own `StreamShard`, which empties itself once there is a mapping. The
+A `Stream` takes the place of moto's `StreamShard`, which empties itself once there is a mapping. `writes` fills it. The
 DynamoDB Streams API and the pollers of mappings read it.
 """
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 from localaws import database
-from localaws.dynamodb.records import TIME_TO_LIVE, image, record
-from localaws.errors import AwsError
+from localaws.dynamodb.items import invalid, invalid_value
+from localaws.dynamodb.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from moto.dynamodb.models.dynamo_type import Item
     from moto.dynamodb.models.table import Table
 
-    Change = tuple["Item | None", "Item | None"]  # the item before and after
+    Image = Mapping[str, Any]
+    Change = tuple["Image | None", "Image | None"]  # the item before and after
 
 RETENTION_SECONDS = 24 * 3600
 _TRIM_INTERVAL_SECONDS = 60
@@ -33,10 +34,9 @@ _TRIM_INTERVAL_SECONDS = 60
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 _aging = 1.0
 _streams: dict[str, Stream] = {}
-# Each write to a table holds this lock. Without it, moto's threads could change an item in one order and record the
-# changes in another.
-write_lock = threading.RLock()
-_pending: list[tuple[Stream, Item | None, Item | None]] | None = None
+# Each call that reads or writes items, or changes a table, holds this lock. Without it, moto's threads could change an
+# item in one order and record the changes in another, or read an item that another thread is changing.
+table_lock = threading.RLock()
 
 
 class StreamRecord(NamedTuple):
@@ -85,26 +85,30 @@ class Stream:
         return int(sequence_number) - self.first_sequence_number
 
     def add(self, old: Item | None, new: Item | None) -> None:
-        """Record a change of an item; moto calls this. `old` or `new` is None if the item did or does not exist."""
-        if _pending is None:
-            self.write([(old, new)])
-        # moto reports an update of a new key twice, first with the key alone. Both reports have the same `new`.
-        elif not (_pending and old is None and _pending[-1][2] is new):
-            _pending.append((self, old, new))
+        """Do nothing; moto calls this on each of its steps. `writes` adds the records of a whole call."""
 
-    def write(self, changes: list[Change], user_identity: Mapping[str, str] | None = None) -> None:
-        """Append a record for each change that has an effect, and wake the readers."""
+    def insert(self, changes: list[Change], user_identity: Mapping[str, str] | None = None) -> None:
+        """Store a record for each change. Readers see them after `advance`, or never after `discard`."""
+        created = time.time()
+        offsets = range(self.last_offset + 1, self.last_offset + 1 + len(changes))
+        database.insert(
+            "record",
+            [
+                self._row(offset, created, old, new, user_identity)
+                for offset, (old, new) in zip(offsets, changes, strict=True)
+            ],
+        )
+
+    def advance(self, count: int) -> None:
+        """Add the stored records to the stream, and wake the readers."""
         with self.changed:
-            if self.closed_at:
-                return
-            created = time.time()
-            for old, new in changes:
-                if old is not None and new is not None and old == new:
-                    continue
-                self.last_offset += 1
-                database.insert("record", [self._row(created, old, new, user_identity)])
-            self._trim(created)
+            self.last_offset += count
+            self._trim(time.time())
             self.changed.notify_all()
+
+    def discard(self) -> None:
+        """Delete the stored records that are not in the stream yet."""
+        database.execute("DELETE FROM record WHERE stream = ? AND offset > ?", self._id, self.last_offset)
 
     def read(self, after: int, limit: int, worker: int = 0, workers: int = 1) -> tuple[list[StreamRecord], int]:
         """Return up to `limit` records after an offset, and the offset that the reader has reached with them.
@@ -114,9 +118,9 @@ class Stream:
         with self.changed:
             self._trim(time.time())
             rows = database.execute(
-                "SELECT offset, created, text FROM record WHERE stream = ? AND offset > ? AND key % ? = ?"
-                " ORDER BY offset LIMIT ?",
-                *(self._id, after, workers, worker, limit),
+                "SELECT offset, created, text FROM record"
+                " WHERE stream = ? AND offset > ? AND offset <= ? AND key % ? = ? ORDER BY offset LIMIT ?",
+                *(self._id, after, self.last_offset, workers, worker, limit),
             )
             records = [StreamRecord(*row) for row in rows]
             return records, records[-1].offset if len(records) == limit else max(after, self.last_offset)
@@ -133,23 +137,21 @@ class Stream:
         database.execute("DELETE FROM record WHERE stream = ?", self._id)
 
     def _row(
-        self, created: float, old: Item | None, new: Item | None, user_identity: Mapping[str, str] | None
+        self, offset: int, created: float, old: Image | None, new: Image | None, user_identity: Mapping[str, str] | None
     ) -> tuple[int, int, int, float, str]:
-        before = image(old) if old else None
-        after = image(new) if new else None
-        attributes = after or before or {}
+        attributes = new or old or {}
         keys = {key["AttributeName"]: attributes[key["AttributeName"]] for key in self.key_schema}
         change = record(
             region=self.region,
             created=created,
             keys=keys,
-            old=before,
-            new=after,
-            sequence_number=self.sequence_number(self.last_offset),
+            old=old,
+            new=new,
+            sequence_number=self.sequence_number(offset),
             view_type=self.view_type,
             user_identity=user_identity,
         )
-        return self._id, self.last_offset, crc32(str(keys).encode()), created, _to_json(change)
+        return self._id, offset, crc32(str(keys).encode()), created, _to_json(change)
 
     def _trim(self, now: float) -> None:
         """Delete the records that are older than the retention time, to the minute."""
@@ -186,56 +188,44 @@ def list_streams(region: str) -> list[Stream]:
     return [stream for stream in streams if stream and stream.region == region]
 
 
-def expire(table: Table, item: Item) -> None:
-    """Delete an item as time to live does: the record names DynamoDB as the user."""
-    with write_lock:
-        stream, table.stream_shard = table.stream_shard, None
-        try:
-            deleted = table.delete_item(item.hash_key, item.range_key)
-        finally:
-            table.stream_shard = stream
-        if deleted and stream:
-            stream.write([(deleted, None)], TIME_TO_LIVE)  # type: ignore[attr-defined] # a Stream
+def write(changes: Mapping[Stream, list[Change]], user_identity: Mapping[str, str] | None = None) -> None:
+    """Write the changes of one call to the streams: all of them or none."""
+    try:
+        for stream, each in changes.items():
+            stream.insert(each, user_identity)
+    except BaseException:
+        for stream in changes:
+            stream.discard()
+        raise
+    for stream, each in changes.items():
+        stream.advance(len(each))
 
 
-def record_changes(write: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Wrap a writing call: it holds the lock, and its changes reach the streams if it succeeds, all or none."""
-    global _pending  # noqa: PLW0603 - guarded by the lock
-    with write_lock:
-        if _pending is not None:
-            return write(*arguments, **options)
-        _pending = []
-        try:
-            result = write(*arguments, **options)
-            for stream, old, new in _pending:
-                stream.write([(old, new)])
-        finally:
-            _pending = None
-        return result
+def check_specification(table: Table, specification: Mapping[str, Any]) -> None:
+    """Refuse the StreamSpecification of UpdateTable where AWS refuses it."""
+    view_type = specification.get("StreamViewType")
+    enabled = bool((table.stream_specification or {}).get("StreamEnabled"))
+    if specification.get("StreamEnabled"):
+        if not view_type:
+            raise invalid_value("If stream is being enabled then UpdateViewType is required")
+        if enabled:
+            raise invalid(f"Table already has an enabled stream: TableName: {table.name}")
+    else:
+        if view_type:
+            raise invalid_value("If stream is being disabled, then UpdateViewType must not be specified")
+        if not enabled:
+            raise invalid(f"Table has no stream to disable: TableName: {table.name}")
 
 
-def update_table_streams(self: DynamoDBBackend, table: Table, stream_specification: dict[str, Any]) -> None:  # noqa: ARG001 - a method
-    """UpdateTable's StreamSpecification: refused as AWS refuses it, and with a new ARN for each new stream."""
-    view_type = stream_specification.get("StreamViewType")
-    with write_lock:
-        enabled = bool((table.stream_specification or {}).get("StreamEnabled"))
-        if stream_specification.get("StreamEnabled"):
-            if not view_type:
-                raise _invalid("If stream is being enabled then UpdateViewType is required")
-            if enabled:
-                raise AwsError("ValidationException", f"Table already has an enabled stream: TableName: {table.name}")
-        else:
-            if view_type:
-                raise _invalid("If stream is being disabled, then UpdateViewType must not be specified")
-            if not enabled:
-                raise AwsError("ValidationException", f"Table has no stream to disable: TableName: {table.name}")
-            _close_stream(table)
-        table.set_stream_specification(stream_specification)
+def update_table_streams(self: DynamoDBBackend, table: Table, specification: dict[str, Any]) -> None:  # noqa: ARG001 - a method
+    """Replace UpdateTable's change of a stream: each new stream has a new ARN, the old one stays readable."""
+    _close_stream(table)
+    table.set_stream_specification(specification)
 
 
 def close_with_table(delete_table: Callable[..., Table], self: DynamoDBBackend, name: str) -> Table:
     """Wrap the deletion of a table: it closes the stream."""
-    with write_lock:
+    with table_lock:
         table = delete_table(self, name)
         _close_stream(table)
         return table
@@ -245,7 +235,3 @@ def _close_stream(table: Table) -> None:
     if table.stream_shard:
         table.stream_shard.close()  # type: ignore[attr-defined] # a Stream
         table.stream_shard = None
-
-
-def _invalid(reason: str) -> AwsError:
-    return AwsError("ValidationException", f"One or more parameter values were invalid: {reason}")

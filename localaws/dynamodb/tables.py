@@ -11,6 +11,7 @@ from moto.core.utils import utcnow
 from moto.dynamodb.responses import DynamoResult
 
 from localaws import delays
+from localaws.dynamodb import stream
 from localaws.errors import AwsError
 
 if TYPE_CHECKING:
@@ -42,6 +43,13 @@ def keep_settings(status: str, call: Callable[..., Any], self: DynamoHandler) ->
     description = table.describe()
     description["TableDescription"]["TableStatus"] = status
     return DynamoResult(description)
+
+
+def refuse_before_changing(call: Callable[..., Any], self: DynamoHandler) -> Any:
+    """Wrap UpdateTable: moto changes other settings before it comes to a change of the stream that it refuses."""
+    if specification := self.body.get("StreamSpecification"):
+        stream.check_specification(self.dynamodb_backend.get_table(self.body["TableName"]), specification)
+    return call(self)
 
 
 def delete(delete_table: Callable[..., Any], self: DynamoHandler) -> Any:

@@ -50,6 +50,11 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     `Tags`, and its point-in-time recovery is not read.
     DynamoDB API reference: DescribeTable, DescribeContinuousBackups, ListTagsOfResource.
     """
+    # Backups and tags may see a table later than DescribeTable does, or no longer: then look again.
+    return change.retry(partial(_describe, dynamodb, name))
+
+
+def _describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     try:
         table = dynamodb.describe_table(TableName=name)["Table"]
     except dynamodb.exceptions.ResourceNotFoundException:
@@ -57,10 +62,10 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     current = to_create_parameters(table)
     if current["TableStatus"] in ("CREATING", "DELETING"):
         return current
-    # Backups are a service of their own, which may see a new table later.
-    response = change.retry(partial(dynamodb.describe_continuous_backups, TableName=name))
-    backups = response["ContinuousBackupsDescription"]
-    recovery: Mapping[str, Any] = backups.get("PointInTimeRecoveryDescription", {})
+    recovery: Mapping[str, Any] = {}
+    if current["TableStatus"] in ("ACTIVE", "UPDATING"):  # an archived table, for example, has no backups to describe
+        backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+        recovery = backups.get("PointInTimeRecoveryDescription", {})
     enabled = recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
     current["PointInTimeRecoverySpecification"] = _recovery({**recovery, "PointInTimeRecoveryEnabled": enabled})
     pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=current["TableArn"])

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.stub import Stubber
 
 from pipeline import log_reader
 
@@ -190,3 +191,22 @@ def test_an_error_that_the_function_logs_itself_is_no_failure() -> None:
     )
 
     assert invocation.failure == ""
+
+
+def test_an_empty_page_is_not_the_end_of_a_log_stream(aws: Aws) -> None:
+    message = {"timestamp": 1, "message": f"START RequestId: {FIRST} Version: $LATEST"}
+    with Stubber(aws("logs")) as stub:
+        stub.add_response("describe_log_streams", {"logStreams": [{"logStreamName": "one"}]})
+        stub.add_response("get_log_events", {"events": [], "nextBackwardToken": "b/1"})
+        stub.add_response("get_log_events", {"events": [message], "nextBackwardToken": "b/2"})
+
+        assert [each.request_id for each in log_reader.latest(aws("logs"), GROUP)] == [FIRST]
+
+
+def test_a_log_stream_without_events_ends_at_a_repeated_token(aws: Aws) -> None:
+    with Stubber(aws("logs")) as stub:
+        stub.add_response("describe_log_streams", {"logStreams": [{"logStreamName": "one"}]})
+        for _ in range(2):
+            stub.add_response("get_log_events", {"events": [], "nextBackwardToken": "b/1"})
+
+        assert log_reader.latest(aws("logs"), GROUP) == []

@@ -6,10 +6,12 @@ import os
 import re
 import sys
 import time
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from localaws.lambda_.environment import Environment, Invocation
 from localaws.lambda_.output import Output
 from localaws.lambda_.process import Process, ProcessExited
 from tests.localaws.conftest import clients, start
@@ -28,6 +30,10 @@ def frame(message: str) -> bytes:
 
 def ignore(messages: list[str]) -> None:
     """Ignore what the process prints."""
+
+
+def ignore_all(*_: object) -> None:
+    """Ignore a log line."""
 
 
 @pytest.mark.parametrize(
@@ -104,3 +110,15 @@ def test_ten_megabytes_of_output_take_no_more_memory(tmp_path: Path, code: str) 
     finally:
         server.terminate()
         server.wait(timeout=10)
+
+
+def test_environment_that_is_killed_before_its_process_starts_runs_nothing(tmp_path: Path) -> None:
+    """The server may exit at that moment."""
+    started = tmp_path / "started"
+    code = f"import time; time.sleep(0.3); open({str(started)!r}, 'w')"
+    log = SimpleNamespace(**dict.fromkeys(("init_start", "init_report", "start", "end", "write"), ignore_all), tail="")
+    one = Environment(lambda: Process([sys.executable, "-c", code], tmp_path, {}, ignore), cast("Any", log), 5, 128)
+    one.kill()
+    assert "Runtime.ExitError" in one.invoke(Invocation("id", "arn", b"{}")).payload.decode()
+    time.sleep(0.5)
+    assert not started.exists()

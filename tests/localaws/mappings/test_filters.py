@@ -26,6 +26,12 @@ ITEM: dict[str, Any] = {
     "tags": {"SS": ["red", "green"]},
     "map": {"M": {"inner": {"S": "deep"}}},
     "list": {"L": [{"S": "x"}, {"S": "y"}]},
+    "empty list": {"L": []},
+    "dotted.name": {"S": "joined"},
+    "path": {"S": "/users/a*b"},
+    "address": {"S": "10.0.0.255"},
+    "address 6": {"S": "2001:db8:1234:1aff::1"},
+    "pairs": {"L": [{"M": {"k": {"S": "1"}, "v": {"S": "a"}}}, {"M": {"k": {"S": "2"}, "v": {"S": "b"}}}]},
 }
 
 
@@ -93,6 +99,19 @@ def passes(mapped: tuple[Pipe, str], *patterns: dict[str, Any]) -> bool:
         {"dynamodb": {"SizeBytes": [{"anything-but": 1}]}},
         {"$or": [{"eventName": ["REMOVE"]}, text("Hello World")]},
         {"eventName": ["REMOVE", "INSERT"]},
+        image(address={"S": [{"cidr": "10.0.0.0/24"}]}),
+        image(**{"address 6": {"S": [{"cidr": "2001:db8:1234:1a00::/56"}]}}),
+        {"dynamodb.NewImage.text.S": ["Hello World"]},
+        {"dynamodb": {"NewImage.text": {"S": ["Hello World"]}}},
+        image(dotted={"name": {"S": ["joined"]}}),
+        image(**{"empty list": {"L": [{"exists": False}]}}),
+        image(list={"L": {"S": [{"exists": True}]}}),
+        image(pairs={"L": {"M": {"k": {"S": ["2"]}, "v": {"S": ["b"]}}}}),
+        image(path={"S": [{"wildcard": "/*/a\\*b"}]}),
+        text({"anything-but": {"wildcard": ""}}),
+        text({"wildcard": "H*o*W*r*d"}),
+        {"dynamodb": {"SizeBytes": [{"anything-but": {"prefix": "1"}}]}},
+        {"dynamodb": {"$or": [{"SizeBytes": [0]}, {"Keys": {"name": {"S": [{"prefix": "item"}]}}}]}},
     ],
     ids=json.dumps,
 )
@@ -124,6 +143,15 @@ def test_matching_record_passes(mapped: tuple[Pipe, str], pattern: dict[str, Any
         {"eventName": ["INSERT"], "eventSource": ["aws:sqs"]},
         {"dynamodb": {"SizeBytes": [{"numeric": ["<", 1]}]}},
         {"$or": [{"eventName": ["REMOVE"]}, {"eventName": ["MODIFY"]}]},
+        image(address={"S": [{"cidr": "10.0.1.0/24"}]}),
+        image(address={"S": [{"cidr": "::/1"}]}),
+        text({"cidr": "0.0.0.0/0"}),
+        {"dynamodb": {"SizeBytes": [{"cidr": "0.0.0.0/0"}]}},
+        {"dynamodb.NewImage": {"NewImage": {"text": {"S": ["Hello World"]}}}},
+        image(**{"empty list": {"L": [{"exists": True}]}}),
+        image(**{"empty list": {"L": [None]}}),
+        image(pairs={"L": {"M": {"k": {"S": ["1"]}, "v": {"S": ["b"]}}}}),
+        image(path={"S": [{"wildcard": "/users/\\*"}]}),
     ],
     ids=json.dumps,
 )
@@ -149,6 +177,16 @@ def test_removed_filters_let_everything_through(mapped: tuple[Pipe, str]) -> Non
     assert one.wait_for(name)
 
 
+def test_nested_alternatives_are_limited(mapped: tuple[Pipe, str]) -> None:
+    """EventBridge user guide: a rule has at most 1,000 combinations."""
+    pattern = "{" + ", ".join(f'"a{n}": {{"$or": [{{"x": [1]}}, {{"y": [1]}}]}}' for n in range(10)) + "}"
+    one, mapping = mapped
+    with pytest.raises(ClientError, match=r"Invalid filter pattern definition\."):
+        one.client("lambda").update_event_source_mapping(
+            UUID=mapping, FilterCriteria={"Filters": [{"Pattern": pattern}]}
+        )
+
+
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -170,6 +208,19 @@ def test_removed_filters_let_everything_through(mapped: tuple[Pipe, str]) -> Non
         '{"eventName": [{"anything-but": ["x", 1]}]}',
         '{"eventName": [{"wildcard": "a**b"}]}',
         '{"$or": [{"eventName": ["INSERT"]}]}',
+        '{"eventName": [{"anything-but": {"prefix": {"equals-ignore-case": "x"}}}]}',
+        '{"eventName": [{"anything-but": {"suffix": ""}}]}',
+        '{"eventName": [{"anything-but": {"wildcard": ["x", 1]}}]}',
+        '{"eventName": [{"anything-but": null}]}',
+        '{"eventName": [{"wildcard": "*:*:*:*:*:event-bus/*"}]}',
+        '{"eventName": [{"wildcard": "a\\\\b"}]}',
+        '{"eventName": [{"cidr": "10.0.0.0"}]}',
+        '{"eventName": [{"cidr": "10.0.0.0/x"}]}',
+        '{"eventName": [{"cidr": "10.0.0.0/32"}]}',
+        '{"eventName": [{"cidr": "xx.11.xx/8"}]}',
+        '{"eventName": [{"cidr": ["10.0.0.0/8"]}]}',
+        '{"eventName": [{"EXISTS": true}]}',
+        '{"eventName": [NaN]}',
     ],
 )
 def test_invalid_pattern_is_refused(mapped: tuple[Pipe, str], pattern: str) -> None:

@@ -457,3 +457,16 @@ def test_an_untagged_table_that_differs_is_not_waited_for(aws: Aws, calls: Calls
         table.ensure(aws("dynamodb"), DESIRED)
 
     assert calls.operations.count("ListTagsOfResource") == 1
+
+
+@pytest.mark.parametrize("status", ["ARCHIVED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS"])
+def test_a_table_that_does_not_become_active_is_reported_as_such(aws: Aws, calls: Calls, status: str) -> None:
+    table.ensure(aws("dynamodb"), DESIRED)
+    calls.clear()
+
+    with altered(aws("dynamodb"), "DescribeTable", lambda parsed: parsed["Table"].update(TableStatus=status)):
+        assert table.ensure(aws("dynamodb"), DESIRED).pending
+        with pytest.raises(UserError, match=f"table test is {status} and does not become ACTIVE by itself"):
+            table.wait(aws("dynamodb"), "test")
+
+    assert "DescribeContinuousBackups" not in calls.operations
