@@ -28,7 +28,7 @@ pytestmark = pytest.mark.proof
 
 QUICK = 10
 FEW = 10
-WORKERS = 16  # they wait more than they compute
+WORKERS = 8  # they wait more than they compute: two cores bear so many
 
 
 @dataclass(frozen=True)

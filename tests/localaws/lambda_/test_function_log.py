@@ -195,6 +195,15 @@ def test_deleted_group_is_recreated_by_the_next_line(client: Any) -> None:
     assert between(function, request_id) == ["printed\n"]
 
 
+def test_a_new_group_has_no_tags_of_a_deleted_one(client: Any) -> None:
+    logs = client("logs")
+    logs.create_log_group(logGroupName="tagged", tags={"stage": "test"})
+    logs.delete_log_group(logGroupName="tagged")
+    logs.create_log_group(logGroupName="tagged")
+    arn = logs.describe_log_groups(logGroupNamePrefix="tagged")["logGroups"][0]["logGroupArn"]
+    assert logs.list_tags_for_resource(resourceArn=arn)["tags"] == {}
+
+
 def test_streams_in_a_custom_group_name_the_function(client: Any) -> None:
     function = deploy(client, PRINTS, LoggingConfig={"LogGroup": "shared-group"})
     function.invoke()
