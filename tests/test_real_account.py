@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.harness.fault_proxy import Faults
     from tests.harness.forked import ForkedProject
 
-NO_TERMINAL = "stdin is not a terminal, so there is no way to confirm: pass --yes. Nothing was changed."
+NO_TERMINAL = "stdin is not a terminal; pass --yes to continue without confirmation. Nothing was changed."
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_policy_that_does_not_exist_is_reported_at_the_first_answer_with_what_
     assert ended.calls.count("AttachRolePolicy") == 1
     assert "create-role: AttachRolePolicy failed\n  AWS said: NoSuchEntity: " in ended.stderr
     assert "try: correct what AWS names" in ended.stderr
-    assert "Exists now: role stream-demo-role, table stream-demo. Continue with invoke deploy" in ended.stderr
+    assert "Existing resources: role stream-demo-role, table stream-demo. Continue with invoke deploy" in ended.stderr
 
 
 def test_a_refusal_at_a_late_step_says_what_was_created_before(project: ForkedProject, account: dict[str, Any]) -> None:
@@ -156,7 +156,10 @@ def test_a_refusal_at_a_late_step_says_what_was_created_before(project: ForkedPr
     assert f"map-stream: CreateEventSourceMapping failed\n  AWS said: AccessDeniedException: {denied}" in ended.stderr
     assert "every step can be repeated" not in ended.stderr
     names = "function stream-demo, log group /aws/lambda/stream-demo, role stream-demo-role, table stream-demo"
-    assert f"\n  Exists now: {names}. Continue with invoke deploy, or delete it with invoke clean\n" in ended.stderr
+    assert (
+        f"\n  Existing resources: {names}. Continue with invoke deploy, or delete it with invoke clean\n"
+        in ended.stderr
+    )
 
 
 def test_tags_that_may_not_be_read_are_an_error_that_names_the_permission(

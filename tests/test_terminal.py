@@ -86,7 +86,7 @@ def test_the_line_after_ctrl_c_says_what_exists(project: ForkedProject) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert errors == (
-        "fetch-logs: interrupted. Exists now: role stream-demo-role. "
+        "fetch-logs: interrupted. Existing resources: role stream-demo-role. "
         "Continue with invoke deploy, or delete it with invoke clean\n"
     )
     project.run("clean")
