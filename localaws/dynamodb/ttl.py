@@ -33,8 +33,6 @@ def delete_expired_items(stop: threading.Event) -> None:
         began = time.monotonic()
         for backend in list(dynamodb_backends[ACCOUNT_ID].values()):
             for table in list(backend.tables.values()):
-                if table.ttl["TimeToLiveStatus"] != "ENABLED":
-                    continue
                 try:
                     _sweep(table)
                 except Exception:  # noqa: BLE001 - the next sweep tries again
@@ -45,6 +43,8 @@ def delete_expired_items(stop: threading.Event) -> None:
 
 def _sweep(table: Table) -> None:
     """Delete the expired items of a table. Other threads may write to it: only a deletion keeps them waiting."""
+    if table.ttl["TimeToLiveStatus"] != "ENABLED":
+        return
     partitions: list[Any] = list(table.items.values())
     items: Iterable[Item] = (
         chain.from_iterable(list(each.values()) for each in partitions) if table.range_key_attr else partitions
