@@ -58,7 +58,7 @@ LOCAL_TASK = {name: COMMON[name] for name in ("set", "json")}
 
 @contextmanager
 def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
-    """The report of one task. Errors end here, as one message on stderr and exit code 1."""
+    """The report of one task. Turns errors into one message on stderr and exit code 1."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from localaws.control import ControlError
@@ -79,10 +79,13 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
             raise  # not about a file, so not a mistake that a person could fix
         message = f"{report.step}: {error.filename}: {error.strerror}"
     except KeyboardInterrupt:
-        message, code = f"{report.step}: interrupted{_in_time(report.on_interrupt)}", 130
+        message, code = f"{report.step}: interrupted. {_in_time(report.summarize)}".rstrip(". "), 130
+        terminal.ignore_interrupts()
     else:
         report.end()
         return
+    if code == 1 and report.step not in (report.task, "zip-code"):  # a chain, which has written before
+        message += f"\n  {_in_time(report.summarize)}"
     report.end(message)
     raise Exit(message, code=code)
 
@@ -93,7 +96,7 @@ def _in_time(summarize: Callable[[], str]) -> str:
     thread = threading.Thread(target=lambda: summaries.append(summarize()), daemon=True)
     thread.start()
     thread.join(timeout=5)
-    return summaries[0] if summaries else ". AWS did not answer; run invoke status to see what exists"
+    return summaries[0] if summaries else "AWS did not answer; run invoke status to see what exists"
 
 
 def _settings(report: Report, overrides: Words) -> Settings:
@@ -121,7 +124,7 @@ def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, ado
     print_command = echo.printer(ROOT / "build", sys.stderr.write) if c.config.run.echo else None
     client = session.connect(settings, endpoint, dry_run=report.dry_run, verbose=verbose, echo=print_command)
     deployment = Deployment(settings, client, ROOT, dry_run=report.dry_run, adopt=adopt)
-    report.on_interrupt = partial(teardown.summarize_remaining, deployment)
+    report.summarize = partial(teardown.summarize_remaining, deployment)
     if settings.target == "aws":
         caller = deployment.caller_identity  # raises for the wrong account, before any other call
         where = f" at {settings.aws_endpoint_url}" if settings.aws_endpoint_url else ""
@@ -129,34 +132,31 @@ def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, ado
     return deployment
 
 
-def _apply(
-    report: Report,
-    deployment: Deployment,
-    step: Callable[[Deployment], Events[Any]],
-    *,
-    yes: bool,
-    always: bool = False,
+def _run_step(
+    c: Context, name: str, overrides: Words, *, verbose: bool, json: bool, yes: bool, adopt: bool = False
 ) -> None:
-    """Run a step that writes. With TARGET=aws, plan it first: without changes, the plan is the result.
+    """Run the step of this name. With TARGET=aws, plan it first: without changes, the plan is the result.
 
-    Asks for confirmation if the step replaces something or changes more than it creates; with `always`, for any change.
+    Asks for confirmation if the step replaces something or changes more than it creates; `deploy` for any change.
     """
-    from pipeline.confirm import confirm
+    from pipeline import steps
     from pipeline.events import Changed
+    from pipeline.report import confirm
 
-    if deployment.dry_run or deployment.settings.target == "local":
+    with _task(c, name, json) as report:
+        deployment = _connect(c, report, overrides, verbose=verbose, adopt=adopt)
+        step: Callable[[Deployment], Events[Any]] = getattr(steps, name.replace("-", "_"))
+        if deployment.settings.target == "aws" and not deployment.dry_run:
+            events = list(step(deployment.as_dry_run()))
+            changes = [event.change for event in events if isinstance(event, Changed)]
+            actions = Counter(change.action for change in changes if not change.resource.startswith("zip "))
+            altered = actions["updated"] + actions["replaced"] + actions["deleted"]
+            if not altered and not actions["created"]:
+                report.render(e for e in events if not isinstance(e, Changed) or e.change.action == "unchanged")
+                return
+            if name == "deploy" or actions["replaced"] or altered > actions["created"]:
+                confirm(name, changes, ("y", "yes"), assume_yes=yes)
         report.render(step(deployment))
-        return
-    events = list(step(deployment.as_dry_run()))
-    changes = [event.change for event in events if isinstance(event, Changed)]
-    actions = Counter(change.action for change in changes if not change.resource.startswith("zip "))
-    altered = actions["updated"] + actions["replaced"] + actions["deleted"]
-    if not altered and not actions["created"]:
-        report.render(event for event in events)
-        return
-    if always or actions["replaced"] or altered > actions["created"]:
-        confirm(report.task, changes, ("y", "yes"), assume_yes=yes)
-    report.render(step(deployment))
 
 
 def _start_local_aws(settings: Settings) -> Server:
@@ -175,9 +175,9 @@ def _start_local_aws(settings: Settings) -> Server:
 
 @task(iterable=["set"], help=LOCAL_TASK)
 def zip_code(c: Context, set: Words = None, json: bool = False) -> None:
-    """Zip lambda_src/ into build/function.zip: same sources, same bytes.
+    """Zip lambda_src/ into build/function.zip. The same sources give the same bytes.
 
-    Settings: FUNCTION_HANDLER, FUNCTION_RUNTIME, FUNCTION_ARCHITECTURE.
+    Settings: FUNCTION_HANDLER, FUNCTION_RUNTIME, FUNCTION_ARCHITECTURE, FUNCTION_LAYERS, CODE_BUCKET.
     """
     from pipeline import steps
 
@@ -195,11 +195,7 @@ def create_table(
     TABLE_WRITE_CAPACITY_UNITS, STREAM_VIEW_TYPE, TABLE_DELETION_PROTECTION_ENABLED,
     TABLE_POINT_IN_TIME_RECOVERY_ENABLED, TABLE_OPTIONS, TAGS.
     """
-    from pipeline import steps
-
-    with _task(c, "create-table", json) as report:
-        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
-        _apply(report, deployment, steps.create_table, yes=yes)
+    _run_step(c, "create-table", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
 
 @task(iterable=["set"], help=STEP)
@@ -210,11 +206,7 @@ def create_role(
 
     Settings: PIPELINE_NAME, ROLE_NAME, ROLE_PERMISSIONS_BOUNDARY, ROLE_MANAGED_POLICY_ARNS, ROLE_OPTIONS, TAGS.
     """
-    from pipeline import steps
-
-    with _task(c, "create-role", json) as report:
-        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
-        _apply(report, deployment, steps.create_role, yes=yes)
+    _run_step(c, "create-role", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
 
 @task(iterable=["set"], help=STEP)
@@ -226,11 +218,7 @@ def put_policy(
     Settings: PIPELINE_NAME, ROLE_NAME, POLICY_NAME, ON_FAILURE, and for the tokens in the documents: AWS_REGION,
     TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
-    from pipeline import steps
-
-    with _task(c, "put-policy", json) as report:
-        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
-        _apply(report, deployment, steps.put_policy, yes=yes)
+    _run_step(c, "put-policy", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
 
 @task(iterable=["set"], help=STEP)
@@ -242,28 +230,21 @@ def create_function(
     Settings: PIPELINE_NAME, FUNCTION_NAME, ROLE_NAME, FUNCTION_RUNTIME, FUNCTION_HANDLER, FUNCTION_MEMORY_SIZE,
     FUNCTION_TIMEOUT, FUNCTION_ENVIRONMENT, FUNCTION_ARCHITECTURE, FUNCTION_EPHEMERAL_STORAGE, FUNCTION_LAYERS,
     FUNCTION_TRACING, FUNCTION_LOG_FORMAT, FUNCTION_LOG_LEVEL, FUNCTION_RESERVED_CONCURRENT_EXECUTIONS,
-    FUNCTION_OPTIONS, LOG_RETENTION_IN_DAYS, TAGS.
+    FUNCTION_OPTIONS, CODE_BUCKET, LOG_RETENTION_IN_DAYS, TAGS.
     """
-    from pipeline import steps
-
-    with _task(c, "create-function", json) as report:
-        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
-        _apply(report, deployment, steps.create_function, yes=yes)
+    _run_step(c, "create-function", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
 
 @task(iterable=["set"], help={**COMMON, "yes": YES})
 def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
-    """Map the table's stream to the function, and wait until the mapping is enabled.
+    """Create or update the mapping from the stream to the function, and wait until it is enabled.
 
     Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, STARTING_POSITION, BATCH_SIZE,
     MAXIMUM_BATCHING_WINDOW_IN_SECONDS, MAXIMUM_RETRY_ATTEMPTS, MAXIMUM_RECORD_AGE_IN_SECONDS,
     BISECT_BATCH_ON_FUNCTION_ERROR, FUNCTION_RESPONSE_TYPES, PARALLELIZATION_FACTOR, FILTER_CRITERIA,
     TUMBLING_WINDOW_IN_SECONDS, ON_FAILURE, MAPPING_ENABLED, MAPPING_OPTIONS, TAGS.
     """
-    from pipeline import steps
-
-    with _task(c, "map-stream", json) as report:
-        _apply(report, _connect(c, report, set, verbose=verbose), steps.map_stream, yes=yes)
+    _run_step(c, "map-stream", set, verbose=verbose, json=json, yes=yes)
 
 
 @task(
@@ -296,33 +277,31 @@ def put_item(
 def _item_lines(item: str | None, file: str | None) -> Iterable[tuple[str, str]]:
     """The text of each item, with its place for error messages."""
     if item and file:
-        raise UserError("--item and --file exclude each other; pass one of them")
+        raise UserError("pass either --item or --file, not both")
     if item:
         return [("--item", item)]
+    if not file and sys.stdin.isatty():
+        raise UserError(
+            'no item: pass --item \'{"name": "test3"}\', --file FILE, or one item per line on standard input'
+        )
+    source = "standard input" if file in (None, "-") else str(file)
     try:
-        if file and file != "-":
-            text, source = Path(file).read_text(encoding="utf-8"), file
-        elif file or not sys.stdin.isatty():
-            text, source = sys.stdin.read(), "standard input"
-        else:
-            raise UserError(
-                'no item: pass --item \'{"name": "test3"}\', --file FILE, or one item per line on standard input'
-            )
+        text = sys.stdin.read() if file in (None, "-") else Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--file: {file!r} cannot be read: {error}") from None
     lines = [(f"{source} line {number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
-        raise UserError(f"{source} contains no item; it needs one per line")
+        raise UserError(f"{source} contains no items; expected one JSON object per line")
     return lines
 
 
 @task(
     iterable=["set"],
     help={
-        "since": "Start: 90s, 15m, 2h, 1d ago, or a time such as 2026-01-31T08:00:00Z.",
-        "filter": "Only lines that match this CloudWatch Logs filter pattern.",
-        "request_id": "Only the invocation with this request ID.",
-        "last": "Number of invocations, newest last. 0: all.",
+        "since": "Show logs since 90s, 15m, 2h or 1d ago, or since a time such as 2026-01-31T08:00:00Z.",
+        "filter": "Show only lines that match this CloudWatch Logs filter pattern.",
+        "request_id": "Show only the invocation with this request ID.",
+        "last": "Number of invocations to show. 0: all.",
         "timeout": "Seconds to wait for a log group that does not exist yet.",
         **COMMON,
     },
@@ -338,7 +317,7 @@ def fetch_logs(
     verbose: bool = False,
     json: bool = False,
 ) -> None:
-    """Show what the function logged: its newest invocations, complete, across log streams.
+    """Show the newest invocations in the function's log, across log streams.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
@@ -370,11 +349,7 @@ def deploy(
     c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Create or update the pipeline to match the settings. A second run changes nothing."""
-    from pipeline import steps
-
-    with _task(c, "deploy", json) as report:
-        deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
-        _apply(report, deployment, steps.deploy, yes=yes, always=True)
+    _run_step(c, "deploy", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
 
 @task(iterable=["set"], help=COMMON)
@@ -411,11 +386,11 @@ def clean(
 ) -> None:
     """Delete everything except a table that holds items, and verify that nothing remains."""
     from pipeline import teardown
-    from pipeline.confirm import confirm
+    from pipeline.report import confirm
 
     with _task(c, "clean", json) as report:
         if backup and not delete_data:
-            raise UserError("--backup requires --delete-data; without it, a table that holds items is kept anyway")
+            raise UserError("--backup requires --delete-data; a table that holds items is not deleted without it")
         deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
         options = {"delete_data": delete_data, "backup_first": backup, "keep_logs": keep_logs}
         if not deployment.dry_run:
@@ -437,12 +412,14 @@ def status(c: Context, check: bool = False, set: Words = None, verbose: bool = F
         collected = pipeline_status.collect(_connect(c, report, set, verbose=verbose))
         report.result("\n".join(collected.lines()), collected.document())
     if check and collected.drifted:
-        raise Exit(f"status: {len(collected.drifted)} of {len(collected.changes)} differ from the settings", code=2)
+        raise Exit(
+            f"status: {len(collected.drifted)} of {len(collected.changes)} resources differ from the settings", code=2
+        )
 
 
 @task(iterable=["set"], help={"format": "sh: a shell script. md: a page for people.", "set": COMMON["set"]})
 def runbook(c: Context, format: str = "sh", set: Words = None) -> None:
-    """Write the deployment as AWS CLI commands, without contacting the target."""
+    """Print the procedure as AWS CLI commands. Does not contact AWS."""
     from pipeline import runbook as runbooks
 
     with _task(c, "runbook", json=False) as report:
@@ -457,7 +434,7 @@ def runbook(c: Context, format: str = "sh", set: Words = None) -> None:
 
 @task(name="start", iterable=["set"], help=LOCAL_TASK)
 def local_start(c: Context, set: Words = None, json: bool = False) -> None:
-    """Start the local AWS if it is not running, and print only its endpoint URL.
+    """Start the local AWS if it is not running, and print its endpoint URL.
 
     Settings: LOCAL_PORT, LOCAL_IDLE_HOURS, LOCAL_AWS_DELAYS.
     """

@@ -9,6 +9,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from localaws.delays import DELAYS
 
-print("| what | seconds |\n| --- | --- |")
-for event, seconds in DELAYS.items():
-    print(f"| {event.replace('-', ' ')} | {seconds:g} |")
+print("| what | seconds | documented in |\n| --- | --- | --- |")
+for event, delay in DELAYS.items():
+    print(f"| {event.replace('-', ' ')} | {delay.seconds:g} | {delay.source} |")

@@ -1,7 +1,7 @@
 """The local AWS as a process: `python -m localaws --port 4566 --directory .local`.
 
 It is ready when DIRECTORY/server.json exists: {"endpoint", "pid", "id", "directory"}.
-It exits on SIGTERM, or after the idle hours.
+It exits on SIGTERM, after the idle hours, or when server.json is no longer its own.
 """
 
 from __future__ import annotations
@@ -79,14 +79,17 @@ def main() -> None:
     threading.Thread(target=listener.serve_forever, daemon=True).start()
     threading.Thread(target=ttl.delete_expired_items, args=(stop,), daemon=True).start()
     record = directory / "server.json"
-    _write_private(record, json.dumps(identity))
+    text = json.dumps(identity)
+    _write_private(record, text)
     try:
         while not stop.wait(timeout=1) and time.monotonic() - last_request < arguments.idle_hours * 3600:
-            pass
+            if not _holds(record, text):
+                break  # nobody finds this server anymore
     finally:
         listener.shutdown()
         functions.close()
-        record.unlink(missing_ok=True)
+        if _holds(record, text):
+            record.unlink()
 
 
 def _arguments() -> argparse.Namespace:
@@ -98,6 +101,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--aging", type=float, default=1, help="let stream records age so many times as fast")
     parser.add_argument("--pure-client", action="store_true", help="run functions on the pure-Python runtime client")
     return parser.parse_args()
+
+
+def _holds(path: Path, text: str) -> bool:
+    """Whether the file exists and has that text."""
+    try:
+        return path.read_text() == text
+    except OSError:
+        return False
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -2,11 +2,12 @@
 
 The directory holds server.json, its identity, and server.log, its output. A process is the local AWS of the directory
 if it responds with the id in server.json at the endpoint in server.json. A recycled process id, or another program on
-the port, does not.
+the port, does not. Who starts or stops it holds a lock on server.lock.
 """
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import os
@@ -14,11 +15,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from localaws import HOST, IDENTITY_PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _READY_SECONDS = 30
 _STOP_SECONDS = 15
@@ -53,17 +59,30 @@ def start(directory: Path, port: int, idle_hours: float, delays: float = 0) -> t
     It exits after `idle_hours` without a request. `delays` is the factor of localaws/delays.py; 0 turns them off.
     Raises ControlError if another program uses the port, or if the local AWS does not start.
     """
-    if running := status(directory):
-        if port not in (0, urlsplit(running.endpoint).port):
-            raise ControlError(
-                f"The local AWS of this directory is already running at {running.endpoint}, not on LOCAL_PORT {port}; "
-                f"stop it with: invoke local.stop"
-            )
+    if running := _running(directory, port):
         return running, False
-    if port and (user := _user_of(port)):
-        raise ControlError(f"LOCAL_PORT {port} is taken by {user}; or set another LOCAL_PORT (0: any free port)")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
+    with _lock(directory):
+        if running := _running(directory, port):
+            return running, False  # another process has just started it
+        return _start(directory, port, idle_hours, delays), True
+
+
+def _running(directory: Path, port: int) -> Server | None:
+    """Find the local AWS of `directory`. Raises ControlError if it has another port than the one asked for."""
+    running = status(directory)
+    if running and port not in (0, urlsplit(running.endpoint).port):
+        raise ControlError(
+            f"The local AWS of this directory is already running at {running.endpoint}, not on LOCAL_PORT {port}; "
+            f"stop it with: invoke local.stop"
+        )
+    return running
+
+
+def _start(directory: Path, port: int, idle_hours: float, delays: float) -> Server:
+    if port and (user := _user_of(port)):
+        raise ControlError(f"LOCAL_PORT {port} is taken by {user}; or set another LOCAL_PORT (0: any free port)")
     log = directory / "server.log"
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
         command = [sys.executable, "-m", "localaws", "--port", str(port), "--directory", str(directory.resolve())]
@@ -75,14 +94,19 @@ def start(directory: Path, port: int, idle_hours: float, delays: float = 0) -> t
             stderr=output,
             start_new_session=True,
         )
-    return _wait_until_ready(directory, process, log), True
+    return _wait_until_ready(directory, process, log)
 
 
 def stop(directory: Path) -> Server | None:
     """Stop the local AWS of `directory` and wait until it has exited; return None if it was not running."""
-    running = status(directory)
-    if not running:
+    if not status(directory):
         return None
+    with _lock(directory):
+        running = status(directory)
+        return running and _stop(running)
+
+
+def _stop(running: Server) -> Server:
     os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while _identity(running.endpoint) == running:
@@ -90,6 +114,14 @@ def stop(directory: Path) -> Server | None:
             raise ControlError(f"The local AWS (process {running.pid}) did not exit within {_STOP_SECONDS} s; kill it")
         time.sleep(0.02)
     return running
+
+
+@contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    """Let one process at a time start or stop the local AWS of a directory. The system releases a dead one's lock."""
+    with (directory / "server.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _wait_until_ready(directory: Path, process: subprocess.Popen[bytes], log: Path) -> Server:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import moto
 from moto.awslambda import models as lambda_models
+from moto.awslambda.responses import LambdaResponse
 from moto.core.common_models import BaseModel
 from moto.dynamodb.comparisons import FuncIn, OpEqual, OpNotEqual
 from moto.dynamodb.models import DynamoDBBackend
@@ -20,8 +21,8 @@ from moto.dynamodb.responses import DynamoHandler
 from moto.iam.responses import IamResponse
 from moto.logs import models as logs_models
 
-from localaws.dynamodb import items, stream, tables, updates, writes
-from localaws.iam import managed_policies
+from localaws.dynamodb import items, late_reads, stream, tables, updates, writes
+from localaws.iam import managed_policies, propagation
 from localaws.lambda_ import api, settings
 from localaws.logs import storage
 
@@ -47,13 +48,23 @@ def patch_moto(functions: Functions) -> None:
     _replace(logs_models, "LogStream", storage.LogStream)
     _replace(logs_models.LogGroup, "filter_log_events", storage.filter_log_events)
     _wrap(logs_models.LogGroup, "delete_log_stream", storage.delete_log_stream)
+    _wrap(logs_models.LogGroup, "describe_log_streams", storage.describe_log_streams)
     _wrap(logs_models.LogsBackend, "delete_log_group", storage.delete_log_group)
+    for write in ("create_log_group", "ensure_log_group", "delete_log_group"):
+        _wrap(logs_models.LogsBackend, write, storage.record_log_groups)
+    _wrap(logs_models.LogsBackend, "describe_log_groups", storage.describe_log_groups)
 
+    _wrap(IamResponse, "call_action", propagation.handle_role)
     _wrap(IamResponse, "call_action", managed_policies.load_before)
+    _replace(IamResponse, "backend", property(propagation.backend))
 
     settings.Function.on_event = staticmethod(partial(api.start_event, functions))
     _replace(lambda_models, "LambdaFunction", settings.Function)
     _replace(lambda_models.LambdaBackend, "update_function_code", settings.update_function_code)
+    for write in ("put_function_concurrency", "delete_function_concurrency", "tag_resource", "untag_resource"):
+        _wrap(LambdaResponse, write, settings.refuse_during_update)
+    for write in ("publish_version", "update_alias"):
+        _wrap(LambdaResponse, write, settings.refuse_during_update)
     _wrap(lambda_models.LambdaBackend, "delete_function", functions.delete)
 
 
@@ -103,6 +114,14 @@ def _patch_tables() -> None:
         "restore_table_from_backup", "restore_table_to_point_in_time",
     ):  # fmt: skip
         _wrap(DynamoHandler, call, writes.locked)
+    for call in ("create_table", "delete_table", "tag_resource", "untag_resource", "update_continuous_backups"):
+        _wrap(DynamoDBBackend, call, late_reads.record)
+    for call in ("update_continuous_backups", "create_backup"):
+        _wrap(DynamoDBBackend, call, late_reads.refuse_backups)
+    _wrap(DynamoDBBackend, "list_tags_of_resource", late_reads.list_tags)
+    _wrap(DynamoDBBackend, "list_tables", late_reads.list_tables)
+    _wrap(DynamoDBBackend, "describe_continuous_backups", late_reads.describe_backups)
+    _wrap(DynamoHandler, "describe_table", late_reads.describe_table)
 
 
 def _replace(owner: object, name: str, replacement: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from localaws import HOST, IDENTITY_PATH, errors
+from localaws import HOST, IDENTITY_PATH, errors, peers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,12 +26,28 @@ if TYPE_CHECKING:
 RequestHandler = Callable[[Request], "Response | None"]
 
 
+_READ_BYTES = 1 << 20
+_REASON = b"This server serves only the user who started it.\n"
+_REFUSAL = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_REASON), _REASON)
+
+
 class _HttpHandler(MotoRequestHandler):
     """HTTP/1.1 with keep-alive, and without the 40 ms of Nagle's algorithm between headers and body."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # buffer: headers and body leave in one piece
+
+    def handle(self) -> None:
+        """Serve the requests of a connection, unless it is another user's."""
+        if peers.is_allowed(self.client_address, self.connection.getsockname()):
+            super().handle()
+        else:
+            self.connection.settimeout(1)
+            with suppress(OSError):
+                # With an unread request, the system would reset the connection, and the client not read the answer.
+                self.connection.recv(_READ_BYTES)
+                self.connection.sendall(_REFUSAL)
 
     def run_wsgi(self) -> None:
         """Serve one request. werkzeug's own method closes the connection after each."""
@@ -125,9 +142,9 @@ def serve(port: int, application: Application) -> BaseWSGIServer:
 
 
 def _refuse_browser(request: Request) -> Response | None:
-    """Refuse web pages, which may reach loopback: AWS clients send no Origin and address loopback by its name."""
+    """Refuse web pages, which may reach loopback. AWS clients send neither header, and address loopback by its name."""
     host = urlsplit(f"//{request.host}").hostname
-    if request.headers.get("Origin"):
+    if request.headers.get("Origin") or request.headers.get("Sec-Fetch-Site"):
         return Response("Requests from web pages are refused.\n", 403)
     if host not in (HOST, "localhost") and not (host or "").endswith(".localhost"):
         return Response(f"Host {request.host!r} is refused: this server answers as {HOST} or localhost.\n", 403)

@@ -1,4 +1,4 @@
-"""lambda_src/ -> a reproducible zip: the same sources give the same bytes, on any machine and at any time.
+"""lambda_src/ -> a reproducible zip: the same sources give the same bytes, at any time.
 
 Hidden files (.env, .git, ...) and compiled Python (__pycache__, *.pyc) are left out.
 """
@@ -8,53 +8,143 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
+import os
 import re
-import shutil
-import subprocess
 import symtable
 import sys
 import zipfile
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import vendor
 from .resources.change import UserError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
 # docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-ZIPPED_BYTES = 50 * 1024 * 1024
+DIRECT_UPLOAD_BYTES = 50 * 1024 * 1024
 UNZIPPED_BYTES = 250 * 1024 * 1024
+
+# Code of up to this size is stored without compression: its bytes are the same with every version of zlib, so that two
+# machines do not update the function in turn. Larger code is compressed, as its upload takes longer than its deflation.
+_STORED_BYTES = 1024 * 1024
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 _UNIX = 3
-_MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
-# The C library of Lambda's images: Amazon Linux 2 up to python3.11, Amazon Linux 2023 from python3.12.
-_GLIBC_MINOR_AL2, _GLIBC_MINOR_AL2023, _FIRST_PYTHON_ON_AL2023 = 26, 34, 12
 
 
-def build(source: Path, cache: Path, runtime: str, architecture: str) -> bytes:
-    """The zip of `source`, with the packages of its requirements.txt.
+def build(source: Path, folder: Path, runtime: str, architecture: str, *, write: bool = True) -> bytes:
+    """The zip of `source`, with the packages of its requirements.txt: the one in `folder` if it is up to date.
 
-    `runtime` ("python3.13") and `architecture` ("x86_64", "arm64") select the wheels, which pip installs into `cache`.
-    Raises UserError for links, for a missing folder, for packages without wheels, and above Lambda's limits.
+    `runtime` ("python3.13") and `architecture` ("x86_64", "arm64") select the packages, which are installed in
+    `folder`. With `write`, the zip is stored as function.zip, and what it is made of in function.json.
+    Raises UserError for links, for a missing folder, for packages without wheels, and above Lambda's limit.
     """
     if not source.is_dir():
         raise UserError(f"{source} is not a folder; the function's code belongs there")
-    entries: dict[str, Path] = {}
-    requirements = source / "requirements.txt"
-    if requirements.is_file():
-        entries.update(_files(vendor(requirements, cache, runtime, architecture)))
-    entries.update(_files(source))
-    if not entries:
+    files = dict(_files(source))
+    if not files:
         raise UserError(f"{source} contains no files")
-    contents = {name: path.read_bytes() for name, path in entries.items()}
-    _check_size("unzipped", sum(map(len, contents.values())), UNZIPPED_BYTES, contents)
-    # Not compressed, since the bytes of deflate differ between zlib versions. Compressed only if too large otherwise.
-    zipped = _zip(entries, contents, zipfile.ZIP_STORED)
-    if len(zipped) > ZIPPED_BYTES:
-        zipped = _zip(entries, contents, zipfile.ZIP_DEFLATED)
-    _check_size("zipped", len(zipped), ZIPPED_BYTES, contents)
+    requirements = source / "requirements.txt"
+    packages = vendor.inputs(requirements) if requirements.name in files else []
+    inputs = _state([*files.values(), *packages], runtime, architecture)
+    if (zipped := _stored(folder, inputs)) is None:
+        zipped = _build(source, folder / "vendor", runtime, architecture, inputs)
+        if write:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(folder / "function.zip", zipped)
+            _write(folder / "function.json", json.dumps({"inputs": inputs, "CodeSha256": sha256(zipped)}).encode())
     return zipped
+
+
+def _state(files: list[Path], runtime: str, architecture: str) -> str:
+    """A digest that changes when a file changes, without reading it: of name, size, times and mode."""
+    digest = hashlib.sha256(f"{runtime} {architecture}".encode())
+    for path in [*files, Path(__file__), Path(vendor.__file__)]:
+        stat = path.stat()
+        digest.update(
+            repr((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode)).encode("utf-8", "replace")
+        )
+    return digest.hexdigest()
+
+
+def _stored(folder: Path, inputs: str) -> bytes | None:
+    """The stored zip, if it is whole and was made of these inputs."""
+    try:
+        manifest = json.loads((folder / "function.json").read_bytes())
+        zipped = (folder / "function.zip").read_bytes() if manifest["inputs"] == inputs else b""
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return zipped if zipped and sha256(zipped) == manifest["CodeSha256"] else None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that is whole for everyone who reads it meanwhile."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=1)  # a plan and the deployment after it
+def _build(source: Path, cache: Path, runtime: str, architecture: str, inputs: str) -> bytes:  # noqa: ARG001
+    requirements = source / "requirements.txt"
+    entries: dict[str, Path] = {}
+    if requirements.is_file():
+        entries.update(_files(vendor.install(requirements, cache, runtime, architecture)))
+    entries.update(_files(source))
+    sizes = {name: path.stat().st_size for name, path in entries.items()}
+    if sum(sizes.values()) > UNZIPPED_BYTES:
+        raise UserError(
+            f"the code is {sum(sizes.values()) / 2**20:.1f} MB unzipped; allowed: {UNZIPPED_BYTES / 2**20:.0f} MB. "
+            f"{_advice(sizes)}"
+        )
+    compression = zipfile.ZIP_STORED if sum(sizes.values()) <= _STORED_BYTES else zipfile.ZIP_DEFLATED
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(entries):
+            entry = zipfile.ZipInfo(name, _EARLIEST)
+            entry.create_system = _UNIX
+            executable = entries[name].stat().st_mode & 0o100
+            entry.external_attr = (0o100755 if executable else 0o100644) << 16
+            archive.writestr(entry, entries[name].read_bytes(), compression)
+    return buffer.getvalue()
+
+
+def _files(folder: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
+    """The files of `folder` by their names in the zip."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith(".") or entry.name == "__pycache__" or entry.name.endswith(".pyc"):
+            continue
+        if entry.is_symlink():
+            raise UserError(f"{entry.path} is a symbolic link; replace it with the file itself")
+        if entry.is_dir():
+            yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
+        elif entry.is_file():
+            yield prefix + entry.name, Path(entry.path)
+
+
+def _advice(sizes: Mapping[str, int]) -> str:
+    largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:5]
+    listed = ", ".join(f"{name} ({sizes[name] / 2**20:.1f} MB)" for name in largest)
+    return f"The largest files: {listed}. Leave out what Lambda provides (boto3), or move data to S3 or a layer."
+
+
+def check_upload(zipped: bytes, bucket: str) -> None:
+    """Raise UserError if the zip is too large for a direct upload, and there is no bucket to upload it to."""
+    if len(zipped) > DIRECT_UPLOAD_BYTES and not bucket:
+        with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
+            sizes = {entry.filename: entry.compress_size for entry in archive.infolist()}
+        raise UserError(
+            f"the code is {len(zipped) / 2**20:.1f} MB zipped; allowed without CODE_BUCKET: "
+            f"{DIRECT_UPLOAD_BYTES / 2**20:.0f} MB. Set CODE_BUCKET to the name of an S3 bucket in the function's "
+            f"region. {_advice(sizes)}"
+        )
 
 
 def sha256(zipped: bytes) -> str:
@@ -62,13 +152,16 @@ def sha256(zipped: bytes) -> str:
     return base64.b64encode(hashlib.sha256(zipped).digest()).decode()
 
 
-def check_handler(zipped: bytes, handler: str, runtime: str) -> None:
-    """Raise UserError if the zip does not define the handler, MODULE.FUNCTION."""
+def check_handler(zipped: bytes, handler: str, runtime: str, *, layers: bool = False) -> None:
+    """Raise UserError if the zip does not define the handler, MODULE.FUNCTION. With `layers`, one of them may do so."""
     module, _, function = handler.rpartition(".")
     path = module.replace(".", "/")
     with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
         names = archive.namelist()
-        found = next((name for name in (f"{path}.py", f"{path}/__init__.py") if name in names), None)
+        found = next((name for name in (f"{path}/__init__.py", f"{path}.py") if name in names), None)
+        compiled = any(name.startswith((f"{path}.", f"{path}/__init__.")) and name.endswith(".so") for name in names)
+        if not found and (layers or compiled):
+            return
         if not found:
             modules = ", ".join(name for name in names if name.endswith(".py") and "/" not in name) or "none"
             raise UserError(f"FUNCTION_HANDLER: {handler!r}: the zip has no {path}.py; its Python files: {modules}")
@@ -80,84 +173,6 @@ def check_handler(zipped: bytes, handler: str, runtime: str) -> None:
             raise UserError(f"FUNCTION_HANDLER: {handler!r}: {found} line {error.lineno}: {error.msg}") from None
         return  # another Python version may accept it
     defined = sorted(each.get_name() for each in symbols if each.is_assigned() or each.is_imported())
-    if function not in defined and not re.search(r"^\s*from\s.*\simport\s+\*", text, re.MULTILINE):
+    if not {function, "__getattr__"} & {*defined} and not re.search(r"^\s*from\s.*\simport\s+\*", text, re.MULTILINE):
         listed = ", ".join(defined) or "nothing"
         raise UserError(f"FUNCTION_HANDLER: {handler!r}: {found} defines no {function}; it defines: {listed}")
-
-
-def vendor(requirements: Path, cache: Path, runtime: str, architecture: str) -> Path:
-    """The folder with the installed `requirements`: wheels for Lambda, cached by the hash of the request."""
-    request = f"{runtime} {architecture}\n".encode() + requirements.read_bytes()
-    folder = cache / hashlib.sha256(request).hexdigest()[:16]
-    if folder.is_dir():
-        return folder
-    draft = folder.with_suffix(".new")
-    shutil.rmtree(draft, ignore_errors=True)
-    minor = runtime.removeprefix("python3.")
-    platforms = [word for tag in _platform_tags(int(minor), architecture) for word in ("--platform", tag)]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    command += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", f"3.{minor}", *platforms]
-    finished = subprocess.run(
-        [*command, "--target", str(draft), "--requirement", str(requirements)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if finished.returncode:
-        reason = [line for line in finished.stderr.splitlines() if line.startswith("ERROR")] or [
-            finished.stderr.strip()
-        ]
-        raise UserError(f"{requirements}: pip found no wheels for {runtime} on {architecture}: {reason[0]}")
-    _forget_this_machine(draft)
-    draft.rename(folder)
-    return folder
-
-
-def _platform_tags(minor: int, architecture: str) -> list[str]:
-    glibc = _GLIBC_MINOR_AL2023 if minor >= _FIRST_PYTHON_ON_AL2023 else _GLIBC_MINOR_AL2
-    machine = _MACHINES[architecture]
-    return [*(f"manylinux_2_{older}_{machine}" for older in range(glibc, 16, -1)), f"manylinux2014_{machine}"]
-
-
-def _forget_this_machine(folder: Path) -> None:
-    """Remove the files that contain paths of this machine: scripts, and pip's records."""
-    shutil.rmtree(folder / "bin", ignore_errors=True)
-    for record in folder.glob("*.dist-info/*"):
-        if record.name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
-            record.unlink()
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """The files of `folder` by their names in the zip."""
-    found = {}
-    for path in folder.rglob("*"):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") or part == "__pycache__" for part in relative.parts) or path.suffix == ".pyc":
-            continue
-        if path.is_symlink():
-            raise UserError(f"{path} is a symbolic link; replace it with the file itself")
-        if path.is_file():
-            found[relative.as_posix()] = path
-    return found
-
-
-def _zip(entries: dict[str, Path], contents: dict[str, bytes], compression: int) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in sorted(contents):
-            entry = zipfile.ZipInfo(name, _EARLIEST)
-            entry.create_system = _UNIX
-            executable = entries[name].stat().st_mode & 0o100
-            entry.external_attr = (0o100755 if executable else 0o100644) << 16
-            archive.writestr(entry, contents[name], compression)
-    return buffer.getvalue()
-
-
-def _check_size(kind: str, size: int, limit: int, contents: dict[str, bytes]) -> None:
-    if size > limit:
-        largest = sorted(contents, key=lambda name: len(contents[name]), reverse=True)[:5]
-        listed = ", ".join(f"{name} ({len(contents[name]) / 2**20:.1f} MB)" for name in largest)
-        raise UserError(
-            f"the code is {size / 2**20:.1f} MB {kind}; allowed: {limit / 2**20:.0f} MB. "
-            f"The largest files: {listed}. Leave out what Lambda provides (boto3), or move data to S3 or a layer."
-        )

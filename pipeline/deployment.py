@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from . import session
+from .resources.change import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,14 @@ class Deployment:
     @cached_property
     def caller_identity(self) -> dict[str, str]:
         """The answer of GetCallerIdentity. Raises UserError if AWS_ACCOUNT_ID names another account."""
-        return session.check_account(self.settings, self.client("sts"))
+        caller: dict[str, str] = self.client("sts").get_caller_identity()
+        if self.settings.target == "aws" and self.settings.aws_account_id not in ("", caller["Account"]):
+            raise UserError(
+                f"AWS_ACCOUNT_ID is {self.settings.aws_account_id}, but the credentials belong to account "
+                f"{caller['Account']} ({caller['Arn']}). Nothing was changed. Choose another AWS_PROFILE, or correct "
+                "AWS_ACCOUNT_ID."
+            )
+        return caller
 
     def as_dry_run(self) -> Deployment:
         """The same deployment with clients that write nothing."""

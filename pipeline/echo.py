@@ -1,4 +1,4 @@
-"""`invoke --echo`: the `aws ...` command for an API call, whichever service and call it is.
+"""`invoke --echo`: the `aws ...` command for an API call, and quoting for a shell.
 
 One botocore event hook sees every call. Names and types come from AWS's service models, as the AWS CLI's do.
 """
@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,6 @@ import botocore.session
 from botocore import xform_name
 from botocore.paginate import PageIterator
 from botocore.waiter import Waiter
-
-from .shell import has_vars, json_text, quote, shell_var
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     # The file that holds a value: fileb://... for bytes; file://... or None for a text.
     FileOf = Callable[[bytes | str], str | None]
 
-# The AWS CLI's names that differ from the API's (awscli/customizations).
-_COMMANDS = {"s3": "s3api", "codedeploy": "deploy", "config": "configservice"}
-_ARGUMENTS = {("sns", "Subscribe", "Endpoint"): "notification-endpoint"}
 # Texts that are not themselves as an argument: the AWS CLI reads files (version 1 also addresses), and `--` ends its
 # options.
 _NOT_LITERAL = re.compile(r"file://|fileb://|https?://|--\Z")
@@ -40,6 +36,11 @@ _JSON_VAR = (
     r"""$(printf '%s\n' "$NAME" | awk 'NR > 1 { printf "\\n" } """
     r"""{ gsub(/[\\"]/, "\\\\&"); gsub(/\t/, "\\t"); gsub(/\r/, "\\r"); printf "%s", $0 }')"""
 )
+# These enclose a shell variable in a text. They are Unicode noncharacters, so no other text contains them.
+_BEGIN, _END = "\ufdd0", "\ufdd1"
+_VAR = re.compile(f"{_BEGIN}(.*?){_END}", re.DOTALL)
+# Characters that double quotes do not protect; an interactive bash expands most `!` there too.
+_SPECIAL_IN_DOUBLE_QUOTES = re.compile(r'["\\$`]|!(?!=)')
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,14 @@ class Call:
 
 
 def on_call(client: Any, region: str, callback: Callable[[Call], None]) -> None:
-    """Run the callback before each call of the client, also if a dry run answers the call."""
+    """Run the callback before each call of the client, also if a dry run answers the call.
 
-    def note_parameters(params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
-        context["params"] = params
+    The hooks of `session.connect` note the parameters of a call in its context.
+    """
 
     def before_call(model: OperationModel, context: dict[str, Any], **_: Any) -> None:
-        callback(Call(model, context["params"], region, _caller(Waiter), _caller(PageIterator) is not None))
+        callback(Call(model, context["parameters"], region, _caller(Waiter), _caller(PageIterator) is not None))
 
-    client.meta.events.register("provide-client-params", note_parameters)
     client.meta.events.register_first("before-call", before_call)
 
 
@@ -96,22 +96,20 @@ def printer(build: Path, write: Callable[[str], Any]) -> Callable[[Call], None]:
 
 
 def command_line(call: Call, file_of: FileOf) -> str:
-    """The command as one line to paste. For a waiter: `aws ... wait ...`, or a loop if the AWS CLI lacks the waiter."""
+    """The command as one line to paste. For a waiter, it is a loop."""
     if not call.waiter:
         return " ".join(command(call, file_of))
-    if xform_name(call.waiter.name) in _waiters(call.service):
-        return " ".join(command(call, file_of, f"wait {xform_name(call.waiter.name, '-')}"))
     return f"until {_condition(call, file_of)}; do sleep {max(1, round(call.waiter.config.delay))}; done"
 
 
-def command(call: Call, file_of: FileOf, name: str = "") -> list[str]:
-    """`aws SERVICE COMMAND`, then each argument, quoted for a shell. `name` is the command, if not the call's.
+def command(call: Call, file_of: FileOf) -> list[str]:
+    """`aws SERVICE COMMAND`, then each argument, quoted for a shell.
 
     A text that AWS's model marks as sensitive (a value of a function's environment) becomes a shell variable: $NAME.
     AWS CLI user guide: "Specifying parameter values".
     """
     members: Any = call.model.input_shape.members if call.model.input_shape else {}
-    words = [f"aws {_COMMANDS.get(call.service, call.service)} {name or xform_name(call.model.name, '-')}"]
+    words = [f"aws {'s3api' if call.service == 's3' else call.service} {xform_name(call.model.name, '-')}"]
     in_json: dict[str, Any] = {}
     for member, value in _first_page(call).items():
         shape = members.get(member)
@@ -125,8 +123,6 @@ def command(call: Call, file_of: FileOf, name: str = "") -> list[str]:
         words.append(f"--cli-input-json {quote(json_text(in_json))}")
     if any(_has_bytes(value) for member, value in call.parameters.items() if not _is_zip(call, member, value)):
         words.append("--cli-binary-format base64")  # for version 2 of the AWS CLI; version 1 does not take such bytes
-    if not call.paged and "MaxItems" in call.parameters:
-        words.append("--no-paginate")  # otherwise --max-items is the AWS CLI's own, across pages
     if call.region:
         words.append(f"--region {quote(call.region)}")
     if call.model.has_streaming_output:
@@ -140,8 +136,6 @@ def _condition(call: Call, file_of: FileOf) -> str:
     line = " ".join(command(call, file_of))
     if accepted[0].matcher == "error":
         return f"{line} 2>&1 | grep -q {quote(accepted[0].expected)}"
-    if accepted[0].matcher == "status":
-        return f"{line} >/dev/null"
     query = " || ".join(map(_expression, accepted))
     return f'[ "$({line} --query {quote(query)} --output text)" = True ]'
 
@@ -151,19 +145,7 @@ def _expression(acceptor: Any) -> str:
     path, expected = acceptor.argument, acceptor.expected
     if expected is True:
         return str(path)
-    if acceptor.matcher == "pathAny":
-        return f"contains({path}, '{expected}')"
-    if acceptor.matcher == "pathAll":
-        return f"length({path}[?@ != '{expected}']) == `0`"
-    return f"{path} == '{expected}'"
-
-
-def _waiters(service: str) -> list[str]:
-    """The AWS CLI's waiters, which are botocore's."""
-    session = botocore.session.Session()
-    if service not in session.get_component("data_loader").list_available_services("waiters-2"):
-        return []
-    return [xform_name(name) for name in session.get_waiter_model(service).waiter_names]
+    return f"contains({path}, '{expected}')" if acceptor.matcher == "pathAny" else f"{path} == '{expected}'"
 
 
 def _first_page(call: Call) -> Mapping[str, Any]:
@@ -178,7 +160,7 @@ def _first_page(call: Call) -> Mapping[str, Any]:
 
 
 def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf) -> Iterator[str]:
-    name = _ARGUMENTS.get((call.service, call.model.name, member), xform_name(member, "-"))
+    name = xform_name(member, "-")
     if _is_zip(call, member, value):
         yield f"--zip-file {quote(str(file_of(value['ZipFile'])))}"
         value = {inner: each for inner, each in value.items() if inner != "ZipFile"}
@@ -187,11 +169,12 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
     if shape.type_name == "boolean":
         yield f"--{name}" if value else f"--no-{name}"
     elif shape.type_name == "blob":
-        place = str(file_of(value if isinstance(value, bytes) else value.encode()))
+        content = value.getvalue() if hasattr(value, "getvalue") else value  # botocore wraps the body of an upload
+        place = str(file_of(content))
         # A streamed body is a path, without fileb://.
         yield f"--{name} {quote(place.removeprefix('fileb://') if shape.serialization.get('streaming') else place)}"
     elif shape.type_name == "string":
-        text = file_of(value) or _hide_secrets(shape, value, member)
+        text = file_of(value) or _hide_secrets(shape, value, member, in_json=False)
         # A text with a leading dash, which a variable may hold too, would be an option.
         yield f"--{name}{'=' if text.startswith('-') or has_vars(text) else ' '}{quote(text)}"
     elif shape.type_name in ("list", "map", "structure"):
@@ -202,30 +185,28 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
 
 def _is_zip(call: Call, member: str, value: Any) -> bool:
     """Whether the parameter has a zip, which is an argument of its own (--zip-file)."""
-    return call.service == "lambda" and member in ("Code", "Content") and "ZipFile" in value
+    return call.service == "lambda" and member == "Code" and "ZipFile" in value
 
 
-def _hide_secrets(shape: Any, value: Any, name: str, *, in_json: bool = False) -> Any:
+def _hide_secrets(shape: Any, value: Any, name: str, *, in_json: bool = True) -> Any:
     """The value, with shell variables instead of the texts that AWS's model marks as sensitive."""
-    if shape.type_name == "structure" and not getattr(shape, "is_document_type", False):
-        return {key: _hide_secrets(shape.members[key], each, key, in_json=True) for key, each in value.items()}
+    if shape.type_name == "structure":
+        return {key: _hide_secrets(shape.members[key], each, key) for key, each in value.items()}
     if shape.type_name == "map":
-        return {key: _hide_secrets(shape.value, each, key, in_json=True) for key, each in value.items()}
+        return {key: _hide_secrets(shape.value, each, key) for key, each in value.items()}
     if shape.type_name == "list":
-        return [_hide_secrets(shape.member, each, name, in_json=True) for each in value]
+        return [_hide_secrets(shape.member, each, name) for each in value]
     if shape.type_name != "string" or not shape.metadata.get("sensitive") or has_vars(value):
         return value
     variable = re.sub(r"\W", "_", name)
-    if in_json and re.search(r'["\\\x00-\x1f]', value):
-        return shell_var(_JSON_VAR.replace("NAME", variable))
-    return shell_var(f"${variable}")
+    special = in_json and re.search(r'["\\\x00-\x1f]', value)
+    return shell_var(_JSON_VAR.replace("NAME", variable) if special else f"${variable}")
 
 
 def _has_bytes(value: Any) -> bool:
     """Whether there are bytes below the top level, where they cannot be a file."""
-    if isinstance(value, dict):
-        return any(isinstance(each, bytes) or _has_bytes(each) for each in value.values())
-    return isinstance(value, list) and any(isinstance(each, bytes) or _has_bytes(each) for each in value)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(isinstance(each, bytes) or _has_bytes(each) for each in inner)
 
 
 def _plain(value: Any) -> str:
@@ -239,7 +220,7 @@ def _file_in(build: Path, value: bytes | str) -> str | None:
     """The file in the build folder that holds the bytes or the policy document; None for another text."""
     if isinstance(value, str):
         documents = (build / "policies").glob("*.json") if value.startswith("{") else ()
-        same = (path for path in documents if json.loads(path.read_text(encoding="utf-8")) == _parsed(value))
+        same = (path for path in documents if json.dumps(json.loads(path.read_text(encoding="utf-8"))) == value)
         return next((f"file://{build.name}/policies/{path.name}" for path in same), None)
     path = build / "function.zip"
     if not path.is_file() or path.read_bytes() != value:
@@ -249,8 +230,47 @@ def _file_in(build: Path, value: bytes | str) -> str | None:
     return f"fileb://{path.relative_to(build.parent)}"
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
+# --- Any text as a word of a POSIX shell, with shell variables in it --------------------------------------------------
+
+
+def shell_var(code: str) -> str:
+    """A text that `quote` leaves for the shell to expand: `shell_var("$HOME")`, `shell_var("$(date)")`."""
+    return f"{_BEGIN}{code}{_END}"
+
+
+def has_vars(text: str) -> bool:
+    """Whether the text contains a `shell_var`."""
+    return bool(_VAR.search(text))
+
+
+def json_text(value: Any, default: Callable[[Any], Any] | None = None) -> str:
+    """The value as JSON, with each `shell_var` in it unchanged; `default` as in json.dumps."""
+    text = json.dumps(value, default=default, ensure_ascii=False)
+    return _VAR.sub(lambda match: str(json.loads(f'"{match[0]}"')), text)
+
+
+def quote(text: str) -> str:
+    """The text as one word of a shell command. The shell expands each `shell_var` and nothing else.
+
+    POSIX.1-2017, Shell Command Language, 2.2 "Quoting".
+    """
+    parts = _VAR.split(text)  # literal, variable, literal, ...
+    literals = "".join(parts[::2])
+    if len(parts) == 1 and ("'" not in text or _SPECIAL_IN_DOUBLE_QUOTES.search(text)):
+        return shlex.quote(text)
+    if not _SPECIAL_IN_DOUBLE_QUOTES.search(literals):
+        return f'"{double_quoted(text)}"'
+    return "".join(
+        f'"{part}"' if number % 2 else shlex.quote(part) for number, part in enumerate(parts) if part or len(parts) == 1
+    )
+
+
+def double_quoted(text: str) -> str:
+    """The text as it appears between double quotes or in a here-document."""
+    parts = _VAR.split(text)
+    for number in range(0, len(parts), 2):
+        parts[number] = re.sub(r"[\\$`]", r"\\\g<0>", parts[number])
+    for number in range(1, len(parts), 2):
+        if re.match(r"\w", parts[number + 1]) and re.fullmatch(r"\$\w+", parts[number]):
+            parts[number] = f"${{{parts[number][1:]}}}"
+    return "".join(parts)

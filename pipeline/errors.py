@@ -14,9 +14,13 @@ from botocore.exceptions import (
     WaiterError,
 )
 
+from .resources.change import is_not_yet
+
 _CREDENTIALS = "log in (aws sso login), or check AWS_PROFILE and its credentials; see README, 'On a real account'"
 _REGION = f"{_CREDENTIALS}; the account may also not have enabled the region AWS_REGION"
 _PERMISSION = "grant the caller the permission that AWS names, then run the same command again"
+_CORRECT = "correct what AWS names, then run the same command again"
+_QUOTA = "raise the quota that AWS names, or delete what you do not need"
 _HINTS = {
     "AccessDenied": _PERMISSION,
     "AccessDeniedException": _PERMISSION,
@@ -28,8 +32,11 @@ _HINTS = {
     "InvalidSignatureException": _CREDENTIALS,
     "SignatureDoesNotMatch": _CREDENTIALS,
     "LimitExceededException": "wait a minute, or raise the quota that AWS names",
-    "LimitExceeded": "raise the quota that AWS names, or delete what you do not need",
+    "LimitExceeded": _QUOTA,
+    "CodeStorageExceededException": _QUOTA,
+    "ServiceQuotaExceededException": _QUOTA,
 }
+_SERVER_ERROR = 500
 
 
 def describe(step: str, error: ClientError | BotoCoreError) -> str:
@@ -37,7 +44,10 @@ def describe(step: str, error: ClientError | BotoCoreError) -> str:
     if isinstance(error, ClientError):
         code = error.response["Error"].get("Code", "Unknown")
         message = error.response["Error"].get("Message", "no reason given")
-        hint = _HINTS.get(code, f"run invoke {step} again; every step can be repeated")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        passes = is_not_yet(error) or status >= _SERVER_ERROR
+        hint = f"wait a minute, then run invoke {step} again; every step can be repeated" if passes else _CORRECT
+        hint = _HINTS.get(code, hint)
         return f"{step}: {error.operation_name} failed\n  AWS said: {code}: {message}\n  try: {hint}"
     return f"{step}: {_without_response(error)}"
 

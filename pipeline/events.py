@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from .resources.change import Change
 
@@ -48,3 +48,11 @@ class Result:
 Event = Started | Waiting | Changed | Result
 # A step: it yields events and returns what the next step needs.
 Events: TypeAlias = Generator[Event, None, Returned]
+
+
+def finish(step: str, change: Change, goal: str, wait: Callable[[], Any]) -> Events[None]:
+    """Wait until AWS is done with a change, and emit it. `goal` is such as "to become ACTIVE"."""
+    if change.pending:
+        yield Waiting(step, f"{change.resource} {goal}")
+        wait()
+    yield Changed(step, change)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeSerializer
 
-from .resources.change import Change, UserError
+from .resources.change import Change, UserError, backoff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ _BATCH_ITEMS = 25
 _BATCH_BYTES = 16 * 1024 * 1024
 _NUMBER_DIGITS, _NUMBER_EXPONENT = 38, 125
 _TYPES = {"S", "N", "B", "SS", "NS", "BS", "M", "L", "BOOL", "NULL"}
-_UNPROCESSED_DEADLINE_SECONDS = 60
+UNPROCESSED_TIMEOUT = 60.0  # seconds
 
 
 def parse(text: str, where: str = "the item") -> dict[str, Any]:
@@ -39,11 +39,13 @@ def parse(text: str, where: str = "the item") -> dict[str, Any]:
     if not isinstance(document, dict) or not document:
         raise UserError(f"{where} is not a JSON object; allowed: an object such as " + '{"name": "test3"}')
     try:
-        if all(_is_typed(value) for value in document.values()):
-            return {name: _from_typed(value) for name, value in document.items()}
-        return {name: TypeSerializer().serialize(value) for name, value in document.items()}
+        typed = all(_is_typed(value) for value in document.values())
+        convert = _from_typed if typed else TypeSerializer().serialize
+        item = {name: convert(value) for name, value in document.items()}
+        size(item)  # raises for text that has no UTF-8
     except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise UserError(f"{where}: {error}; a number has up to 38 digits, binary is base64") from None
+    return item
 
 
 def check(item: Mapping[str, Any], table: Mapping[str, Any], where: str = "the item") -> None:
@@ -56,12 +58,35 @@ def check(item: Mapping[str, Any], table: Mapping[str, Any], where: str = "the i
         kind, value = next(iter(item[name].items()))
         if kind != kinds[name]:
             raise UserError(f"{where}: {name!r} is of type {kind}; {expected}")
-        size, limit = len(value.encode() if isinstance(value, str) else value), _KEY_BYTES[role]
-        if not 1 <= size <= limit:
-            raise UserError(f"{where}: {name!r} has {size} bytes; allowed in this key: 1 to {limit}")
-    size = len(json.dumps(item, default=_base64))
-    if size > _ITEM_BYTES:
-        raise UserError(f"{where} is about {size} bytes; allowed: {_ITEM_BYTES}")
+        length, limit = len(value.encode() if isinstance(value, str) else value), _KEY_BYTES[role]
+        if not 1 <= length <= limit:
+            raise UserError(f"{where}: {name!r} has {length} bytes; allowed in this key: 1 to {limit}")
+    if (total := size(item)) > _ITEM_BYTES:
+        raise UserError(f"{where} is about {total} bytes; allowed: {_ITEM_BYTES}")
+
+
+def size(attributes: Mapping[str, Any]) -> int:
+    """The bytes of an item as DynamoDB counts them; of numbers, which AWS gives approximately, the least.
+
+    docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    return sum(len(name.encode()) + _value_size(value) for name, value in attributes.items())
+
+
+def _value_size(value: Mapping[str, Any]) -> int:
+    kind, content = next(iter(value.items()))
+    if kind == "M":
+        return 3 + len(content) + size(content)
+    if kind == "L":
+        return 3 + sum(1 + _value_size(each) for each in content)
+    if kind in ("SS", "NS", "BS"):
+        return sum(_value_size({kind[0]: each}) for each in content)
+    if kind == "N":
+        digits = "".join(map(str, Decimal(content).as_tuple().digits)).strip("0")
+        return (len(digits) + 1) // 2 + 1
+    if kind in ("BOOL", "NULL"):
+        return 1
+    return len(content.encode() if isinstance(content, str) else content)
 
 
 def key_names(table: Mapping[str, Any]) -> list[str]:
@@ -87,35 +112,31 @@ def _batches(items: Sequence[Mapping[str, Any]], keys: list[str]) -> Iterator[li
     """Batches within the limits of BatchWriteItem: number of items, size, and no key twice."""
     batch: list[Mapping[str, Any]] = []
     seen: set[str] = set()
-    size = 0
+    total = 0
     for item in items:
         key = json.dumps([item[name] for name in keys], default=_base64)
         length = len(json.dumps(item, default=_base64))
-        if batch and (len(batch) == _BATCH_ITEMS or key in seen or size + length > _BATCH_BYTES):
+        if batch and (len(batch) == _BATCH_ITEMS or key in seen or total + length > _BATCH_BYTES):
             yield batch
-            batch, seen, size = [], set(), 0
+            batch, seen, total = [], set(), 0
         batch.append(item)
         seen.add(key)
-        size += length
+        total += length
     if batch:
         yield batch
 
 
 def _write(client: Any, name: str, batch: list[Mapping[str, Any]]) -> None:
     waiting = {name: [{"PutRequest": {"Item": item}} for item in batch]}
-    deadline = time.monotonic() + _UNPROCESSED_DEADLINE_SECONDS
-    pause = 0.05
-    while waiting:
+    for pause in backoff(UNPROCESSED_TIMEOUT):
         waiting = client.batch_write_item(RequestItems=waiting).get("UnprocessedItems") or {}
         if not waiting:
             return
-        if time.monotonic() > deadline:
-            raise UserError(
-                f"table {name}: {len(waiting[name])} items were still unprocessed after "
-                f"{_UNPROCESSED_DEADLINE_SECONDS} s; raise TABLE_WRITE_CAPACITY_UNITS, or put the items again"
-            )
         time.sleep(pause)
-        pause = min(pause * 2, 5)
+    raise UserError(
+        f"table {name}: {len(waiting[name])} items were still unprocessed after {UNPROCESSED_TIMEOUT:g} s; "
+        "raise TABLE_WRITE_CAPACITY_UNITS, or put the items again"
+    )
 
 
 def _is_typed(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def fetch(
 def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
     """The invocations at the end of the newest log stream; none if nothing was logged yet.
 
-    CloudWatch Logs API reference: DescribeLogStreams.
+    A page of events may be empty although there are more before it.
+    CloudWatch Logs API reference: DescribeLogStreams, GetLogEvents.
     """
     try:
         streams = logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True, limit=1)
@@ -72,30 +74,23 @@ def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
         return []
     if not streams["logStreams"]:
         return []
-    return invocations(_tail(logs, group, streams["logStreams"][0]["logStreamName"]))
+    stream = streams["logStreams"][0]["logStreamName"]
+    request: dict[str, Any] = {"logGroupName": group, "logStreamName": stream, "limit": _TAIL_EVENTS}
+    while True:
+        page = logs.get_log_events(**request)
+        if page["events"] or page.get("nextBackwardToken") in (None, request.get("nextToken")):
+            return list(_of_stream(stream, page["events"]))
+        request["nextToken"] = page["nextBackwardToken"]
 
 
 def invocation_of(logs: CloudWatchLogsClient, group: str, event: Mapping[str, Any]) -> Invocation:
-    """The invocation that logged `event`, with its lines so far. It has ended once it has a `report`."""
-    stream, message = event["logStreamName"], event["message"].rstrip("\n")
-    found = [each for each in invocations(_tail(logs, group, stream)) if message in each.lines]
-    return found[0] if found else Invocation("", stream, event["timestamp"], (message,))
-
-
-def _tail(logs: CloudWatchLogsClient, group: str, stream: str) -> list[dict[str, Any]]:
-    """The last events of a log stream. A page may be empty although there are more before it.
-
-    CloudWatch Logs API reference: GetLogEvents.
-    """
-    token: dict[str, Any] = {}
-    while True:
-        page = logs.get_log_events(
-            logGroupName=group, logStreamName=stream, startFromHead=False, limit=_TAIL_EVENTS, **token
-        )
-        following = page.get("nextBackwardToken")
-        if page["events"] or following in (None, token.get("nextToken")):
-            return [{**event, "logStreamName": stream} for event in page["events"]]
-        token = {"nextToken": following}
+    """The invocation that logged `event`, with its lines from there on. It has ended once it has a `report`."""
+    stream = event["logStreamName"]
+    events = _events(
+        logs, {"logGroupName": group, "logStreamNames": [stream], "startTime": event["timestamp"], "interleaved": True}
+    )
+    following = dropwhile(lambda each: each["message"] != event["message"], events)
+    return next(_of_stream(stream, following), Invocation("", stream, event["timestamp"], ()))
 
 
 def invocations(events: Iterable[Mapping[str, Any]]) -> list[Invocation]:

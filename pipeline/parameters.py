@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
-from .resources.change import OWNER_TAG, UserError, record
+from . import archive
+from .resources.change import OWNER_TAG, UserError, record, reject_unsupported
+from .resources.function import PARAMETERS as FUNCTION_PARAMETERS
+from .resources.mapping import PARAMETERS as MAPPING_PARAMETERS
+from .resources.role import PARAMETERS as ROLE_PARAMETERS
+from .resources.table import PARAMETERS as TABLE_PARAMETERS
 from .validators import check_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from .settings import Settings
 
 # Stands for an ARN where only the form of a request is checked.
 PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
 
-# The parameters that options extend: an index needs its key attributes defined, LogGroup has no setting, and the
-# resource module says which members of Code it supports.
-_EXTENDED = ("AttributeDefinitions", "Code", "LoggingConfig")
+# The parameters that options extend: LogGroup has no setting.
+_EXTENDED = ("LoggingConfig",)
+# The names of code objects in the pipeline's folder of CODE_BUCKET.
+CODE_OBJECT_NAME = r"[0-9a-f]{64}\.zip"
 
 
 def check(settings: Settings) -> None:
@@ -60,7 +68,8 @@ def table(settings: Settings) -> dict[str, Any]:
             "ReadCapacityUnits": settings.table_read_capacity_units,
             "WriteCapacityUnits": settings.table_write_capacity_units,
         }
-    return _with_options("TABLE_OPTIONS", "dynamodb CreateTable", desired, settings.table_options)
+    operation = "dynamodb CreateTable"
+    return _with_options("TABLE_OPTIONS", operation, desired, settings.table_options, TABLE_PARAMETERS)
 
 
 def role(settings: Settings, trust_policy: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,11 +82,11 @@ def role(settings: Settings, trust_policy: Mapping[str, Any]) -> dict[str, Any]:
         "ManagedPolicyArns": managed,
         "Tags": _tag_list({**tags(settings), **record([*settings.tags, *managed])}),
     }
-    return _with_options("ROLE_OPTIONS", "iam CreateRole", desired, settings.role_options)
+    return _with_options("ROLE_OPTIONS", "iam CreateRole", desired, settings.role_options, ROLE_PARAMETERS)
 
 
 def function(settings: Settings, role_arn: str, code: bytes) -> dict[str, Any]:
-    """CreateFunction's parameters, `code` being the zip, and PutFunctionConcurrency's ReservedConcurrentExecutions."""
+    """CreateFunction's parameters, `code` being the zip, and what `function.ensure` takes besides them."""
     logging = {"LogFormat": settings.function_log_format}
     if settings.function_log_format == "JSON":
         logging["ApplicationLogLevel"] = settings.function_log_level
@@ -98,7 +107,20 @@ def function(settings: Settings, role_arn: str, code: bytes) -> dict[str, Any]:
         "ReservedConcurrentExecutions": settings.function_reserved_concurrent_executions,
         "Tags": tags(settings),
     }
-    return _with_options("FUNCTION_OPTIONS", "lambda CreateFunction", desired, settings.function_options)
+    if place := code_object(settings, code):
+        desired["Code"] = {"S3Bucket": place["Bucket"], "S3Key": place["Key"]}
+        desired["CodeSha256"] = archive.sha256(code)
+    operation = "lambda CreateFunction"
+    return _with_options("FUNCTION_OPTIONS", operation, desired, settings.function_options, FUNCTION_PARAMETERS)
+
+
+def code_object(settings: Settings, code: bytes) -> dict[str, Any]:
+    """PutObject's parameters for code that is too large for CreateFunction; {} for other code."""
+    if len(code) <= archive.DIRECT_UPLOAD_BYTES:
+        return {}
+    # Named by the content, so that the same code is uploaded once. In the pipeline's folder, for `clean`.
+    key = f"{settings.pipeline_name}/{hashlib.sha256(code).hexdigest()}.zip"
+    return {"Bucket": settings.code_bucket, "Key": key, "Body": code}
 
 
 def log_group_name(settings: Settings) -> str:
@@ -121,6 +143,7 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
     operation = "lambda CreateEventSourceMapping"
     if settings.filter_criteria:
         check_options("FILTER_CRITERIA", operation, {"FilterCriteria": settings.filter_criteria})
+        _check_patterns(settings.filter_criteria)
     desired = {
         "FunctionName": settings.function_name,
         "EventSourceArn": stream_arn,
@@ -138,7 +161,20 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
         "Enabled": settings.mapping_enabled,
         "Tags": tags(settings),
     }
-    return _with_options("MAPPING_OPTIONS", operation, desired, settings.mapping_options)
+    return _with_options("MAPPING_OPTIONS", operation, desired, settings.mapping_options, MAPPING_PARAMETERS)
+
+
+def _check_patterns(filter_criteria: Mapping[str, Any]) -> None:
+    for pattern in [each.get("Pattern", "{}") for each in filter_criteria.get("Filters", ())]:
+        try:
+            is_object = isinstance(json.loads(pattern), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            raise UserError(
+                f"FILTER_CRITERIA: Pattern {pattern!r} is not allowed; allowed: a JSON object as text, such as "
+                '{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}'
+            )
 
 
 # What each kind of destination needs: docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
@@ -166,10 +202,13 @@ def policy_tokens(settings: Settings, arn: str) -> dict[str, str]:
     }
 
 
-def _with_options(setting: str, operation: str, desired: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters with those of an *_OPTIONS setting, checked against AWS's model of the call."""
+def _with_options(
+    setting: str, operation: str, desired: dict[str, Any], options: Mapping[str, Any], supported: Iterable[str]
+) -> dict[str, Any]:
+    """The parameters with those of an *_OPTIONS setting, checked against AWS's model of the call and our modules."""
     merged = _merged(desired, options, setting)
     check_options(setting, operation, {name: merged[name] for name in options})
+    reject_unsupported(setting, options, supported)
     return merged
 
 
@@ -179,9 +218,7 @@ def _merged(desired: dict[str, Any], options: Mapping[str, Any], where: str) -> 
         current = merged.get(name)
         if name in merged and name not in _EXTENDED:
             raise UserError(f"{where}: {name} has a setting of its own; see docs/settings.md")
-        if isinstance(current, list) and isinstance(value, list):
-            merged[name] = [*current, *value]
-        elif isinstance(current, dict) and isinstance(value, dict):
+        if isinstance(current, dict) and isinstance(value, dict):
             merged[name] = _merged(current, value, f"{where}: {name}")
         else:
             merged[name] = value

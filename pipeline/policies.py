@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 TRUST, EXECUTION, ON_FAILURE = "trust-policy.json", "execution-policy.json", "on-failure.json"
 
-# IAM's quotas, in characters without white space: docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
-TRUST_POLICY_CHARACTERS = 2048
-INLINE_POLICY_CHARACTERS = 10240
+# IAM's quota for all inline policies of a role together, in characters without white space. It cannot be raised; that
+# of the trust policy can: docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+INLINE_POLICIES_CHARACTERS = 10240
 
 _TOKEN = re.compile(r"\$\{([^}]*)\}")
 
@@ -40,14 +41,25 @@ def trust_policy(root: Path, tokens: Tokens, *, write: bool = True) -> dict[str,
 
 def inline_policies(settings: Settings, root: Path, tokens: Tokens, *, write: bool = True) -> dict[str, dict[str, Any]]:
     """The role's inline policies by name: one for each other document in policies/, and one for ON_FAILURE."""
-    documents = {}
-    for name, file in inline_policy_names(settings, root).items():
-        if file == ON_FAILURE:
-            documents[name] = parameters.on_failure_policy(settings.on_failure)
-        else:
-            documents[name] = render(root / "policies" / file, tokens)
-        if write:
-            _write(documents[name], root / "build" / "policies" / file)
+    files = inline_policy_names(settings, root)
+    documents = {
+        name: parameters.on_failure_policy(settings.on_failure)
+        if file == ON_FAILURE
+        else render(root / "policies" / file, tokens)
+        for name, file in files.items()
+    }
+    # Characters without white space, which IAM does not count.
+    sizes = {
+        files[name]: len("".join(json.dumps(each, ensure_ascii=False).split())) for name, each in documents.items()
+    }
+    if (total := sum(sizes.values())) > INLINE_POLICIES_CHARACTERS:
+        listed = ", ".join(f"{file} {size}" for file, size in sizes.items())
+        raise UserError(
+            f"{root / 'policies'}: {total} characters in all ({listed}); allowed for the inline policies of a role: "
+            f"{INLINE_POLICIES_CHARACTERS}. Move statements to a managed policy in ROLE_MANAGED_POLICY_ARNS"
+        )
+    for name, file in files.items() if write else ():
+        _write(documents[name], root / "build" / "policies" / file)
     return documents
 
 
@@ -62,7 +74,7 @@ def inline_policy_names(settings: Settings, root: Path) -> dict[str, str]:
 
 
 def render(source: Path, tokens: Tokens) -> dict[str, Any]:
-    """The document in `source` with each `${Token}` replaced. IAM's own `${aws:...}` variables pass through.
+    """The document in `source` with each `${Token}` replaced. IAM's own pass: `${aws:...}`, `${*}`, `${?}`, `${$}`.
 
     Raises UserError for a file that is not a policy, or that has an unknown token.
     """
@@ -85,7 +97,7 @@ def _write(document: Mapping[str, Any], path: Path) -> None:
 def _replace(source: Path, text: str, tokens: Tokens) -> str:
     def value(match: re.Match[str]) -> str:
         name = match[1]
-        if name.startswith("aws:"):
+        if name in ("*", "?", "$") or (":" in name and not name.startswith("AWS::")):
             return match[0]
         if name not in (known := tokens()):
             allowed = ", ".join(f"${{{token}}}" for token in known)
@@ -96,17 +108,54 @@ def _replace(source: Path, text: str, tokens: Tokens) -> str:
 
 
 def _check(source: Path, document: Any) -> None:
-    """Raise UserError for what IAM would refuse as MalformedPolicyDocument or LimitExceeded."""
+    """Raise UserError for what IAM refuses as MalformedPolicyDocument, and for a role that Lambda cannot assume."""
     if not isinstance(document, dict) or not document.get("Statement"):
         raise UserError(f"{source}: a policy is a JSON object with a Statement")
-    if document.get("Version") != "2012-10-17":
-        raise UserError(f'{source}: Version {document.get("Version")!r} is not allowed; allowed: "2012-10-17"')
+    if (version := document.get("Version", "2012-10-17")) not in ("2012-10-17", "2008-10-17"):
+        raise UserError(f'{source}: Version {version!r} is not allowed; allowed: "2012-10-17", "2008-10-17" or none')
+    statements = _listed(document["Statement"])
     trust = source.name == TRUST
-    limit = TRUST_POLICY_CHARACTERS if trust else INLINE_POLICY_CHARACTERS
-    size = len(json.dumps(document, separators=(",", ":")))
-    if size > limit:
-        raise UserError(f"{source}: {size} characters; allowed: {limit}")
-    if trust and "lambda.amazonaws.com" not in json.dumps(document):
+    if trust and not _lets_lambda_in(statements):
         raise UserError(
-            f"{source}: lambda.amazonaws.com is not allowed to assume the role; add it as the Principal's Service"
+            f"{source}: lambda.amazonaws.com is not allowed to assume the role; add it as the Principal's Service of "
+            "a statement that allows sts:AssumeRole"
         )
+    needed, forbidden = ("Principal", "Resource") if trust else ("Resource", "Principal")
+    for statement in statements:
+        if not isinstance(statement, dict) or statement.get("Effect") not in ("Allow", "Deny"):
+            raise UserError(f'{source}: a statement is a JSON object with an Effect, "Allow" or "Deny"')
+        for name in ("Action", needed):
+            if len({name, f"Not{name}"} & {*statement}) != 1:
+                raise UserError(f"{source}: each statement needs {name} or Not{name}: {json.dumps(statement)}")
+        if {forbidden, f"Not{forbidden}"} & {*statement}:
+            raise UserError(f"{source}: no statement may have a {forbidden}: {json.dumps(statement)}")
+        if not re.fullmatch("[0-9A-Za-z]*", str(statement.get("Sid", ""))):
+            raise UserError(f"{source}: Sid {statement['Sid']!r} is not allowed; allowed: letters and digits")
+    sids = [statement["Sid"] for statement in statements if statement.get("Sid")]
+    if len(set(sids)) < len(sids):
+        raise UserError(f"{source}: each Sid must be unique; there are {', '.join(sids)}")
+
+
+def _lets_lambda_in(statements: list[Any]) -> bool:
+    """Whether Lambda may assume the role, if the conditions of Allow hold and those of Deny do not."""
+    effects = {
+        statement.get("Effect")
+        for statement in statements
+        if isinstance(statement, dict)
+        and _covers(statement, "Principal", "lambda.amazonaws.com")
+        and _covers(statement, "Action", "sts:assumerole")
+        and not (statement.get("Effect") == "Deny" and "Condition" in statement)
+    }
+    return effects == {"Allow"}
+
+
+def _covers(statement: Mapping[str, Any], name: str, value: str) -> bool:
+    """Whether the statement's element, such as Action or NotAction, covers the value."""
+    element = statement.get(name, statement.get(f"Not{name}"))
+    patterns = _listed(element.get("Service", []) if isinstance(element, dict) else element)
+    found = any(fnmatchcase(value, str(pattern).lower()) for pattern in patterns)
+    return found if name in statement else not found and f"Not{name}" in statement
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

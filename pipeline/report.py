@@ -1,4 +1,4 @@
-"""Rendering events: as lines for a person, and as one JSON document for a program (docs/json.md)."""
+"""Rendering events: as lines for a person, and as one JSON document for a program (docs/json.md). And confirmation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .events import Changed, Result, Started
+from .resources.change import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .events import Event, Events, Returned
+    from .events import Event
     from .resources.change import Action, Change, Diff
 
 SIGNS: dict[Action, str] = {
@@ -35,76 +36,61 @@ class Report:
     """The report of one task.
 
     With `dry_run`, it lists every attribute of a change, and counts the changes at the end. `about` describes the
-    pipeline in the JSON document. `on_interrupt` says what exists when a person interrupts the task.
+    pipeline in the JSON document. `summarize` says what exists when the task is interrupted or fails.
     """
 
     task: str
     as_json: bool = False
     dry_run: bool = False
     about: dict[str, str] = field(default_factory=dict)
-    on_interrupt: Callable[[], str] = str
+    summarize: Callable[[], str] = str
     step: str = ""
-    _changes: list[Changed] = field(default_factory=list)
-    _seconds: list[float] = field(default_factory=list)
+    _steps: list[dict[str, Any]] = field(default_factory=list)
     _started: dict[str, float] = field(default_factory=dict)
     _results: dict[str, Any] = field(default_factory=dict)
 
-    def render(self, events: Events[Returned]) -> Returned:
-        """Run a step and render its events. Returns what the step returns."""
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                returned: Returned = end.value
-                return returned
-            self._render(event)
+    def render(self, events: Iterable[Event]) -> None:
+        """Run a step and render its events."""
+        for event in events:
+            if isinstance(event, Result):
+                self.result(event.text, event.values)
+                continue
+            self.step = event.step
+            if isinstance(event, Started):
+                self._started[event.step] = time.monotonic()
+            elif isinstance(event, Changed):
+                seconds = time.monotonic() - self._started[event.step]
+                self._steps.append({"step": event.step, **document_of(event.change), "seconds": round(seconds, 3)})
+                self._line(line(event.step, event.change, seconds, inline=not self.dry_run))
+                for diff in event.change.diffs if self.dry_run else ():
+                    if diff.old is not None or diff.new or diff.new is False:
+                        self._line(f"    {diff_text(diff)}")
 
     def result(self, text: str, values: Mapping[str, Any] | None = None) -> None:
-        """Report the answer of a command: `text` on stdout, or `values` in the document."""
+        """Print the answer of a command: `text` on stdout, or `values` in the document."""
         self._results |= values or {}
         if text and not self.as_json:
             self._line(text)
 
     def end(self, error: str = "") -> None:
-        """Print the end of the report: the count of a plan; the document, with the error if there is one."""
-        if self.dry_run and self._changes and not error:
-            count = Counter(event.change.action for event in self._changes)
-            actions: tuple[Action, ...] = ("created", "updated", "replaced", "deleted", "unchanged")
-            self._line(f"plan: {', '.join(f'{count[action]} {action}' for action in actions)}; nothing was written")
+        """End the report: print the summary of a plan, and the JSON document."""
+        if self.dry_run and not error and (self._steps or (self._started and not self._results)):
+            count = Counter(step["action"] for step in self._steps)
+            actions = ("created", "updated", "replaced", "deleted", "unchanged")
+            counts = ", ".join(f"{count[action]} {action}" for action in actions)
+            self._line(f"plan: {counts}; nothing was written" if self._steps else "plan: nothing to change")
         if not self.as_json:
             return
-        steps = zip(self._changes, self._seconds, strict=True)
         document = {
             "version": _JSON_VERSION,
             "task": self.task,
             "planned": self.dry_run,
             **self.about,
-            "steps": [{"step": event.step, **document_of(event.change), "seconds": s} for event, s in steps],
+            "steps": self._steps,
             "result": self._results,
             "error": error or None,
         }
         print(json.dumps(document, indent=2, default=str), flush=True)  # noqa: T201 - the document
-
-    def _render(self, event: Event) -> None:
-        if isinstance(event, Result):
-            self.result(event.text, event.values)
-            return
-        self.step = event.step
-        if isinstance(event, Started):
-            self._started[event.step] = time.monotonic()
-        elif isinstance(event, Changed):
-            seconds = time.monotonic() - self._started[event.step]
-            self._changes.append(event)
-            self._seconds.append(round(seconds, 3))
-            self._line(line(event.step, event.change, seconds, inline=not self.dry_run))
-            if self.dry_run:
-                self._attributes(event.change)
-
-    def _attributes(self, change: Change) -> None:
-        for diff in change.diffs:
-            unset = diff.old is None and not diff.new and diff.new is not False
-            if not unset:
-                self._line(f"    {diff_text(diff)}")
 
     def _line(self, text: str) -> None:
         """A line for a person: on stdout, unless the document goes there."""
@@ -143,3 +129,19 @@ def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     half = _VALUE_CHARACTERS // 2
     return text if len(text) <= _VALUE_CHARACTERS else f"{text[:half]}...{text[-half:]}"
+
+
+def confirm(step: str, changes: Sequence[Change], words: tuple[str, ...], *, assume_yes: bool) -> None:
+    """Show the planned changes on stderr, and return if a person types one of `words`. Otherwise raise UserError.
+
+    `assume_yes` (--yes) skips the question.
+    """
+    sys.stderr.write("".join(line(step, change) + "\n" for change in changes))
+    if assume_yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("stdin is not a terminal; pass --yes to continue without confirmation. Nothing was changed.")
+    sys.stderr.write(f"Type {words[0]} to continue: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() not in words:
+        raise UserError("aborted. Nothing was changed.")

@@ -8,11 +8,15 @@ import time
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
+from botocore.exceptions import HTTPClientError
 
 from .echo import on_call
 from .resources.change import UserError
@@ -28,7 +32,17 @@ if TYPE_CHECKING:
     # The responses of a plan's reads, with the time of each.
     Recent = dict[str, tuple[float, dict[str, Any]]]
 
+_OK = AWSResponse("", 200, HTTPHeaders(), None)
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
+# boto3's attempts end within a second if the connection is cut. What AWS calls unavailable lasts longer.
+_OUTAGE_SECONDS, _OUTAGE_PAUSE_SECONDS = 15.0, 1.0
+_THROTTLED = (
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+)
 # For so many seconds, a call does not repeat a read of the plan before it.
 _REUSE_SECONDS = 10.0
 _READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan")
@@ -58,12 +72,12 @@ def connect(
     @cache
     def client(service: str, *, dry_run: bool = dry_run) -> Any:
         made = session.client(service, endpoint_url=endpoint_url or settings.aws_endpoint_url or None, config=config)
+        made.meta.events.register("provide-client-params", _note_call)
         if echo and dry_run == all_dry:  # a plan before the real calls would print each command twice
             on_call(made, settings.aws_region, echo)
         if verbose:
-            made.meta.events.register("before-call", _note_time)
             made.meta.events.register("after-call", _log_call)
-        made.meta.events.register("provide-client-params", _note_call)
+        made.meta.events.register("needs-retry", _outlast)
         if dry_run:
             made.meta.events.register("before-call", _answer_write)
         if not all_dry:
@@ -74,26 +88,13 @@ def connect(
     return client
 
 
-def check_account(settings: Settings, sts: Any) -> dict[str, str]:
-    """The answer of GetCallerIdentity. Raises UserError if AWS_ACCOUNT_ID names another account."""
-    caller: dict[str, str] = sts.get_caller_identity()
-    if settings.target == "aws" and settings.aws_account_id not in ("", caller["Account"]):
-        raise UserError(
-            f"AWS_ACCOUNT_ID is {settings.aws_account_id}, but the credentials belong to account {caller['Account']} "
-            f"({caller['Arn']}). Nothing was changed. Choose another AWS_PROFILE, or correct AWS_ACCOUNT_ID."
-        )
-    return caller
-
-
 def is_read(operation: str) -> bool:
     """Whether an AWS operation of this name changes nothing."""
     return operation.startswith(_READS)
 
 
 def with_region(settings: Settings) -> Settings:
-    """The settings with the region of the profile or of AWS_DEFAULT_REGION, if AWS_REGION is empty."""
-    if settings.aws_region:
-        return settings
+    """The settings with the region of the profile or of AWS_DEFAULT_REGION, for an empty AWS_REGION."""
     region = _aws_session(settings).region_name
     if not region:
         raise UserError(
@@ -122,26 +123,23 @@ def _aws_session(settings: Settings) -> boto3.Session:
 
 
 def _note_call(params: Mapping[str, Any], model: OperationModel, context: dict[str, Any], **_: Any) -> None:
-    """Note the parameters, and of a reading call the text that identifies it."""
-    context["parameters"] = params
+    """Note the time, the parameters, and of a reading call the text that identifies it.
+
+    A scan has none: `clean` must see the items of the moment in which it deletes a table.
+    """
+    context["began"], context["parameters"] = time.monotonic(), params
     call = f"{model.service_model.service_name} {model.name} {sorted(params.items())!r}"
-    context["read"] = call if is_read(model.name) else ""
+    context["read"] = call if is_read(model.name) and model.name != "Scan" else ""
 
 
 def _answer_write(
     model: OperationModel, context: dict[str, Any], **_: Any
-) -> tuple[_FakeHttpResponse, dict[str, Any]] | None:
+) -> tuple[AWSResponse, dict[str, Any]] | None:
     """Answer a writing call as AWS would, as far as the answer is predictable."""
     if is_read(model.name):
         return None
     response = predicted_response(model.output_shape, context["parameters"]) if model.output_shape else {}
-    return _FakeHttpResponse(), {**response, "ResponseMetadata": {"HTTPStatusCode": 200, "DryRun": True}}
-
-
-class _FakeHttpResponse:
-    """The part of an HTTP response that botocore reads."""
-
-    status_code = 200
+    return _OK, {**response, "ResponseMetadata": {"HTTPStatusCode": 200, "DryRun": True}}
 
 
 def predicted_response(shape: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +161,7 @@ def _remember_read(context: dict[str, Any], parsed_response: Any, recent: Recent
         recent.setdefault(context["read"], (time.monotonic(), deepcopy(parsed_response)))
 
 
-def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[_FakeHttpResponse, dict[str, Any]] | None:
+def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
     """Answer a read as AWS answered the plan's, once. A write makes all earlier responses obsolete."""
     if not context["read"]:
         recent.clear()
@@ -171,14 +169,34 @@ def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[_Fa
     remembered = recent.pop(context["read"], None)
     if remembered is None or time.monotonic() - remembered[0] > _REUSE_SECONDS:
         return None
-    return _FakeHttpResponse(), remembered[1]
+    context["reused"] = True
+    return _OK, remembered[1]
 
 
-def _note_time(context: dict[str, Any], **_: Any) -> None:
-    context["began"] = time.monotonic()
+def _outlast(
+    response: tuple[Any, dict[str, Any]] | None,
+    caught_exception: Exception | None,
+    request_dict: dict[str, Any],
+    **_: Any,
+) -> float | None:
+    """The pause before another attempt where boto3 makes no more: AWS is unavailable or throttles for up to 15 seconds.
+
+    An endpoint that takes no connection is a mistake in the settings: the error is reported after boto3's attempts.
+    """
+    since = request_dict["context"].setdefault("failing_since", time.monotonic())
+    if response:
+        unavailable = (
+            response[0].status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+            or response[1].get("Error", {}).get("Code") in _THROTTLED
+        )
+    else:
+        unavailable = isinstance(caught_exception, HTTPClientError)
+    return _OUTAGE_PAUSE_SECONDS if unavailable and time.monotonic() - since < _OUTAGE_SECONDS else None
 
 
 def _log_call(model: OperationModel, context: dict[str, Any], parsed: Mapping[str, Any], **_: Any) -> None:
+    if "reused" in context:
+        return  # no call
     milliseconds = (time.monotonic() - context["began"]) * 1000
     outcome = parsed.get("Error", {}).get("Code") or ("dry run" if "DryRun" in parsed["ResponseMetadata"] else "")
     call = f"{model.service_model.service_name} {model.name}"

@@ -6,9 +6,9 @@ import difflib
 import io
 import os
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-# The parser behind dotenv_values: the public function skips a line that it cannot parse, and says no line numbers.
+# The parser behind dotenv_values: that skips a line that it cannot parse, and does not report line numbers.
 from dotenv.parser import parse_stream
 
 from . import validators
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SettingsError(UserError):
-    """Everything that is wrong with the settings: one line each, with name, value and what is allowed."""
+    """All problems with the settings, one per line: the name, the value and the allowed values."""
 
 
 _NAME = r"[A-Za-z0-9_-]"
@@ -72,7 +72,7 @@ class Settings:
     function_runtime: str = _setting("python3.13", text(r"python3\.\d{1,2}", "a Python runtime, such as python3.13"))
     function_handler: str = _setting(
         "example.lambda_handler",
-        text(r"[A-Za-z_][\w/.]*\.[A-Za-z_]\w*", "MODULE.FUNCTION, such as example.lambda_handler"),
+        text(r"(?=\S{3,128}$)[^.].*\.[^.]+", "MODULE.FUNCTION, such as example.lambda_handler"),
     )
     function_memory_size: int = _setting(128, aws_parameter("lambda CreateFunction MemorySize"))
     function_timeout: int = _setting(30, aws_parameter("lambda CreateFunction Timeout"))
@@ -87,12 +87,13 @@ class Settings:
         None, aws_parameter("lambda PutFunctionConcurrency ReservedConcurrentExecutions")
     )
     function_options: Mapping[str, Any] = _setting({}, json_object)
+    code_bucket: str = _setting("", text(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket"))
 
     log_retention_in_days: int = _setting(30, validators.retention_days)
 
     batch_size: int = _setting(100, aws_parameter(f"{_MAPPING} BatchSize"))
     maximum_batching_window_in_seconds: int = _setting(0, aws_parameter(f"{_MAPPING} MaximumBatchingWindowInSeconds"))
-    # AT_TIMESTAMP is not for DynamoDB streams.
+    # DynamoDB streams do not support AT_TIMESTAMP.
     starting_position: str = _setting("TRIM_HORIZON", choice("TRIM_HORIZON", "LATEST"))
     maximum_retry_attempts: int = _setting(10, aws_parameter(f"{_MAPPING} MaximumRetryAttempts"))
     maximum_record_age_in_seconds: int = _setting(-1, validators.record_age)
@@ -126,18 +127,12 @@ DERIVED: dict[str, Callable[[str], str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Declaration:
+class Declaration(NamedTuple):
     """One setting as declared: its name in `.env`, its default value and its parser."""
 
     name: str
     default: Any
     parse: Callable[[str], Any]
-
-    @property
-    def field(self) -> str:
-        """The attribute of Settings."""
-        return self.name.lower()
 
 
 def declarations() -> list[Declaration]:
@@ -151,22 +146,21 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
     All are by name, such as "BATCH_SIZE". An empty value sets the default. Raises SettingsError with every problem.
     """
     problems: list[str] = []
-    in_file = dict(_read(env_file, problems)) if env_file else {}
     declared = declarations()
     known = [setting.name for setting in declared]
+    in_file = dict(_read(env_file, known, problems)) if env_file else {}
     problems += [f"--set: {_unknown(name, known)}" for name in overrides if name not in known]
+    texts = {**in_file, **environment, **overrides}
     values: dict[str, Any] = {}
-    for setting in declared:
-        text = next(
-            (source[setting.name] for source in (overrides, environment, in_file) if setting.name in source), ""
-        )
+    for name, default, parse in declared:
+        text, field_name = texts.get(name, ""), name.lower()
         try:
-            values[setting.field] = setting.parse(text) if text else setting.default
+            values[field_name] = parse(text) if text else default
         except ValueError as error:
-            shown = "(not shown)" if setting.name == "FUNCTION_ENVIRONMENT" else f"{text!r}"
-            problems.append(f"{setting.name}: {shown} is not allowed; allowed: {error}")
-        if not text and setting.field in DERIVED:
-            values[setting.field] = DERIVED[setting.field](values.get("pipeline_name", ""))
+            shown = "(not shown)" if name == "FUNCTION_ENVIRONMENT" else f"{text!r}"
+            problems.append(f"{name}: {shown} is not allowed; allowed: {error}")
+        if not text and field_name in DERIVED:
+            values[field_name] = DERIVED[field_name](values.get("pipeline_name", ""))
     keys = [str(values.get(name)).rpartition(":")[0] for name in ("table_key", "table_sort_key")]
     if keys[0] == keys[1] != "":
         sort_key = values["table_sort_key"]
@@ -179,7 +173,7 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, str]:
-    """The values of `--set NAME=VALUE` by name. The last one of a name counts."""
+    """The values of `--set NAME=VALUE` by name. If a name repeats, the last value wins."""
     overrides = {}
     for word in words:
         name, separator, value = word.partition("=")
@@ -200,9 +194,8 @@ def find_env_file(root: Path, environment: Mapping[str, str]) -> Path | None:
     return default if default.is_file() else None
 
 
-def _read(path: Path, problems: list[str]) -> Iterator[tuple[str, str]]:
+def _read(path: Path, known: list[str], problems: list[str]) -> Iterator[tuple[str, str]]:
     """The file's names and values. A line that is not NAME=value, or names no setting, is a problem."""
-    known = [setting.name for setting in declarations()]
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -212,7 +205,7 @@ def _read(path: Path, problems: list[str]) -> Iterator[tuple[str, str]]:
         line = binding.original.string  # includes the empty lines before it
         where = f"{path.name} line {binding.original.line + line[: -len(line.lstrip())].count(chr(10))}"
         if binding.error or (binding.key and binding.value is None):
-            problems.append(f"{where}: not understood; allowed: NAME=value, a comment, or an empty line")
+            problems.append(f"{where}: cannot be parsed; allowed: NAME=value, a comment, or an empty line")
         elif binding.key in known or (binding.key or "").startswith("AWS_"):
             yield str(binding.key), str(binding.value)
         elif binding.key:

@@ -6,12 +6,14 @@ import base64
 import re
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from . import items, log_reader, parameters, steps
 from .events import Result, Started, Waiting
+from .resources import mapping as mappings
 from .resources import role
 from .resources.change import UserError
 
@@ -28,43 +30,49 @@ _SCAN_PAGE_SIZE = 100
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.004, 1.0
 # With LATEST, what is written before AWS starts to read is lost. The item is written again, at growing intervals.
 _FIRST_REWRITE_SECONDS, _LONGEST_REWRITE_SECONDS = 2.0, 15.0
-_CLOCK_SKEW_MS = 10 * 60 * 1000  # AWS refuses requests whose clock is off by more than 5 to 15 minutes
+_CLOCK_SKEW_MS = 10 * 60 * 1000
 _REDELIVERY_SECONDS = 5.0
-_EVENT_ID = re.compile(r'"eventID": ?"([0-9a-f]+)"')
-# One failed invocation may be a transient fault that a retry heals; two are a broken function.
+# In JSON, or as Python prints it.
+_EVENT_ID = re.compile(r"""["']eventID["']: ?["']([0-9a-f]+)""")
+_CREATED = re.compile(r"""["']ApproximateCreationDateTime["']: ?(\d+)""")
+# One failed invocation may be a transient fault that a retry heals; two are a broken function, if no other succeeds.
 _FAILED_INVOCATIONS = 2
 
 
 @dataclass(frozen=True)
-class SmokeResult:
-    """The log line that shows the item, its invocation, and the seconds from the put to that line."""
+class _Trial:
+    """An item, and what it passes on its way to the log, as the resource modules describe it.
 
-    line: str
-    request_id: str
-    seconds: float
-    log_group: str
+    `role` is None if the role is gone. `term` is the text of the item to search the log for, `put_ms` AWS's time of the
+    put, and `began` the local time of it.
+    """
 
-
-@dataclass(frozen=True)
-class _Pipeline:
-    """What an item passes on its way to the log, as the resource modules describe it. `role` is None if it is gone."""
-
+    d: Deployment
     table: Mapping[str, Any]
     mapping: Mapping[str, Any]
-    log_group: str
     role: Mapping[str, Any] | None
+    log_group: str
+    term: str = ""
+    put_ms: int = 0
+    began: float = 0.0
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """The log events that show the item. The text is unique, so that an early start finds nothing else."""
+        since_ms = self.put_ms - _CLOCK_SKEW_MS
+        return log_reader.fetch(self.d.client("logs"), self.log_group, since_ms=since_ms, pattern=f'"{self.term}"')
+
+    def invocations(self) -> list[log_reader.Invocation]:
+        """The invocations since the put, of anybody's records."""
+        events = log_reader.fetch(self.d.client("logs"), self.log_group, since_ms=self.put_ms)
+        return log_reader.invocations(events)
+
+    def current_mapping(self) -> Mapping[str, Any]:
+        """The mapping as it is now."""
+        current: dict[str, Any] = self.d.client("lambda").get_event_source_mapping(UUID=self.mapping["UUID"])
+        return {**current, "LastProcessingResult": str(current.get("LastProcessingResult", ""))}
 
 
-@dataclass(frozen=True)
-class _Search:
-    """The text to search the log for, the start of the search in AWS's time, and the local time of the put."""
-
-    term: str
-    since_ms: int
-    began: float
-
-
-def run(d: Deployment) -> Events[SmokeResult]:
+def run(d: Deployment) -> Events[None]:
     """Put one item of our own, wait until the function has processed it, and delete it, whatever happens.
 
     The function has processed the item when its log shows the item, that invocation succeeded, and the records are not
@@ -74,57 +82,54 @@ def run(d: Deployment) -> Events[SmokeResult]:
     if d.dry_run:
         raise UserError("smoke does not support --dry")
     extra = items.parse(dumps(d.settings.smoke_item), "SMOKE_ITEM") if d.settings.smoke_item else {}
-    pipeline = _existing(d)
-    item, term = new_item(pipeline.table, extra)
+    existing = _existing(d)
+    item, term = new_item(existing.table, extra)
     dynamodb, name = d.client("dynamodb"), d.settings.table_name
-    # The marker is unique, so an early start finds nothing else. It allows for a local clock that is ahead of AWS's.
-    search = _Search(term, int(time.time() * 1000) - _CLOCK_SKEW_MS, time.monotonic())
-    dynamodb.put_item(TableName=name, Item=item, **_if_new(pipeline.table, item))
+    began = time.monotonic()
+    # The key is random, so that the put overwrites no item of somebody else.
+    response = dynamodb.put_item(TableName=name, Item=item)
+    trial = replace(existing, term=term, put_ms=_aws_time_ms(response), began=began)
     try:
-        yield Waiting("smoke", f"log group {pipeline.log_group} to show the item")
-        event = _wait_for_event(d, pipeline, item, search)
-        elapsed = time.monotonic() - search.began
+        yield Waiting("smoke", f"log group {trial.log_group} to show the item")
+        event = _wait_for_event(trial, item)
+        elapsed = time.monotonic() - began
         yield Waiting("smoke", "the invocation to end")
-        invocation = _wait_for_end(d, pipeline, event, search)
+        invocation = _wait_for_end(trial, event)
     finally:
-        dynamodb.delete_item(TableName=name, Key={key: item[key] for key in items.key_names(pipeline.table)})
-    _check_not_repeated(d, pipeline, search)
-    line = event["message"].rstrip("\n")
+        dynamodb.delete_item(TableName=name, Key={key: item[key] for key in items.key_names(trial.table)})
+    _check_not_repeated(trial, event, invocation)
+    line, request_id = event["message"].rstrip("\n"), invocation.request_id
     seconds = min(elapsed, _seconds_in_aws(line, event["timestamp"]))
-    result = SmokeResult(line, invocation.request_id, seconds, pipeline.log_group)
-    reached = f"smoke: item reached {result.log_group} {result.seconds * 1000:.0f} ms after the put"
-    yield Result(f"{reached}\n  record      {result.line}\n  request ID  {result.request_id}", asdict(result))
-    return result
+    reached = f"smoke: item reached {trial.log_group} {seconds * 1000:.0f} ms after the put"
+    yield Result(
+        f"{reached}\n  record      {line}\n  request ID  {request_id}",
+        {"line": line, "request_id": request_id, "seconds": seconds, "log_group": trial.log_group},
+    )
+
+
+def _aws_time_ms(response: Mapping[str, Any]) -> int:
+    """When AWS answered, in whole seconds. The local clock may be minutes off."""
+    return int(parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() * 1000)
 
 
 def _seconds_in_aws(line: str, timestamp_ms: int) -> float:
     """The time from the record's creation, which AWS rounds down to a second, to the log event: at most this long."""
-    created = re.search(r'"ApproximateCreationDateTime": ?(\d+)', line)
+    created = _CREATED.search(line)
     return max(timestamp_ms / 1000 - int(created[1]), 0) if created else float("inf")
 
 
-def _existing(d: Deployment) -> _Pipeline:
-    """The deployed pipeline. Raises UserError, with the task that creates it, for a part that is missing."""
-    steps.existing_function(d)
-    table = steps.existing_table(d)
-    return _Pipeline(
-        table=table,
-        mapping=steps.existing_mapping(d, steps.stream_of(table)),
-        log_group=parameters.log_group_name(d.settings),
-        role=role.describe(d.client("iam"), d.settings.role_name),
-    )
-
-
-def _if_new(table: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
-    """The condition of the put. It never overwrites an item of somebody else.
-
-    It does overwrite our own: boto3 puts the item again if the answer to the first put was lost.
-    """
-    return {
-        "ConditionExpression": "attribute_not_exists(#key) OR #marker = :marker",
-        "ExpressionAttributeNames": {"#key": items.key_names(table)[0], "#marker": _MARKER},
-        "ExpressionAttributeValues": {":marker": item[_MARKER]},
-    }
+def _existing(d: Deployment) -> _Trial:
+    """The deployed pipeline. Raises UserError, with the task that creates it, for a part that is missing or off."""
+    name = steps.existing(d, "function")["FunctionName"]
+    table = steps.existing(d, "table")
+    mapping = mappings.describe(d.client("lambda"), name, steps.stream_of(table))
+    if mapping is None:
+        missing = f"function {name} has no mapping on the stream of table {table['TableName']}"
+        raise UserError(f"{missing}; create it with: invoke map-stream")
+    if not mapping["Enabled"]:
+        raise UserError(f"mapping {mapping['UUID']} is {mapping['State']}; enable it: MAPPING_ENABLED=true, map-stream")
+    current_role = role.describe(d.client("iam"), d.settings.role_name)
+    return _Trial(d, table, mapping, current_role, parameters.log_group_name(d.settings))
 
 
 def has_user_items(dynamodb: Any, table_name: str) -> bool:
@@ -167,67 +172,72 @@ def new_item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[dict[s
     return item, in_record[kinds[hash_key]]
 
 
-def _wait_for_event(d: Deployment, pipeline: _Pipeline, item: dict[str, Any], search: _Search) -> dict[str, Any]:
-    """The log event that shows the item. Writes the item again meanwhile if the mapping may have missed it."""
-    logs, timeout = d.client("logs"), d.settings.smoke_timeout
-    pause, rewrite = _FIRST_PAUSE_SECONDS, _FIRST_REWRITE_SECONDS
-    next_write = search.began + rewrite
+def _pauses() -> Iterator[float]:
+    pause = _FIRST_PAUSE_SECONDS
     while True:
-        event = next(_events(logs, pipeline, search), None)
-        if event:
-            return event
-        now = time.monotonic()
-        waited = now - search.began
-        if waited > timeout or len(_failures(logs, pipeline, search, pause)) >= _FAILED_INVOCATIONS:
-            raise UserError(f"the log did not show the item in {waited:.0f} s. {likely_cause(d, pipeline, search)}")
-        if pipeline.mapping.get("StartingPosition", "LATEST") == "LATEST" and now > next_write:
-            item[_ATTEMPT] = {"N": str(int(item[_ATTEMPT]["N"]) + 1)}  # an identical put creates no record
-            d.client("dynamodb").put_item(TableName=pipeline.table["TableName"], Item=item)
-            rewrite = min(rewrite * 2, _LONGEST_REWRITE_SECONDS)
-            next_write = now + rewrite
-        time.sleep(pause)
+        yield pause
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
 
-def _wait_for_end(d: Deployment, pipeline: _Pipeline, event: dict[str, Any], search: _Search) -> log_reader.Invocation:
+def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> dict[str, Any]:
+    """The log event that shows the item. Writes the item again meanwhile if the mapping may have missed it."""
+    rewrite = _FIRST_REWRITE_SECONDS
+    next_write = trial.began + rewrite
+    for pause in _pauses():
+        if event := next(trial.events(), None):
+            return event
+        now = time.monotonic()
+        waited = now - trial.began
+        long = pause > _LONGEST_PAUSE_SECONDS / 4
+        if waited > trial.d.settings.smoke_timeout or (long and _is_broken(trial.invocations())):
+            raise UserError(f"the item did not appear in the log within {waited:.0f} s. {_likely_cause(trial)}")
+        if trial.mapping["StartingPosition"] == "LATEST" and now > next_write:
+            item[_ATTEMPT] = {"N": str(int(item[_ATTEMPT]["N"]) + 1)}  # an identical put creates no record
+            trial.d.client("dynamodb").put_item(TableName=trial.table["TableName"], Item=item)
+            rewrite = min(rewrite * 2, _LONGEST_REWRITE_SECONDS)
+            next_write = now + rewrite
+        time.sleep(pause)
+    raise AssertionError
+
+
+def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation:
     """The invocation that logged the event, once it ended. Raises UserError if it failed."""
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
-        invocation = log_reader.invocation_of(d.client("logs"), pipeline.log_group, event)
+    settings = trial.d.settings
+    for pause in _pauses():
+        invocation = log_reader.invocation_of(trial.d.client("logs"), trial.log_group, event)
         if invocation.failure:
             raise UserError(f"the function logged the item, and then failed:\n{invocation.failure}")
         if invocation.report:
             return invocation
-        if time.monotonic() - search.began > d.settings.smoke_timeout:
+        if time.monotonic() - trial.began > settings.smoke_timeout:
             raise UserError(
                 f"the function logged the item, but its invocation {invocation.request_id} did not end within "
-                f"{d.settings.smoke_timeout} s; FUNCTION_TIMEOUT is {d.settings.function_timeout}"
+                f"{settings.smoke_timeout} s; FUNCTION_TIMEOUT is {settings.function_timeout}"
             )
         time.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+    raise AssertionError
 
 
-def _check_not_repeated(d: Deployment, pipeline: _Pipeline, search: _Search) -> None:
+def _check_not_repeated(trial: _Trial, event: dict[str, Any], invocation: log_reader.Invocation) -> None:
     """Raise UserError if the item's records are delivered again: the function reported them as failed.
 
     The deletion of the item creates a record too, which follows in the same shard. Once the log shows it, AWS is done
     with the records before it. A filter may hide it, so that the wait for it is short.
     """
-    first = next(_events(d.client("logs"), pipeline, search))
-    deadline = time.monotonic() + _REDELIVERY_SECONDS
-    pause, last = _FIRST_PAUSE_SECONDS, first
-    while last is first and time.monotonic() < deadline and not pipeline.mapping["FilterCriteria"]:
+    deadline = time.monotonic() + (0 if trial.mapping["FilterCriteria"] else _REDELIVERY_SECONDS)
+    for pause in _pauses():
+        messages = [each["message"].rstrip("\n") for each in trial.events()]
+        later = [each for each in messages if messages.count(each) > invocation.lines.count(each)]
+        if later or time.monotonic() > deadline:
+            break
         time.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-        *_, last = first, *(each for each in _events(d.client("logs"), pipeline, search) if each != first)
-    ids = [_EVENT_ID.findall(each["message"]) for each in _events(d.client("logs"), pipeline, search)]
-    repeated = len(set(map(tuple, ids))) < len(ids) and all(ids)
-    current = d.client("lambda").get_event_source_mapping(UUID=pipeline.mapping["UUID"])
-    outcome = str(current.get("LastProcessingResult", ""))
-    if repeated or outcome.startswith("PROBLEM"):
+    records = set(_EVENT_ID.findall(event["message"]))
+    repeated = any(records.intersection(_EVENT_ID.findall(each)) for each in later)
+    outcome = trial.current_mapping()["LastProcessingResult"]
+    if repeated or (not later and outcome.startswith("PROBLEM")):
         raise UserError(
             f"the function logged the item, but Lambda delivers its record again (last result: {outcome}). "
-            f"{_response_advice(d)}"
+            f"{_response_advice(trial.d)}"
         )
 
 
@@ -240,34 +250,25 @@ def _response_advice(d: Deployment) -> str:
     )
 
 
-def likely_cause(d: Deployment, pipeline: _Pipeline, search: _Search) -> str:
+def _likely_cause(trial: _Trial) -> str:
     """Why the log does not show the item: the first of the usual causes that applies."""
-    logs = d.client("logs")
-    current = d.client("lambda").get_event_source_mapping(UUID=pipeline.mapping["UUID"])
-    state = f"mapping {current['UUID']} is {current['State']}, last result: {current.get('LastProcessingResult')}"
-    failures = _failures(logs, pipeline, search, _LONGEST_PAUSE_SECONDS)
-    if failures:
-        return f"The function failed ({state}):\n{failures[0]}"
-    if pipeline.role is None:
+    current, invocations = trial.current_mapping(), trial.invocations()
+    state = f"mapping {current['UUID']} is {current['State']}, last result: {current['LastProcessingResult']}"
+    if failure := next((each.failure for each in invocations if each.failure), ""):
+        return f"The function failed ({state}):\n{failure}"
+    if trial.role is None:
         return f"The function's role does not exist ({state}); try: invoke create-role put-policy"
-    if current["State"] != "Enabled" or str(current.get("LastProcessingResult", "")).startswith("PROBLEM"):
+    if current["State"] != "Enabled" or current["LastProcessingResult"].startswith("PROBLEM"):
         return f"The {state}; try: invoke map-stream"
     if current.get("FilterCriteria", {}).get("Filters"):
         return f"FILTER_CRITERIA may not match smoke's item ({state}); add the attributes it needs with SMOKE_ITEM"
-    if next(log_reader.fetch(logs, pipeline.log_group, since_ms=search.since_ms), None):
-        return f"The function ran, but it does not log its event ({state}); smoke searches the log for the item's key"
-    missing = "the role may lack logs:CreateLogStream and logs:PutLogEvents"
-    return f"Nothing was logged ({state}); {missing}, try: invoke put-policy"
+    if invocations:
+        return f"The function ran, but did not log the record ({state}); smoke searches the log for the item's key"
+    missing = "The role may lack logs:CreateLogStream or logs:PutLogEvents"
+    return f"The function logged nothing ({state}). {missing}; try: invoke put-policy"
 
 
-def _events(logs: Any, pipeline: _Pipeline, search: _Search) -> Iterator[dict[str, Any]]:
-    """The log events that show the item."""
-    return log_reader.fetch(logs, pipeline.log_group, since_ms=search.since_ms, pattern=f'"{search.term}"')
-
-
-def _failures(logs: Any, pipeline: _Pipeline, search: _Search, pause: float) -> list[str]:
-    """The failures in the log since smoke began, read only once the wait has become long."""
-    if pause < _LONGEST_PAUSE_SECONDS / 4:
-        return []
-    events = log_reader.fetch(logs, pipeline.log_group, since_ms=search.since_ms)
-    return [event["message"] for event in events if log_reader.FAILURE.search(event["message"])]
+def _is_broken(invocations: list[log_reader.Invocation]) -> bool:
+    """Whether all invocations failed, and not only one."""
+    ended = [each for each in invocations if each.failure or each.report]
+    return len(ended) >= _FAILED_INVOCATIONS and all(each.failure for each in ended)

@@ -1,7 +1,7 @@
 """The steps that build the pipeline, and `deploy`, which chains them.
 
-Each is a generator of events (`events.py`): from the settings to one call of a resource module's `ensure`, and the wait
-for what AWS does afterwards. In a dry run the clients write nothing, and there is nothing to wait for.
+Each step is a generator of events. It builds the parameters, calls a resource module's `ensure`, and waits for AWS. In
+a dry run the clients write nothing, and there is nothing to wait for.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import archive, items, log_reader, parameters, policies
-from .events import Changed, Result, Started, Waiting
-from .resources import function, log_group, mapping, role, table
+from .events import Changed, Result, Started, Waiting, finish
+from .resources import code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 def deploy(d: Deployment) -> Events[None]:
     """Create or update everything to match the settings.
 
-    Mistakes in the settings and policies are reported before the first write. What takes AWS time starts first and is
-    waited for last: AWS creates the table while the role propagates.
+    Mistakes in the settings and policies are reported before the first write. Slow operations start first,
+    and deploy waits for them last: AWS creates the table while the role propagates.
     """
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
     check(d)
+    yield from _upload(d, code)
     table_change = yield from _start_table(d)
     role_arn = yield from create_role(d)
     yield from put_policy(d, role_arn)
@@ -43,39 +44,61 @@ def deploy(d: Deployment) -> Events[None]:
 
 
 def plan(d: Deployment) -> list[Change]:
-    """The changes that `deploy` would make. Makes reading calls only."""
+    """The changes that `deploy` would make. Reads only."""
     return [event.change for event in deploy(d.as_dry_run()) if isinstance(event, Changed)]
 
 
 def check(d: Deployment) -> None:
-    """Raise UserError for a mistake in policies/, in FILTER_CRITERIA or in an *_OPTIONS setting."""
+    """Raise UserError for a mistake in policies/, in FILTER_CRITERIA, in an *_OPTIONS setting or in FUNCTION_LAYERS."""
     parameters.check(d.settings)
     tokens = partial(parameters.policy_tokens, d.settings, parameters.PLACEHOLDER_ARN)
     policies.trust_policy(d.root, tokens, write=False)
     policies.inline_policies(d.settings, d.root, tokens, write=False)
+    for arn in d.settings.function_layers:
+        _check_layer(d.client("lambda"), *arn.rsplit(":", 1))
+
+
+def _check_layer(lambda_: Any, name: str, version: str) -> None:
+    """Raise UserError for a layer version that does not exist. A caller who may not read it may still use it."""
+    try:
+        if version.isdigit():
+            lambda_.get_layer_version(LayerName=name, VersionNumber=int(version))
+    except lambda_.exceptions.ResourceNotFoundException:
+        advice = f"list the versions that exist: aws lambda list-layer-versions --layer-name {name}"
+        raise UserError(f"FUNCTION_LAYERS: {name}:{version} does not exist; {advice}") from None
+    except lambda_.exceptions.ClientError as error:
+        if not error.response["Error"]["Code"].startswith("AccessDenied"):
+            raise
 
 
 def zip_code(settings: Settings, root: Path, *, dry_run: bool = False) -> Events[bytes]:
-    """Zip lambda_src/ into build/function.zip and check that it has the handler. Returns the zip."""
+    """Zip lambda_src/ into build/function.zip and check that it defines the handler. Returns the zip."""
     yield Started("zip-code")
-    code = build_zip(settings, root)
     path = root / "build" / "function.zip"
     previous = path.read_bytes() if path.is_file() else None
-    if previous != code and not dry_run:
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(code)
+    code = build_zip(settings, root, write=not dry_run)
     action: Action = "unchanged" if previous == code else "updated" if previous else "created"
     attributes = {"CodeSha256": archive.sha256(code), "CodeSize": len(code)}
     yield Changed("zip-code", Change(f"zip build/{path.name}", action, attributes=attributes))
     return code
 
 
-def build_zip(settings: Settings, root: Path) -> bytes:
-    """The zip of lambda_src/, which has the handler."""
-    vendor = root / "build" / "vendor"
-    code = archive.build(root / "lambda_src", vendor, settings.function_runtime, settings.function_architecture)
-    archive.check_handler(code, settings.function_handler, settings.function_runtime)
+def build_zip(settings: Settings, root: Path, *, write: bool = False) -> bytes:
+    """Build the zip of lambda_src/, and check its handler. With `write`, it is also in build/."""
+    runtime, architecture = settings.function_runtime, settings.function_architecture
+    code = archive.build(root / "lambda_src", root / "build", runtime, architecture, write=write)
+    archive.check_upload(code, settings.code_bucket)
+    archive.check_handler(code, settings.function_handler, runtime, layers=bool(settings.function_layers))
     return code
+
+
+def _upload(d: Deployment, code: bytes) -> Events[None]:
+    """Upload the code to CODE_BUCKET, if it is too large for CreateFunction and the function does not have it yet."""
+    desired = parameters.code_object(d.settings, code)
+    current = function.describe(d.client("lambda"), d.settings.function_name) if desired else None
+    if desired and (current is None or current["CodeSha256"] != archive.sha256(code)):
+        yield Started("create-function")
+        yield Changed("create-function", code_object.ensure(d.client("s3"), desired))
 
 
 def create_table(d: Deployment) -> Events[str]:
@@ -96,10 +119,8 @@ def _start_table(d: Deployment) -> Events[Change]:
 
 
 def _finish_table(d: Deployment, change: Change) -> Events[str]:
-    if change.pending:
-        yield Waiting("create-table", f"{change.resource} to become ACTIVE")
-        table.wait(d.client("dynamodb"), d.settings.table_name)
-    yield Changed("create-table", change)
+    wait = partial(table.wait, d.client("dynamodb"), d.settings.table_name)
+    yield from finish("create-table", change, "to become ACTIVE", wait)
     return str(change.attributes["LatestStreamArn"])
 
 
@@ -115,7 +136,7 @@ def create_role(d: Deployment) -> Events[str]:
 def put_policy(d: Deployment, role_arn: str = "") -> Events[None]:
     """Put the role's inline policies, and delete those of ours whose document was removed."""
     yield Started("put-policy")
-    role_arn = role_arn or existing_role(d)["Arn"]
+    role_arn = role_arn or existing(d, "role")["Arn"]
     documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn))
     put = partial(role.ensure_policies, d.client("iam"), d.settings.role_name, documents)
     for change in put(owner=d.settings.pipeline_name, adopt=d.adopt):
@@ -131,22 +152,25 @@ def _tokens(d: Deployment, role_arn: str = "") -> Callable[[], Mapping[str, str]
 def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tags: bool = True) -> Events[bool]:
     """Create or update the function and its log group, and wait until the function is active.
 
-    Returns whether an existing function's tags changed. All resources have the same tags: with `tags=False` those of
-    the log group are read only if the function's have changed, which saves a call; `status` reads them always.
+    `code` is the zip, already in CODE_BUCKET if it has to be there. By default, it is built and uploaded. Returns
+    whether an existing function's tags changed. All resources have the same tags: with `tags=False` those of the log
+    group are read only if the function's have changed, which saves a call; `status` reads them always.
     """
     yield Started("create-function")
-    role_arn = role_arn or existing_role(d)["Arn"]
-    desired = parameters.function(d.settings, role_arn, code or build_zip(d.settings, d.root))
+    role_arn = role_arn or existing(d, "role")["Arn"]
+    if not code:
+        code = build_zip(d.settings, d.root, write=not d.dry_run)
+        yield from _upload(d, code)
+    desired = parameters.function(d.settings, role_arn, code)
     change = retry(lambda: function.ensure(d.client("lambda"), desired, adopt=d.adopt))
     retagged = any(diff.setting == "Tags" for diff in change.diffs) and change.action != "created"
     group = parameters.log_group(d.settings)
-    # With a log group of ours, the logs expire, `clean` may delete them, and the role needs no logs:CreateLogGroup.
+    # If the pipeline creates the log group, its events expire, `clean` can delete it, and the role does not need
+    # logs:CreateLogGroup.
     ensure_group = partial(log_group.ensure, d.client("logs"), group, adopt=d.adopt, tags=tags or retagged)
     yield Changed("create-function", retry(ensure_group))
-    if change.pending:
-        yield Waiting("create-function", f"{change.resource} to become Active")
-        function.wait(d.client("lambda"), d.settings.function_name)
-    yield Changed("create-function", change)
+    wait = partial(function.wait, d.client("lambda"), d.settings.function_name)
+    yield from finish("create-function", change, "to become Active", wait)
     return retagged
 
 
@@ -154,22 +178,20 @@ def map_stream(d: Deployment, stream_arn: str = "", *, tags: bool = True) -> Eve
     """Create or update the mapping from the table's stream to the function, and wait until it is enabled."""
     yield Started("map-stream")
     if not stream_arn:
-        stream_arn = stream_of(existing_table(d))
+        stream_arn = stream_of(existing(d, "table"))
         # A mapping belongs to its function: only a mapping of our function is changed.
-        owner_tags = existing_function(d)["Tags"]
+        owner_tags = existing(d, "function")["Tags"]
         check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
     desired = parameters.mapping(d.settings, stream_arn)
     change = retry(lambda: mapping.ensure(d.client("lambda"), desired, tags=tags))
-    if change.pending:
-        yield Waiting("map-stream", f"{change.resource} to become {'Enabled' if desired['Enabled'] else 'Disabled'}")
-        mapping.wait(d.client("lambda"), str(change.attributes["UUID"]))
-    yield Changed("map-stream", change)
+    goal = "to become Enabled" if desired["Enabled"] else "to become Disabled"
+    yield from finish("map-stream", change, goal, lambda: mapping.wait(d.client("lambda"), change.attributes["UUID"]))
 
 
 def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:
     """Check all items, then put them into the table. `lines` are their places, for error messages, and their texts."""
     yield Started("put-item")
-    current = existing_table(d)
+    current = existing(d, "table")
     parsed = [(where, items.parse(text, where)) for where, text in lines]
     for where, item in parsed:
         items.check(item, current, where)
@@ -193,34 +215,16 @@ def fetch_logs(
     yield Result(text, {"invocations": [asdict(invocation) for invocation in invocations]})
 
 
-def existing_role(d: Deployment) -> dict[str, Any]:
-    """The role. Raises UserError, with the task that creates it, if it does not exist."""
-    name = d.settings.role_name
-    return _existing(role.describe(d.client("iam"), name), f"role {name} does not exist", "create-role")
+_MODULES: Any = {"role": (role, "iam"), "table": (table, "dynamodb"), "function": (function, "lambda")}
 
 
-def existing_table(d: Deployment) -> dict[str, Any]:
-    """The table. Raises UserError, with the task that creates it, if it does not exist."""
-    name = d.settings.table_name
-    return _existing(table.describe(d.client("dynamodb"), name), f"table {name} does not exist", "create-table")
-
-
-def existing_function(d: Deployment) -> dict[str, Any]:
-    """The function. Raises UserError, with the task that creates it, if it does not exist."""
-    name = d.settings.function_name
-    return _existing(function.describe(d.client("lambda"), name), f"function {name} does not exist", "create-function")
-
-
-def existing_mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:
-    """The mapping. Raises UserError, with the task that creates it, if it does not exist."""
-    name = d.settings.function_name
-    missing = f"function {name} has no mapping on the stream of table {d.settings.table_name}"
-    return _existing(mapping.describe(d.client("lambda"), name, stream_arn), missing, "map-stream")
-
-
-def _existing(current: dict[str, Any] | None, missing: str, task: str) -> dict[str, Any]:
+def existing(d: Deployment, kind: str) -> dict[str, Any]:
+    """The "role", "table" or "function". Raises UserError, with the task that creates it, if it does not exist."""
+    module, service = _MODULES[kind]
+    name = getattr(d.settings, f"{kind}_name")
+    current: dict[str, Any] | None = module.describe(d.client(service), name)
     if current is None:
-        raise UserError(f"{missing}; create it with: invoke {task}")
+        raise UserError(f"{kind} {name} does not exist; create it with: invoke create-{kind}")
     return current
 
 

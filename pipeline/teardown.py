@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from . import parameters, policies, smoke
-from .events import Changed, Started, Waiting
-from .resources import backup, function, log_group, mapping, role, table
+from .events import Changed, Started, Waiting, finish
+from .resources import backup, code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def clean(
 ) -> Events[None]:
     """Delete everything in dependency order, wait for each deletion, and verify that nothing remains.
 
-    A table that holds items stays, unless `delete_data`; `backup_first` backs it up before it is deleted. Run `plan`
+    Keeps a table that holds items, unless `delete_data`; `backup_first` backs it up before it is deleted. Run `plan`
     first: it raises UserError for what is not ours or is protected, before the first deletion.
     """
     yield Started("clean")
@@ -43,15 +43,15 @@ def clean(
         yield event
     if d.dry_run:
         return
-    yield Waiting("clean", "AWS to list nothing of the pipeline")
+    yield Waiting("clean", "AWS to stop listing the deleted resources")
     if left := wait_until_gone(d, kept):
-        raise UserError(f"still exists after deletion: {', '.join(left)}; run invoke clean again")
+        raise UserError(f"AWS still lists {', '.join(left)} after deletion; run invoke clean again")
     note = f"nothing remains except {', '.join(kept)}" if kept else "nothing remains"
     yield Changed("clean", Change(f"pipeline {d.settings.pipeline_name}", "absent", note=note))
 
 
 def plan(d: Deployment, **options: bool) -> list[Change]:
-    """The changes that `clean` would make with these options. Makes reading calls only."""
+    """The changes that `clean` would make with these options. Reads only."""
     return [event.change for event in clean(d.as_dry_run(), **options) if isinstance(event, Changed)]
 
 
@@ -59,13 +59,13 @@ def _delete_all(d: Deployment, *, delete_data: bool, backup_first: bool, keep_lo
     settings, owner, lambda_ = d.settings, d.settings.pipeline_name, d.client("lambda")
     for entry in _mappings(d):
         change = retry(partial(mapping.delete, lambda_, entry["UUID"]))
-        if change.pending:
-            yield Waiting("clean", f"{change.resource} to be deleted")
-            mapping.wait_until_deleted(lambda_, entry["UUID"])
-        yield Changed("clean", change)
+        yield from finish("clean", change, "to be deleted", partial(mapping.wait_until_deleted, lambda_, entry["UUID"]))
     yield from _detach_from_vpc(d)
     delete_function = partial(function.delete, lambda_, settings.function_name, owner=owner, adopt=d.adopt)
     yield Changed("clean", retry(delete_function))
+    if settings.code_bucket:
+        delete_code = partial(code_object.delete_all, d.client("s3"), settings.code_bucket, owner)
+        yield Changed("clean", retry(partial(delete_code, parameters.CODE_OBJECT_NAME)))
     # After the function: its last log lines would create the group again.
     group = parameters.log_group_name(settings)
     if keep_logs and log_group.describe(d.client("logs"), group):
@@ -73,7 +73,12 @@ def _delete_all(d: Deployment, *, delete_data: bool, backup_first: bool, keep_lo
     else:
         delete_group = partial(log_group.delete, d.client("logs"), group, owner=owner, adopt=d.adopt)
         yield Changed("clean", retry(delete_group))
-    yield Changed("clean", retry(lambda: _delete_role(d)))
+    listed = {
+        "policy_names": policies.inline_policy_names(settings, d.root),
+        "managed_policy_arns": settings.role_managed_policy_arns,
+    }
+    delete_role = partial(role.delete, d.client("iam"), settings.role_name, owner=owner, adopt=d.adopt, **listed)
+    yield Changed("clean", retry(delete_role))
     # Last, when nothing reads the table anymore: an item that was written meanwhile keeps it.
     yield from _delete_table(d, delete_data=delete_data, backup_first=backup_first)
 
@@ -83,24 +88,10 @@ def _detach_from_vpc(d: Deployment) -> Events[None]:
 
     Lambda developer guide: "Giving Lambda functions access to resources in an Amazon VPC".
     """
-    change = retry(lambda: function.detach_from_vpc(d.client("lambda"), d.settings.function_name))
+    of_function = (d.client("lambda"), d.settings.function_name)
+    change = retry(lambda: function.detach_from_vpc(*of_function))
     if change.action == "updated":
-        if change.pending:
-            yield Waiting("clean", f"{change.resource} to leave its VPC")
-            function.wait(d.client("lambda"), d.settings.function_name)
-        yield Changed("clean", change)
-
-
-def _delete_role(d: Deployment) -> Change:
-    settings = d.settings
-    return role.delete(
-        d.client("iam"),
-        settings.role_name,
-        owner=settings.pipeline_name,
-        adopt=d.adopt,
-        policy_names=policies.inline_policy_names(settings, d.root),
-        managed_policy_arns=settings.role_managed_policy_arns,
-    )
+        yield from finish("clean", change, "to leave its VPC", lambda: function.wait(*of_function))
 
 
 def _delete_table(d: Deployment, *, delete_data: bool, backup_first: bool) -> Events[None]:
@@ -113,20 +104,11 @@ def _delete_table(d: Deployment, *, delete_data: bool, backup_first: bool) -> Ev
             yield Changed("clean", Change(f"table {name}", "unchanged", attributes=current, note=note))
             return
         if backup_first:
-            yield from _back_up(d)
+            change = retry(lambda: backup.create(dynamodb, name))
+            wait = partial(backup.wait, dynamodb, change.attributes["BackupArn"])
+            yield from finish("clean", change, "to become AVAILABLE", wait)
     change = retry(lambda: table.delete(dynamodb, name, owner=owner, adopt=d.adopt))
-    if change.pending:
-        yield Waiting("clean", f"{change.resource} to be deleted")
-        table.wait_until_deleted(dynamodb, name)
-    yield Changed("clean", change)
-
-
-def _back_up(d: Deployment) -> Events[None]:
-    change = retry(lambda: backup.create(d.client("dynamodb"), d.settings.table_name))
-    if change.pending:
-        yield Waiting("clean", f"{change.resource} to become AVAILABLE")
-        backup.wait(d.client("dynamodb"), change.attributes["BackupArn"])
-    yield Changed("clean", change)
+    yield from finish("clean", change, "to be deleted", partial(table.wait_until_deleted, dynamodb, name))
 
 
 def wait_until_gone(d: Deployment, kept: Collection[str]) -> list[str]:
@@ -152,12 +134,12 @@ def remaining(d: Deployment) -> list[str]:
 
 
 def summarize_remaining(d: Deployment) -> str:
-    """The pipeline's resources that exist, in words, for a person who has interrupted a task."""
+    """The pipeline's resources that exist, in words, for a person whose task was interrupted or failed."""
     try:
         existing = ", ".join(remaining(d)) or "nothing"
-    except (BotoCoreError, ClientError):
-        return ". Could not ask AWS what exists now; see invoke status"
-    return f". Exists now: {existing}. Continue with invoke deploy, or delete it with invoke clean"
+    except (BotoCoreError, ClientError, UserError):
+        return "AWS did not answer; run invoke status to see what exists"
+    return f"Existing resources: {existing}. Continue with invoke deploy, or delete it with invoke clean"
 
 
 def _mappings(d: Deployment) -> list[dict[str, Any]]:
@@ -166,17 +148,14 @@ def _mappings(d: Deployment) -> list[dict[str, Any]]:
     A mapping on our table belongs to its function. A mapping on another table is ours if its tag says so: TABLE_NAME
     was different when it was created.
     """
-    settings, lambda_ = d.settings, d.client("lambda")
-    current = function.describe(lambda_, settings.function_name)
-    if current:
-        check_owner(
-            f"function {settings.function_name}", current["Tags"], settings.pipeline_name, adopt=d.adopt or None
-        )
-    entries = mapping.of_function(lambda_, settings.function_name)
+    name, owner, lambda_ = d.settings.function_name, d.settings.pipeline_name, d.client("lambda")
+    if current := function.describe(lambda_, name):
+        check_owner(f"function {name}", current["Tags"], owner, adopt=d.adopt or None)
+    entries = mapping.of_function(lambda_, name)
     for entry in entries:
         source = entry["EventSourceArn"]
-        if f":table/{settings.table_name}/stream/" not in source:
-            resource = f"mapping {entry['UUID']} of function {settings.function_name} on {source}"
+        if f":table/{d.settings.table_name}/stream/" not in source:
+            resource = f"mapping {entry['UUID']} of function {name} on {source}"
             tags = lambda_.list_tags(Resource=entry["EventSourceMappingArn"])["Tags"]
-            check_owner(resource, tags, settings.pipeline_name, adopt=d.adopt or None)
+            check_owner(resource, tags, owner, adopt=d.adopt or None)
     return entries

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # Whether Ctrl-C raises KeyboardInterrupt. Otherwise, and the second time, it ends the process.
 _interruptible = False
@@ -23,23 +24,20 @@ class _Stream:
 
     def write(self, text: str) -> int:
         """Write the text, or discard it."""
-        try:
-            return int(self._stream.write(text))
-        except OSError as error:
-            self._discard(error)
-            return len(text)
+        self._try(self._stream.write, text)
+        return len(text)
 
     def flush(self) -> None:
         """Flush the stream, or discard what it holds."""
-        try:
-            self._stream.flush()
-        except OSError as error:
-            self._discard(error)
+        self._try(self._stream.flush)
 
-    def _discard(self, error: OSError) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-        if not isinstance(error, BrokenPipeError):
-            sys.stderr.write(f"{self._stream.name}: {error.strerror}\n")
+    def _try(self, call: Callable[..., Any], *text: str) -> None:
+        try:
+            call(*text)
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            if not isinstance(error, BrokenPipeError):
+                sys.stderr.write(f"{self._stream.name}: {error.strerror}\n")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -55,6 +53,17 @@ def prepare() -> None:
         stream.reconfigure(errors="backslashreplace")  # a terminal may not have every character
         setattr(sys, name, _Stream(stream))
     signal.signal(signal.SIGINT, _interrupt)
+    sys.unraisablehook = _interrupt_again
+
+
+def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Deliver a Ctrl-C once more that came in a callback of the interpreter, which can raise nothing."""
+    global _interruptible  # noqa: PLW0603
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+        return
+    _interruptible = True
+    threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
 
 
 def _interrupt(*_: object) -> None:
@@ -62,8 +71,14 @@ def _interrupt(*_: object) -> None:
     if _interruptible:
         _interruptible = False
         raise KeyboardInterrupt
+    ignore_interrupts()
     os.write(2, b"invoke: interrupted\n")
     os._exit(130)
+
+
+def ignore_interrupts() -> None:
+    """Let no further Ctrl-C add to the message that is printed now."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Validators: each takes the text of a value and returns the value, or raises ValueError saying what is allowed.
+"""Validators. Each parses the text of a setting, or raises ValueError with the allowed values.
 
 AWS's own limits come from botocore's service models (`aws_parameter`), so that they are as new as boto3. Only the
 rules that the models do not have are written here.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from .resources.change import UserError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# PutRetentionPolicy accepts these and no others; its model names no values. 0 is ours: keep the logs forever.
+# PutRetentionPolicy accepts these and no others; its model names no values. 0 is this project's value for no expiry.
 RETENTION_DAYS = (
     0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
@@ -70,7 +71,7 @@ def _parse_shape(shape: Any, value: str) -> Any:
     if shape.type_name == "boolean":
         return boolean(value)
     if shape.type_name in ("integer", "long"):
-        return integer(limits.get("min"), limits.get("max"))(value)
+        return integer(limits["min"], limits.get("max"))(value)
     if shape.type_name == "list":
         return tuple(_parse_shape(shape.member, part) for part in _split(value))
     if shape.enum:
@@ -98,19 +99,14 @@ def choice(*allowed: str) -> Callable[[str], str]:
     return text("|".join(map(re.escape, allowed)), " or ".join(allowed))
 
 
-def integer(low: int | None, high: int | None) -> Callable[[str], int]:
+def integer(low: int, high: int | None) -> Callable[[str], int]:
     """A whole number from `low` to `high`; None leaves that side open."""
-    allowed = (
-        "a whole number" + (f" from {low}" if low is not None else "") + (f" to {high}" if high is not None else "")
-    )
+    allowed = f"a whole number from {low}" + (f" to {high}" if high is not None else "")
 
     def parse(value: str) -> int:
-        if not re.fullmatch(r"-?[0-9]{1,12}", value):
+        if not re.fullmatch(r"-?[0-9]{1,12}", value) or int(value) < low or (high is not None and int(value) > high):
             raise ValueError(allowed)
-        number = int(value)
-        if (low is not None and number < low) or (high is not None and number > high):
-            raise ValueError(allowed)
-        return number
+        return int(value)
 
     return parse
 
@@ -143,18 +139,13 @@ def decimal(low: float, high: float) -> Callable[[str], float]:
 
 def boolean(value: str) -> bool:
     """Either true or false."""
-    if value.lower() not in ("true", "false"):
-        raise ValueError("true or false")
-    return value.lower() == "true"
+    return choice("true", "false")(value.lower()) == "true"
 
 
 def delays(value: str) -> float:
     """Off (0), on (1), or a multiplier."""
-    words = {"off": 0.0, "on": 1.0}
-    if value.lower() in words:
-        return words[value.lower()]
     try:
-        return decimal(0, 100)(value)
+        return decimal(0, 100)({"off": "0", "on": "1"}.get(value.lower(), value))
     except ValueError as error:
         raise ValueError(f"off, on, or {error}") from None
 
@@ -188,9 +179,9 @@ def environment(value: str) -> dict[str, str]:
         if not re.fullmatch(r"[A-Za-z]\w+", name, re.ASCII):
             raise ValueError(f"variable names of letters, digits and _, starting with a letter, not {name!r}")
         if name in _RESERVED_VARIABLES:
-            raise ValueError(f"any variable that Lambda does not set itself, so not {name}")
+            raise ValueError(f"variables that Lambda does not reserve; it reserves {name}")
     if len(json.dumps(variables).encode()) > _ENVIRONMENT_BYTES:
-        raise ValueError(f"at most {_ENVIRONMENT_BYTES} bytes in all")
+        raise ValueError(f"at most {_ENVIRONMENT_BYTES} bytes in total")
     return variables
 
 
@@ -203,18 +194,34 @@ _RESERVED_VARIABLES = {
 }  # fmt: skip
 
 
+_IN_TAGS = "_.:/=+-@"
+
+
 def tags(value: str) -> dict[str, str]:
     """Tags that AWS accepts, without the tag that marks a pipeline's resources.
 
     General reference: "Tagging AWS resources".
     """
     tags = strings(value)
+    if len(tags) > _TAGS:
+        raise ValueError(f"up to {_TAGS} tags")
     for name, content in tags.items():
-        if not 1 <= len(name) <= 128 or name.lower().startswith("aws:") or name == "pipeline":  # noqa: PLR2004 - AWS's
+        if not 1 <= len(name) <= 128 or re.match("(aws:|pipeline(:.*)?$)", name, re.IGNORECASE):  # noqa: PLR2004 - AWS's
             raise ValueError(f"names of 1 to 128 characters, not starting with aws: and not 'pipeline': {name!r}")
         if len(content) > 256:  # noqa: PLR2004 - AWS's limit
             raise ValueError(f"values of up to 256 characters: {name!r} has {len(content)}")
+        refused = [
+            char for char in name + content if unicodedata.category(char)[0] not in "LNZ" and char not in _IN_TAGS
+        ]
+        if refused:
+            raise ValueError(f"letters, digits, spaces and {_IN_TAGS} in names and values: {name!r} has {refused[0]!r}")
+    if len({name.lower() for name in tags}) < len(tags):
+        raise ValueError("names that differ in more than case, which IAM ignores")
     return tags
+
+
+# AWS's limit is 50 for a resource. Three are ours.
+_TAGS = 47
 
 
 def key(value: str) -> str:
@@ -227,14 +234,8 @@ def key(value: str) -> str:
 
 def string_list(pattern: str, allowed: str) -> Callable[[str], tuple[str, ...]]:
     """A comma-separated list of texts that match the pattern."""
-
-    def parse(value: str) -> tuple[str, ...]:
-        parts = _split(value)
-        if not all(re.fullmatch(pattern, part) for part in parts):
-            raise ValueError(f"a comma-separated list of {allowed}")
-        return parts
-
-    return parse
+    parse = text(pattern, f"a comma-separated list of {allowed}")
+    return lambda value: tuple(map(parse, _split(value)))
 
 
 def _split(value: str) -> tuple[str, ...]:

@@ -118,14 +118,13 @@ def test_a_corrupt_server_json_means_that_no_local_aws_is_running(fresh: Project
     assert "is not running" in fresh.refusal("local.status")
 
 
-def test_stop_does_not_end_a_server_with_another_id(fresh: Project) -> None:
+def test_stop_leaves_a_server_with_another_id_and_its_record(fresh: Project) -> None:
     fresh.run("local.start")
     path = fresh.folder / ".local" / "server.json"
-    original = path.read_text()
-    path.write_text(json.dumps({**json.loads(original), "id": "of another"}))
+    of_another = json.dumps({**json.loads(path.read_text()), "id": "of another"})
+    path.write_text(of_another)
     assert "it was not running" in fresh.run("local.stop")
-    path.write_text(original)
-    fresh.run("local.status")
+    assert path.read_text() == of_another
 
 
 def test_the_local_aws_exits_after_its_idle_hours(fresh: Project) -> None:

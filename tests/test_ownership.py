@@ -42,7 +42,7 @@ def shared(project: ForkedProject) -> ForkedProject:
 def ours(shared: ForkedProject) -> Iterator[ForkedProject]:
     """The same project; our own pipeline is deleted after the test."""
     yield shared
-    shared.invoke("clean", "--delete-data").expect(0)
+    shared.invoke("clean", "--delete-data", "--adopt").expect(0)
 
 
 def theirs(project: ForkedProject) -> dict[str, list[Any]]:
@@ -85,6 +85,7 @@ def test_clean_stops_at_a_foreign_resource_before_the_first_deletion(ours: Forke
     ours.invoke("deploy").expect(0)
     refused = refusal(ours, "clean", **settings)
     assert f"{name} already exists and " in refused.stderr
+    assert "take it over with --adopt" not in refused.stderr
     assert refused.writes == []
 
 
@@ -102,6 +103,7 @@ def test_map_stream_does_not_map_to_a_foreign_function(ours: ForkedProject) -> N
     ours.invoke("create-table").expect(0)
     refused = refusal(ours, "map-stream", FUNCTION_NAME="theirs")
     assert "function theirs already exists and belongs to pipeline 'theirs'" in refused.stderr
+    assert "--adopt" not in refused.stderr
 
 
 def test_map_stream_does_not_move_a_foreign_mapping(ours: ForkedProject) -> None:
@@ -155,26 +157,80 @@ def test_clean_deletes_our_mapping_on_a_table_of_earlier_settings(
     assert ours.client("lambda").list_event_source_mappings(FunctionName="stream-demo")["EventSourceMappings"] == []
 
 
-def test_a_role_with_a_foreign_policy_stops_clean_before_the_first_deletion(ours: ForkedProject) -> None:
+ATTACHED = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+
+
+@pytest.fixture
+def by_hand(ours: ForkedProject) -> ForkedProject:
+    """Our pipeline, with tags and policies that others added to its resources."""
     ours.invoke("deploy").expect(0)
     iam = ours.client("iam")
-    iam.put_role_policy(RoleName="stream-demo-role", PolicyName="by-hand", PolicyDocument=json.dumps(ALLOWED))
-    refused = refusal(ours, "clean")
-    assert "role stream-demo-role is not deleted because this pipeline did not add its" in refused.stderr
-    assert "inline policy by-hand" in refused.stderr
-    assert refused.writes == []
-    iam.delete_role_policy(RoleName="stream-demo-role", PolicyName="by-hand")
+    iam.put_role_policy(RoleName="stream-demo-role", PolicyName="stream-demo-x", PolicyDocument=json.dumps(ALLOWED))
+    iam.attach_role_policy(RoleName="stream-demo-role", PolicyArn=ATTACHED)
+    iam.tag_role(RoleName="stream-demo-role", Tags=[{"Key": "cost-center", "Value": "42"}])
+    table = ours.client("dynamodb").describe_table(TableName="stream-demo")["Table"]["TableArn"]
+    ours.client("dynamodb").tag_resource(ResourceArn=table, Tags=[{"Key": "cost-center", "Value": "42"}])
+    for arn in function_and_mapping(ours):
+        ours.client("lambda").tag_resource(Resource=arn, Tags={"cost-center": "42"})
+    return ours
 
 
-def test_a_role_with_a_foreign_attachment_stops_clean_before_the_first_deletion(ours: ForkedProject) -> None:
+def function_and_mapping(project: ForkedProject) -> tuple[str, str]:
+    lambda_ = project.client("lambda")
+    (mapping,) = lambda_.list_event_source_mappings(FunctionName="stream-demo")["EventSourceMappings"]
+    return mapping["FunctionArn"], mapping["EventSourceMappingArn"]
+
+
+def kinds_of_ours(project: ForkedProject) -> set[str]:
+    """The kinds of which a resource of our name exists."""
+    every = [(kind, str(each)) for kind, resources in project.snapshot().items() for each in resources]
+    return {kind for kind, text in every if "stream-demo" in text and "theirs" not in text}
+
+
+def test_deploy_leaves_what_others_added_when_it_changes_its_own(by_hand: ForkedProject) -> None:
+    before = by_hand.snapshot()
+    changed = {"TAGS": '{"stage": "test"}', "ROLE_MANAGED_POLICY_ARNS": "arn:aws:iam::aws:policy/job-function/Billing"}
+    by_hand.invoke("deploy", **changed).expect(0)
+    assert by_hand.snapshot() != before
+    by_hand.invoke("deploy").expect(0)
+    assert by_hand.snapshot() == before
+    assert by_hand.invoke("deploy").expect(0).writes == []
+
+
+def test_deploy_deletes_the_policy_of_a_removed_document(ours: ForkedProject) -> None:
+    document = ours.folder / "policies" / "queue.json"
+    document.write_text(json.dumps(ALLOWED))
     ours.invoke("deploy").expect(0)
-    iam, arn = ours.client("iam"), "arn:aws:iam::aws:policy/ReadOnlyAccess"
-    iam.attach_role_policy(RoleName="stream-demo-role", PolicyArn=arn)
-    refused = refusal(ours, "clean")
-    assert "role stream-demo-role is not deleted because this pipeline did not add its" in refused.stderr
-    assert f"managed policy {arn}" in refused.stderr
-    assert refused.writes == []
-    iam.detach_role_policy(RoleName="stream-demo-role", PolicyArn=arn)
+    document.unlink()
+    assert "- put-policy       policy stream-demo-queue of role" in ours.invoke("deploy").expect(0).stdout
+    names = ours.client("iam").list_role_policies(RoleName="stream-demo-role")["PolicyNames"]
+    assert names == ["stream-demo-policy"]
+
+
+def test_status_shows_what_others_added(by_hand: ForkedProject) -> None:
+    output = by_hand.run("status", "--check")
+    tagged = ["table stream-demo", "role stream-demo-role", "function stream-demo"]
+    shown = next(line for line in output.splitlines() if line.startswith("  foreign tags "))
+    assert [name for name in tagged if f"cost-center on {name}" in shown] == tagged
+    assert f"inline policy stream-demo-x; managed policy {ATTACHED}" in output
+
+
+def test_clean_leaves_a_role_with_policies_of_others_and_deletes_the_rest(by_hand: ForkedProject) -> None:
+    output = by_hand.run("clean")
+    names = f"inline policy stream-demo-x, managed policy {ATTACHED}"
+    assert f"role stream-demo-role  kept because others added its {names}; delete it too with --adopt" in output
+    assert "nothing remains except role stream-demo-role" in output
+    assert kinds_of_ours(by_hand) == {"roles", "policies"}
+    assert by_hand.client("iam").list_role_policies(RoleName="stream-demo-role")["PolicyNames"] == [
+        "stream-demo-policy",
+        "stream-demo-x",
+    ]
+    by_hand.run("deploy", "smoke")
+
+
+def test_clean_deletes_a_role_with_policies_of_others_with_adopt(by_hand: ForkedProject) -> None:
+    by_hand.run("clean", "--adopt")
+    assert kinds_of_ours(by_hand) == set()
 
 
 def test_adopt_takes_over_existing_resources(ours: ForkedProject) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.harness.forked import ForkedProject
 
-NO_TERMINAL = "stdin is not a terminal, so there is no way to confirm: pass --yes. Nothing was changed."
+NO_TERMINAL = "stdin is not a terminal; pass --yes to continue without confirmation. Nothing was changed."
 
 
 @pytest.fixture
@@ -65,7 +65,8 @@ def type_answer(project: ForkedProject, words: list[str], answer: str, settings:
 def test_deploy_asks_for_confirmation_on_a_real_account(project: ForkedProject, account: dict[str, Any]) -> None:
     code, shown = type_answer(project, ["deploy"], "y", account)
     assert code == 0, shown
-    assert "account 000000000000, region us-east-1, as arn:aws:sts::000000000000:" in shown
+    where = f"account 000000000000, region us-east-1 at {project.endpoint}, as arn:aws:sts::000000000000:"
+    assert where in shown
     assert re.search(r"\+ deploy +table stream-demo.*Type y to continue: .*\+ create-table +table", shown, re.DOTALL)
 
 
@@ -180,15 +181,15 @@ def test_one_other_item_among_many_of_smoke_keeps_the_table(project: ForkedProje
 
 
 @pytest.mark.usefixtures("account")
-def test_the_backup_is_available_before_the_first_deletion(project: ForkedProject) -> None:
+def test_the_backup_is_available_before_the_table_is_deleted(project: ForkedProject) -> None:
     project.invoke("deploy").expect(0)
     put(project)
     cleaned = project.invoke("clean", "--delete-data", "--backup").expect(0)
     dynamodb = project.client("dynamodb")
     (backup,) = dynamodb.list_backups(TableName="stream-demo")["BackupSummaries"]
     assert backup["BackupStatus"] == "AVAILABLE"
-    assert cleaned.writes[0] == "CreateBackup"
-    assert cleaned.calls.index("DescribeBackup") < cleaned.calls.index("DeleteEventSourceMapping")
+    assert cleaned.writes[-2:] == ["CreateBackup", "DeleteTable"]
+    assert "DescribeBackup" in cleaned.calls[cleaned.calls.index("CreateBackup") :]
     dynamodb.restore_table_from_backup(TargetTableName="restored", BackupArn=backup["BackupArn"])
     assert dynamodb.scan(TableName="restored")["Items"] == [{"name": {"S": "an order"}}]
     dynamodb.delete_table(TableName="restored")

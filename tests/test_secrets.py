@@ -71,7 +71,7 @@ def test_a_changed_secret_is_shown_by_name_only(project: ForkedProject) -> None:
 def test_the_error_about_a_wrong_line_of_env_does_not_show_it(project: ForkedProject) -> None:
     (project.folder / ".env.wrong").write_text("AWS_SECRET_ACCESS_KEY pl4nted\nTOKEN=pl4nted\nBATCH_SIZE='pl4nted\n")
     error = project.refusal("deploy", ENV_FILE=".env.wrong")
-    assert ".env.wrong line 1: not understood" in error
+    assert ".env.wrong line 1: cannot be parsed" in error
     assert "pl4nted" not in error
 
 

@@ -47,7 +47,7 @@ def test_every_task_that_reads_settings_has_set_and_no_flag_for_a_single_setting
     task = tasks.namespace[name]
     parameters = set(task.argspec(task.body).parameters)
     assert "set" in parameters
-    assert parameters & {setting.field for setting in declarations()} == set()
+    assert parameters & {setting.name.lower() for setting in declarations()} == set()
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,7 @@ def test_smoke_deletes_its_item_also_when_it_fails(project: ForkedProject) -> No
     with function_code(project, "def lambda_handler(event, context):\n    return None\n"):
         project.run("deploy", PIPELINE_NAME="silent")
         error = project.refusal("smoke", PIPELINE_NAME="silent", SMOKE_TIMEOUT="1")
-    assert "The function ran, but it does not log its event" in error
+    assert "The function ran, but did not log the record" in error
     assert project.client("dynamodb").scan(TableName="silent")["Items"] == []
 
 
@@ -112,13 +113,11 @@ def test_smoke_shows_the_error_of_a_function_that_cannot_be_imported(project: Fo
     assert "Unable to import module 'example': No module named 'nowhere'" in error
 
 
-def test_smoke_reports_a_disabled_mapping(project: ForkedProject) -> None:
-    project.run("deploy", PIPELINE_NAME="disabled")
-    lambda_ = project.client("lambda")
-    (mapping,) = lambda_.list_event_source_mappings(FunctionName="disabled")["EventSourceMappings"]
-    lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
-    error = project.refusal("smoke", PIPELINE_NAME="disabled", SMOKE_TIMEOUT="1")
-    assert re.search(r"mapping [0-9a-f-]{36} is Disabl(ed|ing)", error)
+def test_smoke_reports_a_disabled_mapping_before_it_writes(project: ForkedProject) -> None:
+    project.run("deploy", PIPELINE_NAME="disabled", MAPPING_ENABLED="false")
+    ended = project.invoke("smoke", PIPELINE_NAME="disabled").expect(1)
+    assert re.search(r"mapping [0-9a-f-]{36} is Disabled; enable it: MAPPING_ENABLED=true, map-stream", ended.stderr)
+    assert ended.writes == []
 
 
 def test_smoke_reports_a_missing_mapping(project: ForkedProject) -> None:
@@ -140,7 +139,7 @@ def test_smoke_reports_a_role_that_may_not_write_logs(project: ForkedProject) ->
         RoleName="lacking-role", PolicyName="lacking-policy", PolicyDocument=stream_only
     )
     error = project.refusal("smoke", PIPELINE_NAME="lacking", SMOKE_TIMEOUT="2")
-    assert "the role may lack logs:CreateLogStream and logs:PutLogEvents, try: invoke put-policy" in error
+    assert "The role may lack logs:CreateLogStream or logs:PutLogEvents; try: invoke put-policy" in error
 
 
 def test_smoke_generates_the_partition_key_itself(project: ForkedProject) -> None:
@@ -148,3 +147,103 @@ def test_smoke_generates_the_partition_key_itself(project: ForkedProject) -> Non
     ended = project.invoke("smoke", PIPELINE_NAME="keyed", SMOKE_ITEM='{"name": "x"}').expect(1)
     assert "SMOKE_ITEM: 'name' is the partition key, which smoke generates; leave it out" in ended.stderr
     assert ended.writes == []
+
+
+PRINT = "import json\n\ndef lambda_handler(event, context):\n    print(json.dumps(event))\n"
+REPORT_ALL = """
+    ids = [{"itemIdentifier": each["dynamodb"]["SequenceNumber"]} for each in event["Records"]]
+    return {"batchItemFailures": ids}
+"""
+REPORTING = {"FUNCTION_RESPONSE_TYPES": "ReportBatchItemFailures"}
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "settings", "error"),
+    [
+        (
+            "raises",
+            "    raise KeyError('price')\n",
+            {},
+            r"logged the item, and then failed:\n\[ERROR\] KeyError: 'price'",
+        ),
+        (
+            "times-out",
+            "    import time; time.sleep(9)\n",
+            {"FUNCTION_TIMEOUT": "1"},
+            r"logged the item, and then failed:\n.*Task timed out after 1.00 seconds",
+        ),
+        (
+            "returns-a-sentence",
+            "    return 'Successfully processed.'\n",
+            REPORTING,
+            r'delivers its record again .*the function must return {"batchItemFailures": \[\]} or nothing',
+        ),
+        ("reports-a-failure", REPORT_ALL, REPORTING, r"delivers its record again"),
+    ],
+)
+def test_smoke_fails_for_a_function_that_logs_the_item_and_then_fails(
+    project: ForkedProject, name: str, code: str, settings: dict[str, str], error: str
+) -> None:
+    with function_code(project, PRINT + code):
+        project.run("deploy", PIPELINE_NAME=name, MAXIMUM_RETRY_ATTEMPTS="2", **settings)
+        ended = project.refusal("smoke", PIPELINE_NAME=name, MAXIMUM_RETRY_ATTEMPTS="2", **settings)
+    assert re.search(error, ended)
+    assert project.client("dynamodb").scan(TableName=name)["Items"] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        PRINT + "    return 'Successfully processed.'\n",
+        PRINT + "    for record in event['Records']:\n        print(json.dumps(record))\n        print(record)\n",
+        "def lambda_handler(event, context):\n    print(event)\n",
+        PRINT + "    for number in range(1500):\n        print(number)\n",
+    ],
+    ids=["returns a sentence", "logs twice", "prints Python", "logs much"],
+)
+def test_smoke_passes_for_a_function_that_succeeds(project: ForkedProject, code: str) -> None:
+    with function_code(project, code):
+        project.run("deploy", "smoke", PIPELINE_NAME="successful")
+
+
+def test_smoke_ignores_failures_before_its_put(project: ForkedProject) -> None:
+    settings = {"PIPELINE_NAME": "repaired", "MAXIMUM_RETRY_ATTEMPTS": "1"}
+    with function_code(project, PRINT + "    raise KeyError('price')\n"):
+        project.run("deploy", **settings)
+        project.refusal("smoke", **settings)
+    with function_code(project, "import time\n" + PRINT.replace("    print", "    time.sleep(3)\n    print")):
+        project.run("deploy", "smoke", **settings)
+
+
+@pytest.mark.parametrize("offset", ["-300", "300"])
+@pytest.mark.parametrize("position", ["TRIM_HORIZON", "LATEST"])
+def test_smoke_does_not_depend_on_the_local_clock(project: ForkedProject, offset: str, position: str) -> None:
+    settings = {"PIPELINE_NAME": f"clock-{position.lower()}", "STARTING_POSITION": position}
+    output = project.run("deploy", "smoke", CLOCK_OFFSET=offset, **settings)
+    shown = re.search(r"^smoke: item reached \S+ (\d+) ms after the put$", output, re.MULTILINE)
+    assert shown
+    assert 0 <= int(shown[1]) < 10_000
+
+
+def test_by_default_a_bad_record_is_isolated_and_the_others_are_handled(project: ForkedProject) -> None:
+    code = """
+import json
+
+def lambda_handler(event, context):
+    for record in event["Records"]:
+        if record["dynamodb"]["Keys"]["name"]["S"] == "bad":
+            raise ValueError("bad")
+    print("handled", sorted(record["dynamodb"]["Keys"]["name"]["S"] for record in event["Records"]))
+"""
+    settings = {"PIPELINE_NAME": "bisected", "MAXIMUM_RETRY_ATTEMPTS": "1"}
+    names = [*"abcdef", "bad", *"ghij"]
+    with function_code(project, code):
+        project.run("deploy", MAPPING_ENABLED="false", **settings)
+        lines = "\n".join(f'{{"name": "{name}"}}' for name in names)
+        project.invoke("put-item", "--file", "-", stdin=lines, **settings).expect(0)
+        project.run("map-stream", **settings)
+        deadline, log = time.monotonic() + 30, ""
+        while time.monotonic() < deadline and not all(f"'{name}'" in log for name in "abcdefghij"):
+            log = project.run("fetch-logs", "--last", "0", **settings)
+    assert all(f"'{name}'" in log for name in "abcdefghij")
+    assert "handled ['bad'" not in log

@@ -60,7 +60,7 @@ def test_check_with_drift_exits_2_and_shows_the_differences(project: ForkedProje
     ended = project.invoke("status", "--check", **settings).expect(2)
     assert "BatchSize: 100 -> 7" in ended.stdout
     assert "Timeout: 30 -> 9" in ended.stdout
-    assert "2 of 6 differ from the settings" in ended.stderr
+    assert "2 of 6 resources differ from the settings" in ended.stderr
 
 
 def test_status_shows_the_current_resource_where_a_deploy_would_replace_it(project: ForkedProject) -> None:

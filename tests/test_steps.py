@@ -131,9 +131,9 @@ def test_put_item_reads_one_item_per_line_from_standard_input(project: ForkedPro
         (("--item", "{name: 1}"), "--item is not JSON"),
         (("--item", '{"nome": "x"}'), "--item has no attribute 'name'; the key of rejected is name of type S"),
         (("--file", "nowhere.jsonl"), "'nowhere.jsonl' cannot be read"),
-        (("--item", "{}", "--file", "x"), "pass one of them"),
-        (("--file", "-"), "standard input contains no item"),
-        ((), "standard input contains no item"),
+        (("--item", "{}", "--file", "x"), "not both"),
+        (("--file", "-"), "standard input contains no items"),
+        ((), "standard input contains no items"),
     ],
 )
 def test_an_invalid_item_is_an_error_before_anything_is_written(

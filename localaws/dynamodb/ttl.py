@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from itertools import chain
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from moto.dynamodb.models.dynamo_type import DynamoType, Item
     from moto.dynamodb.models.table import Table
 
+_log = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 1.0
 # An older time is taken for a mistake, and the item stays (developer guide, "Using time to live in DynamoDB").
 _MAX_AGE_SECONDS = 5 * 365 * 24 * 3600
@@ -31,14 +33,18 @@ def delete_expired_items(stop: threading.Event) -> None:
         began = time.monotonic()
         for backend in list(dynamodb_backends[ACCOUNT_ID].values()):
             for table in list(backend.tables.values()):
-                if table.ttl["TimeToLiveStatus"] == "ENABLED":
+                try:
                     _sweep(table)
+                except Exception:  # noqa: BLE001 - the next sweep tries again
+                    _log.exception("time to live of table %s", table.name)
         # Large tables are looked through less often: it takes a twentieth of the time.
         pause = max(_INTERVAL_SECONDS, 20 * (time.monotonic() - began))
 
 
 def _sweep(table: Table) -> None:
     """Delete the expired items of a table. Other threads may write to it: only a deletion keeps them waiting."""
+    if table.ttl["TimeToLiveStatus"] != "ENABLED":
+        return
     partitions: list[Any] = list(table.items.values())
     items: Iterable[Item] = (
         chain.from_iterable(list(each.values()) for each in partitions) if table.range_key_attr else partitions

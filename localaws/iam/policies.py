@@ -10,12 +10,11 @@ import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from moto.core.utils import utcnow
-from moto.iam.exceptions import NotFoundException
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
-from localaws import ACCOUNT_ID, delays
+from localaws import ACCOUNT_ID
+from localaws.iam import propagation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,12 +22,10 @@ if TYPE_CHECKING:
     from moto.iam.models import ManagedPolicy, Role
 
 
-def find_role(role_arn: str) -> Role | None:
-    """Return the role with that ARN, or None."""
-    try:
-        return iam_backends[ACCOUNT_ID][_partition(role_arn)].get_role_by_arn(role_arn)
-    except NotFoundException:
-        return None
+def _find_role(role_arn: str, event: str) -> Role | None:
+    """Return the role with that ARN as Lambda and the others see it; None if it does not exist, or not yet."""
+    role = propagation.find_role(_partition(role_arn), role_arn.rpartition("/")[2], event)
+    return role if role and role.arn == role_arn else None
 
 
 def allows(role_arn: str, action: str, resource: str) -> bool:
@@ -42,7 +39,7 @@ def allows(role_arn: str, action: str, resource: str) -> bool:
 
 def effect(role_arn: str, action: str, resource: str) -> str:
     """Evaluate the role's policies: "Allow", "Deny" for an explicit deny, or "" if no statement applies."""
-    role = find_role(role_arn)
+    role = _find_role(role_arn, "policy-effective")
     if not role:
         return ""
     context = {"aws:principalarn": role_arn, "aws:requestedregion": _region(resource)}
@@ -54,8 +51,8 @@ def effect(role_arn: str, action: str, resource: str) -> str:
 
 def is_assumable(role_arn: str, service: str) -> bool:
     """Whether the role exists and its trust policy allows `service` (`lambda.amazonaws.com`) to assume it."""
-    role = find_role(role_arn)
-    if not role or (utcnow() - role.create_date).total_seconds() < delays.delay_for("role-assumable"):
+    role = _find_role(role_arn, "role-assumable")
+    if not role:
         return False
     statements = [
         {**statement, "Resource": "*"}
@@ -88,7 +85,7 @@ def credentials(role_arn: str, session_name: str = "localaws") -> dict[str, str]
 
 
 # moto derives the partition of the credentials from a region.
-_REGION_OF_PARTITION = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+_REGION_OF_PARTITION = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1", "aws-eusc": "eusc-de-east-1"}
 
 
 def _partition(arn: str) -> str:

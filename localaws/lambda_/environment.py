@@ -65,6 +65,7 @@ class Environment:
         self._timeout = timeout
         self._memory = memory
         self._memory_used = 0
+        self._killed = False
         self._process: Process | None = None
         self._ready: Connection | None = None
 
@@ -97,7 +98,8 @@ class Environment:
         return replace(result, request_id=invocation.request_id, log=self._log.tail)
 
     def kill(self) -> None:
-        """Kill the process during an invocation, which then fails. Any thread may call this."""
+        """Kill the process, or the next one if it has not started: the invocation fails. Any thread may call this."""
+        self._killed = True
         if process := self._process:
             process.kill()
 
@@ -111,6 +113,8 @@ class Environment:
         """Start the process and load the handler. Return the time in seconds, and the failure if there was one."""
         began = time.monotonic()
         self._process = self._start()
+        if self._killed:
+            self._process.kill()
         failure = self._await_ready(invocation, began + seconds)
         took = time.monotonic() - began
         self._note_memory()

@@ -145,6 +145,8 @@ class Functions:
             environment = self._take(function, revision)
             with self._lock:
                 self._running.add(environment)
+            if self._closed:
+                environment.kill()  # `close` may have come before
             try:
                 result = environment.invoke(invocation)
             except ProcessExited:

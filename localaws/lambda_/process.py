@@ -6,6 +6,7 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -44,6 +45,7 @@ class Process:
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str], write: Callable[[list[str]], None]
     ) -> None:
         self._write = write
+        self._lock = threading.Lock()
         self._output = Output()
         self._listener = runtime_api.listen()
         self._pipe, function_end = os.pipe()
@@ -66,7 +68,7 @@ class Process:
                 pass_fds=(function_end,),
                 start_new_session=True,
             )
-        except OSError:
+        except BaseException:
             self._close()
             raise
         finally:
@@ -100,7 +102,7 @@ class Process:
     @property
     def has_exited(self) -> bool:
         """Whether it has exited. Its last request may still be unread."""
-        return self._popen.poll() is not None
+        return self._wait(0) is not None
 
     def drain(self) -> None:
         """Read the output up to now, including an unfinished last line."""
@@ -120,15 +122,30 @@ class Process:
 
     def kill(self) -> None:
         """Kill it with all its children; `next_call` then raises ProcessExited. Any thread may call this."""
-        with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM if only zombies remain
-            os.killpg(self._popen.pid, signal.SIGKILL)
+        with self._lock:
+            # Once it has been waited for, its id may be that of another process.
+            if self._popen.returncode is None:
+                self._kill_group()
 
     def end(self) -> None:
         """Kill it, read the rest of its output, and release all resources."""
         self.kill()
-        self._popen.wait()
+        self._wait(None)
         self.drain()
         self._close()
+
+    def _wait(self, seconds: float | None) -> int | None:
+        """Wait for it to exit, and kill the children that it leaves. Return its exit code, or None if it still runs."""
+        with self._lock:
+            if self._popen.returncode is None:
+                with suppress(subprocess.TimeoutExpired):
+                    self._popen.wait(seconds)
+                    self._kill_group()
+            return self._popen.returncode
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM if only zombies remain
+            os.killpg(self._popen.pid, signal.SIGKILL)
 
     def _close(self) -> None:
         self._selector.close()
@@ -164,10 +181,9 @@ class Process:
 
     def _exit_status(self) -> str:
         """How the process exited, or "". After it has hung up, wait a moment for it to exit."""
-        with suppress(subprocess.TimeoutExpired):
-            code = self._popen.wait(0.1) if self._hung_up else self._popen.poll()
-            if code is not None:
-                return f"exit status {code}" if code >= 0 else f"signal: {_signal_name(-code)}"
+        code = self._wait(0.1 if self._hung_up else 0)
+        if code is not None:
+            return f"exit status {code}" if code >= 0 else f"signal: {_signal_name(-code)}"
         self._hung_up = False
         return ""
 

@@ -6,10 +6,12 @@ Lambda API reference: FunctionConfiguration, CreateFunction, UpdateFunctionConfi
 from __future__ import annotations
 
 import base64
+import re
 import time
 import uuid
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+from urllib.parse import unquote
 
 import flask
 from moto.awslambda import models
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from moto.awslambda.models import LayerVersion
+    from moto.awslambda.responses import LambdaResponse
 
 CODE_PATH = "/_localaws/code/"
 # Shown as set, and removed by an empty value.
@@ -37,6 +40,7 @@ _RESERVED = {
 }  # fmt: skip
 # Lambda guide, "Deprecated runtimes": those that can no longer be created or updated.
 _RETIRED = {"python2.7", "python3.6", "python3.7", "python3.8"}
+_CHANGED_FUNCTION = re.compile(r"/(?:functions|tags)/(?:.*:function:)?([\w-]+)")
 _CREATING = "The function is being created."
 _IN_PROGRESS = {
     "LastUpdateStatus": "InProgress",
@@ -164,12 +168,7 @@ class Function(models.LambdaFunction):
 
     def _refuse_conflict(self, spec: Mapping[str, Any]) -> None:
         """Refuse an update during another one, and an update of a revision that is not the latest."""
-        if time.monotonic() < self._busy_until:
-            why = f"An update is in progress for resource: {self.function_arn}"
-            if self.state == "Pending":
-                why = "The function is currently in the following state: Pending"
-            message = f"The operation cannot be performed at this time. {why}"
-            raise AwsError("ResourceConflictException", message, 409)
+        self.refuse_if_busy()
         if spec.get("RevisionId") not in (None, self.revision_id):
             raise AwsError(
                 "PreconditionFailedException",
@@ -177,6 +176,15 @@ class Function(models.LambdaFunction):
                 "Call the GetFunction/GetAlias API to retrieve the latest Revision Id",
                 412,
             )
+
+    def refuse_if_busy(self) -> None:
+        """Refuse a change while Lambda creates or updates the function."""
+        if time.monotonic() < self._busy_until:
+            why = f"An update is in progress for resource: {self.function_arn}"
+            if self.state == "Pending":
+                why = "The function is currently in the following state: Pending"
+            message = f"The operation cannot be performed at this time. {why}"
+            raise AwsError("ResourceConflictException", message, 409)
 
     def _updating(self) -> dict[str, Any]:
         """The response to an update: AWS says InProgress. Here the update is effective at once."""
@@ -191,6 +199,15 @@ def update_function_code(
     result = self.get_function(function_name, qualifier).update_function_code(body)
     published = self.publish_version(function_name) if body.get("Publish") else None
     return published.get_configuration() if published else result
+
+
+def refuse_during_update(call: Callable[..., Any], self: LambdaResponse) -> Any:
+    """Wrap a call that changes a function: refuse it during an update. All of them list ResourceConflictException."""
+    match = _CHANGED_FUNCTION.search(unquote(self.path))
+    for function in self.backend.list_functions():
+        if match and function.function_name == match[1]:
+            cast("Function", function).refuse_if_busy()
+    return call(self)
 
 
 def _normalize(spec: dict[str, Any]) -> dict[str, Any]:

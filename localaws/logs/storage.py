@@ -6,14 +6,17 @@ They replace moto's lists, which it sorts on each read. CloudWatch Logs API refe
 
 from __future__ import annotations
 
+import copy
 import heapq
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from moto.core.utils import unix_time_millis
 from moto.logs import models
 from moto.logs.utils import EventMessageFilter
 
-from localaws import database
+from localaws import database, delays
 from localaws.errors import AwsError
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 _MAX_EVENTS = 10_000
 _EVENTS_PER_READ = 1000
 _END_OF_TIME = 2**62
+_groups: delays.History[models.LogGroup] = delays.History()
 
 
 class Events:
@@ -32,7 +36,8 @@ class Events:
         self._stream_name = stream_name
 
     def __iadd__(self, events: list[models.LogEvent]) -> Events:  # noqa: PYI034 - `Self` is not in Python 3.10
-        rows = ((each.event_id, self._id, each.timestamp, each.ingestion_time, each.message) for each in events)
+        # The database numbers them: moto's own numbers repeat if two threads write at once.
+        rows = ((None, self._id, each.timestamp, each.ingestion_time, each.message) for each in events)
         database.insert("event", rows)
         return self
 
@@ -52,12 +57,12 @@ class Events:
         )
         return int(number)
 
-    def bounds(self) -> tuple[int | None, int | None]:
-        """Return the first and the last timestamp."""
-        ((first, last),) = database.execute(
-            "SELECT min(timestamp), max(timestamp) FROM event WHERE stream = ?", self._id
-        )
-        return first, last
+    def bounds(self, ingested: int) -> tuple[int | None, int | None, int | None]:
+        """Return the first and the last timestamp, and the last ingestion time, of the events ingested until then."""
+        return database.execute(
+            "SELECT min(timestamp), max(timestamp), max(ingested) FROM event WHERE stream = ? AND ingested <= ?",
+            *(self._id, ingested),
+        )[0]
 
     def slice(self, start: int, end: int, first: int, last: int) -> list[dict[str, Any]]:
         """Return the events number `first` to `last` of those from `start` to `end`, as GetLogEvents shows them."""
@@ -90,8 +95,19 @@ class LogStream(models.LogStream):
         super().__init__(log_group, name)
         self.events: Events = Events(name)  # type: ignore[assignment]
 
-    def _update(self) -> None:
-        self.first_event_timestamp, self.last_event_timestamp = self.events.bounds()  # type: ignore[assignment]
+    def to_describe_dict(self) -> dict[str, Any]:
+        """The stream as DescribeLogStreams shows it. The times of its events are late."""
+        stream = {
+            "arn": self.arn,
+            "creationTime": int(unix_time_millis(self.creation_time)),
+            "logStreamName": self.log_stream_name,
+            "storedBytes": self.stored_bytes,
+        }
+        first, last, ingested = self.events.bounds(_horizon("log-stream-times"))
+        if first is None:
+            return stream
+        times = {"firstEventTimestamp": first, "lastEventTimestamp": last, "lastIngestionTime": ingested}
+        return {**stream, **times, "uploadSequenceToken": str(self.upload_sequence_token)}
 
     def get_log_events(
         self, start_time: Any, end_time: Any, limit: int | None, next_token: str | None, start_from_head: Any
@@ -126,7 +142,7 @@ def filter_log_events(
     if next_token:
         timestamp, event_id = _parse_token(next_token, "-")
         position = (int(timestamp), event_id)
-    pattern = EventMessageFilter(filter_pattern)
+    pattern, searchable = EventMessageFilter(filter_pattern), _horizon("logs-searchable")
     streams = [stream for name, stream in self.streams.items() if name in (log_stream_names or self.streams)]
     rows = heapq.merge(*(stream.events.after(position, end_time or _END_OF_TIME) for stream in streams))  # type: ignore[attr-defined] # a LogStream's
     events: Iterator[dict[str, Any]] = (
@@ -138,12 +154,17 @@ def filter_log_events(
             "eventId": f"{event_id:056d}",
         }
         for timestamp, event_id, ingested, text, name in rows
-        if pattern.matches(text)
+        if ingested <= searchable and pattern.matches(text)
     )
     page = list(islice(events, limit or _MAX_EVENTS))
     more = f"{page[-1]['timestamp']}-{page[-1]['eventId']}" if next(events, None) else None
     searched = [{"logStreamName": stream.log_stream_name, "searchedCompletely": not more} for stream in streams]
     return page, more, searched
+
+
+def _horizon(event: str) -> int:
+    """The time, in milliseconds since 1970, before the delay of `event`."""
+    return int((time.time() - delays.delay_for(event)) * 1000)
 
 
 def _parse_token(token: str, separator: str) -> tuple[str, int]:
@@ -163,8 +184,33 @@ def delete_log_stream(delete: Callable[..., None], self: models.LogGroup, name: 
 
 
 def delete_log_group(delete: Callable[..., None], self: models.LogsBackend, name: str) -> None:
-    """Wrap the deletion of a log group: it deletes the events."""
+    """Wrap the deletion of a log group: it deletes the events, and the tags, which a new group of that name had."""
     group = self.groups.get(name)
     delete(self, name)
-    for stream in group.streams.values() if group else []:
+    if not group:
+        return
+    self.tagger.delete_all_tags_for_resource(group.arn)
+    for stream in group.streams.values():
         stream.events.delete()  # type: ignore[attr-defined] # a LogStream's
+
+
+def record_log_groups(write: Callable[..., Any], self: models.LogsBackend, *arguments: Any, **options: Any) -> Any:
+    """Wrap the creation or deletion of a log group: DescribeLogGroups shows it later."""
+    result = write(self, *arguments, **options)
+    _groups.record(self.region_name, lambda: dict(self.groups))
+    return result
+
+
+def describe_log_groups(describe: Callable[..., Any], self: models.LogsBackend, **options: Any) -> Any:
+    """Wrap DescribeLogGroups."""
+    replica = copy.copy(self)
+    replica.groups = dict(_groups.seen(self.region_name, "log-group-listed", lambda: self.groups))
+    return describe(replica, **options)
+
+
+def describe_log_streams(describe: Callable[..., Any], self: models.LogGroup, **options: Any) -> Any:
+    """Wrap DescribeLogStreams: a new stream appears later."""
+    replica, horizon = copy.copy(self), _horizon("log-stream-listed")
+    streams = list(self.streams.items())
+    replica.streams = {name: each for name, each in streams if unix_time_millis(each.creation_time) <= horizon}
+    return describe(replica, **options)

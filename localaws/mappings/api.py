@@ -51,6 +51,7 @@ class Mappings:
         self._lock = threading.RLock()
         self._mappings: dict[str, EventSourceMapping] = {}
         self._pollers: dict[str, Poller] = {}
+        self._history: delays.History[dict[str, Any]] = delays.History()
 
     def handle(self, request: Request) -> Response | None:
         """Handle the calls about event source mappings."""
@@ -63,6 +64,8 @@ class Mappings:
             return None
         with self._lock:
             document, status = call(request, match["uuid"])
+            if request.method != "GET":
+                self._history.record("", self._describe_all)
         body = "" if document is None else json.dumps(document)
         return Response(body, status, {"x-amzn-RequestId": str(uuid.uuid4())}, mimetype="application/json")
 
@@ -111,16 +114,19 @@ class Mappings:
         source, function = request.args.get("EventSourceArn"), request.args.get("FunctionName")
         region, limit = signature(request).region, int(request.args.get("MaxItems", 100))
         mappings = [
-            mapping.describe()
-            for mapping in self._mappings.values()
-            if mapping.stream.region == region
-            and source in (None, mapping.stream.arn)
-            and (function is None or _invokes(mapping, function))
+            mapping | ({"LastProcessingResult": live.result} if (live := self._mappings.get(mapping["UUID"])) else {})
+            for mapping in self._history.seen("", "mapping-listed", self._describe_all).values()
+            if mapping["EventSourceArn"].split(":")[3] == region
+            and source in (None, mapping["EventSourceArn"])
+            and (function is None or _invokes(mapping["FunctionArn"], function))
         ]
         start = int(request.args.get("Marker") or 0)
         end = start + min(max(limit, 1), _MAX_LISTED)
         more = {"NextMarker": str(end)} if mappings[end:] else {}
         return {"EventSourceMappings": mappings[start:end], **more}
+
+    def _describe_all(self) -> dict[str, dict[str, Any]]:
+        return {mapping.uuid: mapping.describe() for mapping in self._mappings.values()}
 
     def _update(self, mapping: EventSourceMapping, request: dict[str, Any]) -> dict[str, Any]:
         _refuse_in_transition(mapping, "update")
@@ -134,7 +140,7 @@ class Mappings:
         mapping.state = "Updating" if enabled == was_enabled else "Enabling" if enabled else "Disabling"
         self._stop_poller(mapping)
         description = mapping.describe()
-        delays.schedule("mapping-creating", lambda: self._finish(mapping, enabled=enabled))
+        delays.schedule("mapping-updating", lambda: self._finish(mapping, enabled=enabled))
         return description
 
     def _delete(self, mapping: EventSourceMapping) -> dict[str, Any]:
@@ -148,6 +154,7 @@ class Mappings:
         """End the transition. An enabled mapping starts to poll. A disabled one keeps its checkpoints."""
         with self._lock:
             mapping.state = "Enabled" if enabled else "Disabled"
+            self._history.record("", self._describe_all)
             if not enabled:
                 return
             poller = Poller(mapping, self._functions, self._discard, self._pollers.get(mapping.uuid))
@@ -164,6 +171,7 @@ class Mappings:
     def _remove(self, mapping: EventSourceMapping) -> None:
         with self._lock:
             self._mappings.pop(mapping.uuid, None)
+            self._history.record("", self._describe_all)
             self._pollers.pop(mapping.uuid, None)
 
     def _find(self, mapping_id: str) -> EventSourceMapping:
@@ -209,7 +217,7 @@ def _stream(arn: str, role_arn: str) -> Stream:
     return stream
 
 
-def _invokes(mapping: EventSourceMapping, name_or_arn: str) -> bool:
-    """Whether a mapping invokes that function, with the same qualifier if the name has one."""
-    name, mapped = names.parse(name_or_arn), names.parse(mapping.function_arn)
+def _invokes(function_arn: str, name_or_arn: str) -> bool:
+    """Whether that is the function of an ARN, with the same qualifier if the name has one."""
+    name, mapped = names.parse(name_or_arn), names.parse(function_arn)
     return name.name == mapped.name and name.qualifier in ("", mapped.qualifier)

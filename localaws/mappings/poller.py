@@ -113,13 +113,15 @@ class _Worker:
     def run(self) -> None:
         """Poll until the mapping stops or the shard ends. After a failure of the server itself, log it and go on."""
         self._checkpoint = self._mapping.checkpoints[self._number]
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 self._poll()
             except Exception:  # noqa: BLE001 - a mapping goes on, as on AWS
                 _log.exception("mapping %s", self._mapping.uuid)
-                self._mapping.result = "PROBLEM: internal error"
-                self._stop.wait(_LONGEST_PAUSE_SECONDS)
+                self._mapping.result = "PROBLEM: internal error, see the server's log"
+                self._stop.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             else:
                 return
 
@@ -210,8 +212,8 @@ class _Worker:
         sequence_number = self._mapping.stream.sequence_number
         indices = {sequence_number(record.offset): index for index, record in enumerate(batch.records)}
         try:
-            response = json.loads(result.payload or b"null") or {}
-            failures = response.get("batchItemFailures") or []
+            response = json.loads(result.payload or b"null")
+            failures = [] if response in (None, "", {}, []) else response.get("batchItemFailures") or []
             return min((indices[failure["itemIdentifier"]] for failure in failures), default=None)
         except (ValueError, AttributeError, KeyError, TypeError):
             return 0

@@ -34,10 +34,6 @@ def create(dynamodb: DynamoDBClient, table_name: str) -> Change:
 def wait(dynamodb: DynamoDBClient, arn: str) -> None:
     """Wait until the backup is available, for at most an hour. DynamoDB API reference: DescribeBackup."""
     status = {"matcher": "path", "argument": "BackupDescription.BackupDetails.BackupStatus"}
-    available = [
-        {**status, "state": "success", "expected": "AVAILABLE"},
-        {**status, "state": "failure", "expected": "DELETED"},
-    ]
-    change.create_waiter(dynamodb, "BackupAvailable", "DescribeBackup", available, delay=1, timeout=3600).wait(
-        BackupArn=arn
-    )
+    available = {**status, "state": "success", "expected": "AVAILABLE"}
+    deleted = {**status, "state": "failure", "expected": "DELETED"}
+    change.wait_until(dynamodb, "BackupAvailable", "DescribeBackup", available, deleted, timeout=3600, BackupArn=arn)

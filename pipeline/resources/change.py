@@ -5,6 +5,7 @@ Copy this file together with a resource module: `table.py` and `change.py` in on
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import time
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from botocore.exceptions import ClientError
-    from botocore.waiter import Waiter
 
 OWNER_TAG = "pipeline"
 # Lists what else the pipeline put on a resource, so that it never removes what others added.
@@ -163,8 +163,8 @@ def is_recorded(name: str, tags: Mapping[str, str], tag: str = RECORD_TAG) -> bo
 
 
 def _digest(name: str) -> str:
-    """A short form, as a tag holds 256 characters and not every character."""
-    return hashlib.sha256(name.encode()).hexdigest()[:8]
+    """Four characters, so that a tag's 256 characters hold more names than the 50 tags of a resource."""
+    return base64.urlsafe_b64encode(hashlib.sha256(name.encode()).digest())[:4].decode()
 
 
 def own_tags(current: Mapping[str, str], desired: Mapping[str, str]) -> dict[str, str]:
@@ -179,7 +179,7 @@ def reject_unsupported(resource: str, desired: Iterable[str], supported: Iterabl
     if unsupported:
         raise UserError(
             f"{resource}: {', '.join(unsupported)} not supported; supported: {', '.join(sorted(supported))}. "
-            f"Leave it out and set it by hand."
+            f"Remove it from the settings, and set it by hand if you need it."
         )
 
 
@@ -211,23 +211,20 @@ def retag_in_lambda(lambda_: Any, arn: str, old: Mapping[str, str], new: Mapping
         lambda_.tag_resource(Resource=arn, Tags=put)
 
 
-def create_waiter(
-    client: Any, name: str, operation: str, acceptors: Iterable[Mapping[str, Any]], *, delay: float, timeout: float
-) -> Waiter:
-    """Return a botocore waiter: it calls `operation` every `delay` seconds until an acceptor ends it.
+def wait_until(
+    client: Any, name: str, operation: str, *acceptors: Mapping[str, Any], timeout: float, delay: float = 1, **call: Any
+) -> None:
+    """Call `operation` every `delay` seconds until an acceptor ends it. `call` has its parameters.
 
     Each acceptor has a state (success, retry, failure), a matcher (path, pathAny, status, error), the value expected
     and, for the path matchers, the JMESPath expression as `argument`.
     """
     from botocore.waiter import WaiterModel, create_waiter_with_client  # noqa: PLC0415 - slow to import
 
-    waiter = {
-        "operation": operation,
-        "delay": delay,
-        "maxAttempts": int(timeout / delay) + 1,
-        "acceptors": list(acceptors),
-    }
-    return create_waiter_with_client(name, WaiterModel({"version": 2, "waiters": {name: waiter}}), client)
+    attempts = int(timeout / delay) + 1
+    waiter = {"operation": operation, "delay": delay, "maxAttempts": attempts, "acceptors": list(acceptors)}
+    model = WaiterModel({"version": 2, "waiters": {name: waiter}})
+    create_waiter_with_client(name, model, client).wait(**call)
 
 
 def retry_while_role_propagates(call: Callable[[], Response]) -> Response:

@@ -30,7 +30,6 @@ _DEFAULTS: dict[str, Any] = {
     "Layers": [],
     "LoggingConfig": {"LogFormat": "Text"},
     "MemorySize": 128,
-    "PackageType": "Zip",
     "ReservedConcurrentExecutions": None,
     "SnapStart": {"ApplyOn": "None"},
     "Tags": {},
@@ -39,8 +38,9 @@ _DEFAULTS: dict[str, Any] = {
     "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": [], "Ipv6AllowedForDualStack": False},
 }
 PARAMETERS = {*_DEFAULTS, "FunctionName", "Role", "Handler", "Runtime", "Code"}
+# In `desired`, besides CreateFunction's parameters.
+_NOT_IN_CREATE = {"CodeSha256", "ReservedConcurrentExecutions"}
 _NOT_CONFIGURATION = {"Architectures", "CodeSha256", "ReservedConcurrentExecutions", "Tags"}
-_IMMUTABLE = {"PackageType": "Choose another function name, or delete the function and create it again"}
 
 
 def describe(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
@@ -57,18 +57,22 @@ def describe(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
 def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = False) -> Change:
     """Create the function, or update what differs. To wait until the function is active afterwards, call `wait`.
 
-    `desired` holds CreateFunction's parameters, with Code={"ZipFile": bytes}, and ReservedConcurrentExecutions as in
-    PutFunctionConcurrency. Omitted parameters get AWS's defaults. The code is compared by CodeSha256. Retries for up to
-    a minute while Lambda does not see a new role yet.
+    `desired` holds CreateFunction's parameters, and ReservedConcurrentExecutions as in PutFunctionConcurrency. Omitted
+    parameters get AWS's defaults. The code is compared by CodeSha256, which `desired` must hold too if Code is an S3
+    object (S3Bucket, S3Key) instead of the ZipFile's bytes. Retries for up to a minute while Lambda does not see a new
+    role yet.
 
-    Raises UserError if the function belongs to another pipeline (unless `adopt`), or if PackageType differs. Lambda API
-    reference: CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration, PutFunctionConcurrency, TagResource.
+    Raises UserError if the function belongs to another pipeline (unless `adopt`). Lambda API reference:
+    CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration, PutFunctionConcurrency, TagResource.
     """
     name = desired["FunctionName"]
     resource = f"function {name}"
-    change.reject_unsupported(resource, desired, PARAMETERS)
-    change.reject_unsupported(f"Code of {resource}", desired["Code"], {"ZipFile"})
-    normalized = _normalize_desired(desired)
+    change.reject_unsupported(resource, desired, PARAMETERS | _NOT_IN_CREATE)
+    change.reject_unsupported(f"Code of {resource}", desired["Code"], {"ZipFile", "S3Bucket", "S3Key"})
+    normalized = normalize({**_DEFAULTS, **desired})
+    code = normalized.pop("Code")
+    if "ZipFile" in code:
+        normalized["CodeSha256"] = base64.b64encode(hashlib.sha256(code["ZipFile"]).digest()).decode()
     current = _describe_with_secrets(lambda_, name)
     if current is None:
         return _create(lambda_, desired, normalized)
@@ -83,8 +87,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
         pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
         note = _failure(current) or (f"cannot compare the environment variables: {hidden['Message']}" if hidden else "")
         return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
-    change.reject_immutable(resource, diffs, _IMMUTABLE)
-    pending = _update(lambda_, current, normalized, desired["Code"], {each.setting for each in diffs})
+    pending = _update(lambda_, ours, normalized, code, {each.setting for each in diffs})
     attributes = _hide_secrets({**current, **normalized})
     return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)
 
@@ -139,10 +142,8 @@ def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
     """Wait until no creation or update is in progress. A failed one counts as settled: another update can repair it."""
     expression = "State != 'Pending' && LastUpdateStatus != 'InProgress'"
     settled = {"state": "success", "matcher": "path", "argument": expression, "expected": True}
-    waiter = change.create_waiter(
-        lambda_, "FunctionSettled", "GetFunctionConfiguration", [settled], delay=0.5, timeout=600
-    )
-    waiter.wait(FunctionName=name)
+    operation = "GetFunctionConfiguration"
+    change.wait_until(lambda_, "FunctionSettled", operation, settled, delay=0.5, timeout=600, FunctionName=name)
 
 
 def _describe_with_secrets(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
@@ -180,14 +181,6 @@ def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict
     return {tag: value for tag, value in response["Tags"].items() if not tag.startswith("aws:")}
 
 
-def _normalize_desired(desired: Mapping[str, Any]) -> dict[str, Any]:
-    """Add AWS's defaults to the desired parameters, in the form that `describe` returns."""
-    normalized = {**_DEFAULTS, **desired}
-    code = normalized.pop("Code")["ZipFile"]
-    normalized["CodeSha256"] = base64.b64encode(hashlib.sha256(code).digest()).decode()
-    return normalize(normalized)
-
-
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     """Fill in nested defaults, remove what AWS adds, and sort lists whose order has no meaning."""
     logging = {"LogGroup": f"/aws/lambda/{parameters['FunctionName']}", **parameters["LoggingConfig"]}
@@ -211,7 +204,7 @@ def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
 def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:
     name = desired["FunctionName"]
     reserved = desired.get("ReservedConcurrentExecutions")
-    parameters = {setting: value for setting, value in desired.items() if setting != "ReservedConcurrentExecutions"}
+    parameters = {setting: value for setting, value in desired.items() if setting not in _NOT_IN_CREATE}
     response = change.retry_while_role_propagates(lambda: lambda_.create_function(**parameters))
     if reserved is not None:
         if not change.is_dry_run(response):
@@ -246,20 +239,14 @@ def _update(
         pending = not change.is_dry_run(response)
     if "ReservedConcurrentExecutions" in settings:
         _wait_until_settled(lambda_, name)
-        _update_concurrency(lambda_, name, desired["ReservedConcurrentExecutions"])
+        if (reserved := desired["ReservedConcurrentExecutions"]) is None:
+            lambda_.delete_function_concurrency(FunctionName=name)
+        else:
+            lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
     if "Tags" in settings:
         _wait_until_settled(lambda_, name)
-        change.retag_in_lambda(
-            lambda_, current["FunctionArn"], change.own_tags(current["Tags"], desired["Tags"]), desired["Tags"]
-        )
+        change.retag_in_lambda(lambda_, current["FunctionArn"], current["Tags"], desired["Tags"])
     return pending
-
-
-def _update_concurrency(lambda_: LambdaClient, name: str, reserved: int | None) -> None:
-    if reserved is None:
-        lambda_.delete_function_concurrency(FunctionName=name)
-    else:
-        lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
 
 
 def _hide_secrets_in_diff(each: Diff) -> Diff:

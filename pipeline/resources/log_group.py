@@ -18,21 +18,15 @@ if TYPE_CHECKING:
     from types_boto3_logs import CloudWatchLogsClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
-_DEFAULTS: dict[str, Any] = {
-    "deletionProtectionEnabled": False,
-    "kmsKeyId": "",
-    "logGroupClass": "STANDARD",
-    "retentionInDays": None,
-    "tags": {},
-}
+_DEFAULTS: dict[str, Any] = {"retentionInDays": None, "tags": {}}
 PARAMETERS = {*_DEFAULTS, "logGroupName"}
-_IMMUTABLE = {"logGroupClass": "Delete the log group with its logs, and create it again"}
 
 
 def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
     """Return the log group under the names of CreateLogGroup's parameters, or None if it does not exist.
 
-    Adds arn, storedBytes and retentionInDays (None if events never expire). Without `tags`, saves the call for them.
+    Adds arn, deletionProtectionEnabled, retentionInDays (None if events never expire) and retentionPolicyName ("" if no
+    account-level policy sets retentionInDays). Without `tags`, saves the call for them.
     CloudWatch Logs API reference: DescribeLogGroups, ListTagsForResource.
     """
     # AWS sorts by name, so the shortest name with this prefix comes first.
@@ -41,11 +35,11 @@ def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dic
         return None
     arn = groups[0]["arn"].removesuffix(":*")
     return {
-        **_DEFAULTS,
-        **{setting: value for setting, value in groups[0].items() if setting in _DEFAULTS},
         "logGroupName": name,
         "arn": arn,
-        "storedBytes": groups[0].get("storedBytes", 0),
+        "deletionProtectionEnabled": groups[0].get("deletionProtectionEnabled", False),
+        "retentionInDays": groups[0].get("retentionInDays"),
+        "retentionPolicyName": groups[0].get("retentionPolicyName", ""),
         "tags": _tags(logs, arn) if tags else {},
     }
 
@@ -53,12 +47,12 @@ def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dic
 def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: bool = False, tags: bool = True) -> Change:
     """Create the log group, or update what differs.
 
-    `desired` holds CreateLogGroup's parameters, and retentionInDays as in PutRetentionPolicy (None: events never
-    expire). Omitted parameters get AWS's defaults. Without `tags`, reads the tags only if something else differs.
+    `desired` holds CreateLogGroup's logGroupName and tags, and retentionInDays as in PutRetentionPolicy (None, the
+    default: events never expire). The key, the class and the protection of an existing log group stay as they are.
+    Without `tags`, reads the tags only if something else differs.
 
-    Raises UserError if the log group belongs to another pipeline (unless `adopt`), or if logGroupClass differs.
-    CloudWatch Logs API reference: CreateLogGroup, PutRetentionPolicy, AssociateKmsKey, PutLogGroupDeletionProtection,
-    TagResource.
+    Raises UserError if the log group belongs to another pipeline (unless `adopt`).
+    CloudWatch Logs API reference: CreateLogGroup, PutRetentionPolicy, TagResource.
     """
     name = desired["logGroupName"]
     resource = f"log group {name}"
@@ -67,6 +61,9 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
     current = describe(logs, name, tags=tags)
     if current is None:
         return _create(logs, desired, normalized)
+    if current["retentionPolicyName"]:
+        # The account-level policy takes precedence over the log group's own retention, which AWS does not show.
+        normalized["retentionInDays"] = current["retentionInDays"]
     if not tags:
         if not change.diff(current, {**normalized, "tags": {}}):
             return Change(resource, "unchanged", attributes=current)
@@ -78,7 +75,6 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
     diffs = change.diff({**current, "tags": change.own_tags(current["tags"], normalized["tags"])}, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current)
-    change.reject_immutable(resource, diffs, _IMMUTABLE)
     _update(logs, current, normalized, {each.setting for each in diffs})
     return Change(resource, "updated", diffs, attributes={**current, **normalized})
 
@@ -86,9 +82,8 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
 def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
     """Wait until the log group exists. Raises UserError after `timeout` seconds."""
     exists = {"state": "success", "matcher": "pathAny", "argument": "logGroups[].logGroupName", "expected": name}
-    waiter = change.create_waiter(logs, "LogGroupExists", "DescribeLogGroups", [exists], delay=0.5, timeout=timeout)
     try:
-        waiter.wait(logGroupNamePrefix=name)
+        change.wait_until(logs, "LogGroupExists", "DescribeLogGroups", exists, timeout=timeout, logGroupNamePrefix=name)
     except WaiterError as error:
         if "Error" in error.last_response:
             raise  # For example, access denied: more time does not help.
@@ -138,14 +133,6 @@ def _update(
         logs.put_retention_policy(logGroupName=name, retentionInDays=desired["retentionInDays"])
     elif "retentionInDays" in settings:
         logs.delete_retention_policy(logGroupName=name)
-    if "kmsKeyId" in settings and desired["kmsKeyId"]:
-        logs.associate_kms_key(logGroupName=name, kmsKeyId=desired["kmsKeyId"])
-    elif "kmsKeyId" in settings:
-        logs.disassociate_kms_key(logGroupName=name)
-    if "deletionProtectionEnabled" in settings:
-        logs.put_log_group_deletion_protection(
-            logGroupIdentifier=name, deletionProtectionEnabled=desired["deletionProtectionEnabled"]
-        )
     removed, put = change.tag_changes(change.own_tags(current["tags"], desired["tags"]), desired["tags"])
     if removed:
         logs.untag_resource(resourceArn=current["arn"], tagKeys=removed)

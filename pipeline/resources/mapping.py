@@ -93,8 +93,7 @@ def wait(lambda_: LambdaClient, uuid: str) -> dict[str, Any]:
     """
     state = {"state": "success", "matcher": "path", "argument": "State"}
     settled = [{**state, "expected": "Enabled"}, {**state, "expected": "Disabled"}]
-    waiter = change.create_waiter(lambda_, "MappingSettled", "GetEventSourceMapping", settled, delay=0.5, timeout=600)
-    waiter.wait(UUID=uuid)
+    change.wait_until(lambda_, "MappingSettled", "GetEventSourceMapping", *settled, delay=0.5, timeout=600, UUID=uuid)
     return to_create_parameters(lambda_.get_event_source_mapping(UUID=uuid))
 
 
@@ -118,8 +117,7 @@ def delete(lambda_: LambdaClient, uuid: str) -> Change:
 def wait_until_deleted(lambda_: LambdaClient, uuid: str) -> None:
     """Wait until the mapping no longer exists, for at most 10 minutes."""
     gone = {"state": "success", "matcher": "error", "expected": "ResourceNotFoundException"}
-    waiter = change.create_waiter(lambda_, "MappingDeleted", "GetEventSourceMapping", [gone], delay=0.5, timeout=600)
-    waiter.wait(UUID=uuid)
+    change.wait_until(lambda_, "MappingDeleted", "GetEventSourceMapping", gone, delay=0.5, timeout=600, UUID=uuid)
 
 
 def _wait_while_transitional(lambda_: LambdaClient, current: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -84,7 +84,10 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
         created = {**normalized, "ManagedPolicyArns": current["ManagedPolicyArns"]}
         current = change.wait_for_tags(current, created, lambda: describe(iam, name))
     change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
-    ours = {**current, **_without_foreign(current, normalized)}
+    tags, policies = current["Tags"], normalized["ManagedPolicyArns"]
+    attached = [arn for arn in current["ManagedPolicyArns"] if arn in policies or change.is_recorded(arn, tags)]
+    # Without what others added.
+    ours = {**current, "Tags": change.own_tags(tags, normalized["Tags"]), "ManagedPolicyArns": attached}
     diffs = change.diff(ours, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current)
@@ -109,13 +112,6 @@ def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
         return {name: values(each) for name, each in entry.items()} if isinstance(entry, dict) else entry
 
     return {**document, "Statement": values(document["Statement"])} if "Statement" in document else {**document}
-
-
-def _without_foreign(current: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the current tags and managed policies without those that others added."""
-    tags, wanted = current["Tags"], desired["ManagedPolicyArns"]
-    attached = [arn for arn in current["ManagedPolicyArns"] if arn in wanted or change.is_recorded(arn, tags)]
-    return {"Tags": change.own_tags(tags, desired["Tags"]), "ManagedPolicyArns": attached}
 
 
 def delete(
@@ -151,7 +147,7 @@ def delete(
         _ignore_missing(iam, partial(iam.delete_role_policy, RoleName=name, PolicyName=policy))
     for arn in current["ManagedPolicyArns"]:
         _ignore_missing(iam, partial(iam.detach_role_policy, RoleName=name, PolicyArn=arn))
-    iam.delete_role(RoleName=name)
+    _ignore_missing(iam, partial(iam.delete_role, RoleName=name))
     return Change(resource, "deleted", attributes=current)
 
 
@@ -175,7 +171,7 @@ def _is_ours(name: str, listed: Collection[str], tags: Mapping[str, str], tag: s
 
 
 def _ignore_missing(iam: IAMClient, delete: Callable[[], Any]) -> None:
-    """Delete a policy. It may be gone already: an earlier try lost its answer, or a list was stale."""
+    """Delete a policy or the role. It may be gone already: an earlier try lost its answer, or a list was stale."""
     with suppress(iam.exceptions.NoSuchEntityException):
         delete()
 
@@ -199,10 +195,13 @@ def ensure_policies(
     unlisted = [name for name in existing if name not in documents]
     stale = []
     if unlisted or current != documents:
-        tags = _tags_of_role(iam, role_name)
-        if current != documents and tags is not None:
-            change.check_owner(f"role {role_name}", tags, owner, adopt=adopt)
-        stale = [name for name in unlisted if change.is_recorded(name, tags or {}, POLICIES_TAG)]
+        role = describe(iam, role_name)  # None in a dry run in which the role is only planned
+        if role and current != documents:
+            if not adopt:
+                role = change.wait_for_tags({"Tags": role["Tags"]}, {"Tags": owner}, lambda: describe(iam, role_name))
+            change.check_owner(f"role {role_name}", role["Tags"], owner, adopt=adopt)
+        tags = role["Tags"] if role else {}
+        stale = [name for name in unlisted if change.is_recorded(name, tags, POLICIES_TAG)]
         # Before the first put, so that an interruption leaves no policy that is not recorded.
         _record_policies(iam, role_name, [*documents, *stale], tags)
     for name, document in documents.items():
@@ -219,22 +218,14 @@ def ensure_policies(
         _ignore_missing(iam, partial(iam.delete_role_policy, RoleName=role_name, PolicyName=name))
         yield Change(f"policy {name} of role {role_name}", "deleted")
     if stale:
-        _record_policies(iam, role_name, documents, None)
+        _record_policies(iam, role_name, documents, {})
 
 
-def _record_policies(iam: IAMClient, role_name: str, names: Iterable[str], tags: Mapping[str, str] | None) -> None:
+def _record_policies(iam: IAMClient, role_name: str, names: Iterable[str], tags: Mapping[str, str]) -> None:
     """Write the names into the role's tags, unless `tags` has them."""
     for key, value in change.record(names, POLICIES_TAG).items():
-        if not tags or tags.get(key) != value:
+        if tags.get(key) != value:
             change.retry(partial(iam.tag_role, RoleName=role_name, Tags=[{"Key": key, "Value": value}]))
-
-
-def _tags_of_role(iam: IAMClient, role_name: str) -> dict[str, str] | None:
-    """Return the role's tags, or None if it does not exist: in a dry run, it is only planned."""
-    try:
-        return change.tag_map(iam.get_role(RoleName=role_name)["Role"].get("Tags", ()))
-    except iam.exceptions.NoSuchEntityException:
-        return None
 
 
 def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:

@@ -5,6 +5,7 @@ To reuse this module, copy it and `change.py` into one folder (`from steps impor
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import WaiterError
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 _DEFAULTS: dict[str, Any] = {
     "BillingMode": "PROVISIONED",
     "DeletionProtectionEnabled": False,
-    "GlobalSecondaryIndexes": [],
-    "LocalSecondaryIndexes": [],
     "OnDemandThroughput": {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": -1},
     "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": False},
     "ProvisionedThroughput": {},
@@ -31,16 +30,12 @@ _DEFAULTS: dict[str, Any] = {
     "TableClass": "STANDARD",
     "Tags": [],
 }
-PARAMETERS = {*_DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions", "WarmThroughput"}
-_INDEX_PARAMETERS = {"IndexName", "KeySchema", "Projection", "ProvisionedThroughput"}
+PARAMETERS = {*_DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions"}
 
 # Parameters that `ensure` does not change, as items would be lost or AWS cannot change them, and the advice for each.
 _IMMUTABLE = {
     "KeySchema": "Copy the items to a table with another name, or delete the table and create it again",
-    "LocalSecondaryIndexes": "AWS creates them only with the table: delete the table and create it again",
-    "GlobalSecondaryIndexes": "Change them one at a time with aws dynamodb update-table "
-    "--global-secondary-index-updates, then repeat the change in the settings",
-    "AttributeDefinitions": "They belong to the keys and indexes. Choose another table name, or delete the table and "
+    "AttributeDefinitions": "They belong to the keys. Choose another table name, or delete the table and "
     "create it again",
 }
 
@@ -55,6 +50,11 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     `Tags`, and its point-in-time recovery is not read.
     DynamoDB API reference: DescribeTable, DescribeContinuousBackups, ListTagsOfResource.
     """
+    # Backups and tags may see a table later than DescribeTable does, or no longer: then look again.
+    return change.retry(partial(_describe, dynamodb, name))
+
+
+def _describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     try:
         table = dynamodb.describe_table(TableName=name)["Table"]
     except dynamodb.exceptions.ResourceNotFoundException:
@@ -62,8 +62,10 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     current = to_create_parameters(table)
     if current["TableStatus"] in ("CREATING", "DELETING"):
         return current
-    backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
-    recovery: Mapping[str, Any] = backups.get("PointInTimeRecoveryDescription", {})
+    recovery: Mapping[str, Any] = {}
+    if current["TableStatus"] in ("ACTIVE", "UPDATING"):  # an archived table, for example, has no backups to describe
+        backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+        recovery = backups.get("PointInTimeRecoveryDescription", {})
     enabled = recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
     current["PointInTimeRecoverySpecification"] = _recovery({**recovery, "PointInTimeRecoveryEnabled": enabled})
     pages = dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=current["TableArn"])
@@ -75,17 +77,15 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
     """Create the table, or update what differs. To wait until the table is ACTIVE afterwards, call `wait`.
 
     `desired` holds CreateTable's parameters, and PointInTimeRecoverySpecification as in UpdateContinuousBackups.
-    Omitted parameters get AWS's defaults, except WarmThroughput, which stays as it is. KMSMasterKeyId is a key ID or
-    an ARN, and is compared only if `desired` names it. Read the stream's ARN from the attribute LatestStreamArn.
+    Omitted parameters get AWS's defaults. KMSMasterKeyId is a key ID or an ARN, and is compared only if `desired` names
+    it. Indexes stay as they are. Read the stream's ARN from the attribute LatestStreamArn.
 
-    Raises UserError if the table belongs to another pipeline (unless `adopt`), or if keys or indexes differ.
+    Raises UserError if the table belongs to another pipeline (unless `adopt`), or if keys differ.
     DynamoDB API reference: CreateTable, UpdateTable, UpdateContinuousBackups, TagResource.
     """
     name = desired["TableName"]
     resource = f"table {name}"
     change.reject_unsupported(resource, desired, PARAMETERS)
-    for index in (*desired.get("LocalSecondaryIndexes", ()), *desired.get("GlobalSecondaryIndexes", ())):
-        change.reject_unsupported(f"index {index['IndexName']} of {resource}", index, _INDEX_PARAMETERS)
     current = describe(dynamodb, name)
     if current and current["TableStatus"] == "DELETING":
         wait_until_deleted(dynamodb, name)
@@ -145,7 +145,8 @@ def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "", adopt: bool 
 
 def wait_until_deleted(dynamodb: DynamoDBClient, name: str) -> None:
     """Wait until the table no longer exists, for at most 15 minutes."""
-    dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 900})
+    gone = {"state": "success", "matcher": "error", "expected": "ResourceNotFoundException"}
+    change.wait_until(dynamodb, "TableDeleted", "DescribeTable", gone, timeout=900, TableName=name)
 
 
 def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
@@ -160,9 +161,7 @@ def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
         ),
     ]
     try:
-        change.create_waiter(dynamodb, "TableActive", "DescribeTable", acceptors, delay=1, timeout=900).wait(
-            TableName=name
-        )
+        change.wait_until(dynamodb, "TableActive", "DescribeTable", *acceptors, timeout=900, TableName=name)
     except WaiterError as error:
         response: Mapping[str, Any] = error.last_response
         reached = response.get("Table", {}).get("TableStatus")
@@ -214,7 +213,12 @@ def _update(
         _wait_until_active(dynamodb, name)
         _update_recovery(dynamodb, name, desired["PointInTimeRecoverySpecification"])
     if "Tags" in settings:
-        _update_tags(dynamodb, current["TableArn"], change.own_tags(current["Tags"], desired["Tags"]), desired["Tags"])
+        removed, put = change.tag_changes(change.own_tags(current["Tags"], desired["Tags"]), desired["Tags"])
+        if removed:
+            dynamodb.untag_resource(ResourceArn=current["TableArn"], TagKeys=removed)
+        if put:
+            tags: Any = [{"Key": tag, "Value": value} for tag, value in put.items()]
+            dynamodb.tag_resource(ResourceArn=current["TableArn"], Tags=tags)
     had_stream = current["StreamSpecification"]["StreamEnabled"]
     if not had_stream or attributes["LatestStreamArn"] == current["LatestStreamArn"]:
         return Change(f"table {name}", "updated", diffs, attributes=attributes, pending=written)
@@ -233,7 +237,7 @@ def _updates(
     # The limits belong to on-demand mode: AWS takes them after the change to it, and before the change from it.
     capacity = (mode, limits) if desired["BillingMode"] == "PAY_PER_REQUEST" else (limits, mode)
     alone = (("DeletionProtectionEnabled",), ("TableClass",), ("SSESpecification",))
-    for names in (*alone, *capacity, ("WarmThroughput",)):
+    for names in (*alone, *capacity):
         parameters = {name: desired[name] for name in names if name in settings and desired[name] != {}}
         if parameters:
             yield parameters
@@ -245,24 +249,9 @@ def _updates(
             yield {"StreamSpecification": desired["StreamSpecification"]}
 
 
-def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Mapping[str, Any]) -> None:
-    acceptors: list[dict[str, Any]] = [
-        {"state": "success", "matcher": "status", "expected": 200},
-        # AWS cannot back up a new table until some time after it becomes ACTIVE.
-        {"state": "retry", "matcher": "error", "expected": "ContinuousBackupsUnavailableException"},
-    ]
-    waiter = change.create_waiter(
-        dynamodb, "BackupsUpdated", "UpdateContinuousBackups", acceptors, delay=1, timeout=300
-    )
-    waiter.wait(TableName=name, PointInTimeRecoverySpecification=recovery)
-
-
-def _update_tags(dynamodb: DynamoDBClient, arn: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    removed, put = change.tag_changes(old, new)
-    if removed:
-        dynamodb.untag_resource(ResourceArn=arn, TagKeys=removed)
-    if put:
-        dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": name, "Value": value} for name, value in put.items()])
+def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Any) -> None:
+    # AWS cannot back up a new table until some time after it becomes ACTIVE.
+    change.retry(lambda: dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery))
 
 
 def _predicted_stream(table_arn: str) -> str:
@@ -284,9 +273,6 @@ def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
     if encryption.get("Status") in ("ENABLED", "ENABLING", "UPDATING"):
         key = encryption.get("KMSMasterKeyArn", "")
         current["SSESpecification"] = {"Enabled": True, "SSEType": encryption["SSEType"], "KMSMasterKeyId": key}
-    if "WarmThroughput" in table:
-        units = ("ReadUnitsPerSecond", "WriteUnitsPerSecond")
-        current["WarmThroughput"] = {unit: table["WarmThroughput"].get(unit) for unit in units}
     return normalize(current)
 
 
@@ -304,16 +290,17 @@ def _normalize_desired(desired: Mapping[str, Any], current: Mapping[str, Any]) -
 
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Fill in nested defaults, remove what AWS adds, and sort lists whose order has no meaning."""
+    """Fill in nested defaults, remove what AWS and indexes add, and sort lists whose order has no meaning."""
+    keys = {each["AttributeName"] for each in parameters["KeySchema"]}
+    definitions = _sorted_by("AttributeName", parameters["AttributeDefinitions"])
+    units, throughput = ("ReadCapacityUnits", "WriteCapacityUnits"), parameters["ProvisionedThroughput"]
     return {
         **parameters,
         "KeySchema": _sorted_by("KeyType", parameters["KeySchema"]),
-        "AttributeDefinitions": _sorted_by("AttributeName", parameters["AttributeDefinitions"]),
+        "AttributeDefinitions": [each for each in definitions if each["AttributeName"] in keys],
         "OnDemandThroughput": {**_DEFAULTS["OnDemandThroughput"], **parameters["OnDemandThroughput"]},
-        "ProvisionedThroughput": _units(parameters),
+        "ProvisionedThroughput": {unit: throughput[unit] for unit in units if unit in throughput},
         "PointInTimeRecoverySpecification": _recovery(parameters["PointInTimeRecoverySpecification"]),
-        "LocalSecondaryIndexes": _sorted_by("IndexName", map(_index, parameters["LocalSecondaryIndexes"])),
-        "GlobalSecondaryIndexes": _sorted_by("IndexName", map(_index, parameters["GlobalSecondaryIndexes"])),
     }
 
 
@@ -322,24 +309,6 @@ def _recovery(specification: Mapping[str, Any]) -> dict[str, Any]:
         return {"PointInTimeRecoveryEnabled": False}
     # 35 days are AWS's default and maximum.
     return {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": specification.get("RecoveryPeriodInDays") or 35}
-
-
-def _index(index: Mapping[str, Any]) -> dict[str, Any]:
-    projection = {**index["Projection"]}
-    if "NonKeyAttributes" in projection:
-        projection["NonKeyAttributes"] = sorted(projection["NonKeyAttributes"])
-    return {
-        "IndexName": index["IndexName"],
-        "KeySchema": _sorted_by("KeyType", index["KeySchema"]),
-        "Projection": projection,
-        "ProvisionedThroughput": _units(index),
-    }
-
-
-def _units(resource: Mapping[str, Any]) -> dict[str, int]:
-    """Return the provisioned units of a table or index. AWS returns 0 units for an index in on-demand mode."""
-    throughput = resource.get("ProvisionedThroughput", {})
-    return {unit: throughput[unit] for unit in ("ReadCapacityUnits", "WriteCapacityUnits") if throughput.get(unit)}
 
 
 def _sorted_by(name: str, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

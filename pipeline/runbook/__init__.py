@@ -20,8 +20,8 @@ import botocore.session
 from botocore import xform_name
 
 from pipeline import archive, echo, items, parameters, policies, steps
+from pipeline.echo import double_quoted, quote, shell_var
 from pipeline.resources.change import UserError
-from pipeline.shell import double_quoted, quote, shell_var
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -97,14 +97,19 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         del table["PointInTimeRecoverySpecification"]
     if not settings.role_permissions_boundary:
         del role["PermissionsBoundary"]
-    function = parameters.function(named, "", b"")
-    del function["Code"]
+    function = parameters.function(named, "", code)
+    # The members of Code are parameters of UpdateFunctionCode, and CreateFunction's zip is an argument of its own.
+    function = {**function["Code"], **function}
+    upload = parameters.code_object(named, code)
     variables = list(settings.function_environment)
     return {
         **{name: quote(getattr(settings, name)) for name in (*_NAMES, "aws_region", "stream_view_type")},
         "log_group_name": quote(parameters.log_group_name(named)),
         "key_type": table["AttributeDefinitions"][0]["AttributeType"],
         "code_sha256": quote(archive.sha256(code)),
+        "upload_code": [f'aws s3 cp "$work/function.zip" {quote("s3://{Bucket}/{Key}".format(**upload))}']
+        if upload
+        else [],
         "code": textwrap.wrap(base64.b64encode(code).decode(), _WIDTH) if len(code) <= _EMBEDDED_BYTES else [],
         "expected_account": quote(settings.aws_account_id if settings.target == "aws" else ""),
         "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
@@ -180,7 +185,12 @@ def _arguments(service: str, command: str, values: Mapping[str, Any], line: str)
         for name, value in values.items()
         if name in members.members and value is not None and not re.search(f"--{xform_name(name, '-')}[= ]", line)
     }
-    return echo.command(echo.Call(operation, taken, ""), lambda _: None)[1:]
+    return echo.command(echo.Call(operation, taken, ""), _file)[1:]
+
+
+def _file(value: bytes | str) -> str | None:
+    """The only file that a command names by its parameters is the zip."""
+    return f"fileb://{shell_var('$work')}/function.zip" if isinstance(value, bytes) else None
 
 
 @cache

@@ -187,17 +187,18 @@ create_function() {
 ZIP
     [ -s "$work/function.zip" ] ||
         cp "${FUNCTION_ZIP:?set it to the path of build/function.zip}" "$work/function.zip"
+    @upload_code
     if function_exists; then
         ask aws lambda get-function --function-name="$function_name" --query Configuration.CodeSha256 --output text
         [ "$answer" = "$code_sha256" ] ||
-            aws lambda update-function-code --function-name="$function_name" --zip-file "fileb://$work/function.zip" @function >/dev/null
+            aws lambda update-function-code --function-name="$function_name" @function >/dev/null
         wait_for_function
         retry aws lambda update-function-configuration --function-name="$function_name" --role="$role_arn" @function >/dev/null
         wait_for_function
         ask aws lambda get-function --function-name="$function_name" --query Configuration.FunctionArn --output text
         aws lambda tag-resource --resource="$answer" @function
     else
-        retry aws lambda create-function --function-name="$function_name" --role="$role_arn" --zip-file "fileb://$work/function.zip" @function >/dev/null
+        retry aws lambda create-function --function-name="$function_name" --role="$role_arn" @function >/dev/null
         wait_for_function
     fi
     aws lambda put-function-concurrency --function-name="$function_name" @function >/dev/null

@@ -9,10 +9,11 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.session import is_read
 from tests.harness.project import Project, bare_environment, copy_project
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _SERVER = Path(__file__).with_name("fork_server.py")
+_LISTED_SECONDS = 4.0  # no list is later than this (localaws/delays.py)
 _STREAMS = "command"  # the folder for the command's stdin, stdout, stderr and calls
 
 
@@ -37,9 +39,13 @@ class KillPoint:
 
 
 class Outcome(subprocess.CompletedProcess[str]):
-    """How a command ended: its exit code (negative: a signal), its output, and the names of its API calls."""
+    """How a command ended: its exit code (negative: a signal), its output, and the names of its API calls.
+
+    `seconds` is the time that the command would take if time passed at its own speed.
+    """
 
     calls: list[str]
+    seconds: float
 
     @property
     def writes(self) -> list[str]:
@@ -55,13 +61,27 @@ class Outcome(subprocess.CompletedProcess[str]):
 
 @dataclass(frozen=True)
 class ForkedProject(Project):
-    """A copy of the project, its local AWS, and the process that forks its commands."""
+    """A copy of the project, its local AWS, and the process that forks its commands.
+
+    For the commands, time passes `speed` times as fast. With `delays`, the local AWS is as late as AWS in that time.
+    """
 
     server: subprocess.Popen[str]
+    speed: float = 1
+    delays: bool = False
 
     def invoke(self, *words: str, stdin: str = "", **settings: str) -> Outcome:
-        """Run `invoke` with these words and with `settings` in its environment."""
+        """Run `invoke` with these words and with `settings` in its environment.
+
+        CLOCK_OFFSET is how many seconds its clock is ahead of AWS's.
+        """
         return self._fork(words, settings, stdin)
+
+    def snapshot(self) -> dict[str, list[Any]]:
+        """Return every resource in the local AWS, once its lists show what the commands have done."""
+        if self.delays:
+            time.sleep(_LISTED_SECONDS / self.speed)
+        return super().snapshot()
 
     def kill_at(self, point: KillPoint, *words: str, by: int = signal.SIGKILL) -> Outcome:
         """Run `invoke` with these words and send it a signal at `point`."""
@@ -78,23 +98,27 @@ class ForkedProject(Project):
         (streams / "in").write_text(stdin)
         # Every call stays on loopback, and a fork on macOS must not look up proxies.
         environment = {**bare_environment(), "no_proxy": "*", "LOCAL_PORT": "0", **(settings or {})}
-        order = {"words": words, "environment": environment, "streams": str(streams), "kill": kill}
+        order = {"words": words, "environment": environment, "streams": str(streams), "kill": kill, "speed": self.speed}
         assert self.server.stdin
         assert self.server.stdout
         self.server.stdin.write(json.dumps(order) + "\n")
         self.server.stdin.flush()
-        code = int(self.server.stdout.readline())
-        outcome = Outcome(words, code, (streams / "out").read_text(), (streams / "err").read_text())
+        answer = json.loads(self.server.stdout.readline())
+        outcome = Outcome(words, answer["code"], (streams / "out").read_text(), (streams / "err").read_text())
+        outcome.seconds = (answer["seconds"] - answer["computed"]) * self.speed + answer["computed"]
         outcome.calls = (streams / "calls").read_text().split()
         return outcome
 
 
 @contextmanager
-def forked_project(folder: Path) -> Iterator[ForkedProject]:
-    """Copy the project into `folder`, start its local AWS and the fork server, and stop both afterwards."""
+def forked_project(folder: Path, *, speed: float = 1, delays: bool = False) -> Iterator[ForkedProject]:
+    """Copy the project into `folder`, start its local AWS and the fork server, and stop both afterwards.
+
+    For the commands, time passes `speed` times as fast. With `delays`, the local AWS is as late as AWS in that time.
+    """
     project = copy_project(folder)
     (folder / _STREAMS).mkdir()
-    project.run("local.start")
+    project.run("local.start", LOCAL_AWS_DELAYS=str(1 / speed) if delays else "off")
     server = subprocess.Popen(
         [sys.executable, str(_SERVER)],
         cwd=folder,
@@ -104,7 +128,7 @@ def forked_project(folder: Path) -> Iterator[ForkedProject]:
         text=True,
     )
     try:
-        yield ForkedProject(folder, server)
+        yield ForkedProject(folder, server, speed, delays)
     finally:
         server.communicate()
         project.run("local.stop")

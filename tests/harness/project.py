@@ -85,7 +85,7 @@ def bare_environment() -> dict[str, str]:
 def target_aws(endpoint: str, **settings: str) -> dict[str, Any]:
     """Return settings with which the tasks take the local AWS at `endpoint` for a real account."""
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true"}
-    return {"TARGET": "aws", "AWS_ENDPOINT_URL": endpoint, **keys, **settings}
+    return {"TARGET": "aws", "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": endpoint, **keys, **settings}
 
 
 def copy_project(folder: Path) -> Project:

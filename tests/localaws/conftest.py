@@ -21,7 +21,7 @@ REGION = "eu-west-1"
 def start(directory: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], str]:
     """Start a local AWS on a free port and return its process and endpoint URL."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "localaws", "--port", "0", "--directory", str(directory), *arguments]
+        [sys.executable, "-m", "localaws", "--port", "0", "--directory", str(directory), *arguments],
     )
     record = directory / "server.json"
     deadline = time.monotonic() + 20

@@ -11,6 +11,8 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -101,7 +103,8 @@ def build(
     )
     role = client("iam").create_role(RoleName=pipe.role, AssumeRolePolicyDocument=policy(TRUST))["Role"]
     allowed = {"Effect": "Allow", "Action": actions, "Resource": "*"}
-    client("iam").put_role_policy(RoleName=pipe.role, PolicyName="allowed", PolicyDocument=policy(allowed))
+    document = {"RoleName": pipe.role, "PolicyName": "allowed", "PolicyDocument": policy(allowed)}
+    until(lambda: _succeeds(lambda: client("iam").put_role_policy(**document), "NoSuchEntity"))
     function = {
         "FunctionName": pipe.function,
         "Runtime": "python3.12",
@@ -111,16 +114,16 @@ def build(
         "Timeout": timeout,
         "Environment": {"Variables": {"OUTPUT": str(pipe.output)}},
     }
-    until(lambda: _created(client("lambda"), function))
+    until(lambda: _succeeds(lambda: client("lambda").create_function(**function), "cannot be assumed by Lambda"))
     return pipe
 
 
-def _created(client: Any, function: dict[str, Any]) -> bool:
-    """Create the function. Return False if Lambda cannot assume its role yet."""
+def _succeeds(call: Callable[[], Any], not_yet: str) -> bool:
+    """Make a call. Return False if it fails because an earlier change is not visible yet."""
     try:
-        client.create_function(**function)
-    except client.exceptions.InvalidParameterValueException as error:
-        if "cannot be assumed by Lambda" not in str(error):
+        call()
+    except ClientError as error:
+        if not_yet not in str(error):
             raise
         return False
     return True

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from localaws import peers
+from tests.localaws.deployed import deploy
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+ROOT = Path(__file__).resolve().parents[2]
 LIST_TABLES = {"X-Amz-Target": "DynamoDB_20120810.ListTables", "Content-Type": "application/x-amz-json-1.0"}
 
 
@@ -43,3 +53,100 @@ def test_server_closes_the_connection_on_request(connection: http.client.HTTPCon
     connection.request("POST", "/", b"{}", {**LIST_TABLES, "Connection": "close"})
     connection.getresponse().read()
     assert connection.sock is None
+
+
+@pytest.mark.parametrize("header", ["Origin", "Sec-Fetch-Site"])
+def test_request_of_a_web_page_is_refused(connection: http.client.HTTPConnection, header: str) -> None:
+    connection.request("POST", "/", b"{}", {**LIST_TABLES, header: "none"})
+    assert connection.getresponse().status == 403
+
+
+# Become a user, if one is given, and send a request from a socket of that user.
+AS_USER = """
+import encodings.idna, http.client, os, socket, sys
+endpoint, user, family = sys.argv[1:]
+if user:
+    os.setgid(int(user))
+    os.setuid(int(user))
+host, port = endpoint.split(":")
+connection = http.client.HTTPConnection(host, int(port), timeout=20)
+if family == "6":
+    connection.sock = socket.create_connection(("::ffff:" + host, int(port)))
+connection.request("POST", "/", b"{}", {"X-Amz-Target": "DynamoDB_20120810.ListTables"})
+response = connection.getresponse()
+print(response.status, response.read().decode())
+"""
+NOBODY = "65534"
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="becomes another user, which only root may")
+needs_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux tells whose socket it is")
+
+
+def request_as(user: str, endpoint: str, family: str = "4") -> str:
+    command = [sys.executable, "-c", AS_USER, endpoint.removeprefix("http://"), user, family]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@needs_root
+@needs_linux
+@pytest.mark.parametrize("family", ["4", "6"])
+def test_request_of_another_user_is_refused(endpoint: str, family: str) -> None:
+    assert request_as(NOBODY, endpoint, family) == "403 This server serves only the user who started it.\n\n"
+
+
+@pytest.mark.parametrize("family", ["4", "6"])
+def test_request_of_the_same_user_is_served(endpoint: str, family: str) -> None:
+    assert request_as("", endpoint, family).startswith("200 ")
+
+
+# Become that user, and say of two connections whether they are allowed.
+SERVER = """
+import encodings.idna, os, socket, sys
+from localaws import peers
+os.setuid(int(sys.argv[1]))
+with socket.create_server(("127.0.0.1", 0)) as server:
+    print("http://127.0.0.1:%d" % server.getsockname()[1], flush=True)
+    for _ in range(2):
+        connection, address = server.accept()
+        allowed = peers.is_allowed(address, connection.getsockname())
+        connection.sendall(b"HTTP/1.1 %d X\\r\\nContent-Length: 0\\r\\n\\r\\n" % (200 if allowed else 403))
+        connection.close()
+"""
+
+
+@needs_root
+@needs_linux
+def test_root_is_allowed_and_a_third_user_is_not() -> None:
+    command = [sys.executable, "-c", SERVER, NOBODY]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        endpoint = process.stdout.readline().strip()
+        assert (request_as("", endpoint)[:3], request_as("65533", endpoint)[:3]) == ("200", "403")
+
+
+def test_functions_are_served(client: Callable[[str], Any]) -> None:
+    code = "import boto3\ndef handler(event, context): return boto3.client('sts').get_caller_identity()['Account']"
+    assert deploy(client, code).invoke().payload == "000000000000"
+
+
+@needs_linux
+def test_look_up_takes_little_more_than_a_read_of_the_sockets() -> None:
+    """A table of a thousand sockets takes 4 ms. It is read once a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as one:
+        looks, reads = [], []
+        for _ in range(10):
+            began = time.perf_counter()
+            Path("/proc/net/tcp").read_text()
+            reads.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            assert peers.is_allowed(one.getsockname(), server.getsockname())
+            looks.append(time.perf_counter() - began)
+    assert min(looks) < 3 * min(reads) + 0.005
+
+
+@needs_linux
+def test_closed_socket_belongs_to_nobody() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        one = socket.create_connection(server.getsockname())
+        address = one.getsockname()
+        one.close()
+        assert not peers.is_allowed(address, server.getsockname())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import zipfile
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,25 @@ class Calls(list[tuple[str, dict[str, Any]]]):
     @property
     def operations(self) -> list[str]:
         return [operation for operation, _ in self]
+
+
+@contextmanager
+def altered(
+    client: Any, operation: str, alter: Callable[[dict[str, Any]], object], times: int = 1000
+) -> Iterator[None]:
+    """Alter the first `times` responses to an operation, for what AWS answers and moto does not."""
+    count = itertools.count()
+
+    def hook(parsed: dict[str, Any], **_: Any) -> None:
+        if next(count) < times:
+            alter(parsed)
+
+    event = f"after-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
+    client.meta.events.register(event, hook)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister(event, hook)
 
 
 def connect_dry_run(endpoint_url: str | None) -> Callable[[str], Any]:

@@ -1,8 +1,9 @@
-"""The zip: reproducible, complete, within Lambda's limits, and with the handler."""
+"""The zip: reproducible, complete, made once, within Lambda's limits, and with the handler."""
 
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import random
 import stat
@@ -11,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import archive
+from pipeline import archive, settings
 from pipeline.resources.change import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = "def lambda_handler(event, context):\n    return None\n"
 
 
-def build(source: Path, cache: Path | None = None) -> bytes:
-    return archive.build(source, cache or source.parent / "vendor", "python3.13", "x86_64")
+def build(source: Path, folder: Path | None = None) -> bytes:
+    return archive.build(source, folder or source.parent / "build", "python3.13", "x86_64")
 
 
 def names(zipped: bytes) -> list[str]:
@@ -46,8 +47,8 @@ def test_the_same_sources_give_the_same_bytes_whatever_their_time_mode_and_order
     assert build(again) == first
 
 
-def test_the_zip_of_the_project_contains_only_its_source() -> None:
-    assert names(build(ROOT / "lambda_src")) == ["example.py"]
+def test_the_zip_of_the_project_contains_only_its_source(tmp_path: Path) -> None:
+    assert names(build(ROOT / "lambda_src", tmp_path)) == ["example.py"]
 
 
 @pytest.mark.parametrize(
@@ -98,20 +99,80 @@ def test_more_than_250_mb_unzipped_is_an_error_that_lists_the_largest_files(sour
         build(source)
 
 
-def test_more_than_50_mb_zipped_is_an_error_that_lists_the_largest_files(source: Path) -> None:
-    (source / "model.bin").write_bytes(random.Random(1).randbytes(51 * 2**20))  # noqa: S311 - not for secrets
-    with pytest.raises(UserError, match=r"MB zipped; allowed: 50 MB.*model\.bin"):
-        build(source)
+def test_more_than_50_mb_zipped_without_code_bucket_is_an_error_that_lists_the_largest_files(source: Path) -> None:
+    (source / "model.bin").write_bytes(random.Random(2).randbytes(52 * 2**20))  # noqa: S311 - not for secrets
+    zipped = build(source)
+    with pytest.raises(
+        UserError, match=r"52\.0 MB zipped; allowed without CODE_BUCKET: 50 MB.*model\.bin \(52\.0 MB\)"
+    ):
+        archive.check_upload(zipped, "")
+    archive.check_upload(zipped, "a-bucket")
 
 
-def test_files_that_compress_to_less_than_50_mb_are_accepted(source: Path) -> None:
-    with (source / "zeros.bin").open("wb") as file:
-        file.truncate(60 * 2**20)
-    assert len(build(source)) < 2**20
+def test_code_above_1_mb_is_compressed_and_smaller_code_is_stored(source: Path) -> None:
+    (source / "zeros.bin").write_bytes(bytes(2**20 - 1000))
+    assert len(build(source)) > 2**20 - 1000
+    (source / "zeros.bin").write_bytes(bytes(2**20))
+    assert len(build(source)) < 10_000
 
 
-def handler(source: Path, name: str) -> None:
-    archive.check_handler(build(source), name, "python3.13")
+def test_an_unchanged_zip_is_not_made_again(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = build(source)
+    monkeypatch.setattr(archive, "_build", lambda *_: b"made again")
+    assert build(source) == first
+
+
+@pytest.mark.parametrize("change", ["content", "mode", "new file", "removed file", "restored time"])
+def test_each_change_of_the_sources_makes_a_new_zip(source: Path, change: str) -> None:
+    first = build(source)
+    example = source / "example.py"
+    before = example.stat()
+    if change == "content":
+        example.write_text(CODE.replace("None", "1234"))
+    elif change == "mode":
+        example.chmod(0o755)
+    elif change == "new file":
+        (source / "more.py").write_text("")
+    elif change == "removed file":
+        (source / "deep" / "data.json").unlink()
+    else:
+        example.write_text(CODE.replace("None", "1234"))
+        os.utime(example, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert build(source) != first
+
+
+@pytest.mark.parametrize("content", [b"", b"half of a zip"])
+def test_a_stored_zip_that_is_damaged_is_made_again(source: Path, content: bytes) -> None:
+    first = build(source)
+    stored = source.parent / "build" / "function.zip"
+    stored.write_bytes(content)
+    assert build(source) == first == stored.read_bytes()
+
+
+def test_another_architecture_makes_a_new_zip(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(source)
+    monkeypatch.setattr(archive, "_build", lambda *_: b"made again")
+    assert archive.build(source, source.parent / "build", "python3.13", "arm64") == b"made again"
+
+
+def test_a_dry_run_makes_the_zip_in_memory_only(source: Path) -> None:
+    folder = source.parent / "build"
+    archive.build(source, folder, "python3.13", "x86_64", write=False)
+    assert not folder.exists()
+
+
+def test_builds_at_once_leave_one_whole_zip(source: Path) -> None:
+    (source / "data.bin").write_bytes(random.Random(3).randbytes(2**20))  # noqa: S311 - not for secrets
+    context = multiprocessing.get_context("fork")
+    with context.Pool(4) as pool:
+        zips = set(pool.map(build, [source] * 8))
+    folder = source.parent / "build"
+    assert zips == {(folder / "function.zip").read_bytes()}
+    assert sorted(path.name for path in folder.iterdir()) == ["function.json", "function.zip"]
+
+
+def handler(source: Path, name: str, *, layers: bool = False) -> None:
+    archive.check_handler(build(source), name, "python3.13", layers=layers)
 
 
 def test_a_handler_in_the_zip_is_accepted(source: Path) -> None:
@@ -128,6 +189,36 @@ def test_a_handler_behind_a_star_import_is_accepted(source: Path) -> None:
     handler(source, "star.lambda_handler")
 
 
+@pytest.mark.parametrize("module", ["stream-handler", "my-service/01_handler", "my-service/v1.2/handler"])
+def test_a_handler_with_a_name_that_only_lambda_can_import_is_accepted(source: Path, module: str) -> None:
+    path = source / f"{module.replace('.', '/')}.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(CODE)
+    name = f"{module}.lambda_handler"
+    assert settings.load(None, {}, {"FUNCTION_HANDLER": name}).function_handler == name
+    handler(source, name)
+
+
+@pytest.mark.parametrize("name", ["handler", ".handler", "handler.", "my handler.f", "a" * 127 + ".f"])
+def test_a_handler_that_lambda_refuses_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"FUNCTION_HANDLER: .* is not allowed; allowed: MODULE\.FUNCTION"):
+        settings.load(None, {}, {"FUNCTION_HANDLER": name})
+
+
+def test_a_handler_in_a_compiled_module_is_accepted(source: Path) -> None:
+    (source / "fast.cpython-313-x86_64-linux-gnu.so").write_bytes(b"")
+    handler(source, "fast.handler")
+
+
+def test_a_handler_that_a_layer_may_have_is_accepted(source: Path) -> None:
+    handler(source, "datadog_lambda.handler.handler", layers=True)
+
+
+def test_a_handler_of_the_zip_is_checked_also_with_layers(source: Path) -> None:
+    with pytest.raises(UserError, match=r"example\.py defines no handler"):
+        handler(source, "example.handler", layers=True)
+
+
 def test_a_handler_in_a_missing_file_is_an_error_that_lists_the_files(source: Path) -> None:
     with pytest.raises(
         UserError, match=r"'exmaple\.lambda_handler': the zip has no exmaple\.py; its Python files: .*example\.py"
@@ -138,56 +229,3 @@ def test_a_handler_in_a_missing_file_is_an_error_that_lists_the_files(source: Pa
 def test_a_handler_that_the_file_does_not_define_is_an_error_that_lists_its_names(source: Path) -> None:
     with pytest.raises(UserError, match=r"example\.py defines no handler; it defines: lambda_handler"):
         handler(source, "example.handler")
-
-
-def wheel(folder: Path, name: str, tag: str) -> None:
-    """Write a minimal wheel, which pip installs without an index."""
-    folder.mkdir(exist_ok=True)
-    info = f"{name}-1.0.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-1.0-{tag}.whl", "w") as archive_:
-        archive_.writestr(f"{name}.py", "VALUE = 1\n")
-        archive_.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        archive_.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
-        archive_.writestr(f"{info}/entry_points.txt", f"[console_scripts]\n{name} = {name}:VALUE\n")
-        archive_.writestr(f"{info}/RECORD", "")
-
-
-@pytest.fixture
-def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip uses as the only source of packages."""
-    folder = tmp_path / "wheels"
-    for name, value in (("NO_INDEX", "1"), ("FIND_LINKS", str(folder)), ("CONFIG_FILE", os.devnull)):
-        monkeypatch.setenv(f"PIP_{name}", value)
-    return folder
-
-
-def test_requirements_are_vendored_for_the_runtime_and_architecture(source: Path, wheels: Path) -> None:
-    wheel(wheels, "vendored", "cp313-cp313-manylinux_2_28_x86_64")
-    (source / "requirements.txt").write_text("vendored==1.0\n")
-    assert "vendored.py" in names(build(source))
-
-
-def test_vendored_files_contain_no_path_of_this_machine(source: Path, wheels: Path) -> None:
-    wheel(wheels, "vendored", "py3-none-any")
-    (source / "requirements.txt").write_text("vendored==1.0\n")
-    vendored = [
-        name for name in names(build(source)) if name not in ("example.py", "deep/data.json", "requirements.txt")
-    ]
-    info = "vendored-1.0.dist-info"
-    assert vendored == [f"{info}/METADATA", f"{info}/WHEEL", f"{info}/entry_points.txt", "vendored.py"]
-
-
-def test_vendored_requirements_are_cached_by_their_hash(source: Path, wheels: Path) -> None:
-    wheel(wheels, "vendored", "py3-none-any")
-    (source / "requirements.txt").write_text("vendored==1.0\n")
-    first = build(source)
-    (wheels / "vendored-1.0-py3-none-any.whl").unlink()
-    assert build(source) == first
-
-
-@pytest.mark.parametrize("tag", ["cp313-cp313-manylinux_2_28_aarch64", "cp312-cp312-manylinux_2_28_x86_64"])
-def test_a_requirement_without_a_wheel_for_the_function_is_an_error(source: Path, wheels: Path, tag: str) -> None:
-    wheel(wheels, "vendored", tag)
-    (source / "requirements.txt").write_text("vendored==1.0\n")
-    with pytest.raises(UserError, match=r"no wheels for python3\.13 on x86_64.*vendored"):
-        build(source)

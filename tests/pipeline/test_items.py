@@ -61,6 +61,7 @@ def test_binary_in_dynamodb_json_is_base64() -> None:
         ('{"s": {"BOOL": "true"}}', "true or false"),
         ('{"s": {"M": []}}', "a list or an object"),
         ('{"s": {"M": {"a": "b"}}}', "is not a DynamoDB JSON value"),
+        ('{"s": "\\ud800"}', "surrogates not allowed"),
     ],
 )
 def test_json_that_is_not_an_item_is_an_error(text: str, error: str) -> None:
@@ -80,6 +81,48 @@ def test_json_that_is_not_an_item_is_an_error(text: str, error: str) -> None:
 def test_an_item_that_the_table_would_refuse_is_an_error(text: str, error: str) -> None:
     with pytest.raises(UserError, match=error):
         items.check(items.parse(text), TABLE, "items.json line 3")
+
+
+LARGE = {
+    "Japanese letters": {"S": "語" * 110_000},
+    "numbers": {"L": [{"N": str(number)} for number in range(60_000)]},
+    "binary": {"B": bytes(350 * 1024)},
+    "a set of strings": {"SS": [f"{number:04}" for number in range(10_000)] + ["語" * 100_000]},
+    "a map": {"M": {f"{number:05}": {"BOOL": True} for number in range(50_000)}},
+}
+
+
+@pytest.mark.parametrize("value", LARGE.values(), ids=LARGE)
+def test_an_item_within_400_kb_as_dynamodb_counts_is_accepted(value: dict[str, Any]) -> None:
+    items.check({"name": {"S": "large"}, "data": value}, TABLE)
+
+
+@pytest.mark.parametrize("value", LARGE.values(), ids=LARGE)
+def test_an_item_above_400_kb_as_dynamodb_counts_is_an_error(value: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"is about \d+ bytes; allowed: 409600"):
+        items.check({"name": {"S": "large"}, "one": value, "two": value}, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        ({"S": "語a"}, 4),
+        ({"B": b"123"}, 3),
+        ({"BOOL": False}, 1),
+        ({"NULL": True}, 1),
+        ({"N": "0"}, 1),
+        ({"N": "-123"}, 3),
+        ({"N": "0.00012300"}, 3),
+        ({"N": "1e100"}, 2),
+        ({"NS": ["1", "22"]}, 4),
+        ({"L": []}, 3),
+        ({"L": [{"S": "ab"}, {"N": "1"}]}, 3 + 3 + 3),
+        ({"M": {"key": {"S": "ab"}}}, 3 + 1 + 3 + 2),
+    ],
+    ids=str,
+)
+def test_the_size_of_a_value_follows_the_developer_guide(value: dict[str, Any], size: int) -> None:
+    assert items.size({"語": value}) == 3 + size
 
 
 @pytest.fixture
@@ -117,3 +160,13 @@ def test_unprocessed_items_are_written_again(dynamodb: Any) -> None:
     dynamodb.meta.events.register("after-call.dynamodb.BatchWriteItem", leave_one)
     items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"])
     assert sorted(stored(dynamodb)) == ["a", "b", "c"]
+
+
+def test_items_that_stay_unprocessed_are_an_error_after_a_while(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave_all(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["UnprocessedItems"] = {"test": [{"PutRequest": {"Item": {"name": {"S": "b"}}}}]}
+
+    monkeypatch.setattr(items, "UNPROCESSED_TIMEOUT", 0.5)
+    dynamodb.meta.events.register("after-call.dynamodb.BatchWriteItem", leave_all)
+    with pytest.raises(UserError, match=r"1 items were still unprocessed after 0\.5 s"):
+        items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"])

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.stub import Stubber
 
 from pipeline import log_reader
 
@@ -104,16 +105,13 @@ def test_latest_returns_nothing_for_a_missing_or_empty_log_group(aws: Aws) -> No
     assert log_reader.latest(aws("logs"), GROUP) == []
 
 
-def test_request_id_of_a_line_is_that_of_its_invocation(aws: Aws, now: int) -> None:
+def test_the_invocation_of_a_line_has_the_lines_from_there_to_its_end(aws: Aws, now: int) -> None:
     [event] = log_reader.fetch(aws("logs"), GROUP, since_ms=now - 100, pattern='"plain print"')
 
-    assert log_reader.request_id_of(aws("logs"), GROUP, event) == FIRST
+    found = log_reader.invocation_of(aws("logs"), GROUP, event)
 
-
-def test_request_id_of_a_line_outside_an_invocation_is_unknown(aws: Aws, now: int) -> None:
-    [event] = log_reader.fetch(aws("logs"), GROUP, since_ms=now - 10000, pattern="older")
-
-    assert log_reader.request_id_of(aws("logs"), GROUP, event) == "unknown"
+    assert (found.request_id, found.lines[0]) == (FIRST, "plain print")
+    assert found.report == found.lines[-1] != ""
 
 
 def test_separates_interleaved_invocations(aws: Aws, now: int) -> None:
@@ -193,3 +191,22 @@ def test_an_error_that_the_function_logs_itself_is_no_failure() -> None:
     )
 
     assert invocation.failure == ""
+
+
+def test_an_empty_page_is_not_the_end_of_a_log_stream(aws: Aws) -> None:
+    message = {"timestamp": 1, "message": f"START RequestId: {FIRST} Version: $LATEST"}
+    with Stubber(aws("logs")) as stub:
+        stub.add_response("describe_log_streams", {"logStreams": [{"logStreamName": "one"}]})
+        stub.add_response("get_log_events", {"events": [], "nextBackwardToken": "b/1"})
+        stub.add_response("get_log_events", {"events": [message], "nextBackwardToken": "b/2"})
+
+        assert [each.request_id for each in log_reader.latest(aws("logs"), GROUP)] == [FIRST]
+
+
+def test_a_log_stream_without_events_ends_at_a_repeated_token(aws: Aws) -> None:
+    with Stubber(aws("logs")) as stub:
+        stub.add_response("describe_log_streams", {"logStreams": [{"logStreamName": "one"}]})
+        for _ in range(2):
+            stub.add_response("get_log_events", {"events": [], "nextBackwardToken": "b/1"})
+
+        assert log_reader.latest(aws("logs"), GROUP) == []

@@ -10,7 +10,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from pipeline import parameters
-from pipeline.resources.change import UserError
+from pipeline.resources.change import UserError, is_recorded, record, tag_map
 from pipeline.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_aws_accepts_the_parameters(operation: str, overrides: Mapping[str, str]
 
 def test_every_resource_has_the_tag_of_its_pipeline_and_the_tags_of_the_settings() -> None:
     chosen = settings(PIPELINE_NAME="nightly", TAGS='{"stage": "test"}')
-    tags = {"stage": "test", "pipeline": "nightly"}
+    tags = {"stage": "test", **record(["stage"]), "pipeline": "nightly"}
     as_list = [{"Key": name, "Value": value} for name, value in tags.items()]
     assert parameters.table(chosen)["Tags"] == parameters.role(chosen, {})["Tags"] == as_list
     assert parameters.function(chosen, ROLE, b"")["Tags"] == parameters.mapping(chosen, STREAM)["Tags"] == tags
@@ -93,19 +93,6 @@ def test_the_table_has_capacity_units_only_when_they_are_provisioned() -> None:
     assert provisioned["ProvisionedThroughput"] == {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
 
 
-def test_table_options_define_the_key_attributes_of_an_index() -> None:
-    index = {
-        "IndexName": "by-date",
-        "KeySchema": [{"AttributeName": "date", "KeyType": "HASH"}],
-        "Projection": {"ProjectionType": "ALL"},
-    }
-    date = {"AttributeName": "date", "AttributeType": "S"}
-    options = {"AttributeDefinitions": [date], "GlobalSecondaryIndexes": [index]}
-    table = parameters.table(settings(TABLE_OPTIONS=json.dumps(options)))
-    assert table["AttributeDefinitions"] == [{"AttributeName": "name", "AttributeType": "S"}, date]
-    assert table["GlobalSecondaryIndexes"] == [index]
-
-
 def test_the_function_has_a_log_level_only_with_the_json_format() -> None:
     text = parameters.function(settings(FUNCTION_LOG_LEVEL="DEBUG"), ROLE, b"")
     assert text["LoggingConfig"] == {"LogFormat": "Text"}
@@ -128,9 +115,16 @@ def test_a_retention_of_0_days_keeps_the_logs_forever() -> None:
     assert parameters.log_group(settings(LOG_RETENTION_IN_DAYS="7"))["retentionInDays"] == 7
 
 
-def test_the_mapping_reports_batch_item_failures_unless_the_setting_is_none() -> None:
-    assert parameters.mapping(settings(), STREAM)["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert parameters.mapping(settings(FUNCTION_RESPONSE_TYPES="none"), STREAM)["FunctionResponseTypes"] == []
+def test_the_mapping_reports_batch_item_failures_only_if_the_setting_says_so() -> None:
+    chosen = settings(FUNCTION_RESPONSE_TYPES="ReportBatchItemFailures")
+    assert parameters.mapping(chosen, STREAM)["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert parameters.mapping(settings(), STREAM)["FunctionResponseTypes"] == []
+
+
+def test_the_tags_of_the_role_record_its_managed_policies_too() -> None:
+    managed = "arn:aws:iam::123456789012:policy/managed"
+    tags = tag_map(parameters.role(settings(ROLE_MANAGED_POLICY_ARNS=managed), {})["Tags"])
+    assert is_recorded(managed, tags)
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_one_error_lists_every_problem_in_the_order_of_the_settings() -> None:
         ("FUNCTION_MEMORY_SIZE", "127", "a whole number from 128"),
         ("FUNCTION_TIMEOUT", "soon", "a whole number from 1"),
         ("FUNCTION_ARCHITECTURE", "arm", "x86_64 or arm64"),
-        ("FUNCTION_ENVIRONMENT", '{"AWS_REGION": "x"}', "any variable that Lambda does not set itself"),
+        ("FUNCTION_ENVIRONMENT", '{"AWS_REGION": "x"}', "variables that Lambda does not reserve"),
         ("FUNCTION_ENVIRONMENT", '{"1A": "x"}', "starting with a letter"),
         ("FUNCTION_ENVIRONMENT", '{"A": 1}', "a JSON object of strings"),
         ("FUNCTION_ENVIRONMENT", '{"AB": "' + "x" * 4096 + '"}', "at most 4096 bytes"),
@@ -193,7 +193,7 @@ def test_a_misspelled_name_in_the_file_is_an_error_that_suggests_the_right_one(t
 
 @pytest.mark.parametrize("line", ["just words", "='x'", "BATCH_SIZE"])
 def test_a_line_that_is_not_an_assignment_is_an_error_with_its_number(tmp_path: Path, line: str) -> None:
-    with pytest.raises(SettingsError, match=r"\.env line 2: not understood; allowed: NAME=value"):
+    with pytest.raises(SettingsError, match=r"\.env line 2: cannot be parsed; allowed: NAME=value"):
         from_file(tmp_path / ".env", "\n" + line + "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -13,16 +14,18 @@ from botocore.client import BaseClient
 
 import tasks
 from localaws import control
-from pipeline import session, smoke, steps
+from pipeline import session, smoke, status, steps
 from pipeline.deployment import Deployment
 from pipeline.events import Changed, Started, Waiting
 from pipeline.settings import DERIVED, load
 from tests.harness import snapshot
+from tests.pipeline.conftest import altered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pipeline.events import Events
+    from tests.pipeline.conftest import Calls
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -200,3 +203,37 @@ def test_the_help_of_local_start_names_exactly_the_settings_that_it_reads(monkey
     recording: Any = RecordingSettings(load(None, {}, {}))
     tasks._start_local_aws(recording)
     assert set(documented("local.start")) == recording.read
+
+
+@pytest.fixture
+def in_moto(aws: Callable[[str], Any]) -> Callable[..., Deployment]:
+    """Return deployments in moto, for the services that the local AWS lacks."""
+
+    def create(**overrides: str) -> Deployment:
+        return Deployment(load(None, {}, overrides), lambda service, **_: aws(service), ROOT)
+
+    return create
+
+
+def test_an_alias_of_a_key_is_compared_as_the_arn_of_the_key(
+    in_moto: Callable[..., Deployment], aws: Callable[[str], Any], calls: Calls
+) -> None:
+    key = aws("kms").create_key()["KeyMetadata"]["Arn"]
+    aws("kms").create_alias(AliasName="alias/items", TargetKeyId=key)
+    encryption = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": "alias/items"}
+    d = in_moto(TABLE_OPTIONS=json.dumps({"SSESpecification": encryption}))
+    list(steps.create_table(d))
+    (created,) = [parameters for operation, parameters in calls if operation == "CreateTable"]
+    assert created["SSESpecification"]["KMSMasterKeyId"] == key
+    calls.clear()
+    assert ("unchanged", "create-table", "table stream-demo") in described(steps.create_table(d))
+    assert calls.writes == []
+
+
+def test_status_sums_the_counts_of_periods_and_takes_the_highest_age(
+    in_moto: Callable[..., Deployment], aws: Callable[[str], Any]
+) -> None:
+    points = [{"Sum": 2.0, "Maximum": 300.0}, {"Sum": 3.0, "Maximum": 200.0}]
+    with altered(aws("cloudwatch"), "GetMetricStatistics", lambda parsed: parsed.update(Datapoints=points)):
+        facts = status._metrics(in_moto())
+    assert facts == {"iterator age": "300 ms in 15 min", "invocations": "5 in 15 min", "errors": "5 in 15 min"}

@@ -11,6 +11,7 @@ import pytest
 from pipeline import teardown
 from pipeline.deployment import Deployment
 from pipeline.events import Changed
+from pipeline.resources import function
 from pipeline.resources.change import UserError
 from pipeline.settings import load
 
@@ -73,8 +74,36 @@ def test_a_resource_that_was_kept_does_not_count_as_remaining(deployment: Deploy
     assert teardown.wait_until_gone(deployment, {"role stream-demo-role"}) == []
 
 
-def test_the_message_after_an_interrupt_lists_what_exists(deployment: Deployment) -> None:
+def test_the_message_after_an_interrupt_or_error_lists_what_exists(deployment: Deployment) -> None:
     message = teardown.summarize_remaining(deployment)
-    assert message == (
-        ". Exists now: role stream-demo-role. Continue with invoke deploy, or delete it with invoke clean"
+    existing = "Existing resources: role stream-demo-role"
+    assert message == f"{existing}. Continue with invoke deploy, or delete it with invoke clean"
+
+
+def test_an_item_that_is_written_while_clean_runs_keeps_the_table(
+    deployment: Deployment, aws: Callable[[str], Any]
+) -> None:
+    schema = [{"AttributeName": "name", "KeyType": "HASH"}]
+    attributes = [{"AttributeName": "name", "AttributeType": "S"}]
+    tags = [{"Key": "pipeline", "Value": "stream-demo"}]
+    aws("dynamodb").create_table(
+        TableName="stream-demo",
+        KeySchema=schema,
+        AttributeDefinitions=attributes,
+        BillingMode="PAY_PER_REQUEST",
+        Tags=tags,
     )
+    for event in teardown.clean(deployment):
+        if isinstance(event, Changed) and event.change.resource.startswith("role "):
+            aws("dynamodb").put_item(TableName="stream-demo", Item={"name": {"S": "an order"}})
+    assert aws("dynamodb").scan(TableName="stream-demo")["Count"] == 1
+
+
+def test_the_message_after_an_interrupt_survives_tags_that_may_not_be_read(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UserError("its tags cannot be read")
+
+    monkeypatch.setattr(function, "describe", refuse)
+    assert teardown.summarize_remaining(deployment) == "AWS did not answer; run invoke status to see what exists"

@@ -72,7 +72,7 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
     ("MAXIMUM_RETRY_ATTEMPTS", "3", "-1", {}),
     ("MAXIMUM_RECORD_AGE_IN_SECONDS", "60", "120", {}),
     ("BISECT_BATCH_ON_FUNCTION_ERROR", "false", "false", {}),
-    ("FUNCTION_RESPONSE_TYPES", "none", "none", {}),
+    ("FUNCTION_RESPONSE_TYPES", "ReportBatchItemFailures", "ReportBatchItemFailures", {}),
     ("PARALLELIZATION_FACTOR", "2", "3", {}),
     ("FILTER_CRITERIA", PATTERN, PATTERN.replace("INSERT", "REMOVE"), {}),
     ("TUMBLING_WINDOW_IN_SECONDS", "30", "60", {}),
@@ -84,7 +84,7 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
 NO_ATTRIBUTE = {
     "PIPELINE_NAME", "TARGET", "AWS_REGION", "AWS_PROFILE", "AWS_ACCOUNT_ID", "AWS_ENDPOINT_URL",
     "TABLE_NAME", "TABLE_KEY", "TABLE_SORT_KEY", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME",
-    "SMOKE_TIMEOUT", "SMOKE_ITEM", "LOCAL_PORT", "LOCAL_IDLE_HOURS", "LOCAL_AWS_DELAYS",
+    "CODE_BUCKET", "SMOKE_TIMEOUT", "SMOKE_ITEM", "LOCAL_PORT", "LOCAL_IDLE_HOURS", "LOCAL_AWS_DELAYS",
 }  # fmt: skip
 
 
@@ -214,7 +214,7 @@ def test_the_grid_has_every_setting_of_a_resource() -> None:
         ({"TABLE_KEY": "id:N"}, "table grid: cannot change KeySchema from "),
         ({"TABLE_SORT_KEY": "at:N"}, "Copy the items to a table with another name, or delete the table"),
         ({"FUNCTION_OPTIONS": '{"Code": {"S3Bucket": "bucket"}}'}, "FUNCTION_OPTIONS: Code has a setting of its own"),
-        ({"MAPPING_OPTIONS": '{"Topics": ["x"]}'}, "mapping grid -> grid: Topics not supported; supported: BatchSize"),
+        ({"MAPPING_OPTIONS": '{"Topics": ["x"]}'}, "MAPPING_OPTIONS: Topics not supported; supported: BatchSize"),
     ],
 )
 def test_an_impossible_setting_is_refused_before_the_first_write(

@@ -244,7 +244,7 @@ def test_invalid_value_is_refused_by_each_call(
         "update_item": {
             "TableName": table, "Key": KEY, "UpdateExpression": "SET v = :v", "ExpressionAttributeValues": {":v": value}
         },
-        "batch_write_item": {"RequestItems": {table: [{"PutRequest": {"Item": i["Item"]}} for i in (other, named)]}},
+        "batch_write_item": {"RequestItems": {table: [{"PutRequest": {"Item": p["Item"]}} for p in (other, named)]}},
         "transact_write_items": {"TransactItems": [{"Put": other}, {"Put": named}]},
         "execute_statement": {
             "Statement": f"INSERT INTO \"{table}\" VALUE {{'name': 'a', 'v': ?}}", "Parameters": [value]

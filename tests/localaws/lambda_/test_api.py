@@ -473,3 +473,20 @@ def test_function_calls_other_services_of_the_local_aws(client: Any) -> None:
     function: Deployed = deploy(client, code, statements=(allow(["logs:*"]),), Timeout=10)
     role = function.role.rpartition("/")[2]
     assert function.invoke().payload == f"arn:aws:sts::000000000000:assumed-role/{role}/{function.name}"
+
+
+def test_function_that_is_deleted_while_it_runs_ends_its_invocation(client: Callable[[str], Any]) -> None:
+    """Its process ends afterwards, and a function of the same name gets a new one."""
+    code = "import os, time\ndef handler(event, context):\n  time.sleep(1)\n  return os.getpid()"
+    one, payloads = deploy(client, code), []
+    running = threading.Thread(target=lambda: payloads.append(one.invoke().payload))
+    running.start()
+    until(one.streams)
+    client("lambda").delete_function(FunctionName=one.name)
+    options = {"Runtime": "python3.11", "Handler": "code.handler", "Code": {"ZipFile": zipped(code)}}
+    client("lambda").create_function(FunctionName=one.name, Role=one.role, **options)
+    running.join()
+    (process,) = payloads
+    with pytest.raises(ProcessLookupError):
+        until(lambda: os.kill(process, 0))
+    assert one.invoke().payload != process

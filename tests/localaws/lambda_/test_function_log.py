@@ -13,7 +13,9 @@ import uuid
 from typing import Any
 
 import pytest
+from moto.logs.models import LogEvent
 
+from localaws.logs import storage
 from tests.localaws.deployed import LOGS, Deployed, allow, deploy
 from tests.localaws.pipe import until
 
@@ -193,6 +195,15 @@ def test_deleted_group_is_recreated_by_the_next_line(client: Any) -> None:
     assert between(function, request_id) == ["printed\n"]
 
 
+def test_a_new_group_has_no_tags_of_a_deleted_one(client: Any) -> None:
+    logs = client("logs")
+    logs.create_log_group(logGroupName="tagged", tags={"stage": "test"})
+    logs.delete_log_group(logGroupName="tagged")
+    logs.create_log_group(logGroupName="tagged")
+    arn = logs.describe_log_groups(logGroupNamePrefix="tagged")["logGroups"][0]["logGroupArn"]
+    assert logs.list_tags_for_resource(resourceArn=arn)["tags"] == {}
+
+
 def test_streams_in_a_custom_group_name_the_function(client: Any) -> None:
     function = deploy(client, PRINTS, LoggingConfig={"LogGroup": "shared-group"})
     function.invoke()
@@ -290,3 +301,13 @@ def test_lines_arrive_while_the_handler_runs(client: Any, tmp_path: Any) -> None
     until(lambda: "under way\n" in function.lines())
     assert not any(line.startswith("END") for line in function.lines())
     go.touch()
+
+
+def test_events_that_moto_gives_one_number_are_both_stored() -> None:
+    """Moto counts its events without a lock, so two threads may get the same number."""
+    events = storage.Events("stream")
+    for message in "ab":
+        event = LogEvent(1, {"timestamp": 1, "message": message})
+        event.event_id = 10**9
+        events += [event]
+    assert [event.message for event in events] == ["a", "b"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -341,6 +342,11 @@ FAILURES = [
     '{"batchItemFailures": [{"itemIdentifier": None}]}',
     '{"batchItemFailures": [{"wrong": "1"}]}',
     '{"batchItemFailures": [{"itemIdentifier": "123"}]}',
+    '{"batchItemFailures": [1]}',
+    '{"batchItemFailures": "none"}',
+    '"Successfully processed 2 records."',
+    '["a"]',
+    "0",
 ]
 
 
@@ -353,6 +359,37 @@ def test_response_fails_the_whole_batch(pipe: Callable[..., Pipe], answer: str) 
     until(lambda: len(one.batches()) == 2)
     until(lambda: result(one, mapping) == "PROBLEM: Function call failed")
     assert one.batches() == [["a", "b"], ["a", "b"]]
+
+
+def test_response_of_another_form_is_no_error_of_the_function(
+    client: Callable[[str], Any], pipe: Callable[..., Pipe]
+) -> None:
+    """The invocation succeeds; only the mapping takes the response for a failure of the batch."""
+    one = pipe('return "Successfully processed."')
+    one.put("a")
+    sqs = client("sqs")
+    url = sqs.create_queue(QueueName=one.table)["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    mapping = one.map(
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+        MaximumRetryAttempts=0,
+        DestinationConfig={"OnFailure": {"Destination": queue}},
+    )
+    (message,) = until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))
+    document = json.loads(message["Body"])
+    assert document["responseContext"]["functionError"] is None
+    assert document["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    assert result(one, mapping) == "PROBLEM: Function call failed"
+    log = client("logs").filter_log_events(logGroupName=f"/aws/lambda/{one.function}", filterPattern="REPORT")
+    assert "Status: " not in log["events"][0]["message"]
+
+
+def test_response_of_another_form_is_a_success_unless_reporting_is_configured(pipe: Callable[..., Pipe]) -> None:
+    one = pipe('return "Successfully processed."')
+    one.put("a")
+    mapping = one.map()
+    until(lambda: result(one, mapping) == "OK")
+    assert one.batches() == [["a"]]
 
 
 def test_reported_items_are_ignored_unless_configured(pipe: Callable[..., Pipe]) -> None:
@@ -418,6 +455,26 @@ def test_deleted_function_is_a_problem(pipe: Callable[..., Pipe]) -> None:
     one.client("lambda").delete_function(FunctionName=one.function)
     one.put("a")
     assert until(lambda: result(one, mapping).startswith("PROBLEM: Function not found"))
+
+
+def test_unexpected_error_is_a_problem_and_is_retried(
+    pipe: Callable[..., Pipe], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A file in place of the folder of the code: the process cannot start."""
+    one = pipe()
+    sha = base64.b64decode(one.client("lambda").get_function(FunctionName=one.function)["Configuration"]["CodeSha256"])
+    (server,) = tmp_path_factory.getbasetemp().glob("localaws0")
+    (folder,) = server.glob("functions-*")
+    (folder / "code").mkdir(exist_ok=True)
+    broken = folder / "code" / sha.hex()
+    broken.touch()
+    mapping = one.map()
+    one.put("a")
+    until(lambda: result(one, mapping) == "PROBLEM: internal error, see the server's log")
+    assert one.mapping(mapping["UUID"])["State"] == "Enabled"
+    broken.unlink()
+    assert one.wait_for("a") == [["a"]]
+    until(lambda: result(one, mapping) == "OK")
 
 
 def test_broken_layer_is_a_problem(pipe: Callable[..., Pipe]) -> None:

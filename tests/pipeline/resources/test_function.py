@@ -8,6 +8,7 @@ from botocore.stub import Stubber
 
 from pipeline.resources import change, function
 from pipeline.resources.change import UserError
+from tests.pipeline.conftest import altered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +104,7 @@ def test_an_unchanged_function_takes_one_read(aws: Aws, calls: Calls, desired: d
 
 
 def test_the_cases_below_cover_every_parameter() -> None:
-    others = {"FunctionName", "Code", "Architectures", "ReservedConcurrentExecutions", "Tags", "PackageType"}
+    others = {"FunctionName", "Code", "Architectures", "ReservedConcurrentExecutions", "Tags"}
 
     assert {*CONFIGURATION} == function.PARAMETERS - others
 
@@ -200,12 +201,16 @@ def test_waits_for_an_update_before_it_sets_concurrency_and_tags(
     ]
 
 
-def test_tags_become_exactly_the_desired_ones(aws: Aws, desired: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), {**desired, "Tags": {"pipeline": "demo", "old": "1"}})
+def test_removes_a_tag_that_it_added_and_keeps_a_tag_of_others(aws: Aws, desired: dict[str, Any]) -> None:
+    old = {"pipeline": "demo", "old": "1", **change.record(["old"])}
+    new = {"pipeline": "demo", "new": "2", **change.record(["new"])}
+    arn = function.ensure(aws("lambda"), {**desired, "Tags": old}).attributes["FunctionArn"]
+    aws("lambda").tag_resource(Resource=arn, Tags={"cost-center": "42"})
 
-    function.ensure(aws("lambda"), {**desired, "Tags": {"pipeline": "demo", "new": "2"}})
+    function.ensure(aws("lambda"), {**desired, "Tags": new})
 
-    assert aws("lambda").get_function(FunctionName="test")["Tags"] == {"pipeline": "demo", "new": "2"}
+    assert aws("lambda").get_function(FunctionName="test")["Tags"] == {**new, "cost-center": "42"}
+    assert function.ensure(aws("lambda"), {**desired, "Tags": new}).action == "unchanged"
 
 
 def test_a_dry_run_predicts_every_call(
@@ -249,13 +254,6 @@ def test_an_environment_diff_names_the_variables(aws: Aws, desired: dict[str, An
 
     [difference] = result.diffs
     assert (difference.old, difference.new) == (["A", "B"], ["A (changed)", "C"])
-
-
-def test_rejects_another_package_type(aws: Aws, desired: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), desired)
-
-    with pytest.raises(UserError, match="function test: cannot change PackageType from Zip to Image"):
-        function.ensure(aws("lambda"), {**desired, "PackageType": "Image"})
 
 
 def test_rejects_an_unsupported_parameter_before_any_call(aws: Aws, calls: Calls, desired: dict[str, Any]) -> None:
@@ -310,7 +308,7 @@ def test_retries_while_lambda_cannot_assume_a_new_role(aws: Aws, desired: dict[s
 def test_raises_the_error_of_a_role_that_stays_unassumable_at_the_deadline(
     aws: Aws, desired: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(change, "IAM_PROPAGATION_TIMEOUT", 0)
+    monkeypatch.setattr(change, "SETTLE_TIMEOUT", 0)
 
     with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
         function.ensure(aws("lambda"), {**desired, "Role": "arn:aws:iam::123456789012:role/unknown"})
@@ -416,3 +414,56 @@ def test_an_option_can_be_set_and_removed_again(
 
     function.ensure(lambda_, desired)
     assert function.describe(lambda_, name) == before
+
+
+DENIED = {"ErrorCode": "AccessDeniedException", "Message": "User: me is not authorized to perform: lambda:ListTags"}
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_tags_that_may_not_be_read_are_no_missing_tags(aws: Aws, desired: dict[str, Any], adopt: bool) -> None:
+    function.ensure(aws("lambda"), desired)
+
+    def hide_tags(parsed: dict[str, Any]) -> None:
+        parsed.pop("Tags")
+        parsed["TagsError"] = DENIED
+
+    with altered(aws("lambda"), "GetFunction", hide_tags), pytest.raises(UserError) as raised:
+        function.ensure(aws("lambda"), desired, adopt=adopt)
+
+    assert f"AWS said: {DENIED['Message']}. Grant the caller lambda:ListTags." in str(raised.value)
+    assert "--adopt" not in str(raised.value)
+
+
+def test_tags_that_get_function_leaves_out_are_listed(aws: Aws, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), desired)
+
+    with altered(aws("lambda"), "GetFunction", lambda parsed: parsed.pop("Tags")):
+        assert function.ensure(aws("lambda"), desired).action == "unchanged"
+
+
+def test_an_environment_that_may_not_be_decrypted_is_no_difference(
+    aws: Aws, calls: Calls, desired: dict[str, Any]
+) -> None:
+    desired = {**desired, "Environment": {"Variables": {"TOKEN": "s3cret"}}}
+    function.ensure(aws("lambda"), desired)
+    error = {"Error": {"ErrorCode": "AccessDeniedException", "Message": "not authorized to perform: kms:Decrypt"}}
+    calls.clear()
+
+    with altered(aws("lambda"), "GetFunction", lambda parsed: parsed["Configuration"].update(Environment=error)):
+        result = function.ensure(aws("lambda"), desired)
+
+    assert (result.action, calls.writes) == ("unchanged", [])
+    assert result.note == "cannot compare the environment variables: not authorized to perform: kms:Decrypt"
+
+
+def test_a_function_in_a_vpc_is_detached(aws: Aws, dry_run: Aws, calls: Calls, desired: dict[str, Any]) -> None:
+    function.ensure(aws("lambda"), desired)
+    calls.clear()
+    assert function.detach_from_vpc(dry_run("lambda"), "test").action == "unchanged"
+
+    with altered(aws("lambda"), "GetFunction", lambda parsed: parsed["Configuration"].update(VpcConfig=NETWORK)):
+        result = function.detach_from_vpc(aws("lambda"), "test")
+
+    assert (result.action, result.pending) == ("updated", True)
+    empty: dict[str, Any] = {"SubnetIds": [], "SecurityGroupIds": []}
+    assert calls.writes == [("UpdateFunctionConfiguration", {"FunctionName": "test", "VpcConfig": empty})]

@@ -7,7 +7,8 @@ from botocore.exceptions import ClientError, WaiterError
 from botocore.stub import Stubber
 
 from pipeline.resources import log_group
-from pipeline.resources.change import UserError
+from pipeline.resources.change import UserError, record
+from tests.pipeline.conftest import altered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +23,6 @@ KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-5555555555
 
 # A second value for each parameter that AWS can change in place, and the call that writes it.
 DRIFTS: dict[str, tuple[Any, tuple[str, dict[str, Any]]]] = {
-    "deletionProtectionEnabled": (
-        True,
-        ("PutLogGroupDeletionProtection", {"logGroupIdentifier": GROUP, "deletionProtectionEnabled": True}),
-    ),
-    "kmsKeyId": (KEY, ("AssociateKmsKey", {"logGroupName": GROUP, "kmsKeyId": KEY})),
     "retentionInDays": (7, ("PutRetentionPolicy", {"logGroupName": GROUP, "retentionInDays": 7})),
     "tags": (
         {"pipeline": "demo", "stage": "test"},
@@ -70,7 +66,7 @@ def test_an_unchanged_log_group_takes_two_reads(aws: Aws, calls: Calls) -> None:
 
 
 def test_the_cases_below_cover_every_parameter() -> None:
-    assert {*DRIFTS} == log_group.PARAMETERS - {"logGroupName", "logGroupClass"}
+    assert {*DRIFTS} == log_group.PARAMETERS - {"logGroupName"}
 
 
 # In a dry run, as moto lacks some of these calls.
@@ -87,24 +83,37 @@ def test_updates_only_the_parameter_that_differs(
     assert [each.setting for each in change.diffs] == [setting]
 
 
-def test_removing_the_key_disassociates_it(aws: Aws, dry_run: Aws, calls: Calls) -> None:
-    log_group.ensure(aws("logs"), {**DESIRED, "kmsKeyId": KEY})
+def test_a_key_that_others_added_stays(aws: Aws, calls: Calls) -> None:
+    aws("logs").create_log_group(logGroupName=GROUP, kmsKeyId=KEY, tags=DESIRED["tags"])
     calls.clear()
 
-    log_group.ensure(dry_run("logs"), DESIRED)
+    log_group.ensure(aws("logs"), DESIRED)
 
-    assert calls.writes == [("DisassociateKmsKey", {"logGroupName": GROUP})]
+    assert [operation for operation, _ in calls.writes] == ["PutRetentionPolicy"]
 
 
-@pytest.mark.parametrize("setting", ["retentionInDays", "tags"])
-def test_removing_an_option_resets_it_to_the_default(aws: Aws, setting: str) -> None:
-    log_group.ensure(aws("logs"), {**DESIRED, setting: DRIFTS[setting][0]})
+def test_removing_an_option_resets_it_to_the_default(aws: Aws) -> None:
+    log_group.ensure(aws("logs"), {**DESIRED, "retentionInDays": 14})
 
     log_group.ensure(aws("logs"), {"logGroupName": GROUP}, adopt=True)
 
     current = log_group.describe(aws("logs"), GROUP)
     assert current
-    assert current[setting] == log_group._DEFAULTS[setting]
+    assert current["retentionInDays"] is None
+
+
+def test_removes_a_tag_that_it_added_and_keeps_a_tag_of_others(aws: Aws) -> None:
+    log_group.ensure(aws("logs"), {**DESIRED, "tags": {**DESIRED["tags"], "old": "1", **record(["old"])}})
+    current = log_group.describe(aws("logs"), GROUP)
+    assert current
+    aws("logs").tag_resource(resourceArn=current["arn"], tags={"cost-center": "42"})
+
+    log_group.ensure(aws("logs"), DESIRED)
+
+    current = log_group.describe(aws("logs"), GROUP)
+    assert current
+    assert current["tags"] == {**DESIRED["tags"], "cost-center": "42"}
+    assert log_group.ensure(aws("logs"), DESIRED).action == "unchanged"
 
 
 def test_a_dry_run_predicts_every_call(aws: Aws, dry_run: Aws, calls: Calls) -> None:
@@ -124,13 +133,6 @@ def test_a_dry_run_creates_nothing(aws: Aws, dry_run: Aws) -> None:
     assert log_group.ensure(dry_run("logs"), DESIRED).action == "created"
 
     assert log_group.describe(aws("logs"), GROUP) is None
-
-
-def test_rejects_another_class(aws: Aws) -> None:
-    log_group.ensure(aws("logs"), DESIRED)
-
-    with pytest.raises(UserError, match="cannot change logGroupClass from STANDARD to INFREQUENT_ACCESS"):
-        log_group.ensure(aws("logs"), {**DESIRED, "logGroupClass": "INFREQUENT_ACCESS"})
 
 
 def test_rejects_an_untagged_log_group(aws: Aws, calls: Calls) -> None:
@@ -198,3 +200,22 @@ def test_wait_returns_once_the_log_group_exists(aws: Aws, calls: Calls) -> None:
     log_group.wait(aws("logs"), GROUP, timeout=60)
 
     assert calls.operations == ["DescribeLogGroups"]
+
+
+def test_a_log_group_of_ours_whose_tags_are_not_visible_yet_is_ours(aws: Aws) -> None:
+    log_group.ensure(aws("logs"), DESIRED)
+
+    with altered(aws("logs"), "ListTagsForResource", lambda parsed: parsed.update(tags={}), times=3):
+        assert log_group.ensure(aws("logs"), DESIRED).action == "unchanged"
+
+
+@pytest.mark.parametrize("tags", [True, False])
+def test_a_retention_of_an_account_level_policy_is_no_difference(aws: Aws, calls: Calls, tags: bool) -> None:
+    log_group.ensure(aws("logs"), {**DESIRED, "retentionInDays": None})
+    policy = {"retentionInDays": 7, "retentionPolicyName": "a week"}
+    calls.clear()
+
+    with altered(aws("logs"), "DescribeLogGroups", lambda parsed: parsed["logGroups"][0].update(policy)):
+        assert log_group.ensure(aws("logs"), {**DESIRED, "retentionInDays": None}, tags=tags).action == "unchanged"
+
+    assert calls.writes == []

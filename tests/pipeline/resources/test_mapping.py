@@ -261,7 +261,7 @@ def test_retries_while_lambda_does_not_see_new_permissions(aws: Aws) -> None:
 
 
 def test_raises_the_error_of_missing_permissions_at_the_deadline(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(change, "IAM_PROPAGATION_TIMEOUT", 0)
+    monkeypatch.setattr(change, "SETTLE_TIMEOUT", 0)
     with Stubber(aws("lambda")) as stub:
         stub.add_response("list_event_source_mappings", {"EventSourceMappings": []})
         stub.add_client_error("create_event_source_mapping", "InvalidParameterValueException", CANNOT_ACCESS)
@@ -327,3 +327,31 @@ def test_a_dry_run_of_another_view_type_moves_the_mapping(
 
     assert result.action == "replaced"
     assert [operation for operation, _ in calls.writes] == ["CreateEventSourceMapping", "DeleteEventSourceMapping"]
+
+
+KEY: str = DRIFTS["KMSKeyArn"]
+ENCRYPTED = {**SMALLEST, "KMSKeyArn": KEY, "FilterCriteria": {"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}]}}
+
+
+def without_filters(**more: Any) -> dict[str, Any]:
+    """An entry of the list, which leaves out filters that a customer managed key encrypts."""
+    return {**entry("Enabled"), "KMSKeyArn": KEY, **more}
+
+
+def test_filters_that_a_key_encrypts_are_read_one_by_one(aws: Aws) -> None:
+    with Stubber(aws("lambda")) as stub:
+        stub.add_response("list_event_source_mappings", {"EventSourceMappings": [without_filters()]})
+        filters = ENCRYPTED["FilterCriteria"]
+        stub.add_response("get_event_source_mapping", without_filters(FilterCriteria=filters), {"UUID": UUID})
+
+        assert mapping.ensure(aws("lambda"), ENCRYPTED).action == "unchanged"
+
+
+def test_filters_that_may_not_be_decrypted_are_an_error_that_names_the_permission(aws: Aws) -> None:
+    with Stubber(aws("lambda")) as stub:
+        stub.add_response("list_event_source_mappings", {"EventSourceMappings": [without_filters()]})
+        error = {"ErrorCode": "KMSAccessDeniedException", "Message": "Lambda was unable to decrypt your filters"}
+        stub.add_response("get_event_source_mapping", without_filters(FilterCriteriaError=error))
+
+        with pytest.raises(UserError, match=f"unable to decrypt your filters. Grant the caller kms:Decrypt on {KEY}"):
+            mapping.ensure(aws("lambda"), ENCRYPTED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -66,15 +65,14 @@ def test_a_resource_module_needs_only_change_py(local_aws: Aws, tmp_path: Path, 
     )
 
 
-def test_an_unchanged_pipeline_takes_ten_reads_and_no_write(aws: Aws, calls: Calls, code: Zip) -> None:
+def test_an_unchanged_pipeline_takes_eleven_reads_and_no_write(aws: Aws, calls: Calls, code: Zip) -> None:
     configured = settings.load(None, {}, {})
 
     def deploy() -> set[str]:
         stream = table.ensure(aws("dynamodb"), parameters.table(configured))
         trusted = role.ensure(aws("iam"), parameters.role(configured, TRUST))
-        allowed = role.ensure_policy(
-            aws("iam"), configured.role_name, configured.policy_name, ALLOWED, owner="stream-demo"
-        )
+        documents = {configured.policy_name: ALLOWED}
+        (allowed,) = role.ensure_policies(aws("iam"), configured.role_name, documents, owner="stream-demo")
         group = log_group.ensure(aws("logs"), parameters.log_group(configured))
         runs = function.ensure(aws("lambda"), parameters.function(configured, trusted.attributes["Arn"], code()))
         mapped = mapping.ensure(aws("lambda"), parameters.mapping(configured, stream.attributes["LatestStreamArn"]))
@@ -84,24 +82,4 @@ def test_an_unchanged_pipeline_takes_ten_reads_and_no_write(aws: Aws, calls: Cal
     calls.clear()
 
     assert deploy() == {"unchanged"}
-    assert (len(calls), calls.writes) == (10, [])
-
-
-def test_table_options_create_an_index_and_its_attribute(local_aws: Aws) -> None:
-    index = {
-        "IndexName": "by-place",
-        "KeySchema": [{"AttributeName": "place", "KeyType": "HASH"}],
-        "Projection": {"ProjectionType": "ALL"},
-    }
-    options = {
-        "AttributeDefinitions": [{"AttributeName": "place", "AttributeType": "S"}],
-        "GlobalSecondaryIndexes": [index],
-    }
-    chosen = {"TABLE_NAME": "indexed", "TABLE_BILLING_MODE": "PAY_PER_REQUEST", "TABLE_OPTIONS": json.dumps(options)}
-    desired = parameters.table(settings.load(None, {}, chosen))
-
-    table.ensure(local_aws("dynamodb"), desired)
-
-    [created] = local_aws("dynamodb").describe_table(TableName="indexed")["Table"]["GlobalSecondaryIndexes"]
-    assert {name: created[name] for name in index} == index
-    assert table.ensure(local_aws("dynamodb"), desired).action == "unchanged"
+    assert (len(calls), calls.writes) == (11, [])

@@ -8,7 +8,8 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from pipeline.resources import role
-from pipeline.resources.change import UserError
+from pipeline.resources.change import Change, UserError, record
+from tests.pipeline.conftest import altered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,10 @@ DRIFTS: dict[str, tuple[Any, tuple[str, dict[str, Any]]]] = {
     ),
 }
 DRIFTED = pytest.mark.parametrize(("setting", "value", "write"), [(s, *d) for s, d in DRIFTS.items()], ids=DRIFTS)
+
+
+def as_list(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Key": name, "Value": value} for name, value in tags.items()]
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +132,8 @@ def test_removing_an_option_resets_it_to_the_default(aws: Aws, setting: str, val
     assert write
     role.ensure(aws("iam"), DESIRED)
     before = role.describe(aws("iam"), "runs")
-    role.ensure(aws("iam"), {**DESIRED, setting: value})
+    recorded = [{"Key": "pipeline", "Value": "demo"}, *as_list(record(["stage", MANAGED]))]
+    role.ensure(aws("iam"), {**DESIRED, "Tags": recorded, setting: [*recorded, *value] if setting == "Tags" else value})
 
     role.ensure(aws("iam"), DESIRED)
 
@@ -189,29 +195,37 @@ def test_raises_access_denied_as_aws_reports_it(aws: Aws) -> None:
             role.ensure(aws("iam"), DESIRED)
 
 
-def test_creates_a_policy_that_does_not_exist(aws: Aws) -> None:
+def put(iam: Any, documents: dict[str, Any], **options: Any) -> list[Change]:
+    return list(role.ensure_policies(iam, "runs", documents, **options))
+
+
+def test_puts_a_policy_that_does_not_exist_and_records_its_name(aws: Aws) -> None:
     role.ensure(aws("iam"), DESIRED)
 
-    assert role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo").action == "created"
+    assert [each.action for each in put(aws("iam"), {"may": DOCUMENT}, owner="demo")] == ["created"]
 
     assert aws("iam").get_role_policy(RoleName="runs", PolicyName="may")["PolicyDocument"] == DOCUMENT
+    current = role.describe(aws("iam"), "runs")
+    assert current
+    assert current["Tags"] == {"pipeline": "demo", **record(["may"], role.POLICIES_TAG)}
 
 
-def test_an_unchanged_policy_takes_one_read(aws: Aws, calls: Calls) -> None:
+def test_unchanged_policies_take_one_read_each_and_one_list(aws: Aws, calls: Calls) -> None:
     role.ensure(aws("iam"), DESIRED)
-    role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo")
+    put(aws("iam"), {"may": DOCUMENT, "too": DOCUMENT}, owner="demo")
     calls.clear()
 
-    assert role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="demo").action == "unchanged"
+    changes = put(aws("iam"), {"may": DOCUMENT, "too": DOCUMENT}, owner="demo")
 
-    assert calls.operations == ["GetRolePolicy"]
+    assert [each.action for each in changes] == ["unchanged", "unchanged"]
+    assert calls.operations == ["ListRolePolicies", "GetRolePolicy", "GetRolePolicy"]
 
 
 def test_a_policy_diff_shows_both_documents(aws: Aws) -> None:
     role.ensure(aws("iam"), DESIRED)
-    role.ensure_policy(aws("iam"), "runs", "may", OTHER_DOCUMENT)
+    put(aws("iam"), {"may": OTHER_DOCUMENT})
 
-    change = role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
+    (change,) = put(aws("iam"), {"may": DOCUMENT})
 
     assert [(each.setting, each.old, each.new) for each in change.diffs] == [
         ("PolicyDocument", OTHER_DOCUMENT, DOCUMENT)
@@ -220,7 +234,7 @@ def test_a_policy_diff_shows_both_documents(aws: Aws) -> None:
 
 
 def test_a_dry_run_plans_a_policy_of_a_role_that_is_only_planned(dry_run: Aws) -> None:
-    assert role.ensure_policy(dry_run("iam"), "runs", "may", DOCUMENT, owner="demo").action == "created"
+    assert [each.action for each in put(dry_run("iam"), {"may": DOCUMENT}, owner="demo")] == ["created"]
 
 
 def test_rejects_a_policy_of_another_pipelines_role(aws: Aws, calls: Calls) -> None:
@@ -228,25 +242,46 @@ def test_rejects_a_policy_of_another_pipelines_role(aws: Aws, calls: Calls) -> N
     calls.clear()
 
     with pytest.raises(UserError, match="role runs already exists and belongs to pipeline 'demo'"):
-        role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT, owner="mine")
+        put(aws("iam"), {"may": DOCUMENT}, owner="mine")
 
     assert calls.writes == []
 
 
-def test_deletes_a_policy(aws: Aws) -> None:
+def test_deletes_a_policy_that_it_put_and_keeps_a_policy_of_others(aws: Aws) -> None:
     role.ensure(aws("iam"), DESIRED)
-    role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
+    put(aws("iam"), {"may": DOCUMENT, "too": DOCUMENT}, owner="demo")
+    aws("iam").put_role_policy(RoleName="runs", PolicyName="theirs", PolicyDocument=json.dumps(DOCUMENT))
 
-    assert role.delete_policy(aws("iam"), "runs", "may", owner="demo").action == "deleted"
+    changes = put(aws("iam"), {"may": DOCUMENT}, owner="demo")
 
-    assert role.delete_policy(aws("iam"), "runs", "may", owner="demo").action == "absent"
+    actions = [(each.resource, each.action) for each in changes]
+    assert actions == [("policy may of role runs", "unchanged"), ("policy too of role runs", "deleted")]
+    assert role.inline_policy_names(aws("iam"), "runs") == ["may", "theirs"]
+    current = role.describe(aws("iam"), "runs")
+    assert current
+    assert current["Tags"] == {"pipeline": "demo", **record(["may"], role.POLICIES_TAG)}
 
 
-def test_delete_removes_the_listed_policies_first(aws: Aws) -> None:
+def test_detaches_a_managed_policy_that_it_attached_and_keeps_one_of_others(aws: Aws) -> None:
+    theirs = "arn:aws:iam::123456789012:policy/boundary"
+    recorded = [*DESIRED["Tags"], *as_list(record([MANAGED]))]
+    role.ensure(aws("iam"), {**DESIRED, "ManagedPolicyArns": [MANAGED], "Tags": recorded})
+    aws("iam").attach_role_policy(RoleName="runs", PolicyArn=theirs)
+    assert role.ensure(aws("iam"), {**DESIRED, "ManagedPolicyArns": [MANAGED], "Tags": recorded}).action == "unchanged"
+
+    role.ensure(aws("iam"), DESIRED)
+
+    current = role.describe(aws("iam"), "runs")
+    assert current
+    assert (current["ManagedPolicyArns"], current["Tags"]) == ([theirs], {"pipeline": "demo"})
+
+
+def test_delete_removes_the_listed_and_the_recorded_policies_first(aws: Aws) -> None:
     role.ensure(aws("iam"), {**DESIRED, "ManagedPolicyArns": [MANAGED]})
-    role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
+    put(aws("iam"), {"recorded": DOCUMENT}, owner="demo")
+    aws("iam").put_role_policy(RoleName="runs", PolicyName="listed", PolicyDocument=json.dumps(DOCUMENT))
 
-    role.delete(aws("iam"), "runs", owner="demo", policy_names=["may"], managed_policy_arns=[MANAGED])
+    role.delete(aws("iam"), "runs", owner="demo", policy_names=["listed"], managed_policy_arns=[MANAGED])
 
     assert role.describe(aws("iam"), "runs") is None
 
@@ -255,28 +290,19 @@ def test_delete_reports_absent_if_there_is_no_role(aws: Aws) -> None:
     assert role.delete(aws("iam"), "runs", owner="demo").action == "absent"
 
 
-def test_delete_rejects_a_role_with_an_unlisted_inline_policy(aws: Aws, calls: Calls) -> None:
-    role.ensure(aws("iam"), DESIRED)
-    role.ensure_policy(aws("iam"), "runs", "may", DOCUMENT)
-    role.ensure_policy(aws("iam"), "runs", "theirs", DOCUMENT)
-    calls.clear()
-
-    with pytest.raises(
-        UserError, match="role runs is not deleted because this pipeline did not add its inline policy theirs"
-    ):
-        role.delete(aws("iam"), "runs", owner="demo", policy_names=["may"])
-
-    assert calls.writes == []
-
-
-def test_delete_rejects_a_role_with_an_unlisted_managed_policy(aws: Aws, calls: Calls) -> None:
+def test_delete_leaves_a_role_with_policies_of_others_unless_it_adopts(aws: Aws, calls: Calls) -> None:
     role.ensure(aws("iam"), {**DESIRED, "ManagedPolicyArns": [MANAGED]})
+    put(aws("iam"), {"may": DOCUMENT}, owner="demo")
+    aws("iam").put_role_policy(RoleName="runs", PolicyName="theirs", PolicyDocument=json.dumps(DOCUMENT))
     calls.clear()
 
-    with pytest.raises(UserError, match=f"managed policy {MANAGED}"):
-        role.delete(aws("iam"), "runs", owner="demo")
+    change = role.delete(aws("iam"), "runs", owner="demo")
 
-    assert calls.writes == []
+    assert (change.action, calls.writes) == ("unchanged", [])
+    assert change.note == (
+        f"kept because others added its inline policy theirs, managed policy {MANAGED}; delete it too with --adopt"
+    )
+    assert role.delete(aws("iam"), "runs", owner="demo", adopt=True).action == "deleted"
 
 
 def test_delete_rejects_a_role_in_an_instance_profile(aws: Aws, calls: Calls) -> None:
@@ -296,3 +322,49 @@ def test_delete_rejects_a_role_of_another_pipeline(aws: Aws) -> None:
 
     with pytest.raises(UserError, match="belongs to pipeline 'demo'"):
         role.delete(aws("iam"), "runs", owner="mine")
+
+
+def hide_tags(parsed: dict[str, Any]) -> None:
+    parsed["Role"].pop("Tags", None)
+
+
+def test_a_role_of_ours_whose_tags_are_not_visible_yet_is_ours(aws: Aws) -> None:
+    role.ensure(aws("iam"), DESIRED)
+
+    with altered(aws("iam"), "GetRole", hide_tags, times=3):
+        assert role.ensure(aws("iam"), DESIRED).action == "unchanged"
+
+    with altered(aws("iam"), "GetRole", hide_tags, times=3):
+        assert [each.action for each in put(aws("iam"), {"may": DOCUMENT}, owner="demo")] == ["created"]
+
+
+def test_a_policy_is_put_once_iam_sees_the_new_role(aws: Aws) -> None:
+    with Stubber(aws("iam")) as stub:
+        stub.add_client_error("list_role_policies", "NoSuchEntity")
+        stub.add_client_error("get_role", "NoSuchEntity")
+        for operation in ("tag_role", "put_role_policy"):
+            message = "The role with name runs cannot be found."
+            stub.add_client_error(operation, "NoSuchEntity", message)
+            stub.add_response(operation, {})
+
+        assert [each.action for each in put(aws("iam"), {"may": DOCUMENT}, owner="demo")] == ["created"]
+        stub.assert_no_pending_responses()
+
+
+def test_a_trust_policy_in_the_form_that_iam_stores_is_no_difference(aws: Aws, calls: Calls) -> None:
+    def trusts(**principal: Any) -> dict[str, Any]:
+        statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+        return {"Version": "2012-10-17", "Statement": [statement]}
+
+    written = trusts(Service=["lambda.amazonaws.com"], AWS=["210987654321", "arn:aws:iam::123456789012:root"])
+    roots = ["arn:aws:iam::123456789012:root", "arn:aws:iam::210987654321:root"]
+    stored = trusts(Service="lambda.amazonaws.com", AWS=roots)
+    role.ensure(aws("iam"), {**DESIRED, "AssumeRolePolicyDocument": written})
+    calls.clear()
+
+    with altered(
+        aws("iam"), "GetRole", lambda parsed: parsed["Role"].update(AssumeRolePolicyDocument=json.dumps(stored))
+    ):
+        change = role.ensure(aws("iam"), {**DESIRED, "AssumeRolePolicyDocument": written})
+
+    assert (change.diffs, calls.writes) == ((), [])

@@ -7,7 +7,8 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from pipeline.resources import table
-from pipeline.resources.change import UserError
+from pipeline.resources.change import UserError, record
+from tests.pipeline.conftest import altered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,10 +62,6 @@ DRIFTS: dict[str, tuple[dict[str, Any], tuple[str, dict[str, Any]]]] = {
         {**DESIRED, "TableClass": "STANDARD_INFREQUENT_ACCESS"},
         ("UpdateTable", {"TableClass": "STANDARD_INFREQUENT_ACCESS"}),
     ),
-    "WarmThroughput": (
-        {**DESIRED, "WarmThroughput": {"ReadUnitsPerSecond": 15000, "WriteUnitsPerSecond": 5000}},
-        ("UpdateTable", {"WarmThroughput": {"ReadUnitsPerSecond": 15000, "WriteUnitsPerSecond": 5000}}),
-    ),
 }
 DRIFTED = pytest.mark.parametrize(("other", "write"), DRIFTS.values(), ids=DRIFTS)
 
@@ -115,7 +112,7 @@ def test_an_unchanged_table_takes_three_reads(aws: Aws, calls: Calls) -> None:
 
 
 def test_the_cases_below_cover_every_parameter() -> None:
-    refused = {"TableName", "KeySchema", "AttributeDefinitions", "LocalSecondaryIndexes", "GlobalSecondaryIndexes"}
+    refused = {"TableName", "KeySchema", "AttributeDefinitions"}
 
     assert {*DRIFTS, "Tags"} == table.PARAMETERS - refused
 
@@ -168,14 +165,19 @@ def test_removing_an_option_resets_it_to_the_default(aws: Aws, setting: str) -> 
     assert table.describe(aws("dynamodb"), "test") == before
 
 
-def test_tags_become_exactly_the_desired_ones(aws: Aws) -> None:
-    table.ensure(aws("dynamodb"), {**DESIRED, "Tags": [*DESIRED["Tags"], {"Key": "old", "Value": "1"}]})
+def test_removes_a_tag_that_it_added_and_keeps_a_tag_of_others(aws: Aws) -> None:
+    def tagged(**tags: str) -> list[dict[str, str]]:
+        return [{"Key": name, "Value": value} for name, value in {"pipeline": "demo", **tags, **record(tags)}.items()]
 
-    table.ensure(aws("dynamodb"), {**DESIRED, "Tags": [*DESIRED["Tags"], {"Key": "new", "Value": "2"}]})
+    arn = table.ensure(aws("dynamodb"), {**DESIRED, "Tags": tagged(old="1")}).attributes["TableArn"]
+    aws("dynamodb").tag_resource(ResourceArn=arn, Tags=[{"Key": "cost-center", "Value": "42"}])
+
+    table.ensure(aws("dynamodb"), {**DESIRED, "Tags": tagged(new="2")})
 
     current = table.describe(aws("dynamodb"), "test")
     assert current
-    assert current["Tags"] == {"pipeline": "demo", "new": "2"}
+    assert current["Tags"] == {"pipeline": "demo", "new": "2", **record(["new"]), "cost-center": "42"}
+    assert table.ensure(aws("dynamodb"), {**DESIRED, "Tags": tagged(new="2")}).action == "unchanged"
 
 
 def test_another_view_type_replaces_the_stream(aws: Aws, dry_run: Aws) -> None:
@@ -218,100 +220,23 @@ def test_rejects_a_change_of_keys(aws: Aws, calls: Calls, setting: str, value: A
     assert calls.writes == []
 
 
-BY_PLACE: dict[str, Any] = {
-    "IndexName": "by-place",
-    "KeySchema": [{"AttributeName": "place", "KeyType": "HASH"}],
-    "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["size", "color"]},
-    "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
-}
-INDEXED: dict[str, Any] = {
-    **DESIRED,
-    "AttributeDefinitions": [*DESIRED["AttributeDefinitions"], {"AttributeName": "place", "AttributeType": "S"}],
-    "GlobalSecondaryIndexes": [BY_PLACE],
-}
-INDEXED_ON_DEMAND: dict[str, Any] = {
-    **ON_DEMAND,
-    "AttributeDefinitions": INDEXED["AttributeDefinitions"],
-    "GlobalSecondaryIndexes": [{name: BY_PLACE[name] for name in ("IndexName", "KeySchema", "Projection")}],
-}
-LOCALLY_INDEXED: dict[str, Any] = {
-    **DESIRED,
-    "KeySchema": [*DESIRED["KeySchema"], {"AttributeName": "at", "KeyType": "RANGE"}],
-    "AttributeDefinitions": [*INDEXED["AttributeDefinitions"], {"AttributeName": "at", "AttributeType": "N"}],
-    "LocalSecondaryIndexes": [
-        {
-            "IndexName": "place-of-name",
-            "KeySchema": [*DESIRED["KeySchema"], {"AttributeName": "place", "KeyType": "RANGE"}],
-            "Projection": {"ProjectionType": "KEYS_ONLY"},
-        }
-    ],
-}
-WITH_INDEXES = pytest.mark.parametrize(
-    "desired", [INDEXED, INDEXED_ON_DEMAND, LOCALLY_INDEXED], ids=["provisioned", "on demand", "local"]
-)
-
-
-@WITH_INDEXES
-def test_creates_a_table_with_an_index(aws: Aws, desired: dict[str, Any]) -> None:
-    table.ensure(aws("dynamodb"), desired)
-
-    created = aws("dynamodb").describe_table(TableName="test")["Table"]
-    kind = "LocalSecondaryIndexes" if "LocalSecondaryIndexes" in desired else "GlobalSecondaryIndexes"
-    [index], [desired_index] = created[kind], desired[kind]
-    assert {name: index[name] for name in desired_index} == desired_index
-
-
-@WITH_INDEXES
-def test_a_table_with_an_unchanged_index_is_unchanged(aws: Aws, desired: dict[str, Any]) -> None:
-    table.ensure(aws("dynamodb"), desired)
-
-    assert table.ensure(aws("dynamodb"), desired).diffs == ()
-
-
-def test_ignores_the_order_of_an_index_projection(aws: Aws) -> None:
-    table.ensure(aws("dynamodb"), INDEXED)
-    projection = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["color", "size"]}
-
-    change = table.ensure(
-        aws("dynamodb"), {**INDEXED, "GlobalSecondaryIndexes": [{**BY_PLACE, "Projection": projection}]}
+def test_an_index_that_others_added_stays(aws: Aws, calls: Calls) -> None:
+    index = {
+        "IndexName": "by-place",
+        "KeySchema": [{"AttributeName": "place", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+        "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+    }
+    place = {"AttributeName": "place", "AttributeType": "S"}
+    attributes = [*DESIRED["AttributeDefinitions"], place]
+    table.ensure(aws("dynamodb"), DESIRED)
+    aws("dynamodb").update_table(
+        TableName="test", AttributeDefinitions=attributes, GlobalSecondaryIndexUpdates=[{"Create": index}]
     )
-
-    assert change.action == "unchanged"
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "setting"),
-    [
-        (DESIRED, INDEXED, "GlobalSecondaryIndexes"),
-        (INDEXED, DESIRED, "GlobalSecondaryIndexes"),
-        (
-            INDEXED,
-            {**INDEXED, "GlobalSecondaryIndexes": [{**BY_PLACE, "Projection": {"ProjectionType": "ALL"}}]},
-            "GlobalSecondaryIndexes",
-        ),
-        (LOCALLY_INDEXED, {**LOCALLY_INDEXED, "LocalSecondaryIndexes": []}, "LocalSecondaryIndexes"),
-    ],
-    ids=["a new index", "a removed index", "another projection", "a removed local index"],
-)
-def test_rejects_a_change_of_indexes(
-    aws: Aws, calls: Calls, before: dict[str, Any], after: dict[str, Any], setting: str
-) -> None:
-    table.ensure(aws("dynamodb"), before)
     calls.clear()
 
-    with pytest.raises(UserError, match=f"table test: cannot change {setting} from "):
-        table.ensure(aws("dynamodb"), after)
-
+    assert table.ensure(aws("dynamodb"), DESIRED).diffs == ()
     assert calls.writes == []
-
-
-def test_rejects_an_unsupported_parameter_of_an_index_before_any_call(aws: Aws, calls: Calls) -> None:
-    index = {**BY_PLACE, "OnDemandThroughput": {"MaxReadRequestUnits": 5}}
-
-    with pytest.raises(UserError, match="index by-place of table test: OnDemandThroughput not supported"):
-        table.ensure(aws("dynamodb"), {**INDEXED, "GlobalSecondaryIndexes": [index]})
-
-    assert calls == []
 
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
@@ -515,3 +440,33 @@ def test_a_dry_run_deletes_nothing(aws: Aws, dry_run: Aws) -> None:
     assert table.delete(dry_run("dynamodb"), "test", owner="demo").action == "deleted"
 
     assert table.describe(aws("dynamodb"), "test")
+
+
+def test_a_table_of_ours_whose_tags_are_not_visible_yet_is_ours(aws: Aws) -> None:
+    table.ensure(aws("dynamodb"), DESIRED)
+
+    with altered(aws("dynamodb"), "ListTagsOfResource", lambda parsed: parsed.update(Tags=[]), times=3):
+        assert table.ensure(aws("dynamodb"), DESIRED).action == "unchanged"
+
+
+def test_an_untagged_table_that_differs_is_not_waited_for(aws: Aws, calls: Calls) -> None:
+    table.ensure(aws("dynamodb"), {**DESIRED, "Tags": [], "DeletionProtectionEnabled": True})
+    calls.clear()
+
+    with pytest.raises(UserError, match="table test already exists and has no pipeline tag"):
+        table.ensure(aws("dynamodb"), DESIRED)
+
+    assert calls.operations.count("ListTagsOfResource") == 1
+
+
+@pytest.mark.parametrize("status", ["ARCHIVED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS"])
+def test_a_table_that_does_not_become_active_is_reported_as_such(aws: Aws, calls: Calls, status: str) -> None:
+    table.ensure(aws("dynamodb"), DESIRED)
+    calls.clear()
+
+    with altered(aws("dynamodb"), "DescribeTable", lambda parsed: parsed["Table"].update(TableStatus=status)):
+        assert table.ensure(aws("dynamodb"), DESIRED).pending
+        with pytest.raises(UserError, match=f"table test is {status} and does not become ACTIVE by itself"):
+            table.wait(aws("dynamodb"), "test")
+
+    assert "DescribeContinuousBackups" not in calls.operations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import runbook
+from pipeline import archive, runbook
 from pipeline.resources.change import OWNER_TAG, UserError
 from pipeline.settings import load
 
@@ -34,7 +35,9 @@ def shellcheck(path: Path) -> str:
 def commands(text: str) -> list[str]:
     """Every line with an `aws` command, with its continuation lines."""
     lines = re.sub(r" \\\n *", " ", text).splitlines()
-    return sorted(line.strip() for line in lines if re.search(r"(^|[ (])aws [a-z]+ [a-z-]+ ", line) and "`" not in line)
+    return sorted(
+        line.strip() for line in lines if re.search(r"(^|[ (])aws [a-z0-9]+ [a-z-]+ ", line) and "`" not in line
+    )
 
 
 def test_shellcheck_accepts_the_template() -> None:
@@ -104,7 +107,9 @@ def test_a_deletion_protected_table_has_a_runbook() -> None:
 
 
 def test_the_script_checks_the_account_of_the_settings() -> None:
-    assert "expected_account=123456789012\n" in script(TARGET="aws", AWS_ACCOUNT_ID="123456789012")
+    assert "expected_account=123456789012\n" in script(
+        TARGET="aws", AWS_REGION="us-east-1", AWS_ACCOUNT_ID="123456789012"
+    )
 
 
 def test_resources_of_others_in_the_settings_need_not_exist() -> None:
@@ -136,11 +141,23 @@ def test_code_above_one_megabyte_is_a_file_beside_the_script(tmp_path: Path) -> 
     (tmp_path / "lambda_src").mkdir()
     (tmp_path / "lambda_src" / "example.py").write_text("def lambda_handler(event, context): pass\n")
     small = runbook.script(load(None, {}, {}), tmp_path)
-    (tmp_path / "lambda_src" / "data.txt").write_text("x" * 1024 * 1024)
+    (tmp_path / "lambda_src" / "data.bin").write_bytes(random.Random(1).randbytes(1024 * 1024))  # noqa: S311
     large = runbook.script(load(None, {}, {}), tmp_path)
     assert re.search(r"<<'ZIP'\nUEsDB", small)
     assert "<<'ZIP'\nZIP\n" in large
     assert len(large) < len(small)
+
+
+def test_code_above_50_mb_is_uploaded_to_the_bucket_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "DIRECT_UPLOAD_BYTES", 100)
+    path = tmp_path / "runbook.sh"
+    path.write_text(script(CODE_BUCKET="code"))
+    found = re.sub(r" \\\n *", " ", path.read_text())
+    digest = re.findall(r'aws s3 cp "\$work/function.zip" "s3://code/\$pipeline_name/([0-9a-f]{64})\.zip"', found)[0]
+    assert f'--s3-bucket code --s3-key="$pipeline_name/{digest}.zip"' in found
+    assert f"""--code '{{"S3Bucket": "code", "S3Key": "'"$pipeline_name"'/{digest}.zip"}}'""" in found
+    assert "--zip-file" not in found
+    assert shellcheck(path) == ""
 
 
 def test_the_owner_tag_of_the_script_is_that_of_the_tasks() -> None:

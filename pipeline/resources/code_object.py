@@ -1,0 +1,65 @@
+"""The zip of a function as an S3 object: upload it if it is not there, delete it.
+
+To reuse this module, copy it and `change.py` into one folder (`from steps import code_object`). It needs only boto3.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from .change import Change, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from botocore.exceptions import ClientError
+    from types_boto3_s3 import S3Client
+
+
+def ensure(s3: S3Client, desired: Mapping[str, Any]) -> Change:
+    """Upload the object, unless the bucket has it.
+
+    `desired` holds PutObject's parameters. Its Key names the content, such as by a digest, which is not compared.
+    Raises UserError if the bucket does not exist. S3 API reference: ListObjectsV2, PutObject.
+    """
+    bucket, key = desired["Bucket"], desired["Key"]
+    resource = f"object s3://{bucket}/{key}"
+    try:
+        if key in _keys(s3, bucket, key):
+            return Change(resource, "unchanged")
+    except s3.exceptions.NoSuchBucket:
+        raise UserError(f"bucket {bucket} does not exist; create it: aws s3 mb s3://{bucket}") from None
+    except s3.exceptions.ClientError as error:
+        if not _is_denied(error):  # who may not list may still put
+            raise
+    s3.put_object(**desired)
+    return Change(resource, "created")
+
+
+def delete_all(s3: S3Client, bucket: str, folder: str, pattern: str) -> Change:
+    """Delete the objects of the bucket's folder whose names match the pattern, as far as the caller may.
+
+    Functions do not need them: Lambda has a copy of the code. S3 API reference: ListObjectsV2, DeleteObject.
+    """
+    resource = f"code in s3://{bucket}/{folder}/"
+    try:
+        keys = [key for key in _keys(s3, bucket, f"{folder}/") if re.fullmatch(pattern, key.removeprefix(f"{folder}/"))]
+        for key in keys:
+            s3.delete_object(Bucket=bucket, Key=key)
+    except s3.exceptions.NoSuchBucket:
+        keys = []
+    except s3.exceptions.ClientError as error:
+        if not _is_denied(error):
+            raise
+        return Change(resource, "unchanged", note=f"kept because of {error.response['Error']['Code']}")
+    return Change(resource, "deleted" if keys else "absent")
+
+
+def _keys(s3: S3Client, bucket: str, prefix: str) -> list[str]:
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+
+
+def _is_denied(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] == "AccessDenied"

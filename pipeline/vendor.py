@@ -1,0 +1,156 @@
+"""requirements.txt -> a folder with the installed packages, for the function's Python and processor.
+
+uv installs them: it judges environment markers for the Python that it installs for, and pip for the one that runs it.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING
+
+from uv import find_uv_bin
+
+from .resources.change import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
+# The C library of Lambda's images: Amazon Linux 2 up to python3.11, Amazon Linux 2023 from python3.12.
+_AL2, _AL2023, _FIRST_PYTHON_ON_AL2023 = "manylinux2014", "manylinux_2_34", 12
+
+# Of the user's settings, only those count that say where packages come from: pip's, with uv's name for each, and uv's.
+_FROM_PIP = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "proxy": "ALL_PROXY",
+    "cert": "SSL_CERT_FILE",
+    "client-cert": "SSL_CLIENT_CERT",
+}
+_FROM_UV = re.compile("INDEX|FIND_LINKS|HOST|HTTP|CERT|TLS|KEYRING|OFFLINE|CACHE|CONFIG_FILE")
+
+_LIST = re.compile(r"(?:-r|--requirement|-c|--constraint)[\s=]*(.+)")
+_PATH = re.compile(r"\.{0,2}/|\.{1,2}$|.*(/|\.whl$|\.zip$|\.gz$)")
+_NAME = re.compile(r"^name\s*=\s*[\"']([\w.-]+)", re.MULTILINE)
+_BUILT = re.compile(r"\.|(__pycache__|build|dist|.*\.egg-info)$|.*\.pyc$")
+
+
+def install(requirements: Path, cache: Path, runtime: str, architecture: str) -> Path:
+    """Install the requirements into a folder of `cache`, unless that is done, and return the folder.
+
+    Only wheels are installed. Local packages are built. Paths are relative to the folder above that of `requirements`.
+    """
+    root = requirements.parent.parent.resolve()
+    minor = runtime.removeprefix("python3.")
+    platform = f"{_MACHINES[architecture]}-{_AL2023 if int(minor) >= _FIRST_PYTHON_ON_AL2023 else _AL2}"
+    options = ["--python-version", f"3.{minor}", "--python-platform", platform, "--no-editable"]
+    options += ["--only-binary", ":all:"]
+    digest = hashlib.sha256(repr(options).encode())
+    for path in sorted({path.resolve() for path in inputs(requirements)}):
+        digest.update(repr((os.path.relpath(path, root), path.read_bytes())).encode())
+        if path.name == "pyproject.toml" and (name := _NAME.search(path.read_bytes().decode(errors="replace"))):
+            options += ["--no-binary", name[1], "--refresh-package", name[1]]
+    folder = cache / digest.hexdigest()[:16]
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    # Two installations at once have a folder each, and the first one to end stays.
+    draft = Path(mkdtemp(dir=cache.resolve(), prefix="new-"))
+    try:
+        _run_uv(requirements, [*options, "--target", str(draft)], f"{runtime} on {architecture}")
+        _forget_this_machine(draft)
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def inputs(requirements: Path) -> list[Path]:
+    """The list and the files on this machine that its lines name: other lists, wheels, and the code of packages."""
+    root, lists, found = requirements.parent.parent, [requirements], []
+    for each in lists:  # grows
+        found.append(each)
+        for line in os.path.expandvars(each.read_text(errors="replace").replace("\\\n", " ")).splitlines():
+            text = re.sub(r"(^|\s)#.*", "", line).strip()
+            if match := _LIST.match(text):
+                other = each.parent / match[1].strip("'\"")
+                lists += [other] if other.is_file() and other not in lists else []
+                continue
+            for word in re.split(r"\s+|@|;|=|file:(?://)?", re.sub(r"\[[^]]*\]|#\S+", "", text)):
+                path = root / word
+                if _PATH.match(word) and path.exists():
+                    found += _code(path) if path.is_dir() else [path]
+    return found
+
+
+def _code(folder: Path) -> Iterator[Path]:
+    """The files of a local package, without those that building it creates."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not _BUILT.match(name)]
+        yield from (Path(parent, name) for name in names if not _BUILT.match(name))
+
+
+def _run_uv(requirements: Path, options: list[str], target: str) -> None:
+    environment = {name: text for name, text in os.environ.items() if name[:3] != "UV_" or _FROM_UV.search(name)}
+    from_pip = _pip_settings()
+    for name, variable in _FROM_PIP.items():
+        if name in from_pip:
+            separator = "," if variable == "UV_FIND_LINKS" else " "
+            words = map(os.path.expanduser, from_pip[name].split())
+            environment.setdefault(variable, separator.join(words))
+    if "extra-index-url" in from_pip:  # pip takes the best version of all indexes
+        environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
+    if from_pip.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+        options = [*options, "--no-index"]
+    command = [find_uv_bin(), "pip", "install", "--quiet", "--color", "never", "--python", sys.executable, *options]
+    finished = subprocess.run(
+        [*command, "--requirement", str(requirements.resolve())],
+        cwd=requirements.parent.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if finished.returncode:
+        reason = " ".join(re.sub(r"(?m)^[\W_]*(error:|cause:)?", "", finished.stderr).split())
+        raise UserError(
+            f"{requirements}: cannot be installed for {target}: {reason.rstrip('.')}. Check name, version and index; "
+            f"choose a version with a wheel for {target}, as only local packages are built"
+        )
+
+
+def _pip_settings() -> dict[str, str]:
+    """The user's settings of pip, from its files and PIP_*, if pip is there."""
+    command = [sys.executable, "-m", "pip"] if find_spec("pip") else ["pip"]
+    try:
+        listed = subprocess.run([*command, "config", "list"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    lines = [line.partition("=") for line in listed.splitlines()]
+    # The later ones count: for all commands, for `pip install`, from the environment.
+    sections = {"global": 0, "install": 1, ":env:": 2}
+    named = [(*name.rpartition(".")[::2], text) for name, _, text in lines]
+    ordered = sorted((each for each in named if each[0] in sections), key=lambda each: sections[each[0]])
+    return {name: str(ast.literal_eval(text)) for _, name, text in ordered}
+
+
+def _forget_this_machine(folder: Path) -> None:
+    """Remove the files that contain paths or times of this machine: scripts, and the records of the installation."""
+    shutil.rmtree(folder / "bin", ignore_errors=True)
+    for record in folder.glob("*.dist-info/*"):
+        if record.name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json") or record.name.startswith("uv_"):
+            record.unlink()

@@ -1,0 +1,48 @@
+"""Messages for what AWS refuses: they advise to repeat a step only where that can help."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError
+
+from pipeline import errors
+
+REPEAT = "every step can be repeated"
+
+
+def message(code: str, text: str = "", status: int = 400) -> str:
+    response = {"Error": {"Code": code, "Message": text}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return errors.describe("create-table", ClientError(response, "CreateTable"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "status"),
+    [
+        ("ResourceInUseException", "Table is being updated", 400),
+        ("ThrottlingException", "Rate exceeded", 400),
+        ("InternalServerError", "An internal error occurred", 500),
+        ("ServiceUnavailableException", "Service is unavailable", 503),
+        ("NoSuchEntity", "The role with name runs cannot be found.", 404),
+    ],
+)
+def test_a_refusal_that_passes_advises_to_repeat_the_step(code: str, text: str, status: int) -> None:
+    assert message(code, text, status).endswith(f"then run invoke create-table again; {REPEAT}")
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("AccessDeniedException", "grant the caller the permission that AWS names"),
+        ("ValidationException", "correct what AWS names, then run the same command again"),
+        ("MalformedPolicyDocument", "correct what AWS names"),
+        ("InvalidParameterValueException", "correct what AWS names"),
+        ("LimitExceeded", "raise the quota that AWS names"),
+        ("LimitExceededException", "wait a minute, or raise the quota that AWS names"),
+        ("CodeStorageExceededException", "raise the quota that AWS names"),
+        ("ServiceQuotaExceededException", "raise the quota that AWS names"),
+    ],
+)
+def test_a_refusal_that_stays_says_what_to_correct_and_does_not_advise_to_repeat(code: str, hint: str) -> None:
+    written = message(code, "no")
+    assert f"\n  AWS said: {code}: no\n  try: {hint}" in written
+    assert REPEAT not in written

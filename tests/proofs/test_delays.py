@@ -1,0 +1,47 @@
+"""A whole life of a pipeline on a local AWS that is as late as AWS."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localaws.delays import DELAYS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.harness.project import Project
+
+pytestmark = pytest.mark.proof
+
+# What waits for one another from the role to the log line, and from the mapping to the table.
+CHAIN = (
+    "role-assumable", "function-pending", "mapping-creating", "logs-visible", "logs-searchable",
+    "mapping-deleting", "role-visible", "table-deleting",
+)  # fmt: skip
+
+
+def test_commands_end_well_at_once(new_project: Callable[[], Project], record_figures: Callable[[str], None]) -> None:
+    project, settings = new_project(), {"LOCAL_AWS_DELAYS": "on"}
+    project.run("local.start", **settings)
+    began = time.monotonic()
+    output = project.run("deploy", "smoke", "status", "clean", **settings)
+    took, needed = time.monotonic() - began, sum(DELAYS[event].seconds for event in CHAIN)
+    record_figures(f"deploy, smoke, status, clean with delays: {took:.1f} s; the delays alone: {needed:.1f} s")
+    assert "smoke: item reached" in output
+    assert "nothing remains" in output
+    assert took < 2 * needed
+
+
+def test_second_deploy_changes_and_a_third_right_after_clean_creates(new_project: Callable[[], Project]) -> None:
+    project, settings = new_project(), {"LOCAL_AWS_DELAYS": "0.3"}
+    protected = {"TABLE_POINT_IN_TIME_RECOVERY_ENABLED": "true", "STARTING_POSITION": "LATEST"}
+    project.run("deploy", "smoke", **protected, **settings)
+    changes = {"FUNCTION_TIMEOUT": "7", "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "2", "BATCH_SIZE": "9"}
+    changed = project.run("deploy", TAGS='{"team": "data"}', **changes, **protected, **settings)
+    assert "Timeout: 30 -> 7" in changed
+    project.run("clean", **protected, **settings)
+    assert project.run("deploy", "clean", **settings).count("\n+ ") >= 5
+    assert project.is_empty()
