@@ -53,6 +53,7 @@ def patch_moto(functions: Functions) -> None:
     for write in ("create_log_group", "ensure_log_group", "delete_log_group"):
         _wrap(logs_models.LogsBackend, write, storage.record_log_groups)
     _wrap(logs_models.LogsBackend, "describe_log_groups", storage.describe_log_groups)
+    _wrap(logs_models.LogsBackend, "list_tags_for_resource", storage.list_tags)
 
     _wrap(IamResponse, "call_action", propagation.handle_role)
     _wrap(IamResponse, "call_action", managed_policies.load_before)
@@ -114,6 +115,7 @@ def _patch_tables() -> None:
         "restore_table_from_backup", "restore_table_to_point_in_time",
     ):  # fmt: skip
         _wrap(DynamoHandler, call, writes.locked)
+    _wrap(DynamoDBBackend, "tag_resource", tables.overwrite_tags)
     for call in ("create_table", "delete_table", "tag_resource", "untag_resource", "update_continuous_backups"):
         _wrap(DynamoDBBackend, call, late_reads.record)
     for call in ("update_continuous_backups", "create_backup"):

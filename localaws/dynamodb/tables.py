@@ -17,6 +17,7 @@ from localaws.errors import AwsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from moto.dynamodb.models import DynamoDBBackend
     from moto.dynamodb.models.table import Table
     from moto.dynamodb.responses import DynamoHandler
 
@@ -70,6 +71,14 @@ def describe(
     description = describe_table(self, base_key)
     description[base_key] |= {"TableStatus": _status(self), **_extra_description(self)}
     return description
+
+
+def overwrite_tags(tag: Callable[..., None], self: DynamoDBBackend, arn: str, tags: Mapping[str, str]) -> None:
+    """Wrap TagResource: a tag that the table has gets the new value."""
+    for table in self.tables.values():
+        if table.table_arn == arn:
+            table.tags = [each for each in table.tags if each["Key"] not in tags]
+    tag(self, arn, tags)
 
 
 def refuse_busy_tables(call_action: Callable[..., Any], self: DynamoHandler) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.core.utils import unix_time_millis
 from moto.logs import models
+from moto.logs.exceptions import ResourceNotFoundException
 from moto.logs.utils import EventMessageFilter
 
 from localaws import database, delays
@@ -206,6 +207,14 @@ def describe_log_groups(describe: Callable[..., Any], self: models.LogsBackend, 
     replica = copy.copy(self)
     replica.groups = dict(_groups.seen(self.region_name, "log-group-listed", lambda: self.groups))
     return describe(replica, **options)
+
+
+def list_tags(call: Callable[..., dict[str, str]], self: models.LogsBackend, arn: str) -> dict[str, str]:
+    """Wrap ListTagsForResource: a log group that does not exist is an error, also while lists still show it."""
+    _, _, name = arn.partition(":log-group:")
+    if name and name.removesuffix(":*") not in self.groups:
+        raise ResourceNotFoundException
+    return call(self, arn)
 
 
 def describe_log_streams(describe: Callable[..., Any], self: models.LogGroup, **options: Any) -> Any:

@@ -34,13 +34,17 @@ def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dic
     if not groups or groups[0].get("logGroupName") != name:
         return None
     arn = groups[0]["arn"].removesuffix(":*")
+    try:
+        current_tags = _tags(logs, arn) if tags else {}
+    except logs.exceptions.ResourceNotFoundException:
+        return None  # it was just deleted, and AWS lists it still
     return {
         "logGroupName": name,
         "arn": arn,
         "deletionProtectionEnabled": groups[0].get("deletionProtectionEnabled", False),
         "retentionInDays": groups[0].get("retentionInDays"),
         "retentionPolicyName": groups[0].get("retentionPolicyName", ""),
-        "tags": _tags(logs, arn) if tags else {},
+        "tags": current_tags,
     }
 
 

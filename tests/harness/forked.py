@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SERVER = Path(__file__).with_name("fork_server.py")
 _LISTED_SECONDS = 4.0  # no list is later than this (localaws/delays.py)
+_EMPTY_SECONDS = 60.0
 _STREAMS = "command"  # the folder for the command's stdin, stdout, stderr and calls
 
 
@@ -82,6 +83,13 @@ class ForkedProject(Project):
         if self.delays:
             time.sleep(_LISTED_SECONDS / self.speed)
         return super().snapshot()
+
+    def delete_everything(self) -> None:
+        """Empty the local AWS, whatever a failed test left."""
+        deadline = time.monotonic() + _EMPTY_SECONDS
+        while self.invoke("clean", "--delete-data", "--adopt").returncode:
+            assert time.monotonic() < deadline, "cannot empty the local AWS"
+            time.sleep(1)
 
     def kill_at(self, point: KillPoint, *words: str, by: int = signal.SIGKILL) -> Outcome:
         """Run `invoke` with these words and send it a signal at `point`."""

@@ -76,7 +76,7 @@ def check_all(deployed: Any, speed: float, kills: Sequence[Kill], folder: Path) 
                 CHECKS[kill.command](project, kill, deployed)
             except AssertionError as error:
                 failed.append(f"{kill}: {error}")
-                project.invoke("clean", "--delete-data").expect(0)
+                project.delete_everything()
     return failed
 
 

@@ -44,8 +44,8 @@ WORKERS = 8  # they wait more than they compute: two cores bear so many
 OFFSETS = ("0", "300", "-300")  # of the clock, in seconds
 # All commands together may take so many times as long as with AWS's delays alone.
 LONGEST = 2
-# One error of a step: the step, what AWS said, and what to try.
-CLEAR = re.compile(r"^[\w-]+: .+\n(  AWS said: .+\n)?(  try: .+\n)?\Z")
+# One error of a step: the step, what AWS said, what to try, and what exists.
+CLEAR = re.compile(r"^[\w-]+: .+\n(  AWS said: .+\n)?(  try: .+\n)?(  [A-Z].+\n)?\Z")
 # For a second deploy, which updates every resource.
 CHANGES = {
     "BATCH_SIZE": "7",
@@ -155,7 +155,7 @@ def run_seeds(results: Results, speed: float, seeds: Sequence[int], folder: Path
                     ended, took = run_through(project, faults, deployed)
                 except AssertionError as error:
                     results.failed.append(f"seed {seed}, after {faults.injected}: {error}")
-                    project.invoke("clean", "--delete-data").expect(0)
+                    project.delete_everything()
                     continue
                 results.endings.update(ended)
                 results.kinds.update(each.partition(" (")[0] for each in faults.injected)

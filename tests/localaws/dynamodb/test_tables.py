@@ -135,3 +135,10 @@ def test_failed_update_changes_nothing(client: Any) -> None:
     with pytest.raises(ClientError, match="ValidationException"):
         client("dynamodb").update_item(TableName=name, Key={"name": {"S": "a"}}, **FAILS)
     assert client("dynamodb").scan(TableName=name)["Items"] == [item]
+
+
+def test_a_tag_that_the_table_has_gets_the_new_value(client: Any) -> None:
+    dynamodb = client("dynamodb")
+    arn = described(client, create(client, Tags=[{"Key": "stage", "Value": "old"}]))["TableArn"]
+    dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": "stage", "Value": "new"}])
+    assert dynamodb.list_tags_of_resource(ResourceArn=arn)["Tags"] == [{"Key": "stage", "Value": "new"}]

@@ -198,9 +198,11 @@ def test_deleted_group_is_recreated_by_the_next_line(client: Any) -> None:
 def test_a_new_group_has_no_tags_of_a_deleted_one(client: Any) -> None:
     logs = client("logs")
     logs.create_log_group(logGroupName="tagged", tags={"stage": "test"})
-    logs.delete_log_group(logGroupName="tagged")
-    logs.create_log_group(logGroupName="tagged")
     arn = logs.describe_log_groups(logGroupNamePrefix="tagged")["logGroups"][0]["logGroupArn"]
+    logs.delete_log_group(logGroupName="tagged")
+    with pytest.raises(logs.exceptions.ResourceNotFoundException):
+        logs.list_tags_for_resource(resourceArn=arn)
+    logs.create_log_group(logGroupName="tagged")
     assert logs.list_tags_for_resource(resourceArn=arn)["tags"] == {}
 
 

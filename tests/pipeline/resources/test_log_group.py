@@ -219,3 +219,12 @@ def test_a_retention_of_an_account_level_policy_is_no_difference(aws: Aws, calls
         assert log_group.ensure(aws("logs"), {**DESIRED, "retentionInDays": None}, tags=tags).action == "unchanged"
 
     assert calls.writes == []
+
+
+def test_a_log_group_that_is_listed_after_its_deletion_does_not_exist(aws: Aws) -> None:
+    logs = aws("logs")
+    with Stubber(logs) as stubber:
+        arn = f"arn:aws:logs:eu-west-1:123456789012:log-group:{GROUP}:*"
+        stubber.add_response("describe_log_groups", {"logGroups": [{"logGroupName": GROUP, "arn": arn}]})
+        stubber.add_client_error("list_tags_for_resource", "ResourceNotFoundException")
+        assert log_group.describe(logs, GROUP) is None
