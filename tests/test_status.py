@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,7 +36,10 @@ def test_status_shows_every_resource_with_its_state_and_arn(project: ForkedProje
 
 
 def test_status_shows_the_stream_the_last_result_and_the_last_invocation(project: ForkedProject) -> None:
-    facts = document(project, "status")["result"]["facts"]
+    deadline = time.monotonic() + 20
+    # The metrics of an invocation follow its log lines.
+    while "iterator age" not in (facts := document(project, "status")["result"]["facts"]):
+        assert time.monotonic() < deadline, facts
     assert facts["stream"] == "ENABLED, NEW_AND_OLD_IMAGES, shards: 1"
     assert facts["last result"] == "OK"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, request ID [0-9a-f-]{36}", facts["last invocation"])

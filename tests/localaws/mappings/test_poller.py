@@ -461,9 +461,11 @@ def test_unexpected_error_is_a_problem_and_is_retried(
     pipe: Callable[..., Pipe], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A file in place of the folder of the code: the process cannot start."""
-    one = pipe("return None  # code that no other test has unpacked")
+    one = pipe("return None  # in code that no other test unpacks")
     sha = base64.b64decode(one.client("lambda").get_function(FunctionName=one.function)["Configuration"]["CodeSha256"])
-    (server,) = tmp_path_factory.getbasetemp().glob("localaws0")
+    endpoint = one.client("lambda").meta.endpoint_url
+    records = tmp_path_factory.getbasetemp().glob("*/server.json")
+    (server,) = {path.resolve().parent for path in records if json.loads(path.read_text())["endpoint"] == endpoint}
     (folder,) = server.glob("functions-*")
     (folder / "code").mkdir(exist_ok=True)
     broken = folder / "code" / sha.hex()
