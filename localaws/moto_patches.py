@@ -78,6 +78,8 @@ def _patch_items() -> None:
         _wrap(DynamoType, operation, items.calculate)
     for change in ("__setitem__", "pop"):
         _wrap(DynamoType, change, items.in_container)
+    # `items.check_request` has checked the values.
+    _replace(table_models.Table, "_validate_item_types", lambda *_: None)
     # `items.check_item` counts as DynamoDB does. moto counts all attributes anew for each attribute that it stores.
     _replace(LimitedSizeDict, "__setitem__", dict.__setitem__)
     _wrap(ExpressionAttributeResolvingProcessor, "resolve_expression_path", items.copy_operand)

@@ -52,18 +52,21 @@ def check_request(operation: str, parameters: Mapping[str, Any]) -> None:
 
 
 def _values(shape: Any, parameter: Any) -> Iterator[Any]:
-    if parameter is None:
+    if shape.type_name not in ("structure", "list", "map") or parameter is None:
         return
     if shape.name == "AttributeValue":
         yield parameter
     elif shape.type_name == "structure":
-        for name in parameter.keys() & shape.members.keys():
-            yield from _values(shape.members[name], parameter[name])
-    elif shape.type_name in ("list", "map"):
-        member = shape.member if shape.type_name == "list" else shape.value
-        if member.type_name not in ("string", "integer"):
-            for each in parameter if shape.type_name == "list" else parameter.values():
-                yield from _values(member, each)
+        members = shape.members
+        for name, value in parameter.items():
+            if name in members:
+                yield from _values(members[name], value)
+    elif shape.type_name == "list":
+        for value in parameter:
+            yield from _values(shape.member, value)
+    else:
+        for value in parameter.values():
+            yield from _values(shape.value, value)
 
 
 def check_value(value: Any, depth: int = 0) -> None:

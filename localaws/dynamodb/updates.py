@@ -82,7 +82,15 @@ def _subtract(current: DynamoType, value: DynamoType) -> DynamoType | None:
     return DynamoType({value.type: left}) if left else None
 
 
-def updated_paths(parameters: Mapping[str, Any]) -> list[Path]:
+def returned(values: str, before: Item | None, after: Item | None, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that an update with these parameters returns for these ReturnValues."""
+    item = before if values.endswith("_OLD") else after
+    if not item or values == "NONE":
+        return {}
+    return dict(item.attrs) if values.startswith("ALL_") else _project(item.attrs, _updated_paths(parameters))
+
+
+def _updated_paths(parameters: Mapping[str, Any]) -> list[Path]:
     """The paths that an update writes to: a.b[0] is ["a", "b", 0]."""
     if "UpdateExpression" not in parameters:
         return [[name] for name in parameters.get("AttributeUpdates", {})]
@@ -96,14 +104,6 @@ def updated_paths(parameters: Mapping[str, Any]) -> list[Path]:
         ]
         for action in actions
     ]
-
-
-def returned(values: str, before: Item | None, after: Item | None, paths: Iterable[Path]) -> dict[str, Any]:
-    """The attributes that an update returns for these ReturnValues."""
-    item = before if values.endswith("_OLD") else after
-    if not item or values == "NONE":
-        return {}
-    return dict(item.attrs) if values.startswith("ALL_") else _project(item.attrs, paths)
 
 
 def _project(attributes: Mapping[Any, Any], paths: Iterable[Path]) -> dict[str, Any]:

@@ -101,8 +101,7 @@ def write_item(kind: str, call: Callable[..., DynamoResult], self: DynamoHandler
         updates.check_attribute_updates(write.key.table, body.get("AttributeUpdates", {}))
         result: dict[str, Any] = _apply([write], lambda: call(self)).result  # type: ignore[assignment]
         result.pop("Attributes", None)
-        paths = updates.updated_paths(body)
-        attributes = updates.returned(body.get("ReturnValues", "NONE"), before, write.key.item(), paths)
+        attributes = updates.returned(body.get("ReturnValues", "NONE"), before, write.key.item(), body)
         return DynamoResult({**result, **({"Attributes": attributes} if attributes else {})})
 
 
@@ -219,10 +218,11 @@ def _apply(writes: list[Write], run: Callable[[], T], user_identity: Mapping[str
             new = write.key.item()
             if new is old or (new and old and new.attrs == old.attrs):
                 continue
-            images = (image(old) if old else None, image(new) if new else None)
-            items.check_item(images[1] or {})
+            new_image = image(new) if new else None
+            items.check_item(new_image or {})
             if write.key.table.stream_shard:
-                changes.setdefault(write.key.table.stream_shard, []).append(images)
+                change = (image(old) if old else None, new_image)
+                changes.setdefault(write.key.table.stream_shard, []).append(change)
         stream.write(changes, user_identity)
     except BaseException:
         for write, item in zip(writes, before, strict=True):
@@ -376,6 +376,5 @@ def _execute(backend: DynamoDBBackend, statement: Mapping[str, Any]) -> list[dic
     write, return_values = _statement(backend, statement)
     before = write.key.item()
     _apply([write], lambda: _perform(backend, write))
-    paths = updates.updated_paths(write.parameters)
-    attributes = updates.returned(return_values, before, write.key.item(), paths)
+    attributes = updates.returned(return_values, before, write.key.item(), write.parameters)
     return [attributes] if attributes else []

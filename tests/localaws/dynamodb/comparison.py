@@ -120,7 +120,7 @@ def check(client: Callable[[str], Any], names: dict[str, str], wanted: list[Requ
     dynamodb, model = client("dynamodb"), Model({"simple": ["name"], "sorted": ["name", "number"]})
     for table, name in names.items():
         empty(dynamodb, name, model.keys[table])
-    before = {table: len(records(client, name)) for table, name in names.items()}
+    starts = {name: iterator(client, name) for name in names.values()}
     for request in wanted:
         try:
             expected = request.run(model)
@@ -135,7 +135,7 @@ def check(client: Callable[[str], Any], names: dict[str, str], wanted: list[Requ
         stored = dynamodb.scan(TableName=name, ConsistentRead=True)["Items"]
         kept = {model.key(table, item): item for item in stored}
         assert comparable(kept) == comparable(model.tables.get(table, {}))
-        written = records(client, name)[before[table] :]
+        written = records(client, name, starts[name])
         assert comparable(folded(model, table, written)) == comparable(kept)
         assert len(written) == model.records.get(table, 0)
 
@@ -163,13 +163,19 @@ def folded(model: Model, table: str, written: list[dict[str, Any]]) -> dict[Any,
     return items
 
 
-def records(client: Callable[[str], Any], table: str) -> list[dict[str, Any]]:
+def iterator(client: Callable[[str], Any], table: str, kind: str = "LATEST") -> str:
+    """A shard iterator of the table's stream."""
     streams = client("dynamodbstreams")
     arn = client("dynamodb").describe_table(TableName=table)["Table"]["LatestStreamArn"]
     (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
-    iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
-    found: list[dict[str, Any]] = []
-    page = streams.get_records(ShardIterator=iterator["ShardIterator"])
+    answer = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType=kind)
+    return str(answer["ShardIterator"])
+
+
+def records(client: Callable[[str], Any], table: str, start: str = "") -> list[dict[str, Any]]:
+    """The records of the table's stream, from an iterator or from the beginning."""
+    streams, found = client("dynamodbstreams"), list[dict[str, Any]]()
+    page = streams.get_records(ShardIterator=start or iterator(client, table, "TRIM_HORIZON"))
     while page["Records"]:
         found += page["Records"]
         page = streams.get_records(ShardIterator=page["NextShardIterator"])
