@@ -119,6 +119,7 @@ def clear_after(faults: Faults, operation: str, calls: int) -> None:
     faults.always.clear()
 
 
+@pytest.mark.proof  # growing pauses of some ten seconds each
 @pytest.mark.parametrize("operation", FOR_SECONDS)
 def test_a_refusal_that_lasts_does_not_stop_deploy(
     project: ForkedProject, account: dict[str, Any], operation: str
