@@ -281,6 +281,7 @@ def test_logs_become_visible_later_and_in_order(late: Any, role: str) -> None:
         ]
         return found
 
+    until(lambda: any(line.startswith("REPORT") for line in function.lines()))
     until(lambda: any(event["message"].startswith("REPORT") for event in find()))
     events = find()
     assert [event["message"].split()[0] for event in events] == ["INIT_START", "START", "printed", "END", "REPORT"]
