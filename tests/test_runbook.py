@@ -186,7 +186,12 @@ def test_the_commands_of_the_page_deploy_test_and_delete(project: ForkedProject,
 
 
 def test_runbook_does_not_contact_the_target(new_project: Callable[[], Project]) -> None:
-    nobody = {"TARGET": "aws", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "x"}
+    nobody = {
+        "TARGET": "aws",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "x",
+    }
     assert new_project().run("runbook", **nobody).startswith("#!/bin/sh\n")
 
 

@@ -167,6 +167,7 @@ JSON
 # Expect: `aws iam get-role-policy` shows each document.
 # If it fails: with MalformedPolicyDocument, IAM names the statement.
 put_policy() {
+    aws iam tag-role --role-name="$role_name" --tags="Key=pipeline:policies,Value=@policies_tag"
     @put_inline_policies
     say "put-policy: done"
 }
