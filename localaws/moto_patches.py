@@ -22,7 +22,7 @@ from moto.iam.responses import IamResponse
 from moto.logs import models as logs_models
 
 from localaws.dynamodb import items, late_reads, stream, tables, updates, writes
-from localaws.iam import managed_policies, propagation
+from localaws.iam import managed_policies, propagation, simulation
 from localaws.lambda_ import api, settings
 from localaws.logs import storage
 
@@ -58,6 +58,8 @@ def patch_moto(functions: Functions) -> None:
     _wrap(IamResponse, "call_action", propagation.handle_role)
     _wrap(IamResponse, "call_action", managed_policies.load_before)
     _replace(IamResponse, "backend", property(propagation.backend))
+    # moto does not have this call.
+    IamResponse.simulate_principal_policy = simulation.simulate_principal_policy  # type: ignore[attr-defined]
 
     settings.Function.on_event = staticmethod(partial(api.start_event, functions))
     _replace(lambda_models, "LambdaFunction", settings.Function)

@@ -113,9 +113,9 @@ def _check(source: Path, document: Any) -> None:
         raise UserError(f"{source}: a policy is a JSON object with a Statement")
     if (version := document.get("Version", "2012-10-17")) not in ("2012-10-17", "2008-10-17"):
         raise UserError(f'{source}: Version {version!r} is not allowed; allowed: "2012-10-17", "2008-10-17" or none')
-    statements = _listed(document["Statement"])
+    statements = listed(document["Statement"])
     trust = source.name == TRUST
-    if trust and not _lets_lambda_in(statements):
+    if trust and not lets_lambda_in(statements):
         raise UserError(
             f"{source}: lambda.amazonaws.com is not allowed to assume the role; add it as the Principal's Service of "
             "a statement that allows sts:AssumeRole"
@@ -136,26 +136,28 @@ def _check(source: Path, document: Any) -> None:
         raise UserError(f"{source}: each Sid must be unique; there are {', '.join(sids)}")
 
 
-def _lets_lambda_in(statements: list[Any]) -> bool:
+def lets_lambda_in(statements: list[Any]) -> bool:
     """Whether Lambda may assume the role, if the conditions of Allow hold and those of Deny do not."""
     effects = {
         statement.get("Effect")
         for statement in statements
         if isinstance(statement, dict)
-        and _covers(statement, "Principal", "lambda.amazonaws.com")
-        and _covers(statement, "Action", "sts:assumerole")
+        and covers(statement, "Principal", "lambda.amazonaws.com")
+        and covers(statement, "Action", "sts:AssumeRole")
         and not (statement.get("Effect") == "Deny" and "Condition" in statement)
     }
     return effects == {"Allow"}
 
 
-def _covers(statement: Mapping[str, Any], name: str, value: str) -> bool:
-    """Whether the statement's element, such as Action or NotAction, covers the value."""
+def covers(statement: Mapping[str, Any], name: str, value: str) -> bool:
+    """Whether the statement's element, such as Action or NotAction, covers the value. Resources are case-sensitive."""
     element = statement.get(name, statement.get(f"Not{name}"))
-    patterns = _listed(element.get("Service", []) if isinstance(element, dict) else element)
-    found = any(fnmatchcase(value, str(pattern).lower()) for pattern in patterns)
+    patterns = listed(element.get("Service", []) if isinstance(element, dict) else element)
+    fold: Callable[[str], str] = str if name == "Resource" else str.lower
+    found = any(fnmatchcase(fold(value), fold(str(pattern))) for pattern in patterns)
     return found if name in statement else not found and f"Not{name}" in statement
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
+    """A list of values, of which IAM also takes a single one without the list."""
     return value if isinstance(value, list) else [value]

@@ -45,7 +45,7 @@ _THROTTLED = (
 )
 # For so many seconds, a call does not repeat a read of the plan before it.
 _REUSE_SECONDS = 10.0
-_READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan")
+_READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan", "Simulate")
 
 
 def connect(

@@ -26,6 +26,7 @@ class SettingsError(UserError):
 
 _NAME = r"[A-Za-z0-9_-]"
 _MAPPING = "lambda CreateEventSourceMapping"
+_ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/([!-~]+/)?[\w+=,.@-]{1,64}"
 _POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+"
 
 
@@ -62,6 +63,7 @@ class Settings:
     table_point_in_time_recovery_enabled: bool = _setting(False, boolean)
     table_options: Mapping[str, Any] = _setting({}, json_object)
 
+    role_arn: str = _setting("", text(_ROLE_ARN, "the ARN of a role, such as arn:aws:iam::123456789012:role/service/x"))
     role_name: str = _setting("", aws_parameter("iam CreateRole RoleName"))
     policy_name: str = _setting("", aws_parameter("iam PutRolePolicy PolicyName"))
     role_permissions_boundary: str = _setting("", text(_POLICY_ARN, "the ARN of a policy"))
@@ -127,6 +129,14 @@ DERIVED: dict[str, Callable[[str], str]] = {
 }
 
 
+# The settings that shape a resource. They have no effect on one that exists already and is given by its ARN.
+_SHAPING = {
+    "ROLE_ARN": (
+        "ROLE_NAME", "POLICY_NAME", "ROLE_PERMISSIONS_BOUNDARY", "ROLE_MANAGED_POLICY_ARNS", "ROLE_OPTIONS",
+    ),
+}  # fmt: skip
+
+
 class Declaration(NamedTuple):
     """One setting as declared: its name in `.env`, its default value and its parser."""
 
@@ -161,6 +171,12 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
             problems.append(f"{name}: {shown} is not allowed; allowed: {error}")
         if not text and field_name in DERIVED:
             values[field_name] = DERIVED[field_name](values.get("pipeline_name", ""))
+    for arn, names in _SHAPING.items():
+        if values.get(arn.lower()):
+            beside = [each.name for each in declared if each.name in names and _is_set(each, texts, values)]
+            problems += [f"{arn} and {name} exclude each other: unset one of them" for name in beside]
+    if values.get("role_arn"):
+        values["role_name"] = values["role_arn"].rpartition("/")[2]
     keys = [str(values.get(name)).rpartition(":")[0] for name in ("table_key", "table_sort_key")]
     if keys[0] == keys[1] != "":
         sort_key = values["table_sort_key"]
@@ -170,6 +186,10 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
     if values["target"] == "local":
         values["aws_region"] = values["aws_region"] or "us-east-1"
     return Settings(**values, aws_environment={k: v for k, v in in_file.items() if k not in known})
+
+
+def _is_set(setting: Declaration, texts: Mapping[str, str], values: Mapping[str, Any]) -> bool:
+    return bool(texts.get(setting.name)) and values.get(setting.name.lower()) != setting.default
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, str]:

@@ -93,7 +93,11 @@ def _foreign(d: Deployment, changes: list[Change]) -> dict[str, list[str]]:
             foreign = current.keys() - own_tags(current, ours).keys() - {role.POLICIES_TAG}
             tags += [f"{name} on {change.resource}" for name in sorted(foreign)]
     names = policies.inline_policy_names(d.settings, d.root)
-    added = role.foreign_policies(d.client("iam"), d.settings.role_name, names, d.settings.role_managed_policy_arns)
+    added = (
+        []
+        if d.settings.role_arn
+        else role.foreign_policies(d.client("iam"), d.settings.role_name, names, d.settings.role_managed_policy_arns)
+    )
     return {name: value for name, value in (("foreign tags", tags), ("foreign policies", added)) if value}
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import archive, items, log_reader, parameters, policies
+from . import archive, items, log_reader, parameters, policies, role_check
 from .events import Changed, Result, Started, Waiting, finish
 from .resources import code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
@@ -34,9 +34,11 @@ def deploy(d: Deployment) -> Events[None]:
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
     check(d)
+    # Before the first write: a role of others may lack permissions.
+    role_arn = (yield from create_role(d)) if d.settings.role_arn else ""
     yield from _upload(d, code)
     table_change = yield from _start_table(d)
-    role_arn = yield from create_role(d)
+    role_arn = role_arn or (yield from create_role(d))
     yield from put_policy(d, role_arn)
     retagged = yield from create_function(d, role_arn, code, tags=False)
     stream_arn = yield from _finish_table(d, table_change)
@@ -125,17 +127,34 @@ def _finish_table(d: Deployment, change: Change) -> Events[str]:
 
 
 def create_role(d: Deployment) -> Events[str]:
-    """Create or update the role that Lambda assumes. Returns its ARN, or a placeholder in a dry run."""
+    """Create or update the role that Lambda assumes. Returns its ARN, or a placeholder in a dry run.
+
+    With ROLE_ARN, only check that role.
+    """
     yield Started("create-role")
+    if d.settings.role_arn:
+        yield Changed("create-role", _check_role(d))
+        return d.settings.role_arn
     desired = parameters.role(d.settings, policies.trust_policy(d.root, _tokens(d)))
     change = retry(lambda: role.ensure(d.client("iam"), desired, adopt=d.adopt))
     yield Changed("create-role", change)
     return str(change.attributes["Arn"])
 
 
+def _check_role(d: Deployment) -> Change:
+    role_arn, caller = d.settings.role_arn, d.caller_identity
+    if role_arn.split(":")[4] != caller["Account"]:
+        raise UserError(f"ROLE_ARN: {role_arn} is not in the account of the credentials, which is {caller['Account']}")
+    documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn), write=False)
+    return role_check.check(d.client("iam"), role_arn, d.settings.aws_region, documents)
+
+
 def put_policy(d: Deployment, role_arn: str = "") -> Events[None]:
     """Put the role's inline policies, and delete those of ours whose document was removed."""
     yield Started("put-policy")
+    if d.settings.role_arn:
+        yield Changed("put-policy", role_check.unmanaged(d.settings.role_arn))
+        return
     role_arn = role_arn or existing(d, "role")["Arn"]
     documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn))
     put = partial(role.ensure_policies, d.client("iam"), d.settings.role_name, documents)
@@ -157,7 +176,7 @@ def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tag
     group are read only if the function's have changed, which saves a call; `status` reads them always.
     """
     yield Started("create-function")
-    role_arn = role_arn or existing(d, "role")["Arn"]
+    role_arn = role_arn or d.settings.role_arn or existing(d, "role")["Arn"]
     if not code:
         code = build_zip(d.settings, d.root, write=not d.dry_run)
         yield from _upload(d, code)

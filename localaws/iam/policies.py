@@ -37,16 +37,38 @@ def allows(role_arn: str, action: str, resource: str) -> bool:
     return effect(role_arn, action, resource) == "Allow"
 
 
-def effect(role_arn: str, action: str, resource: str) -> str:
-    """Evaluate the role's policies: "Allow", "Deny" for an explicit deny, or "" if no statement applies."""
+def effect(role_arn: str, action: str, resource: str, context: Mapping[str, str] | None = None) -> str:
+    """Evaluate the role's policies: "Allow", "Deny" for an explicit deny, or "" if no statement applies.
+
+    `context` replaces the request's context; its keys are in lower case.
+    """
     role = _find_role(role_arn, "policy-effective")
     if not role:
         return ""
-    context = {"aws:principalarn": role_arn, "aws:requestedregion": _region(resource)}
+    if context is None:
+        context = {"aws:principalarn": role_arn, "aws:requestedregion": _region(resource)}
     result = _evaluate(_policies(role), action, resource, context)
     if result == "Allow" and role.permissions_boundary_arn:
         return _evaluate(_boundary(role), action, resource, context)
     return result
+
+
+def exists(role_arn: str) -> bool:
+    """Whether the role exists."""
+    return _find_role(role_arn, "policy-effective") is not None
+
+
+def context_keys(role_arn: str) -> set[str]:
+    """The keys in the conditions of the role's policies, in lower case."""
+    role = _find_role(role_arn, "policy-effective")
+    documents = [*_policies(role), *_boundary(role)] if role else []
+    return {
+        key.lower()
+        for statements in documents
+        for statement in statements
+        for keys in statement.get("Condition", {}).values()
+        for key in keys
+    }
 
 
 def is_assumable(role_arn: str, service: str) -> bool:

@@ -191,7 +191,7 @@ def ensure_policies(
     IAM API reference: ListRolePolicies, GetRolePolicy, PutRolePolicy, DeleteRolePolicy, TagRole.
     """
     existing = inline_policy_names(iam, role_name)
-    current = {name: _describe_policy(iam, role_name, name) if name in existing else None for name in documents}
+    current = {name: describe_policy(iam, role_name, name) if name in existing else None for name in documents}
     unlisted = [name for name in existing if name not in documents]
     stale = []
     if unlisted or current != documents:
@@ -237,7 +237,8 @@ def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:
         return []
 
 
-def _describe_policy(iam: IAMClient, role_name: str, policy_name: str) -> Mapping[str, Any] | None:
+def describe_policy(iam: IAMClient, role_name: str, policy_name: str) -> Mapping[str, Any] | None:
+    """Return the document of an inline policy, or None if it does not exist. IAM API reference: GetRolePolicy."""
     try:
         # boto3 decodes and parses the document.
         document: Any = iam.get_role_policy(RoleName=role_name, PolicyName=policy_name)["PolicyDocument"]
