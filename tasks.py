@@ -204,7 +204,10 @@ def create_role(
 ) -> None:
     """Create or update the role of the function, from policies/trust-policy.json.
 
-    Settings: PIPELINE_NAME, ROLE_NAME, ROLE_PERMISSIONS_BOUNDARY, ROLE_MANAGED_POLICY_ARNS, ROLE_OPTIONS, TAGS.
+    With ROLE_ARN, check that this role has the permissions in policies/, and leave it as it is.
+
+    Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, ROLE_PERMISSIONS_BOUNDARY, ROLE_MANAGED_POLICY_ARNS, ROLE_OPTIONS,
+    TAGS, and to check ROLE_ARN those of put-policy.
     """
     _run_step(c, "create-role", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
@@ -215,8 +218,8 @@ def put_policy(
 ) -> None:
     """Put the role's inline policies, from the documents in policies/.
 
-    Settings: PIPELINE_NAME, ROLE_NAME, POLICY_NAME, ON_FAILURE, and for the tokens in the documents: AWS_REGION,
-    TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
+    Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, POLICY_NAME, ON_FAILURE, and for the tokens in the documents:
+    AWS_REGION, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
     _run_step(c, "put-policy", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
@@ -227,10 +230,10 @@ def create_function(
 ) -> None:
     """Create or update the function and its log group, and wait until it is active.
 
-    Settings: PIPELINE_NAME, FUNCTION_NAME, ROLE_NAME, FUNCTION_RUNTIME, FUNCTION_HANDLER, FUNCTION_MEMORY_SIZE,
-    FUNCTION_TIMEOUT, FUNCTION_ENVIRONMENT, FUNCTION_ARCHITECTURE, FUNCTION_EPHEMERAL_STORAGE, FUNCTION_LAYERS,
-    FUNCTION_TRACING, FUNCTION_LOG_FORMAT, FUNCTION_LOG_LEVEL, FUNCTION_RESERVED_CONCURRENT_EXECUTIONS,
-    FUNCTION_OPTIONS, CODE_BUCKET, LOG_RETENTION_IN_DAYS, TAGS.
+    Settings: PIPELINE_NAME, FUNCTION_NAME, ROLE_ARN, ROLE_NAME, FUNCTION_RUNTIME, FUNCTION_HANDLER,
+    FUNCTION_MEMORY_SIZE, FUNCTION_TIMEOUT, FUNCTION_ENVIRONMENT, FUNCTION_ARCHITECTURE, FUNCTION_EPHEMERAL_STORAGE,
+    FUNCTION_LAYERS, FUNCTION_TRACING, FUNCTION_LOG_FORMAT, FUNCTION_LOG_LEVEL,
+    FUNCTION_RESERVED_CONCURRENT_EXECUTIONS, FUNCTION_OPTIONS, CODE_BUCKET, LOG_RETENTION_IN_DAYS, TAGS.
     """
     _run_step(c, "create-function", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
@@ -356,7 +359,8 @@ def deploy(
 def smoke(c: Context, set: Words = None, verbose: bool = False, json: bool = False) -> None:
     """Test end to end: write an item, find it in the function's log, delete it.
 
-    Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_NAME, SMOKE_TIMEOUT, SMOKE_ITEM.
+    Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME, SMOKE_TIMEOUT,
+    SMOKE_ITEM.
     """
     from pipeline import smoke as smoke_test
 

@@ -33,8 +33,8 @@ def check(iam: Any, role_arn: str, region: str, documents: Mapping[str, Mapping[
     elif not trusts_lambda:
         problems.append(f"Lambda may not assume it. Its trust policy needs:\n{_document([_TRUST])}")
     read = cache(partial(_statements, iam, role_arn.rpartition("/")[2]))
-    for statement in (each for document in documents.values() for each in policies.listed(document["Statement"])):
-        verdicts = _verdicts(iam, role_arn, region, statement, read) if statement["Effect"] == "Allow" else {}
+    for statement in _allowing(documents):
+        verdicts = _verdicts(iam, role_arn, region, statement, read)
         if denied := [action for action, verdict in verdicts.items() if verdict == {"missing"}]:
             missing.append({"Effect": "Allow", "Action": denied, "Resource": statement["Resource"]})
         unknown += [action for action, verdict in verdicts.items() if verdict not in ({"missing"}, {"allowed"})]
@@ -76,20 +76,42 @@ def _verdicts(
 
     Different verdicts decide nothing: an action may concern only one of the statement's resources.
     """
-    if {"Condition", "NotAction", "NotResource"} & {*statement}:
+    call = _simulation(statement, region)
+    if call is None:
         return {json.dumps(statement): {"unknown"}}
-    actions, resources = policies.listed(statement["Action"]), policies.listed(statement["Resource"])
-    exact = [action for action in actions if not re.search(r"[*?]", action)]  # IAM simulates no other actions
-    simulate = partial(_simulate, iam, region, PolicySourceArn=role_arn, ActionNames=exact, ResourceArns=resources)
-    simulated = (exact and _if_allowed(simulate)) or {}
+    simulated = (call["ActionNames"] and _if_allowed(partial(_simulate, iam, role_arn, call))) or {}
+    actions, resources = policies.listed(statement["Action"]), call["ResourceArns"]
     return {each: simulated.get(each) or {_judge(read(), each, name) for name in resources} for each in actions}
 
 
-def _simulate(iam: Any, region: str, **parameters: Any) -> dict[str, set[str]]:
-    """The verdicts of IAM. Without the region, it would deny what a condition allows in this region."""
-    context = {"ContextKeyName": "aws:RequestedRegion", "ContextKeyType": "string", "ContextKeyValues": [region]}
+def simulations(documents: Mapping[str, Mapping[str, Any]], region: str) -> list[dict[str, Any]]:
+    """SimulatePrincipalPolicy's parameters for the statements of the documents, without those that it cannot judge."""
+    calls = [_simulation(statement, region) for statement in _allowing(documents)]
+    return [call for call in calls if call and call["ActionNames"]]
+
+
+def _allowing(documents: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    statements = [each for document in documents.values() for each in policies.listed(document["Statement"])]
+    return [each for each in statements if each["Effect"] == "Allow"]
+
+
+def _simulation(statement: Mapping[str, Any], region: str) -> dict[str, Any] | None:
+    if {"Condition", "NotAction", "NotResource"} & {*statement}:
+        return None
+    return {
+        # IAM simulates no actions with wildcards.
+        "ActionNames": [each for each in policies.listed(statement["Action"]) if not re.search(r"[*?]", each)],
+        "ResourceArns": policies.listed(statement["Resource"]),
+        # Without the region, IAM would deny what a condition allows in this region.
+        "ContextEntries": [
+            {"ContextKeyName": "aws:RequestedRegion", "ContextKeyType": "string", "ContextKeyValues": [region]}
+        ],
+    }
+
+
+def _simulate(iam: Any, role_arn: str, call: Mapping[str, Any]) -> dict[str, set[str]]:
     verdicts: dict[str, set[str]] = {}
-    for page in iam.get_paginator("simulate_principal_policy").paginate(**parameters, ContextEntries=[context]):
+    for page in iam.get_paginator("simulate_principal_policy").paginate(PolicySourceArn=role_arn, **call):
         for result in page["EvaluationResults"]:
             organization = result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True)
             for each in result.get("ResourceSpecificResults") or [result]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 from botocore import xform_name
 
-from pipeline import archive, echo, items, parameters, policies, steps
+from pipeline import archive, echo, items, parameters, policies, role_check, steps
 from pipeline.echo import double_quoted, quote, shell_var
 from pipeline.resources.change import UserError, record
 from pipeline.resources.role import POLICIES_TAG
@@ -42,19 +42,20 @@ _EMBEDDED_BYTES = 1024 * 1024  # a larger zip is a file beside the script
 _WIDTH = 120
 
 _PLACEHOLDER = re.compile(r"(?<!\$)@([a-z0-9_]+)")
+_CONDITIONAL = re.compile(r"^#@ (with|without) (\w+)\n(.*?)^#@ end\n", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"\baws (\S+) (\S+) ")
 _STEP = re.compile(r"((?:^# [^\n]*\n)+)^(\w+)\(\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 
 
 def script(settings: Settings, root: Path) -> str:
     """The POSIX shell script. `root` is the project's folder."""
-    return _fill(_template(), _values(settings, root))
+    return _fill(_template(settings), _values(settings, root))
 
 
 def page(settings: Settings, root: Path) -> str:
     """The Markdown page, with the commands of the script."""
     values = _values(settings, root)
-    preparation, _, steps = _template().partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
+    preparation, _, steps = _template(settings).partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
     *forward, clean = [_section(step, values) for step in _STEP.findall(steps)]
     return Template((_FOLDER / "runbook.md").read_text(encoding="utf-8")).substitute(
         {name: getattr(settings, name) for name in (*_NAMES, "aws_region")},
@@ -65,8 +66,12 @@ def page(settings: Settings, root: Path) -> str:
     )
 
 
-def _template() -> str:
-    lines = (_FOLDER / "runbook.sh").read_text(encoding="utf-8").splitlines(keepends=True)
+def _template(settings: Settings) -> str:
+    def applies(match: re.Match[str]) -> str:
+        return match[3] if (match[1] == "with") == bool(getattr(settings, match[2].lower())) else ""
+
+    text = _CONDITIONAL.sub(applies, (_FOLDER / "runbook.sh").read_text(encoding="utf-8"))
+    lines = text.splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("#@"))
 
 
@@ -121,6 +126,8 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
             f"put_inline_policy {quote(name)} <<JSON\n{_document(document)}\nJSON"
             for name, document in inline_policies.items()
         ],
+        "role_arn": quote(settings.role_arn),
+        "simulations": role_check.simulations(inline_policies, named.aws_region),
         "inline_policies": [{"PolicyName": name} for name in inline_policies],
         "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
         "role": role,
@@ -133,7 +140,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
 
 
 def _check_variables(settings: Settings) -> None:
-    taken = _OF_THE_SHELL | set(re.findall(r"\$\{?(\w+)", _template()))
+    taken = _OF_THE_SHELL | set(re.findall(r"\$\{?(\w+)", _template(settings)))
     if both := sorted(taken & settings.function_environment.keys()):
         raise UserError(
             f"FUNCTION_ENVIRONMENT: {both[0]!r} is a variable of the runbook's script too, which reads the values of "

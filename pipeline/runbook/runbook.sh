@@ -11,8 +11,9 @@
 #@ - Behind an `aws` command: the parameters of that resource that the command takes and the line does not have. Without
 #@   any, the line is left out; if NAME is a list, the line is repeated for each entry. One command per line.
 #@ - Elsewhere: a value, quoted for the shell, or lines.
+#@ Lines between `with SETTING` or `without SETTING`, and `end`, are for runbooks in which the setting is set, or not.
 #@ The page (--format md) has the functions below "Steps" as blocks of commands, and their comments as prose.
-# shellcheck disable=SC2016 # Text in single quotes is literal.
+# shellcheck disable=SC2016,SC2329 # Text in single quotes is literal. Not every runbook uses every function.
 set -eu
 
 pipeline_name=@pipeline_name
@@ -91,11 +92,13 @@ exists() {
         fail "$1 already exists without the tag pipeline=$pipeline_name; this script does not change or delete it"
 }
 
+#@ without ROLE_ARN
 role_exists() {
     ask aws iam get-role --role-name="$role_name" --query "Role.Tags[?Key=='pipeline'].Value | [0] || '-'" --output text
     exists "role $role_name"
 }
 
+#@ end
 log_group_exists() {
     ask aws logs describe-log-groups --log-group-name-prefix="$log_group_name" --limit 1 \
         --query "logGroups[?logGroupName=='$log_group_name'].arn" --output text
@@ -117,14 +120,15 @@ table_exists() {
     exists "table $table_name"
 }
 
+#@ without ROLE_ARN
 # Store the document on stdin as the role's inline policy $1.
 put_inline_policy() {
     cat >"$work/policy.json"
     aws iam put-role-policy --role-name="$role_name" --policy-name="$1" --policy-document="file://$work/policy.json"
 }
 
+#@ end
 # Print a text as it is between the quotes of a JSON string.
-# shellcheck disable=SC2329 # Only a function with environment variables uses it.
 json_text() {
     printf '%s\n' "$1" | awk 'NR > 1 { printf "\\n" }
         { gsub(/[\\"]/, "\\\\&"); gsub(/\t/, "\\t"); gsub(/\r/, "\\r"); printf "%s", $0 }'
@@ -141,6 +145,7 @@ prepare() {
 
 # --- Steps ---
 
+#@ without ROLE_ARN
 # Create the function's role.
 # Lambda assumes the role to read the stream and write the log. The trust policy lets only Lambda do so.
 # Expect: `aws iam get-role` shows the role and its trust policy.
@@ -172,6 +177,33 @@ put_policy() {
     say "put-policy: done"
 }
 
+#@ end
+#@ with ROLE_ARN
+# Check the function's role, which others manage.
+# Lambda assumes the role to read the stream and write the log. IAM evaluates whether the role allows that.
+# Expect: no action is listed as not allowed.
+# If it fails: with actions that are not allowed, ask the owner of the role to allow them. With AccessDenied, you need
+# iam:SimulatePrincipalPolicy; without it, the role is not checked.
+create_role() {
+    role_arn=@role_arn
+    no_resource="!(ResourceSpecificResults[?EvalResourceDecision=='allowed'])"
+    query="EvaluationResults[?EvalDecision!='allowed' && !MissingContextValues && $no_resource].EvalActionName"
+    denied=$(
+        aws iam simulate-principal-policy --policy-source-arn="$role_arn" --query="$query" --output text @simulations
+    ) || :
+    [ -z "$denied" ] || fail "role $role_name does not allow: $denied"
+    say "create-role: role $role_name is not managed here"
+}
+
+# Leave the role's policies as they are.
+# The owner of the role manages them.
+# Expect: the policies are as before.
+# If it fails: nothing is called here.
+put_policy() {
+    say "put-policy: role $role_name is not managed here"
+}
+
+#@ end
 # Create the log group, then the function with its code.
 # A log group that Lambda creates itself keeps its lines forever. A new role takes seconds to reach Lambda; the call is
 # retried for up to two minutes.
@@ -287,7 +319,9 @@ smoke() {
 clean() {
     function_exists || :
     log_group_exists || :
+#@ without ROLE_ARN
     role_exists || :
+#@ end
     if table_exists; then
         ask aws dynamodb describe-table --table-name="$table_name" --query Table.DeletionProtectionEnabled --output text
         [ "$answer" != True ] || fail "table $table_name is protected from deletion; nothing was deleted. First run:" \
@@ -301,9 +335,11 @@ clean() {
     done
     ask aws lambda delete-function --function-name="$function_name"
     ask aws logs delete-log-group --log-group-name="$log_group_name"
+#@ without ROLE_ARN
     ask aws iam delete-role-policy --role-name="$role_name" @inline_policies
     ask aws iam detach-role-policy --role-name="$role_name" @managed_policies
     ask aws iam delete-role --role-name="$role_name"
+#@ end
     ask aws dynamodb scan --table-name="$table_name" --limit 1 --consistent-read --query Count --output text
     if [ -n "$answer" ]; then
         [ "$answer" = 0 ] || [ "$delete_data" = --delete-data ] ||
@@ -311,6 +347,9 @@ clean() {
         aws dynamodb delete-table --table-name="$table_name" >/dev/null
         wait_for "" aws dynamodb describe-table --table-name="$table_name" --query Table.TableStatus --output text
     fi
+#@ with ROLE_ARN
+    say "clean: role $role_name is not managed here"
+#@ end
     say "clean: nothing is left"
 }
 
