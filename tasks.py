@@ -421,6 +421,35 @@ def status(c: Context, check: bool = False, set: Words = None, verbose: bool = F
         )
 
 
+@task(
+    iterable=["set"],
+    help={"write": "Write the settings and policies shown, and tag the resources.", **COMMON, "yes": YES},
+)
+def adopt(
+    c: Context, write: bool = False, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
+) -> None:
+    """Show what a deploy would change in resources that exist already, and the lines for .env that prevent it."""
+    from pipeline import adopt as adopting
+    from pipeline.report import confirm
+
+    with _task(c, "adopt", json) as report:
+        deployment = _connect(c, report, set, verbose=verbose)
+        env_file, overrides = declared.find_env_file(ROOT, os.environ), declared.parse_overrides(set or ())
+        adoption = adopting.collect(
+            deployment,
+            lambda texts: declared.load(env_file, os.environ, {**overrides, **texts}),
+            lambda texts: declared.load(env_file, {}, texts),
+        )
+        write = write and not report.dry_run
+        report.dry_run = True  # every attribute on a line of its own
+        report.render(adopting.show(adoption))
+        if write:
+            if deployment.settings.target == "aws":
+                confirm("adopt", (), ("y", "yes"), assume_yes=yes)
+            report.dry_run = False
+            report.render(adopting.write(deployment, adoption, env_file or ROOT / ".env"))
+
+
 @task(iterable=["set"], help={"format": "sh: a shell script. md: a page for people.", "set": COMMON["set"]})
 def runbook(c: Context, format: str = "sh", set: Words = None) -> None:
     """Print the procedure as AWS CLI commands. Does not contact AWS."""
@@ -490,6 +519,7 @@ namespace = Collection(
     fetch_logs,
     deploy,
     smoke,
+    adopt,
     runbook,
     clean,
     status,

@@ -35,7 +35,7 @@ def trust_policy(root: Path, tokens: Tokens, *, write: bool = True) -> dict[str,
     """
     document = render(root / "policies" / TRUST, tokens)
     if write:
-        _write(document, root / "build" / "policies" / TRUST)
+        save(document, root / "build" / "policies" / TRUST)
     return document
 
 
@@ -59,7 +59,7 @@ def inline_policies(settings: Settings, root: Path, tokens: Tokens, *, write: bo
             f"{INLINE_POLICIES_CHARACTERS}. Move statements to a managed policy in ROLE_MANAGED_POLICY_ARNS"
         )
     for name, file in files.items() if write else ():
-        _write(documents[name], root / "build" / "policies" / file)
+        save(documents[name], root / "build" / "policies" / file)
     return documents
 
 
@@ -85,11 +85,12 @@ def render(source: Path, tokens: Tokens) -> dict[str, Any]:
         raise UserError(f"{source} is missing; it must hold the policy document for IAM") from None
     except ValueError as error:
         raise UserError(f"{source} is not JSON: {error}") from None
-    _check(source, document)
+    check(source, document)
     return dict(document)
 
 
-def _write(document: Mapping[str, Any], path: Path) -> None:
+def save(document: Mapping[str, Any], path: Path) -> None:
+    """Write a document to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
@@ -107,7 +108,7 @@ def _replace(source: Path, text: str, tokens: Tokens) -> str:
     return _TOKEN.sub(value, text)
 
 
-def _check(source: Path, document: Any) -> None:
+def check(source: Path, document: Any) -> None:
     """Raise UserError for what IAM refuses as MalformedPolicyDocument, and for a role that Lambda cannot assume."""
     if not isinstance(document, dict) or not document.get("Statement"):
         raise UserError(f"{source}: a policy is a JSON object with a Statement")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
 # The empty values are those that clear an option in UpdateFunctionConfiguration.
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "Architectures": ["x86_64"],
     "DeadLetterConfig": {"TargetArn": ""},
     "Description": "",
@@ -37,7 +37,7 @@ _DEFAULTS: dict[str, Any] = {
     "TracingConfig": {"Mode": "PassThrough"},
     "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": [], "Ipv6AllowedForDualStack": False},
 }
-PARAMETERS = {*_DEFAULTS, "FunctionName", "Role", "Handler", "Runtime", "Code"}
+PARAMETERS = {*DEFAULTS, "FunctionName", "Role", "Handler", "Runtime", "Code"}
 # In `desired`, besides CreateFunction's parameters.
 _NOT_IN_CREATE = {"CodeSha256", "ReservedConcurrentExecutions"}
 _NOT_CONFIGURATION = {"Architectures", "CodeSha256", "ReservedConcurrentExecutions", "Tags"}
@@ -50,7 +50,7 @@ def describe(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
     if there are none). Hides the values of the environment variables, which may be secrets.
     Lambda API reference: GetFunction.
     """
-    current = _describe_with_secrets(lambda_, name)
+    current = describe_with_secrets(lambda_, name)
     return current and _hide_secrets(current)
 
 
@@ -69,11 +69,11 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
     resource = f"function {name}"
     change.reject_unsupported(resource, desired, PARAMETERS | _NOT_IN_CREATE)
     change.reject_unsupported(f"Code of {resource}", desired["Code"], {"ZipFile", "S3Bucket", "S3Key"})
-    normalized = normalize({**_DEFAULTS, **desired})
+    normalized = normalize({**DEFAULTS, **desired})
     code = normalized.pop("Code")
     if "ZipFile" in code:
         normalized["CodeSha256"] = base64.b64encode(hashlib.sha256(code["ZipFile"]).digest()).decode()
-    current = _describe_with_secrets(lambda_, name)
+    current = describe_with_secrets(lambda_, name)
     if current is None:
         return _create(lambda_, desired, normalized)
     change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
@@ -89,7 +89,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
         return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
     pending = _update(lambda_, ours, normalized, code, {each.setting for each in diffs})
     attributes = _hide_secrets({**current, **normalized})
-    return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)
+    return Change(resource, "updated", tuple(map(hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)
 
 
 def wait(lambda_: LambdaClient, name: str) -> None:
@@ -146,7 +146,8 @@ def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
     change.wait_until(lambda_, "FunctionSettled", operation, settled, delay=0.5, timeout=600, FunctionName=name)
 
 
-def _describe_with_secrets(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
+def describe_with_secrets(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
+    """Return the function as `describe` does, with the values of the environment variables."""
     try:
         response = lambda_.get_function(FunctionName=name)
     except lambda_.exceptions.ResourceNotFoundException:
@@ -155,7 +156,7 @@ def _describe_with_secrets(lambda_: LambdaClient, name: str) -> dict[str, Any] |
     states = ("State", "StateReason", "LastUpdateStatus", "LastUpdateStatusReason")
     texts = ("Role", "Handler", "Runtime", "CodeSha256", "FunctionArn", *states)
     current = {
-        **{setting: configuration.get(setting, default) for setting, default in _DEFAULTS.items()},
+        **{setting: configuration.get(setting, default) for setting, default in DEFAULTS.items()},
         **{setting: configuration.get(setting, "") for setting in texts},
         "FunctionName": name,
         "Layers": [layer["Arn"] for layer in configuration.get("Layers", ())],
@@ -186,10 +187,10 @@ def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     logging = {"LogGroup": f"/aws/lambda/{parameters['FunctionName']}", **parameters["LoggingConfig"]}
     if logging.get("LogFormat") == "JSON":
         logging = {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **logging}
-    network = {**_DEFAULTS["VpcConfig"], **parameters["VpcConfig"]}
+    network = {**DEFAULTS["VpcConfig"], **parameters["VpcConfig"]}
     return {
         **parameters,
-        "DeadLetterConfig": {**_DEFAULTS["DeadLetterConfig"], **parameters["DeadLetterConfig"]},
+        "DeadLetterConfig": {**DEFAULTS["DeadLetterConfig"], **parameters["DeadLetterConfig"]},
         "Environment": {"Variables": {}, **parameters["Environment"]},
         "LoggingConfig": {"LogFormat": "Text", **logging},
         "SnapStart": {"ApplyOn": parameters["SnapStart"]["ApplyOn"]},
@@ -212,7 +213,7 @@ def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mappi
         lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
     attributes = _hide_secrets({**normalized, "FunctionArn": response["FunctionArn"]})
     shown = {setting: normalized[setting] for setting in normalized if setting in desired or setting == "CodeSha256"}
-    diffs = tuple(map(_hide_secrets_in_diff, change.added(shown)))
+    diffs = tuple(map(hide_secrets_in_diff, change.added(shown)))
     return Change(f"function {name}", "created", diffs, attributes=attributes, pending=not change.is_dry_run(response))
 
 
@@ -249,8 +250,8 @@ def _update(
     return pending
 
 
-def _hide_secrets_in_diff(each: Diff) -> Diff:
-    """Show the names of the environment variables, and which of them changed, but not their values."""
+def hide_secrets_in_diff(each: Diff) -> Diff:
+    """Return a diff of the Environment with the names of the variables, and which of them changed, without values."""
     if each.setting != "Environment":
         return each
     old, new = (environment["Variables"] if environment else {} for environment in (each.old, each.new))

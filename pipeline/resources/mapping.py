@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
 # The empty values are those that clear an option in UpdateEventSourceMapping, where omitting it changes nothing.
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "BatchSize": 100,
     "BisectBatchOnFunctionError": False,
     "DestinationConfig": {"OnFailure": {}},
@@ -33,7 +33,7 @@ _DEFAULTS: dict[str, Any] = {
     "TumblingWindowInSeconds": 0,
 }
 _NOT_COMPARED = {"EventSourceArn", "FunctionName", "Tags"}
-PARAMETERS = {*_DEFAULTS, *_NOT_COMPARED, "StartingPosition"}
+PARAMETERS = {*DEFAULTS, *_NOT_COMPARED, "StartingPosition"}
 TRANSITIONAL_STATES = ("Creating", "Enabling", "Disabling", "Updating")
 
 
@@ -73,7 +73,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
     stale = [entry for entry in mappings if _is_stale(entry, stream)]
     current = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
     current = _with_filters(lambda_, _wait_while_transitional(lambda_, current))
-    normalized = normalize({**_DEFAULTS, **desired})
+    normalized = normalize({**DEFAULTS, **desired})
     compared = {setting: value for setting, value in normalized.items() if setting not in _NOT_COMPARED}
     if tags and current:
         compared["Tags"] = desired.get("Tags", {})
@@ -228,7 +228,7 @@ def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
     texts = ("UUID", "EventSourceMappingArn", "FunctionArn", "EventSourceArn", "StartingPosition", "State")
     results = ("StateTransitionReason", "LastProcessingResult")
     current = {
-        **{setting: entry.get(setting, default) for setting, default in _DEFAULTS.items()},
+        **{setting: entry.get(setting, default) for setting, default in DEFAULTS.items()},
         **{name: entry.get(name, "") for name in (*texts, *results)},
         "Enabled": entry.get("State") not in ("Disabled", "Disabling"),
     }
