@@ -71,8 +71,8 @@ _MODULES: dict[str, Any] = {"table": table, "role": role, "function": function, 
 _NAMES = ("PIPELINE_NAME", "TABLE_NAME", "ROLE_ARN", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME")
 # A plan checks the code in lambda_src/, which may not be that of the function.
 _OF_CODE = ("FUNCTION_RUNTIME", "FUNCTION_HANDLER", "FUNCTION_ARCHITECTURE", "FUNCTION_LAYERS")
-# A plan ends at a key that differs.
-_FIXED = ("TABLE_KEY", "TABLE_SORT_KEY", "POLICY_NAME")
+# The parameters that a plan without those settings changes, and what `write` writes.
+_KEPT = ("Runtime", "Handler", "Architectures", "Layers", "Tags", "tags", "AssumeRolePolicyDocument", "PolicyDocument")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def collect(d: Deployment, load: Load, load_file: Load) -> Adoption:
     them. Raises UserError if no resource exists, or if one belongs to another pipeline.
     """
     owner = d.settings.pipeline_name
-    texts = {name: _text(value) for name, value in _values(d).items()}
+    values = _values(d)
+    texts = {name: _text(value) for name, value in values.items()}
     kept, base, in_file = load(texts), load_file({"PIPELINE_NAME": owner}), load_file({})
     lines = {}
     for name in (*_NAMES, *texts):
@@ -103,8 +104,12 @@ def collect(d: Deployment, load: Load, load_file: Load) -> Adoption:
         if value != getattr(in_file if name == "PIPELINE_NAME" else base, name.lower()):
             lines[name] = _text(value)
     if "ROLE_ARN" in lines:
-        lines.pop("ROLE_NAME")
-    changes = _plan(d, load({name: texts[name] for name in _FIXED if name in texts}))
+        lines.pop("ROLE_NAME", None)
+    # A plan ends at a difference that a deploy cannot make.
+    fixed = {name: text for name, text in texts.items() if name in ("TABLE_KEY", "TABLE_SORT_KEY", "POLICY_NAME")}
+    if path := values.get("ROLE_OPTIONS", {}).get("Path"):
+        fixed["ROLE_OPTIONS"] = _text({**d.settings.role_options, "Path": path})
+    changes = _plan(d, load(fixed))
     remaining = _plan(d, load({name: text for name, text in texts.items() if name not in _OF_CODE}))
     documents = {}
     for change, diff in _updates(remaining):
@@ -129,6 +134,11 @@ def show(adoption: Adoption) -> Events[None]:
     files = [f"policies/{file}" for file in adoption.documents]
     text = [f"{name}={_quoted(value)}" for name, value in lines.items()]
     text += [f"# {file}: the document of the existing role" for file in files]
+    text += [
+        f"# A deploy still changes {diff.setting} of {change.resource}."
+        for change, diff in _updates(adoption.remaining)
+        if diff.setting not in _KEPT
+    ]
     yield Result("\n".join(text), {"settings": lines, "files": files})
 
 
@@ -160,8 +170,7 @@ def _tag(d: Deployment, change: Change, tags: Mapping[str, str]) -> None:
 
 
 def _plan(d: Deployment, settings: Settings) -> list[Change]:
-    plan = steps.plan(replace(d, settings=replace(settings, aws_region=d.settings.aws_region), adopt=True))
-    return [change for change in plan if not change.resource.startswith("zip ")]
+    return steps.plan(replace(d, settings=replace(settings, aws_region=d.settings.aws_region), adopt=True))
 
 
 def _updates(changes: Iterable[Change]) -> list[tuple[Change, Diff]]:
@@ -198,7 +207,7 @@ def _values(d: Deployment) -> dict[str, Any]:
     return values
 
 
-def _existing(d: Deployment) -> dict[str, dict[str, Any]]:
+def _existing(d: Deployment) -> dict[str, Any]:
     """The resources that exist, by kind."""
     settings, lambda_ = d.settings, d.client("lambda")
     found: dict[str, Any] = {
@@ -210,15 +219,12 @@ def _existing(d: Deployment) -> dict[str, dict[str, Any]]:
     found["log_group"] = log_group.describe(d.client("logs"), group)
     if stream := found["table"] and found["table"]["LatestStreamArn"]:
         entry = mapping.describe(lambda_, settings.function_name, stream)
-        # A list may omit the filters.
-        call = lambda_.get_event_source_mapping
-        found["mapping"] = entry and mapping.to_create_parameters(call(UUID=entry["UUID"]))
+        get = lambda_.get_event_source_mapping  # a list may omit the filters
+        found["mapping"] = entry and mapping.to_create_parameters(get(UUID=entry["UUID"]))
     found = {kind: current for kind, current in found.items() if current}
     if not found:
-        names = (
-            f"TABLE_NAME={settings.table_name}, ROLE_NAME={settings.role_name}, FUNCTION_NAME={settings.function_name}"
-        )
-        raise UserError(f"no resource exists under {names}; set the names of those that exist")
+        names = f"table {settings.table_name}, role {settings.role_name} nor function {settings.function_name}"
+        raise UserError(f"neither {names} exists; set TABLE_NAME, ROLE_NAME and FUNCTION_NAME to existing ones")
     return found
 
 

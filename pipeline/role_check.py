@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,24 +25,29 @@ def check(iam: Any, role_arn: str, region: str, documents: Mapping[str, Mapping[
     Raises UserError, with the missing statements, if something is known to be missing. The note of the Change names
     what is unknown. IAM API reference: GetRole, SimulatePrincipalPolicy, GetRolePolicy, GetPolicyVersion.
     """
-    problems, missing, unknown = [], [], []
-    trusts_lambda = _trusts_lambda(iam, role_arn)
-    if trusts_lambda is None:
+    missing = []
+    calls, unknown = simulations(documents, region)
+    problem = _trust_problem(iam, role_arn)
+    if problem is None:
         unknown.append("its trust policy")
-    elif not trusts_lambda:
-        problems.append(f"Lambda may not assume it. Its trust policy needs:\n{_document([_TRUST])}")
-    read = cache(partial(_statements, iam, role_arn.rpartition("/")[2]))
-    for statement in _allowing(documents):
-        verdicts = _verdicts(iam, role_arn, region, statement, read)
-        if denied := [action for action, verdict in verdicts.items() if verdict == {"missing"}]:
-            missing.append({"Effect": "Allow", "Action": denied, "Resource": statement["Resource"]})
-        unknown += [action for action, verdict in verdicts.items() if verdict not in ({"missing"}, {"allowed"})]
-    if missing:
-        problems.append(f"Its policies do not allow:\n{_document(missing)}")
-    if problems:
+    statements = cache(partial(_statements, iam, role_arn.rpartition("/")[2]))
+    for call in calls:
+        resources = call["ResourceArns"]
+        simulated = _if_allowed(partial(_simulate, iam, role_arn, call)) or {}
+        denied = []
+        for action in call["ActionNames"]:
+            verdicts = simulated.get(action) or {_judge(statements(), action, resource) for resource in resources}
+            if verdicts == {"missing"}:
+                denied.append(action)
+            elif verdicts != {"allowed"}:  # an action may concern only one of the resources
+                unknown.append(action)
+        if denied:
+            missing.append({"Effect": "Allow", "Action": denied, "Resource": resources})
+    if problem or missing:
+        policy = f"Its policies do not allow:\n{_document(missing)}" if missing else ""
         advice = "Ask its owner to change it, or remove from policies/ what the function does not need."
-        raise UserError(f"ROLE_ARN: {role_arn} lacks permissions. {advice}\n" + "\n".join(problems))
-    return unmanaged(role_arn, f"; cannot be checked: {', '.join(dict.fromkeys(unknown))}" if unknown else "")
+        raise UserError(f"ROLE_ARN: {role_arn} lacks permissions. {advice}\n{problem or ''}{policy}")
+    return unmanaged(role_arn, f"; cannot be checked: {', '.join(unknown)}" if unknown else "")
 
 
 def unmanaged(role_arn: str, remark: str = "") -> Change:
@@ -56,8 +60,8 @@ def _document(statements: list[dict[str, Any]]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
 
 
-def _trusts_lambda(iam: Any, role_arn: str) -> bool | None:
-    """Whether Lambda may assume the role; None if the caller may not read its trust policy."""
+def _trust_problem(iam: Any, role_arn: str) -> str | None:
+    """Why Lambda may not assume the role; "" if it may, None if the caller may not read the trust policy."""
     try:
         response = _if_allowed(partial(iam.get_role, RoleName=role_arn.rpartition("/")[2]))
     except iam.exceptions.NoSuchEntityException:
@@ -66,47 +70,27 @@ def _trusts_lambda(iam: Any, role_arn: str) -> bool | None:
         return None
     if (arn := response["Role"]["Arn"]) != role_arn:
         raise UserError(f"ROLE_ARN: {role_arn} does not exist; the role of this name is {arn}")
-    return policies.lets_lambda_in(policies.listed(response["Role"]["AssumeRolePolicyDocument"]["Statement"]))
+    if policies.lets_lambda_in(policies.listed(response["Role"]["AssumeRolePolicyDocument"]["Statement"])):
+        return ""
+    return f"Lambda may not assume it. Its trust policy needs:\n{_document([_TRUST])}\n"
 
 
-def _verdicts(
-    iam: Any, role_arn: str, region: str, statement: Mapping[str, Any], read: Callable[[], list[Any]]
-) -> dict[str, set[str]]:
-    """For each action the verdicts on the resources: "allowed", "missing" or "unknown".
-
-    Different verdicts decide nothing: an action may concern only one of the statement's resources.
-    """
-    call = _simulation(statement, region)
-    if call is None:
-        return {json.dumps(statement): {"unknown"}}
-    simulated = (call["ActionNames"] and _if_allowed(partial(_simulate, iam, role_arn, call))) or {}
-    actions, resources = policies.listed(statement["Action"]), call["ResourceArns"]
-    return {each: simulated.get(each) or {_judge(read(), each, name) for name in resources} for each in actions}
-
-
-def simulations(documents: Mapping[str, Mapping[str, Any]], region: str) -> list[dict[str, Any]]:
-    """SimulatePrincipalPolicy's parameters for the statements of the documents, without those that it cannot judge."""
-    calls = [_simulation(statement, region) for statement in _allowing(documents)]
-    return [call for call in calls if call and call["ActionNames"]]
-
-
-def _allowing(documents: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    statements = [each for document in documents.values() for each in policies.listed(document["Statement"])]
-    return [each for each in statements if each["Effect"] == "Allow"]
-
-
-def _simulation(statement: Mapping[str, Any], region: str) -> dict[str, Any] | None:
-    if {"Condition", "NotAction", "NotResource"} & {*statement}:
-        return None
-    return {
-        # IAM simulates no actions with wildcards.
-        "ActionNames": [each for each in policies.listed(statement["Action"]) if not re.search(r"[*?]", each)],
-        "ResourceArns": policies.listed(statement["Resource"]),
-        # Without the region, IAM would deny what a condition allows in this region.
-        "ContextEntries": [
-            {"ContextKeyName": "aws:RequestedRegion", "ContextKeyType": "string", "ContextKeyValues": [region]}
-        ],
-    }
+def simulations(documents: Mapping[str, Mapping[str, Any]], region: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """SimulatePrincipalPolicy's parameters for each statement that allows; and the statements that it cannot judge."""
+    calls, vague = [], []
+    for statement in (each for document in documents.values() for each in policies.listed(document["Statement"])):
+        if {"Condition", "NotAction", "NotResource"} & {*statement}:
+            vague.append(json.dumps(statement))
+        elif statement["Effect"] == "Allow":
+            # Without the region, IAM would deny what a condition allows in this region.
+            context = {
+                "ContextKeyName": "aws:RequestedRegion",
+                "ContextKeyType": "string",
+                "ContextKeyValues": [region],
+            }
+            actions, resources = policies.listed(statement["Action"]), policies.listed(statement["Resource"])
+            calls.append({"ActionNames": actions, "ResourceArns": resources, "ContextEntries": [context]})
+    return calls, vague
 
 
 def _simulate(iam: Any, role_arn: str, call: Mapping[str, Any]) -> dict[str, set[str]]:
@@ -155,10 +139,10 @@ def _default_version(iam: Any, arn: str) -> Any:
 
 
 def _if_allowed(call: Callable[[], Any]) -> Any:
-    """What a call returns; None if the caller may not make it."""
+    """What a call returns; None if the caller may not make it, or if IAM cannot simulate actions with wildcards."""
     try:
         return call()
     except ClientError as error:
-        if not error.response["Error"]["Code"].startswith("AccessDenied"):
+        if error.response["Error"]["Code"] not in ("AccessDenied", "InvalidInput"):
             raise
         return None

@@ -2,35 +2,243 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.test_article_cli import ARTICLE, LOGS, PUT, shell
+from pipeline.settings import load
+from tests.harness.project import target_aws
+from tests.harness.snapshot import take
+from tests.test_article_cli import ARTICLE, shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.harness.forked import ForkedProject
+    from tests.harness.forked import ForkedProject, Outcome
 
 NAMES = """# The names in the article.
 AWS_REGION=ap-northeast-1
-TABLE_NAME=test
+TABLE_NAME=test  # from the article
 FUNCTION_NAME=test
 ROLE_NAME=lambda_invoke_by_dynamodb
 """
+REGION = "ap-northeast-1"
+# What `adopt --write` and a deploy of the project's own code may change.
+OURS = ("Tags", "tags", "CodeSha256", "CodeSize", "ItemCount", "TableSizeBytes")
 
 
-def test_article(project: ForkedProject, tmp_path: Path) -> None:
-    assert shell(project, tmp_path, ARTICLE + PUT).returncode == 0
-    (project.folder / ".env").write_text(NAMES)
-    time.sleep(3)
-    print(project.run("adopt"))
-    print(project.run("--echo", "adopt", "--write"))
-    print((project.folder / ".env").read_text())
-    o = project.invoke("--dry", "deploy")
-    print(o.stdout, o.stderr)
-    assert 0
+@pytest.fixture
+def empty(project: ForkedProject) -> Iterator[ForkedProject]:
+    """The project without `.env`, with its own policies and an empty account, before and after the test."""
+    policies = {path: path.read_text() for path in (project.folder / "policies").iterdir()}
+    yield project
+    project.invoke("clean", "--delete-data", "--adopt").expect(0)
+    (project.folder / ".env").unlink(missing_ok=True)
+    for path, text in policies.items():
+        path.write_text(text)
+
+
+def env(project: ForkedProject) -> str:
+    return (project.folder / ".env").read_text()
+
+
+def attributes(value: Any) -> Any:
+    """The resources of an account without what belongs to us."""
+    if isinstance(value, dict):
+        return {name: attributes(each) for name, each in value.items() if name not in OURS and "tags of" not in name}
+    return [attributes(each) for each in value] if isinstance(value, list) else value
+
+
+def snapshot(project: ForkedProject) -> Any:
+    return attributes(take(lambda service: project.client(service, REGION)))
+
+
+def logged(project: ForkedProject, key: str) -> bool:
+    logs = project.client("logs", REGION)
+    try:
+        return bool(logs.filter_log_events(logGroupName="/aws/lambda/test", filterPattern=f'"{key}"')["events"])
+    except logs.exceptions.ResourceNotFoundException:
+        return False
+
+
+def wait_until_logged(project: ForkedProject, key: str) -> None:
+    deadline = time.monotonic() + 30
+    while not logged(project, key):
+        assert time.monotonic() < deadline, f"{key} is not in the log"
+        time.sleep(0.05)
+
+
+def put(project: ForkedProject, key: str) -> None:
+    project.client("dynamodb", REGION).put_item(TableName="test", Item={"name": {"S": key}})
+
+
+def test_the_pipeline_of_the_article_becomes_ours_in_two_commands_unchanged(
+    empty: ForkedProject, tmp_path: Path
+) -> None:
+    made = shell(empty, tmp_path, ARTICLE)
+    assert made.returncode == 0, made.stderr
+    (empty.folder / ".env").write_text(NAMES)
+    while not logged(empty, "probe"):  # with LATEST, the first items may be missed
+        put(empty, "probe")
+        empty.client("dynamodb", REGION).delete_item(TableName="test", Key={"name": {"S": "probe"}})
+        time.sleep(0.1)
+    before = snapshot(empty)
+    for number, words in enumerate([("adopt", "--write"), ("deploy",)]):
+        put(empty, f"before-{number}")
+        empty.invoke(*words).expect(0)
+    put(empty, "after")
+    assert snapshot(empty) == before
+    for key in ("before-0", "before-1", "after"):
+        wait_until_logged(empty, key)
+    assert empty.invoke("deploy").expect(0).writes == []
+
+
+KEEP = {
+    "TABLE_KEY": "id:N",
+    "TABLE_SORT_KEY": "at:S",
+    "TABLE_BILLING_MODE": "PROVISIONED",
+    "TABLE_READ_CAPACITY_UNITS": "3",
+    "STREAM_VIEW_TYPE": "NEW_IMAGE",
+    "TABLE_POINT_IN_TIME_RECOVERY_ENABLED": "true",
+    "TABLE_OPTIONS": '{"TableClass": "STANDARD_INFREQUENT_ACCESS"}',
+    "ROLE_MANAGED_POLICY_ARNS": "arn:aws:iam::aws:policy/ReadOnlyAccess",
+    "ROLE_OPTIONS": '{"Path": "/x/", "Description": "it\'s ü"}',
+    "FUNCTION_MEMORY_SIZE": "256",
+    "FUNCTION_TIMEOUT": "7",
+    "FUNCTION_ENVIRONMENT": '{"SECRET": "it\'s \\\\ \\"x\\" $HOME\\n#2"}',
+    "FUNCTION_EPHEMERAL_STORAGE": "1024",
+    "FUNCTION_TRACING": "Active",
+    "FUNCTION_LOG_FORMAT": "JSON",
+    "FUNCTION_LOG_LEVEL": "DEBUG",
+    "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "0",
+    "FUNCTION_OPTIONS": '{"Description": "a", "LoggingConfig": {"LogGroup": "/mine", "SystemLogLevel": "WARN"}}',
+    "LOG_RETENTION_IN_DAYS": "7",
+    "BATCH_SIZE": "7",
+    "MAXIMUM_BATCHING_WINDOW_IN_SECONDS": "3",
+    "STARTING_POSITION": "LATEST",
+    "MAXIMUM_RETRY_ATTEMPTS": "2",
+    "MAXIMUM_RECORD_AGE_IN_SECONDS": "60",
+    "BISECT_BATCH_ON_FUNCTION_ERROR": "false",
+    "FUNCTION_RESPONSE_TYPES": "ReportBatchItemFailures",
+    "PARALLELIZATION_FACTOR": "2",
+    "FILTER_CRITERIA": json.dumps({"Filters": [{"Pattern": '{"eventName": ["IN\\\\SERT", "it\'s"]}'}]}),
+    "MAPPING_ENABLED": "false",
+    "MAPPING_OPTIONS": '{"MetricsConfig": {"Metrics": ["EventCount"]}}',
+}
+
+
+def test_the_lines_keep_every_setting_that_a_deploy_would_change(empty: ForkedProject) -> None:
+    empty.invoke("deploy", **KEEP).expect(0)
+    shown = empty.invoke("--echo", "adopt", "--write", "--json").expect(0)
+    settings = json.loads(shown.stdout)["result"]["settings"]
+    assert {*settings} == {*KEEP}
+    assert settings["FUNCTION_ENVIRONMENT"] == "(not shown)"
+    assert "$HOME" not in shown.stdout + shown.stderr
+    assert empty.invoke("deploy").expect(0).writes == []
+    written = load(empty.folder / ".env", {}, {})
+    assert written == load(None, KEEP, {})
+
+
+def by_hand(project: ForkedProject, *, role: str = "stream-demo-role", **tags: str) -> None:
+    """Create a role and a table, as a person does in the console."""
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = {"Version": "2012-10-17", "Statement": [trust]}
+    project.client("iam").create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(document))
+    project.client("dynamodb").create_table(
+        TableName="stream-demo",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+        Tags=[{"Key": name, "Value": value} for name, value in tags.items()],
+    )
+
+
+def unchanged(project: ForkedProject, *words: str, **settings: str) -> Outcome:
+    """Run a command and assert that it writes nothing, neither to AWS nor into files."""
+    (project.folder / ".env").write_text("# mine\n")
+    files = {path: path.read_text() for path in [project.folder / ".env", *(project.folder / "policies").iterdir()]}
+    before = project.snapshot()
+    ended = project.invoke(*words, **settings)
+    assert ended.writes == []
+    assert project.snapshot() == before
+    assert {path: path.read_text() for path in files} == files
+    return ended
+
+
+def test_without_write_the_changes_of_a_deploy_are_shown_and_nothing_is_written(empty: ForkedProject) -> None:
+    by_hand(empty)
+    output = unchanged(empty, "adopt").expect(0).stdout
+    assert re.search(r'^~ adopt +table stream-demo.*\n(    .*\n)*    Tags: {} -> {"pipeline"', output, re.MULTILINE)
+    assert '    StreamSpecification: {"StreamEnabled": false} -> {"StreamEnabled": true' in output
+    assert "+ adopt            function stream-demo" in output
+    assert "\nTABLE_KEY=id:S\n" in output
+    assert "plan: 4 created, 2 updated, 0 replaced, 0 deleted, 0 unchanged; nothing was written" in output
+
+
+def test_dry_write_writes_nothing(empty: ForkedProject) -> None:
+    by_hand(empty)
+    unchanged(empty, "--dry", "adopt", "--write").expect(0)
+
+
+def test_the_rest_of_the_env_file_stays(empty: ForkedProject) -> None:
+    by_hand(empty)
+    (empty.folder / ".env").write_text("# mine\nBATCH_SIZE=7\nTABLE_KEY=name:S\nAWS_SECRET_ACCESS_KEY='a b'")
+    empty.invoke("adopt", "--write").expect(0)
+    assert env(empty) == "# mine\nBATCH_SIZE=7\nTABLE_KEY=id:S\nAWS_SECRET_ACCESS_KEY='a b'"
+
+
+def test_names_that_are_set_for_this_run_are_written(empty: ForkedProject) -> None:
+    by_hand(empty, role="own-role")
+    empty.invoke("adopt", "--write", "--set", "ROLE_NAME=own-role", TABLE_NAME="stream-demo").expect(0)
+    assert env(empty) == "ROLE_NAME=own-role\nTABLE_KEY=id:S\n"
+
+
+def test_write_changes_nothing_but_tags(empty: ForkedProject) -> None:
+    by_hand(empty, team="data")
+    before = attributes(empty.snapshot())
+    ended = empty.invoke("adopt", "--write").expect(0)
+    assert ended.writes == ["TagRole", "TagResource"]
+    assert attributes(empty.snapshot()) == before
+    assert "Tags: {}" not in empty.invoke("adopt").expect(0).stdout
+
+
+def test_the_role_of_the_function_is_given_by_its_arn_if_it_has_another_name(empty: ForkedProject) -> None:
+    empty.invoke("deploy", ROLE_NAME="theirs").expect(0)
+    arn = empty.client("iam").get_role(RoleName="theirs")["Role"]["Arn"]
+    assert f"\nROLE_ARN={arn}\n" in empty.invoke("adopt", "--write").expect(0).stdout
+    assert empty.invoke("deploy").expect(0).writes == []
+    empty.invoke("clean").expect(0)
+    (empty.folder / ".env").write_text("ROLE_NAME=theirs\n")
+
+
+def test_an_account_without_such_resources_is_an_error_that_names_the_settings(empty: ForkedProject) -> None:
+    error = unchanged(empty, "adopt", "--write").expect(1).stderr
+    assert "neither table stream-demo, role stream-demo-role nor function stream-demo exists; set TABLE_NAME" in error
+
+
+def test_the_resources_of_another_pipeline_are_refused(empty: ForkedProject) -> None:
+    by_hand(empty, pipeline="theirs")
+    error = unchanged(empty, "adopt", "--write").expect(1).stderr
+    assert "table stream-demo already exists and belongs to pipeline 'theirs'" in error
+
+
+def test_on_a_real_account_write_asks(empty: ForkedProject) -> None:
+    by_hand(empty)
+    account = target_aws(empty.endpoint)
+    assert "pass --yes to continue" in unchanged(empty, "adopt", "--write", **account).expect(1).stderr
+    empty.invoke("adopt", "--write", "--yes", **account).expect(0)
+    assert env(empty) == "# mine\nTABLE_KEY=id:S\n"
+
+
+def test_what_no_setting_can_keep_is_named(empty: ForkedProject) -> None:
+    empty.invoke("deploy", TABLE_POINT_IN_TIME_RECOVERY_ENABLED="true").expect(0)
+    recovery = {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": 7}
+    empty.client("dynamodb").update_continuous_backups(
+        TableName="stream-demo", PointInTimeRecoverySpecification=recovery
+    )
+    output = empty.invoke("adopt").expect(0).stdout
+    assert "# A deploy still changes PointInTimeRecoverySpecification of table stream-demo." in output

@@ -24,8 +24,8 @@ STREAM = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/stream-demo/stream/*"
 LOG = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/lambda/stream-demo:*"
 READ = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
 WRITE = ["logs:CreateLogStream", "logs:PutLogEvents"]
-READ_STREAM = {"Effect": "Allow", "Action": READ, "Resource": STREAM}
-WRITE_LOG = {"Effect": "Allow", "Action": WRITE, "Resource": LOG}
+READ_STREAM = {"Effect": "Allow", "Action": READ, "Resource": [STREAM]}
+WRITE_LOG = {"Effect": "Allow", "Action": WRITE, "Resource": [LOG]}
 DENIED = (403, "AccessDenied", "User: me is not authorized")
 
 # As the owner of the role would create it.
@@ -123,7 +123,7 @@ def test_the_permission_for_the_on_failure_destination_is_checked_too(
 ) -> None:
     queue = f"arn:aws:sqs:us-east-1:{ACCOUNT}:dead"
     ended = project.invoke("create-role", ROLE_ARN=role(READ_STREAM, WRITE_LOG), ON_FAILURE=queue).expect(1)
-    assert missing(ended.stderr) == [{"Effect": "Allow", "Action": ["sqs:SendMessage"], "Resource": queue}]
+    assert missing(ended.stderr) == [{"Effect": "Allow", "Action": ["sqs:SendMessage"], "Resource": [queue]}]
 
 
 def test_an_explicit_deny_wins(project: ForkedProject, role: Callable[..., str]) -> None:

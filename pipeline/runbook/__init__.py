@@ -127,7 +127,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
             for name, document in inline_policies.items()
         ],
         "role_arn": quote(settings.role_arn),
-        "simulations": role_check.simulations(inline_policies, named.aws_region),
+        "simulations": role_check.simulations(inline_policies, named.aws_region)[0],
         "inline_policies": [{"PolicyName": name} for name in inline_policies],
         "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
         "role": role,

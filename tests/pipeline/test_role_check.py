@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 STREAM = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders/stream/*"
 LOG = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/orders:*"
-READ = {"Effect": "Allow", "Action": ["dynamodb:GetRecords", "dynamodb:ListStreams"], "Resource": STREAM}
-WRITE = {"Effect": "Allow", "Action": ["logs:PutLogEvents"], "Resource": LOG}
+READ = {"Effect": "Allow", "Action": ["dynamodb:GetRecords", "dynamodb:ListStreams"], "Resource": [STREAM]}
+WRITE = {"Effect": "Allow", "Action": ["logs:PutLogEvents"], "Resource": [LOG]}
 ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 TAGGED = {"Condition": {"StringEquals": {"aws:PrincipalTag/team": "data"}}}
 EXECUTION = "arn:aws:iam::aws:policy/service-role/AWSLambdaDynamoDBExecutionRole"
