@@ -204,10 +204,10 @@ def create_role(
 ) -> None:
     """Create or update the role of the function, from policies/trust-policy.json.
 
-    With ROLE_ARN, check that this role has the permissions in policies/, and leave it as it is.
+    With an existing role (ROLE_ARN), checks that it has the permissions in policies/, and leaves it as it is.
 
     Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, ROLE_PERMISSIONS_BOUNDARY, ROLE_MANAGED_POLICY_ARNS, ROLE_OPTIONS,
-    TAGS, and to check ROLE_ARN those of put-policy.
+    TAGS; for the check, also those of put-policy.
     """
     _run_step(c, "create-role", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 

@@ -129,14 +129,6 @@ DERIVED: dict[str, Callable[[str], str]] = {
 }
 
 
-# The settings that shape a resource. They have no effect on one that exists already and is given by its ARN.
-_SHAPING = {
-    "ROLE_ARN": (
-        "ROLE_NAME", "POLICY_NAME", "ROLE_PERMISSIONS_BOUNDARY", "ROLE_MANAGED_POLICY_ARNS", "ROLE_OPTIONS",
-    ),
-}  # fmt: skip
-
-
 class Declaration(NamedTuple):
     """One setting as declared: its name in `.env`, its default value and its parser."""
 
@@ -171,12 +163,8 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
             problems.append(f"{name}: {shown} is not allowed; allowed: {error}")
         if not text and field_name in DERIVED:
             values[field_name] = DERIVED[field_name](values.get("pipeline_name", ""))
-    for arn, names in _SHAPING.items():
-        if values.get(arn.lower()):
-            beside = [each.name for each in declared if each.name in names and _is_set(each, texts, values)]
-            problems += [f"{arn} and {name} exclude each other: unset one of them" for name in beside]
     if values.get("role_arn"):
-        values["role_name"] = values["role_arn"].rpartition("/")[2]
+        problems += _apply_role_arn(values, texts)
     keys = [str(values.get(name)).rpartition(":")[0] for name in ("table_key", "table_sort_key")]
     if keys[0] == keys[1] != "":
         sort_key = values["table_sort_key"]
@@ -188,8 +176,13 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
     return Settings(**values, aws_environment={k: v for k, v in in_file.items() if k not in known})
 
 
-def _is_set(setting: Declaration, texts: Mapping[str, str], values: Mapping[str, Any]) -> bool:
-    return bool(texts.get(setting.name)) and values.get(setting.name.lower()) != setting.default
+def _apply_role_arn(values: dict[str, Any], texts: Mapping[str, str]) -> Iterator[str]:
+    """Take the role's name from ROLE_ARN. Yields the problems with settings that would shape the role."""
+    for name, default, _ in declarations():
+        shapes = name == "POLICY_NAME" or (name.startswith("ROLE_") and name != "ROLE_ARN")
+        if shapes and texts.get(name) and values.get(name.lower()) != default:
+            yield f"{name}: {texts[name]!r} is not allowed with ROLE_ARN, whose role is not changed; remove one of them"
+    values["role_name"] = values["role_arn"].rpartition("/")[2]
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, str]:

@@ -42,7 +42,6 @@ _EMBEDDED_BYTES = 1024 * 1024  # a larger zip is a file beside the script
 _WIDTH = 120
 
 _PLACEHOLDER = re.compile(r"(?<!\$)@([a-z0-9_]+)")
-_CONDITIONAL = re.compile(r"^#@ (with|without) (\w+)\n(.*?)^#@ end\n", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"\baws (\S+) (\S+) ")
 _STEP = re.compile(r"((?:^# [^\n]*\n)+)^(\w+)\(\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 
@@ -67,12 +66,10 @@ def page(settings: Settings, root: Path) -> str:
 
 
 def _template(settings: Settings) -> str:
-    def applies(match: re.Match[str]) -> str:
-        return match[3] if (match[1] == "with") == bool(getattr(settings, match[2].lower())) else ""
-
-    text = _CONDITIONAL.sub(applies, (_FOLDER / "runbook.sh").read_text(encoding="utf-8"))
-    lines = text.splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith("#@"))
+    left_out = "own role" if settings.role_arn else "ROLE_ARN"
+    text = (_FOLDER / "runbook.sh").read_text(encoding="utf-8")
+    text = re.sub(rf"^#@if {left_out}\n.*?^#@end {left_out}\n", "", text, flags=re.MULTILINE | re.DOTALL)
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#@"))
 
 
 def _section(step: tuple[str, str, str], values: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@
 #@ - Behind an `aws` command: the parameters of that resource that the command takes and the line does not have. Without
 #@   any, the line is left out; if NAME is a list, the line is repeated for each entry. One command per line.
 #@ - Elsewhere: a value, quoted for the shell, or lines.
-#@ Lines between `with SETTING` or `without SETTING`, and `end`, are for runbooks in which the setting is set, or not.
+#@ - Lines between `if` and `end` are there only with ROLE_ARN, or only if the pipeline has its own role.
 #@ The page (--format md) has the functions below "Steps" as blocks of commands, and their comments as prose.
 # shellcheck disable=SC2016,SC2329 # Text in single quotes is literal. Not every runbook uses every function.
 set -eu
@@ -92,13 +92,13 @@ exists() {
         fail "$1 already exists without the tag pipeline=$pipeline_name; this script does not change or delete it"
 }
 
-#@ without ROLE_ARN
+#@if own role
 role_exists() {
     ask aws iam get-role --role-name="$role_name" --query "Role.Tags[?Key=='pipeline'].Value | [0] || '-'" --output text
     exists "role $role_name"
 }
 
-#@ end
+#@end own role
 log_group_exists() {
     ask aws logs describe-log-groups --log-group-name-prefix="$log_group_name" --limit 1 \
         --query "logGroups[?logGroupName=='$log_group_name'].arn" --output text
@@ -120,14 +120,14 @@ table_exists() {
     exists "table $table_name"
 }
 
-#@ without ROLE_ARN
+#@if own role
 # Store the document on stdin as the role's inline policy $1.
 put_inline_policy() {
     cat >"$work/policy.json"
     aws iam put-role-policy --role-name="$role_name" --policy-name="$1" --policy-document="file://$work/policy.json"
 }
 
-#@ end
+#@end own role
 # Print a text as it is between the quotes of a JSON string.
 json_text() {
     printf '%s\n' "$1" | awk 'NR > 1 { printf "\\n" }
@@ -145,7 +145,7 @@ prepare() {
 
 # --- Steps ---
 
-#@ without ROLE_ARN
+#@if own role
 # Create the function's role.
 # Lambda assumes the role to read the stream and write the log. The trust policy lets only Lambda do so.
 # Expect: `aws iam get-role` shows the role and its trust policy.
@@ -177,8 +177,8 @@ put_policy() {
     say "put-policy: done"
 }
 
-#@ end
-#@ with ROLE_ARN
+#@end own role
+#@if ROLE_ARN
 # Check the function's role, which others manage.
 # Lambda assumes the role to read the stream and write the log. IAM evaluates whether the role allows that.
 # Expect: no action is listed as not allowed.
@@ -203,7 +203,7 @@ put_policy() {
     say "put-policy: role $role_name is not managed here"
 }
 
-#@ end
+#@end ROLE_ARN
 # Create the log group, then the function with its code.
 # A log group that Lambda creates itself keeps its lines forever. A new role takes seconds to reach Lambda; the call is
 # retried for up to two minutes.
@@ -319,9 +319,9 @@ smoke() {
 clean() {
     function_exists || :
     log_group_exists || :
-#@ without ROLE_ARN
+#@if own role
     role_exists || :
-#@ end
+#@end own role
     if table_exists; then
         ask aws dynamodb describe-table --table-name="$table_name" --query Table.DeletionProtectionEnabled --output text
         [ "$answer" != True ] || fail "table $table_name is protected from deletion; nothing was deleted. First run:" \
@@ -335,11 +335,11 @@ clean() {
     done
     ask aws lambda delete-function --function-name="$function_name"
     ask aws logs delete-log-group --log-group-name="$log_group_name"
-#@ without ROLE_ARN
+#@if own role
     ask aws iam delete-role-policy --role-name="$role_name" @inline_policies
     ask aws iam detach-role-policy --role-name="$role_name" @managed_policies
     ask aws iam delete-role --role-name="$role_name"
-#@ end
+#@end own role
     ask aws dynamodb scan --table-name="$table_name" --limit 1 --consistent-read --query Count --output text
     if [ -n "$answer" ]; then
         [ "$answer" = 0 ] || [ "$delete_data" = --delete-data ] ||
@@ -347,9 +347,9 @@ clean() {
         aws dynamodb delete-table --table-name="$table_name" >/dev/null
         wait_for "" aws dynamodb describe-table --table-name="$table_name" --query Table.TableStatus --output text
     fi
-#@ with ROLE_ARN
+#@if ROLE_ARN
     say "clean: role $role_name is not managed here"
-#@ end
+#@end ROLE_ARN
     say "clean: nothing is left"
 }
 

@@ -165,5 +165,5 @@ def test_what_a_policy_that_may_not_be_read_could_allow_is_unknown(
 )
 def test_a_setting_that_would_shape_the_role_is_refused_beside_role_arn(name: str, value: str) -> None:
     arn = "arn:aws:iam::123456789012:role/theirs"
-    with pytest.raises(settings.SettingsError, match=f"ROLE_ARN and {name} exclude each other: unset one of them"):
+    with pytest.raises(settings.SettingsError, match=f"{name}: '.*' is not allowed with ROLE_ARN"):
         settings.load(None, {"ROLE_ARN": arn, name: value}, {})
