@@ -437,17 +437,17 @@ def adopt(
         env_file, overrides = declared.find_env_file(ROOT, os.environ), declared.parse_overrides(set or ())
         adoption = adopting.collect(
             deployment,
+            env_file or ROOT / ".env",
             lambda texts: declared.load(env_file, os.environ, {**overrides, **texts}),
             lambda texts: declared.load(env_file, {}, texts),
         )
-        write = write and not report.dry_run
-        report.dry_run = True  # every attribute on a line of its own
-        report.render(adopting.show(adoption))
-        if write:
+        if write and not report.dry_run:
             if deployment.settings.target == "aws":
-                confirm("adopt", (), ("y", "yes"), assume_yes=yes)
-            report.dry_run = False
-            report.render(adopting.write(deployment, adoption, env_file or ROOT / ".env"))
+                confirm("adopt", [change for change, _ in adoption.writes], ("y", "yes"), assume_yes=yes)
+            report.render(adopting.write(adoption))
+        else:
+            report.dry_run = True  # every attribute on a line of its own
+            report.render(adopting.show(adoption))
 
 
 @task(iterable=["set"], help={"format": "sh: a shell script. md: a page for people.", "set": COMMON["set"]})

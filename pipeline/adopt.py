@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
@@ -70,91 +70,106 @@ _PATHS = {
 _MODULES: dict[str, Any] = {"table": table, "role": role, "function": function, "mapping": mapping}
 _NAMES = ("PIPELINE_NAME", "TABLE_NAME", "ROLE_ARN", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME")
 # A plan checks the code in lambda_src/, which may not be that of the function.
-_OF_CODE = ("FUNCTION_RUNTIME", "FUNCTION_HANDLER", "FUNCTION_ARCHITECTURE", "FUNCTION_LAYERS")
-# The parameters that a plan without those settings changes, and what `write` writes.
-_KEPT = ("Runtime", "Handler", "Architectures", "Layers", "Tags", "tags", "AssumeRolePolicyDocument", "PolicyDocument")
+_OF_CODE = {
+    "FUNCTION_RUNTIME": "Runtime",
+    "FUNCTION_HANDLER": "Handler",
+    "FUNCTION_ARCHITECTURE": "Architectures",
+    "FUNCTION_LAYERS": "Layers",
+}
 
 
 @dataclass(frozen=True)
 class Adoption:
-    """What a deploy would change, and what keeps it from that: lines of `.env`, and documents by file in policies/.
+    """What a deploy would change, the lines of `.env` that prevent it, and what no line prevents.
 
-    `remaining` are the changes that a deploy makes in spite of the lines.
+    `writes` are what `--write` does: write the lines, write the policies of the existing role, and tag the resources.
     """
 
     changes: list[Change]
     lines: dict[str, str]
-    remaining: list[Change]
-    documents: dict[str, Any]
+    unkept: list[str]
+    writes: list[tuple[Change, Callable[[], Any]]]
 
 
-def collect(d: Deployment, load: Load, load_file: Load) -> Adoption:
+def collect(d: Deployment, env_file: Path, load: Load, load_file: Load) -> Adoption:
     """Read the resources that exist under the names in the settings, and plan a deploy.
 
-    `load` returns the settings with these texts, by name, in place of others; `load_file` those of `.env` alone with
-    them. Raises UserError if no resource exists, or if one belongs to another pipeline.
+    `load` returns the settings with these texts, by name, in place of others; `load_file` those of `env_file` alone
+    with them. Raises UserError if no resource exists, or if one belongs to another pipeline.
     """
-    owner = d.settings.pipeline_name
     values = _values(d)
     texts = {name: _text(value) for name, value in values.items()}
-    kept, base, in_file = load(texts), load_file({"PIPELINE_NAME": owner}), load_file({})
-    lines = {}
-    for name in (*_NAMES, *texts):
-        value = getattr(kept, name.lower())
-        if value != getattr(in_file if name == "PIPELINE_NAME" else base, name.lower()):
-            lines[name] = _text(value)
-    if "ROLE_ARN" in lines:
-        lines.pop("ROLE_NAME", None)
+    lines = _missing_lines(load(texts), texts, load_file)
     # A plan ends at a difference that a deploy cannot make.
     fixed = {name: text for name, text in texts.items() if name in ("TABLE_KEY", "TABLE_SORT_KEY", "POLICY_NAME")}
     if path := values.get("ROLE_OPTIONS", {}).get("Path"):
         fixed["ROLE_OPTIONS"] = _text({**d.settings.role_options, "Path": path})
-    changes = _plan(d, load(fixed))
-    remaining = _plan(d, load({name: text for name, text in texts.items() if name not in _OF_CODE}))
-    documents = {}
-    for change, diff in _updates(remaining):
-        if diff.setting in ("Tags", "tags") and OWNER_TAG in diff.old:
-            check_owner(change.resource, diff.old, owner)
-        elif diff.setting == "AssumeRolePolicyDocument":
-            documents[policies.TRUST] = diff.old
-        elif diff.setting == "PolicyDocument" and change.attributes["PolicyName"] == kept.policy_name:
-            documents[policies.EXECUTION] = diff.old
-    for file, document in documents.items():
-        policies.check(d.root / "policies" / file, document)
-    return Adoption(changes, lines, remaining, documents)
+    env = Change(env_file.name, "updated" if lines else "unchanged", note=", ".join(lines))
+    adoption = Adoption(_plan(d, load(fixed)), lines, [], [(env, partial(_set, env_file, lines))])
+    kept = load({name: text for name, text in texts.items() if name not in _OF_CODE})
+    for change in _plan(d, kept):
+        for diff in change.diffs if change.action == "updated" else ():
+            if write := _write_for(d, kept, change, diff):
+                adoption.writes.append(write)
+            elif diff.setting not in _OF_CODE.values():
+                adoption.unkept.append(f"{diff.setting} of {change.resource}")
+    return adoption
+
+
+def _write_for(d: Deployment, kept: Settings, change: Change, diff: Diff) -> tuple[Change, Callable[[], Any]] | None:
+    """The write after which a deploy no longer changes this parameter; None if there is none."""
+    if diff.setting in ("Tags", "tags"):
+        if OWNER_TAG in diff.old:
+            check_owner(change.resource, diff.old, d.settings.pipeline_name)
+        return replace(change, diffs=(diff,)), partial(_tag, d, change, diff.new)
+    file = policies.TRUST if diff.setting == "AssumeRolePolicyDocument" else ""
+    if diff.setting == "PolicyDocument" and change.attributes["PolicyName"] == kept.policy_name:
+        file = policies.EXECUTION
+    if not file:
+        return None
+    path = d.root / "policies" / file
+    policies.check(path, diff.old)
+    return Change(f"policies/{file}", "updated", note="as in the role"), partial(policies.save, diff.old, path)
+
+
+def _missing_lines(kept: Settings, texts: Mapping[str, str], load_file: Load) -> dict[str, str]:
+    """The lines that `.env` lacks for the settings that keep the resources, and for names set in another place."""
+    in_file, named = load_file({}), load_file({"PIPELINE_NAME": kept.pipeline_name})
+    lines = {}
+    for name in (*_NAMES, *texts):
+        value = getattr(kept, name.lower())
+        if value != getattr(in_file if name == "PIPELINE_NAME" else named, name.lower()):
+            lines[name] = _text(value)
+    if "ROLE_ARN" in lines:
+        lines.pop("ROLE_NAME", None)
+    return lines
 
 
 def show(adoption: Adoption) -> Events[None]:
-    """The changes of a deploy, then the lines and the files that prevent them."""
+    """The changes of a deploy, what `--write` would write, and what a deploy changes nevertheless."""
     yield Started("adopt")
     for change in adoption.changes:
         yield Changed("adopt", change)
     hidden = {"FUNCTION_ENVIRONMENT": "(not shown)"} if "FUNCTION_ENVIRONMENT" in adoption.lines else {}
     lines = {**adoption.lines, **hidden}
-    files = [f"policies/{file}" for file in adoption.documents]
+    files = [change.resource for change, _ in adoption.writes if change.resource.startswith("policies/")]
     text = [f"{name}={_quoted(value)}" for name, value in lines.items()]
-    text += [f"# {file}: the document of the existing role" for file in files]
-    text += [
-        f"# A deploy still changes {diff.setting} of {change.resource}."
-        for change, diff in _updates(adoption.remaining)
-        if diff.setting not in _KEPT
-    ]
-    yield Result("\n".join(text), {"settings": lines, "files": files})
+    text += [f"# {file}: --write puts the policy of the existing role there." for file in files]
+    text += [f"# A deploy still changes {each}." for each in adoption.unkept]
+    yield Result("\n".join(text), {"settings": lines, "files": files, "unkept": adoption.unkept})
 
 
-def write(d: Deployment, adoption: Adoption, env_file: Path) -> Events[None]:
-    """Write the lines into `.env` and the documents into policies/, and tag the resources. Changes nothing else."""
+def write(adoption: Adoption) -> Events[None]:
+    """Write the lines and the policies, and tag the resources. Changes nothing else."""
     yield Started("adopt")
-    for name, text in adoption.lines.items():
+    for change, make in adoption.writes:
+        retry(make)
+        yield Changed("adopt", change)
+
+
+def _set(env_file: Path, lines: Mapping[str, str]) -> None:
+    for name, text in lines.items():
         set_key(env_file.resolve(), name, _quoted(text), quote_mode="never")
-    yield Changed("adopt", Change(env_file.name, "updated" if adoption.lines else "unchanged"))
-    for file, document in adoption.documents.items():
-        policies.save(document, d.root / "policies" / file)
-        yield Changed("adopt", Change(f"policies/{file}", "updated"))
-    for change, diff in _updates(adoption.remaining):
-        if diff.setting in ("Tags", "tags"):
-            retry(partial(_tag, d, change, diff.new))
-            yield Changed("adopt", replace(change, diffs=(diff,)))
 
 
 def _tag(d: Deployment, change: Change, tags: Mapping[str, str]) -> None:
@@ -171,10 +186,6 @@ def _tag(d: Deployment, change: Change, tags: Mapping[str, str]) -> None:
 
 def _plan(d: Deployment, settings: Settings) -> list[Change]:
     return steps.plan(replace(d, settings=replace(settings, aws_region=d.settings.aws_region), adopt=True))
-
-
-def _updates(changes: Iterable[Change]) -> list[tuple[Change, Diff]]:
-    return [(change, diff) for change in changes if change.action == "updated" for diff in change.diffs]
 
 
 def _values(d: Deployment) -> dict[str, Any]:
