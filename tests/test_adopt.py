@@ -1,100 +1,33 @@
-"""`invoke adopt`: resources made by hand become a pipeline of ours, unchanged."""
+"""`invoke adopt`: resources made by hand become a pipeline of ours, unchanged. See also test_article_cli.py."""
 
 from __future__ import annotations
 
 import json
 import re
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.settings import load
-from tests.harness.project import target_aws
-from tests.harness.snapshot import take
-from tests.test_article_cli import ARTICLE, shell
+from tests.harness.project import own_files, target_aws
+from tests.harness.snapshot import without_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.harness.forked import ForkedProject, Outcome
-
-NAMES = """# The names in the article.
-AWS_REGION=ap-northeast-1
-TABLE_NAME=test  # from the article
-FUNCTION_NAME=test
-ROLE_NAME=lambda_invoke_by_dynamodb
-"""
-REGION = "ap-northeast-1"
-# What `adopt --write` and a deploy of the project's own code may change.
-OURS = ("Tags", "tags", "CodeSha256", "CodeSize", "ItemCount", "TableSizeBytes")
 
 
 @pytest.fixture
 def empty(project: ForkedProject) -> Iterator[ForkedProject]:
     """The project without `.env`, with its own policies and an empty account, before and after the test."""
-    policies = {path: path.read_text() for path in (project.folder / "policies").iterdir()}
-    yield project
-    project.invoke("clean", "--delete-data", "--adopt").expect(0)
-    (project.folder / ".env").unlink(missing_ok=True)
-    for path, text in policies.items():
-        path.write_text(text)
+    with own_files(project):
+        yield project
+        project.invoke("clean", "--delete-data", "--adopt").expect(0)
 
 
 def env(project: ForkedProject) -> str:
     return (project.folder / ".env").read_text()
-
-
-def attributes(value: Any) -> Any:
-    """The resources of an account without what belongs to us."""
-    if isinstance(value, dict):
-        return {name: attributes(each) for name, each in value.items() if name not in OURS and "tags of" not in name}
-    return [attributes(each) for each in value] if isinstance(value, list) else value
-
-
-def snapshot(project: ForkedProject) -> Any:
-    return attributes(take(lambda service: project.client(service, REGION)))
-
-
-def logged(project: ForkedProject, key: str) -> bool:
-    logs = project.client("logs", REGION)
-    try:
-        return bool(logs.filter_log_events(logGroupName="/aws/lambda/test", filterPattern=f'"{key}"')["events"])
-    except logs.exceptions.ResourceNotFoundException:
-        return False
-
-
-def wait_until_logged(project: ForkedProject, key: str) -> None:
-    deadline = time.monotonic() + 30
-    while not logged(project, key):
-        assert time.monotonic() < deadline, f"{key} is not in the log"
-        time.sleep(0.05)
-
-
-def put(project: ForkedProject, key: str) -> None:
-    project.client("dynamodb", REGION).put_item(TableName="test", Item={"name": {"S": key}})
-
-
-def test_the_pipeline_of_the_article_becomes_ours_in_two_commands_unchanged(
-    empty: ForkedProject, tmp_path: Path
-) -> None:
-    made = shell(empty, tmp_path, ARTICLE)
-    assert made.returncode == 0, made.stderr
-    (empty.folder / ".env").write_text(NAMES)
-    while not logged(empty, "probe"):  # with LATEST, the first items may be missed
-        put(empty, "probe")
-        empty.client("dynamodb", REGION).delete_item(TableName="test", Key={"name": {"S": "probe"}})
-        time.sleep(0.1)
-    before = snapshot(empty)
-    for number, words in enumerate([("adopt", "--write"), ("deploy",)]):
-        put(empty, f"before-{number}")
-        empty.invoke(*words).expect(0)
-    put(empty, "after")
-    assert snapshot(empty) == before
-    for key in ("before-0", "before-1", "after"):
-        wait_until_logged(empty, key)
-    assert empty.invoke("deploy").expect(0).writes == []
 
 
 KEEP = {
@@ -199,10 +132,10 @@ def test_names_that_are_set_for_this_run_are_written(empty: ForkedProject) -> No
 
 def test_write_changes_nothing_but_tags(empty: ForkedProject) -> None:
     by_hand(empty, team="data")
-    before = attributes(empty.snapshot())
+    before = without_ours(empty.snapshot())
     ended = empty.invoke("adopt", "--write").expect(0)
     assert ended.writes == ["TagRole", "TagResource"]
-    assert attributes(empty.snapshot()) == before
+    assert without_ours(empty.snapshot()) == before
     assert "Tags: {}" not in empty.invoke("adopt").expect(0).stdout
 
 
