@@ -113,6 +113,8 @@ def collect(d: Deployment, env_file: Path, load: Load, load_file: Load) -> Adopt
                 adoption.writes.append(write)
             elif diff.setting not in _OF_CODE.values():
                 adoption.unkept.append(f"{diff.setting} of {change.resource}")
+    # The function last: a plan reads other tags only if those of the function differ.
+    adoption.writes.sort(key=lambda each: each[0].resource.startswith("function "))
     return adoption
 
 

@@ -78,16 +78,13 @@ def _trust_problem(iam: Any, role_arn: str) -> str | None:
 def simulations(documents: Mapping[str, Mapping[str, Any]], region: str) -> tuple[list[dict[str, Any]], list[str]]:
     """SimulatePrincipalPolicy's parameters for each statement that allows; and the statements that it cannot judge."""
     calls, vague = [], []
-    for statement in (each for document in documents.values() for each in policies.listed(document["Statement"])):
-        if {"Condition", "NotAction", "NotResource"} & {*statement}:
+    statements = [each for document in documents.values() for each in policies.listed(document["Statement"])]
+    # Without the region, IAM would deny what a condition allows in this region.
+    context = {"ContextKeyName": "aws:RequestedRegion", "ContextKeyType": "string", "ContextKeyValues": [region]}
+    for statement in statements:
+        if statement["Effect"] == "Allow" and {"Condition", "NotAction", "NotResource"} & {*statement}:
             vague.append(json.dumps(statement))
         elif statement["Effect"] == "Allow":
-            # Without the region, IAM would deny what a condition allows in this region.
-            context = {
-                "ContextKeyName": "aws:RequestedRegion",
-                "ContextKeyType": "string",
-                "ContextKeyValues": [region],
-            }
             actions, resources = policies.listed(statement["Action"]), policies.listed(statement["Resource"])
             calls.append({"ActionNames": actions, "ResourceArns": resources, "ContextEntries": [context]})
     return calls, vague
@@ -124,10 +121,9 @@ def _statements(iam: Any, name: str) -> list[Any]:
     """The statements of the role's policies. None for what the caller may not read, and for policy variables."""
     inline = _if_allowed(partial(role.inline_policy_names, iam, name))
     attached = _if_allowed(iam.get_paginator("list_attached_role_policies").paginate(RoleName=name).build_full_result)
+    managed = (attached or {}).get("AttachedPolicies", ())
     reads = [partial(role.describe_policy, iam, name, each) for each in inline or ()]
-    reads += [
-        partial(_default_version, iam, each["PolicyArn"]) for each in (attached or {}).get("AttachedPolicies", ())
-    ]
+    reads += [partial(_default_version, iam, each["PolicyArn"]) for each in managed]
     documents = [*map(_if_allowed, reads), *([None] if inline is None or attached is None else [])]
     statements = [each for document in documents for each in policies.listed(document and document["Statement"])]
     return [None if "${" in json.dumps(each) else each for each in statements]

@@ -132,7 +132,7 @@ def test_a_needed_statement_with_a_condition_is_unknown(iam: Any) -> None:
 
 
 def test_a_needed_deny_is_no_permission(iam: Any) -> None:
-    assert note(iam, create(iam, READ), {**WRITE, "Effect": "Deny"}) == "not managed here (ROLE_ARN)"
+    assert note(iam, create(iam, READ), {**WRITE, "Effect": "Deny", **TAGGED}) == "not managed here (ROLE_ARN)"
 
 
 def test_a_managed_policy_counts(iam: Any) -> None:
