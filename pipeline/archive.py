@@ -14,15 +14,12 @@ import re
 import symtable
 import sys
 import zipfile
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from . import vendor
 from .resources.change import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 # docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 DIRECT_UPLOAD_BYTES = 50 * 1024 * 1024

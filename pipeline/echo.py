@@ -11,22 +11,19 @@ import json
 import re
 import shlex
 import traceback
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import botocore.session
 from botocore import xform_name
+from botocore.model import OperationModel, Shape
 from botocore.paginate import PageIterator
 from botocore.waiter import Waiter
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
-    from botocore.model import OperationModel, Shape
-
-    # The file that holds a value: fileb://... for bytes; file://... or None for a text.
-    FileOf = Callable[[bytes | str], str | None]
+# The file that holds a value: fileb://... for bytes; file://... or None for a text.
+FileOf = Callable[[bytes | str], str | None]
 
 # Texts that are not themselves as an argument: the AWS CLI reads files (version 1 also addresses), and `--` ends its
 # options.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from types_boto3_logs import CloudWatchLogsClient
 
 # Lines that Lambda or its runtime writes once for a failed invocation: an exception, a process that exited, a timeout.

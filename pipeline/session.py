@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
@@ -17,16 +18,12 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import HTTPClientError
+from botocore.model import OperationModel
 
-from .echo import on_call
+from .echo import Call, on_call
 from .resources.change import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from botocore.model import OperationModel
-
-    from .echo import Call
     from .settings import Settings
 
     # The responses of a plan's reads, with the time of each.

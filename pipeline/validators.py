@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .resources.change import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 # PutRetentionPolicy accepts these and no others; its model names no values. 0 is this project's value for no expiry.
 RETENTION_DAYS = (

@@ -12,17 +12,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
 from .resources.change import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
 # The C library of Lambda's images: Amazon Linux 2 up to python3.11, Amazon Linux 2023 from python3.12.

@@ -1,7 +1,4 @@
-"""An on-demand backup of a DynamoDB table: create, wait.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import backup`). It needs only boto3.
-"""
+"""An on-demand backup of a DynamoDB table: create, wait."""
 
 from __future__ import annotations
 

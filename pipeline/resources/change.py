@@ -1,6 +1,6 @@
 """Shared by the resource modules: the Change that each call returns, diffs, ownership, tags, waiters and retries.
 
-Copy this file together with a resource module: `table.py` and `change.py` in one folder work on their own.
+To reuse a resource module, copy it and this file into one folder (`from steps import table`). They need only boto3.
 """
 
 from __future__ import annotations
@@ -8,12 +8,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from botocore.exceptions import ClientError
 
 OWNER_TAG = "pipeline"

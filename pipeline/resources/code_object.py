@@ -1,18 +1,14 @@
-"""The zip of a function as an S3 object: upload it if it is not there, delete it.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import code_object`). It needs only boto3.
-"""
+"""The zip of a function as an S3 object: upload it if it is not there, delete it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .change import Change, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from botocore.exceptions import ClientError
     from types_boto3_s3 import S3Client
 

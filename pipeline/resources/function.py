@@ -1,20 +1,16 @@
-"""A Lambda function: describe, create or update, wait, delete.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import function`). It needs only boto3.
-"""
+"""A Lambda function: describe, create or update, wait, delete."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import change
 from .change import OWNER_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from types_boto3_lambda import LambdaClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.

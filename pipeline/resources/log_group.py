@@ -1,10 +1,8 @@
-"""A log group in CloudWatch Logs: describe, create or update, wait, delete.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import log_group`). It needs only boto3.
-"""
+"""A log group in CloudWatch Logs: describe, create or update, wait, delete."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import WaiterError
@@ -13,8 +11,6 @@ from . import change
 from .change import OWNER_TAG, Change, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from types_boto3_logs import CloudWatchLogsClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.

@@ -1,18 +1,14 @@
-"""The event source mapping from a stream to a Lambda function: describe, create, update or replace, wait, delete.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import mapping`). It needs only boto3.
-"""
+"""The event source mapping from a stream to a Lambda function: describe, create, update or replace, wait, delete."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import change
 from .change import Change, Diff, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from types_boto3_lambda import LambdaClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.

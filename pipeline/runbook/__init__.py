@@ -10,6 +10,7 @@ import base64
 import json
 import re
 import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore import xform_name
+from botocore.model import OperationModel
 
 from pipeline import archive, echo, items, parameters, policies, steps
 from pipeline.echo import double_quoted, quote, shell_var
@@ -25,10 +27,6 @@ from pipeline.resources.change import UserError, record
 from pipeline.resources.role import POLICIES_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from botocore.model import OperationModel
-
     from pipeline.settings import Settings
 
 _FOLDER = Path(__file__).parent
