@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,13 +23,11 @@ RECORD_TAG = "pipeline:added"
 SETTLE_TIMEOUT = 120.0  # seconds
 TAGS_TIMEOUT = 10.0
 
-# Lambda's error messages while it does not see a new role, its policies or its grants yet.
-_ROLE_NOT_READY = (
-    "cannot be assumed by Lambda",
-    "execution role does not have permissions",
-    "ensure the role can perform",
-    "KMS key is invalid for CreateGrant",
-)
+# Lambda's error code and messages while it does not see a new role, its policies or its grants yet.
+_ROLE_NOT_READY = {
+    "InvalidParameterValueException": "cannot be assumed by Lambda|execution role does not have permissions|"
+    "ensure the role can perform|KMS key is invalid for CreateGrant"
+}
 
 # The codes with which AWS refuses a call for a while, and the text that tells this from a final refusal with that code:
 # an earlier change is in progress, an earlier change is not visible yet, or an earlier try of the same call succeeded
@@ -96,17 +95,12 @@ class UserError(Exception):
 
 
 def diff(current: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[Diff, ...]:
-    """Return each parameter in `desired` whose current value differs."""
+    """Return each parameter in `desired` whose current value differs. `current` is {} for a new resource."""
     return tuple(
         Diff(setting, current.get(setting), value)
         for setting, value in desired.items()
         if current.get(setting) != value
     )
-
-
-def added(desired: Mapping[str, Any]) -> tuple[Diff, ...]:
-    """Return the diffs of a resource that does not exist yet."""
-    return tuple(Diff(setting, None, value) for setting, value in desired.items())
 
 
 def is_dry_run(response: Mapping[str, Any]) -> bool:
@@ -226,26 +220,13 @@ def wait_until(
     create_waiter_with_client(name, model, client).wait(**call)
 
 
-def retry_while_role_propagates(call: Callable[[], Response]) -> Response:
-    """Call Lambda, and retry while Lambda does not see the role or its policies yet.
-
-    IAM changes take seconds to reach Lambda (IAM user guide, "Changes that I make are not always immediately visible").
-    """
-
-    def not_ready(error: ClientError) -> bool:
-        invalid = error.response["Error"]["Code"] == "InvalidParameterValueException"
-        return invalid and any(text in error.response["Error"].get("Message", "") for text in _ROLE_NOT_READY)
-
-    return retry(call, not_ready)
-
-
-def is_not_yet(error: ClientError) -> bool:
-    """Whether AWS refuses the call only for a while."""
+def is_not_yet(error: ClientError, refusals: Mapping[str, str] = _NOT_YET) -> bool:
+    """Whether AWS refuses the call only for a while. `refusals` maps codes to patterns of their messages."""
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    return code in _NOT_YET and _NOT_YET[code] in message
+    return code in refusals and bool(re.search(refusals[code], message))
 
 
-def retry(call: Callable[[], Response], is_transient: Callable[[ClientError], bool] = is_not_yet) -> Response:
+def retry(call: Callable[[], Response], refusals: Mapping[str, str] = _NOT_YET) -> Response:
     """Make a call, and repeat it while AWS refuses it for a while, for at most `SETTLE_TIMEOUT`.
 
     Any other error is raised at once. A call that looks first and then writes is safe to repeat.
@@ -256,10 +237,18 @@ def retry(call: Callable[[], Response], is_transient: Callable[[ClientError], bo
         try:
             return call()
         except ClientError as error:
-            if not is_transient(error):
+            if not is_not_yet(error, refusals):
                 raise
         time.sleep(pause)
     return call()
+
+
+def retry_while_role_propagates(call: Callable[[], Response]) -> Response:
+    """Call Lambda, and retry while Lambda does not see the role or its policies yet.
+
+    IAM changes take seconds to reach Lambda (IAM user guide, "Changes that I make are not always immediately visible").
+    """
+    return retry(call, _ROLE_NOT_READY)
 
 
 def backoff(timeout: float) -> Iterator[float]:

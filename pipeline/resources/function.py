@@ -205,7 +205,7 @@ def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mappi
         lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
     attributes = _hide_secrets({**normalized, "FunctionArn": response["FunctionArn"]})
     shown = {setting: normalized[setting] for setting in normalized if setting in desired or setting == "CodeSha256"}
-    diffs = tuple(map(_hide_secrets_in_diff, change.added(shown)))
+    diffs = tuple(map(_hide_secrets_in_diff, change.diff({}, shown)))
     return Change(f"function {name}", "created", diffs, attributes=attributes, pending=not change.is_dry_run(response))
 
 

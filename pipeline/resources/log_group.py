@@ -122,7 +122,7 @@ def _create(logs: CloudWatchLogsClient, desired: Mapping[str, Any], normalized: 
     logs.create_log_group(**{key: value for key, value in desired.items() if value and key != "retentionInDays"})
     if normalized["retentionInDays"]:
         logs.put_retention_policy(logGroupName=name, retentionInDays=normalized["retentionInDays"])
-    return Change(f"log group {name}", "created", change.added(desired), attributes=normalized)
+    return Change(f"log group {name}", "created", change.diff({}, desired), attributes=normalized)
 
 
 def _update(

@@ -80,7 +80,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
         existing = lambda_.list_tags(Resource=current["EventSourceMappingArn"])["Tags"]
         current["Tags"] = change.own_tags(existing, compared["Tags"])
     previous = current or (stale[-1] if stale else None)
-    diffs = change.diff(previous, compared) if previous else change.added(desired)
+    diffs = change.diff(previous, compared) if previous else change.diff({}, desired)
     result = _apply(lambda_, resource, current, desired, diffs)
     return _move(lambda_, stale, desired, result) if stale else result
 
