@@ -173,7 +173,7 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
     elif shape.type_name == "string":
         text = file_of(value) or _hide_secrets(shape, value, member, in_json=False)
         # A text with a leading dash, which a variable may hold too, would be an option.
-        yield f"--{name}{'=' if text.startswith('-') or has_vars(text) else ' '}{quote(text)}"
+        yield f"--{name}{'=' if text.startswith('-') or _VAR.search(text) else ' '}{quote(text)}"
     elif shape.type_name in ("list", "map", "structure"):
         yield f"--{name} {quote(json_text(_hide_secrets(shape, value, member), _plain))}"
     else:
@@ -193,7 +193,7 @@ def _hide_secrets(shape: Any, value: Any, name: str, *, in_json: bool = True) ->
         return {key: _hide_secrets(shape.value, each, key) for key, each in value.items()}
     if shape.type_name == "list":
         return [_hide_secrets(shape.member, each, name) for each in value]
-    if shape.type_name != "string" or not shape.metadata.get("sensitive") or has_vars(value):
+    if shape.type_name != "string" or not shape.metadata.get("sensitive") or _VAR.search(value):
         return value
     variable = re.sub(r"\W", "_", name)
     special = in_json and re.search(r'["\\\x00-\x1f]', value)
@@ -233,11 +233,6 @@ def _file_in(build: Path, value: bytes | str) -> str | None:
 def shell_var(code: str) -> str:
     """A text that `quote` leaves for the shell to expand: `shell_var("$HOME")`, `shell_var("$(date)")`."""
     return f"{_BEGIN}{code}{_END}"
-
-
-def has_vars(text: str) -> bool:
-    """Whether the text contains a `shell_var`."""
-    return bool(_VAR.search(text))
 
 
 def json_text(value: Any, default: Callable[[Any], Any] | None = None) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import WaiterError
 
 from . import change
 from .change import OWNER_TAG, Change, UserError
@@ -81,15 +81,11 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
 
 def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
     """Wait until the log group exists. Raises UserError after `timeout` seconds."""
-    exists = {"state": "success", "matcher": "pathAny", "argument": "logGroups[].logGroupName", "expected": name}
-    try:
-        change.wait_until(logs, "LogGroupExists", "DescribeLogGroups", exists, timeout=timeout, logGroupNamePrefix=name)
-    except WaiterError as error:
-        if "Error" in error.last_response:
-            raise  # For example, access denied: more time does not help.
-        raise UserError(
-            f"log group {name} does not exist after {timeout:g} s; create it with: invoke create-function"
-        ) from error
+    for pause in chain([0.0], change.backoff(timeout)):
+        time.sleep(pause)
+        if describe(logs, name, tags=False):
+            return
+    raise UserError(f"log group {name} does not exist after {timeout:g} s; create it with: invoke create-function")
 
 
 def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
