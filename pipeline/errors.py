@@ -49,17 +49,12 @@ def describe(step: str, error: ClientError | BotoCoreError) -> str:
         hint = f"wait a minute, then run invoke {step} again; every step can be repeated" if passes else _CORRECT
         hint = _HINTS.get(code, hint)
         return f"{step}: {error.operation_name} failed\n  AWS said: {code}: {message}\n  try: {hint}"
-    return f"{step}: {_without_response(error)}"
-
-
-def _without_response(error: BotoCoreError) -> str:
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, ProfileNotFound, TokenRetrievalError)):
-        return f"{error}\n  try: {_CREDENTIALS}"
+        return f"{step}: {error}\n  try: {_CREDENTIALS}"
     if isinstance(error, WaiterError):
         last = error.last_response.get("Error", {}).get("Message") or error.kwargs.get("reason")
-        return (
-            f"timed out waiting for {error.kwargs.get('name')}: {last}\n  try: run the same step again to keep waiting"
-        )
+        timeout = f"timed out waiting for {error.kwargs.get('name')}: {last}"
+        return f"{step}: {timeout}\n  try: run the same step again to keep waiting"
     if isinstance(error, (ConnectionError, HTTPClientError)):
-        return f"AWS cannot be reached: {error}\n  try: check AWS_REGION, AWS_ENDPOINT_URL and the network"
-    return f"{type(error).__name__}: {error}"
+        return f"{step}: AWS cannot be reached: {error}\n  try: check AWS_REGION, AWS_ENDPOINT_URL and the network"
+    return f"{step}: {type(error).__name__}: {error}"
