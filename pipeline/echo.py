@@ -246,23 +246,17 @@ def quote(text: str) -> str:
 
     POSIX.1-2017, Shell Command Language, 2.2 "Quoting".
     """
-    parts = _VAR.split(text)  # literal, variable, literal, ...
-    literals = "".join(parts[::2])
-    if len(parts) == 1 and ("'" not in text or _SPECIAL_IN_DOUBLE_QUOTES.search(text)):
+    special = _SPECIAL_IN_DOUBLE_QUOTES.search(_VAR.sub("", text))
+    if not _VAR.search(text) and (special or "'" not in text):
         return shlex.quote(text)
-    if not _SPECIAL_IN_DOUBLE_QUOTES.search(literals):
+    if not special:
         return f'"{double_quoted(text)}"'
-    return "".join(
-        f'"{part}"' if number % 2 else shlex.quote(part) for number, part in enumerate(parts) if part or len(parts) == 1
-    )
+    parts = enumerate(_VAR.split(text))  # literal, variable, literal, ...
+    return "".join(f'"{part}"' if number % 2 else shlex.quote(part) for number, part in parts if part)
 
 
 def double_quoted(text: str) -> str:
     """The text as it appears between double quotes or in a here-document."""
-    parts = _VAR.split(text)
-    for number in range(0, len(parts), 2):
-        parts[number] = re.sub(r"[\\$`]", r"\\\g<0>", parts[number])
-    for number in range(1, len(parts), 2):
-        if re.match(r"\w", parts[number + 1]) and re.fullmatch(r"\$\w+", parts[number]):
-            parts[number] = f"${{{parts[number][1:]}}}"
-    return "".join(parts)
+    escaped = re.sub(rf"[\\$`](?![^{_BEGIN}]*{_END})", r"\\\g<0>", text)  # outside of variables
+    separated = re.sub(rf"{_BEGIN}\$(\w+){_END}(?=\w)", r"${\1}", escaped)  # a variable before a letter
+    return separated.replace(_BEGIN, "").replace(_END, "")

@@ -38,7 +38,7 @@ def parse(text: str, where: str = "the item") -> dict[str, Any]:
     `where` is the item's place for error messages. Raises UserError.
     """
     try:
-        document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)
+        document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=Decimal)
     except ValueError as error:
         raise UserError(f"{where} is not JSON: {error}; allowed: an object such as " + '{"name": "test3"}') from None
     if not isinstance(document, dict) or not document:
@@ -118,8 +118,8 @@ def _batches(items: Sequence[Mapping[str, Any]], keys: list[str]) -> Iterator[li
     seen: set[str] = set()
     total = 0
     for item in items:
-        key = json.dumps([item[name] for name in keys], default=_base64)
-        length = len(json.dumps(item, default=_base64))
+        key = repr([item[name] for name in keys])
+        length = len(json.dumps(item, default=lambda binary: base64.b64encode(binary).decode()))
         if batch and (len(batch) == _BATCH_ITEMS or key in seen or total + length > _BATCH_BYTES):
             yield batch
             batch, seen, total = [], set(), 0
@@ -179,11 +179,3 @@ def _from_typed(value: Any) -> dict[str, Any]:
 def _digits(number: Decimal) -> str:
     """The significant digits."""
     return "".join(map(str, number.as_tuple().digits)).strip("0")
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode()

@@ -110,7 +110,8 @@ def _of_stream(name: str, events: Iterable[Mapping[str, Any]]) -> Iterator[Invoc
     lines: list[str] = []
     request_id, started = "", 0
     for event in events:
-        mark, marked_id = _mark(event["message"])
+        found = _TEXT_MARK.match(event["message"]) or _JSON_MARK.match(event["message"])
+        mark, marked_id = (found[1].lower(), found[2]) if found else ("", "")
         if mark == "start" and request_id:
             # Its REPORT is missing: not written yet, or not among these events.
             yield Invocation(request_id, name, started, tuple(lines))
@@ -125,12 +126,6 @@ def _of_stream(name: str, events: Iterable[Mapping[str, Any]]) -> Iterator[Invoc
             lines, request_id = [], ""
     if lines:
         yield Invocation(request_id, name, started, tuple(lines))
-
-
-def _mark(message: str) -> tuple[str, str]:
-    """Which of Lambda's own lines this is ("start", "end", "report", or "" for none), and its request ID."""
-    mark = _TEXT_MARK.match(message) or _JSON_MARK.match(message)
-    return (mark[1].lower(), mark[2]) if mark else ("", "")
 
 
 def _events(logs: CloudWatchLogsClient, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -137,12 +137,11 @@ def _pip_settings() -> dict[str, str]:
         listed = subprocess.run([*command, "config", "list"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return {}
-    lines = [line.partition("=") for line in listed.splitlines()]
-    # The later ones count: for all commands, for `pip install`, from the environment.
-    sections = {"global": 0, "install": 1, ":env:": 2}
-    named = [(*name.rpartition(".")[::2], text) for name, _, text in lines]
-    ordered = sorted((each for each in named if each[0] in sections), key=lambda each: sections[each[0]])
-    return {name: str(ast.literal_eval(text)) for _, name, text in ordered}
+    settings: dict[str, str] = {}
+    for section in ("global", "install", ":env:"):  # the later ones count
+        found = re.findall(rf"^{section}\.([\w-]+)=(.*)$", listed, re.MULTILINE)
+        settings |= {name: str(ast.literal_eval(text)) for name, text in found}
+    return settings
 
 
 def _forget_this_machine(folder: Path) -> None:

@@ -185,12 +185,8 @@ def _arguments(service: str, command: str, values: Mapping[str, Any], line: str)
         for name, value in values.items()
         if name in members.members and value is not None and not re.search(f"--{xform_name(name, '-')}[= ]", line)
     }
-    return echo.command(echo.Call(operation, taken, ""), _file)[1:]
-
-
-def _file(value: bytes | str) -> str | None:
-    """The only file that a command names by its parameters is the zip."""
-    return f"fileb://{shell_var('$work')}/function.zip" if isinstance(value, bytes) else None
+    zip_file = f"fileb://{shell_var('$work')}/function.zip"
+    return echo.command(echo.Call(operation, taken), lambda value: zip_file if isinstance(value, bytes) else None)[1:]
 
 
 @cache
