@@ -29,9 +29,6 @@ UNZIPPED_BYTES = 250 * 1024 * 1024
 # machines do not update the function in turn. Larger code is compressed, as its upload takes longer than its deflation.
 _STORED_BYTES = 1024 * 1024
 
-_EARLIEST = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
-_UNIX = 3
-
 
 def build(source: Path, folder: Path, runtime: str, architecture: str, *, write: bool = True) -> bytes:
     """The zip of `source`, with the packages of its requirements.txt: the one in `folder` if it is up to date.
@@ -105,8 +102,8 @@ def _build(source: Path, cache: Path, runtime: str, architecture: str, inputs: s
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(entries):
-            entry = zipfile.ZipInfo(name, _EARLIEST)
-            entry.create_system = _UNIX
+            entry = zipfile.ZipInfo(name)  # of 1980
+            entry.create_system = 3  # Unix
             executable = entries[name].stat().st_mode & 0o100
             entry.external_attr = (0o100755 if executable else 0o100644) << 16
             archive.writestr(entry, entries[name].read_bytes(), compression)

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,  # noqa: A004 - botocore's name
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    TokenRetrievalError,
-    WaiterError,
-)
+from botocore import exceptions
+from botocore.exceptions import BotoCoreError, ClientError
 
 from .resources.change import is_not_yet
 
@@ -24,7 +15,6 @@ _QUOTA = "raise the quota that AWS names, or delete what you do not need"
 _HINTS = {
     "AccessDenied": _PERMISSION,
     "AccessDeniedException": _PERMISSION,
-    "UnauthorizedOperation": _PERMISSION,
     "ExpiredToken": _CREDENTIALS,
     "ExpiredTokenException": _CREDENTIALS,
     "InvalidClientTokenId": _REGION,
@@ -36,6 +26,12 @@ _HINTS = {
     "CodeStorageExceededException": _QUOTA,
     "ServiceQuotaExceededException": _QUOTA,
 }
+_NO_CREDENTIALS = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.ProfileNotFound,
+    exceptions.TokenRetrievalError,
+)
 _SERVER_ERROR = 500
 
 
@@ -49,12 +45,12 @@ def describe(step: str, error: ClientError | BotoCoreError) -> str:
         hint = f"wait a minute, then run invoke {step} again; every step can be repeated" if passes else _CORRECT
         hint = _HINTS.get(code, hint)
         return f"{step}: {error.operation_name} failed\n  AWS said: {code}: {message}\n  try: {hint}"
-    if isinstance(error, (NoCredentialsError, PartialCredentialsError, ProfileNotFound, TokenRetrievalError)):
+    if isinstance(error, _NO_CREDENTIALS):
         return f"{step}: {error}\n  try: {_CREDENTIALS}"
-    if isinstance(error, WaiterError):
+    if isinstance(error, exceptions.WaiterError):
         last = error.last_response.get("Error", {}).get("Message") or error.kwargs.get("reason")
         timeout = f"timed out waiting for {error.kwargs.get('name')}: {last}"
         return f"{step}: {timeout}\n  try: run the same step again to keep waiting"
-    if isinstance(error, (ConnectionError, HTTPClientError)):
+    if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
         return f"{step}: AWS cannot be reached: {error}\n  try: check AWS_REGION, AWS_ENDPOINT_URL and the network"
     return f"{step}: {type(error).__name__}: {error}"

@@ -19,8 +19,6 @@ FAILURE = re.compile(r'\[ERROR\] |"level": ?"ERROR", ?"errorMessage"|Error: Runt
 _TEXT_MARK = re.compile(r"(START|END|REPORT) RequestId: (\S+)")
 _JSON_MARK = re.compile(r'\{"time":.*"type": ?"platform\.(start|runtimeDone|report)".*"requestId": ?"([^"]+)"')
 
-_TAIL_EVENTS = 1000
-
 
 @dataclass(frozen=True)
 class Invocation:
@@ -74,7 +72,7 @@ def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
     if not streams["logStreams"]:
         return []
     stream = streams["logStreams"][0]["logStreamName"]
-    request: dict[str, Any] = {"logGroupName": group, "logStreamName": stream, "limit": _TAIL_EVENTS}
+    request: dict[str, Any] = {"logGroupName": group, "logStreamName": stream, "limit": 1000}
     while True:
         page = logs.get_log_events(**request)
         if page["events"] or page.get("nextBackwardToken") in (None, request.get("nextToken")):

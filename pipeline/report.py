@@ -23,7 +23,6 @@ SIGNS: dict[Action, str] = {
 }
 
 _VALUE_CHARACTERS = 60
-_JSON_VERSION = 2
 
 
 @dataclass
@@ -77,7 +76,7 @@ class Report:
         if not self.as_json:
             return
         document = {
-            "version": _JSON_VERSION,
+            "version": 2,
             "task": self.task,
             "planned": self.dry_run,
             **self.about,
