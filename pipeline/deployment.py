@@ -6,12 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .resources.change import UserError
-
-if TYPE_CHECKING:
-    from .settings import Settings
+from .settings import Settings
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import botocore.session
@@ -22,12 +22,10 @@ from botocore.model import OperationModel
 
 from .echo import Call, on_call
 from .resources.change import UserError
+from .settings import Settings
 
-if TYPE_CHECKING:
-    from .settings import Settings
-
-    # The responses of a plan's reads, with the time of each.
-    Recent = dict[str, tuple[float, dict[str, Any]]]
+# The responses of a plan's reads, with the time of each.
+Recent = dict[str, tuple[float, dict[str, Any]]]
 
 _OK = AWSResponse("", 200, HTTPHeaders(), None)
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import botocore.session
 from botocore import xform_name
@@ -25,9 +25,7 @@ from pipeline import archive, echo, items, parameters, policies, steps
 from pipeline.echo import double_quoted, quote, shell_var
 from pipeline.resources.change import UserError, record
 from pipeline.resources.role import POLICIES_TAG
-
-if TYPE_CHECKING:
-    from pipeline.settings import Settings
+from pipeline.settings import Settings
 
 _FOLDER = Path(__file__).parent
 # The settings that are variables of the script wherever they occur, also within an ARN or a document.
