@@ -101,13 +101,8 @@ def with_region(settings: Settings) -> Settings:
 
 def _local_session(settings: Settings) -> boto3.Session:
     nowhere = (None, None, os.devnull, None)
-    core = botocore.session.Session(
-        session_vars={
-            "profile": (None, [], None, None),
-            "config_file": nowhere,
-            "credentials_file": nowhere,
-        }
-    )
+    places: Any = {"profile": (None, [], None, None), "config_file": nowhere, "credentials_file": nowhere}
+    core = botocore.session.Session(session_vars=places)
     return boto3.Session("local", "local", region_name=settings.aws_region, botocore_session=core)
 
 
@@ -179,13 +174,11 @@ def _outlast(
     An endpoint that takes no connection is a mistake in the settings: the error is reported after boto3's attempts.
     """
     since = request_dict["context"].setdefault("failing_since", time.monotonic())
+    unavailable = isinstance(caught_exception, HTTPClientError)
     if response:
-        unavailable = (
-            response[0].status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
-            or response[1].get("Error", {}).get("Code") in _THROTTLED
-        )
-    else:
-        unavailable = isinstance(caught_exception, HTTPClientError)
+        http, parsed = response
+        throttled = parsed.get("Error", {}).get("Code") in _THROTTLED
+        unavailable = throttled or http.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
     return _OUTAGE_PAUSE_SECONDS if unavailable and time.monotonic() - since < _OUTAGE_SECONDS else None
 
 

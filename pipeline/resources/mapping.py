@@ -198,14 +198,10 @@ def _table_name(stream_arn: str) -> str:
 
 def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Convert GetEventSourceMapping's response to the names of CreateEventSourceMapping's parameters."""
-    texts = ("UUID", "EventSourceMappingArn", "FunctionArn", "EventSourceArn", "StartingPosition", "State")
-    results = ("StateTransitionReason", "LastProcessingResult")
-    current = {
-        **{setting: entry.get(setting, default) for setting, default in _DEFAULTS.items()},
-        **{name: entry.get(name, "") for name in (*texts, *results)},
-        "Enabled": entry.get("State") not in ("Disabled", "Disabling"),
-    }
-    return normalize(current)
+    arns = ("EventSourceMappingArn", "FunctionArn", "EventSourceArn")
+    texts = ("UUID", *arns, "StartingPosition", "State", "StateTransitionReason", "LastProcessingResult")
+    current = {name: entry.get(name, default) for name, default in {**_DEFAULTS, **dict.fromkeys(texts, "")}.items()}
+    return normalize({**current, "Enabled": current["State"] not in ("Disabled", "Disabling")})
 
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
