@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import json
 import os
 import re
 import symtable
@@ -34,7 +33,7 @@ def build(source: Path, folder: Path, runtime: str, architecture: str, *, write:
     """The zip of `source`, with the packages of its requirements.txt: the one in `folder` if it is up to date.
 
     `runtime` ("python3.13") and `architecture` ("x86_64", "arm64") select the packages, which are installed in
-    `folder`. With `write`, the zip is stored as function.zip, and what it is made of in function.json.
+    `folder`. With `write`, the zip is stored as function.zip, and what it is made of in function.inputs.
     Raises UserError for links, for a missing folder, for packages without wheels, and above Lambda's limit.
     """
     if not source.is_dir():
@@ -50,7 +49,7 @@ def build(source: Path, folder: Path, runtime: str, architecture: str, *, write:
         if write:
             folder.mkdir(parents=True, exist_ok=True)
             _write(folder / "function.zip", zipped)
-            _write(folder / "function.json", json.dumps({"inputs": inputs, "CodeSha256": sha256(zipped)}).encode())
+            _write(folder / "function.inputs", f"{inputs} {sha256(zipped)}".encode())
     return zipped
 
 
@@ -59,20 +58,18 @@ def _state(files: list[Path], runtime: str, architecture: str) -> str:
     digest = hashlib.sha256(f"{runtime} {architecture}".encode())
     for path in [*files, Path(__file__), Path(vendor.__file__)]:
         stat = path.stat()
-        digest.update(
-            repr((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode)).encode("utf-8", "replace")
-        )
+        state = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode)
+        digest.update(repr(state).encode("utf-8", "replace"))
     return digest.hexdigest()
 
 
 def _stored(folder: Path, inputs: str) -> bytes | None:
     """The stored zip, if it is whole and was made of these inputs."""
     try:
-        manifest = json.loads((folder / "function.json").read_bytes())
-        zipped = (folder / "function.zip").read_bytes() if manifest["inputs"] == inputs else b""
-    except (OSError, ValueError, KeyError, TypeError):
+        made_of, zipped = (folder / "function.inputs").read_bytes(), (folder / "function.zip").read_bytes()
+    except OSError:
         return None
-    return zipped if zipped and sha256(zipped) == manifest["CodeSha256"] else None
+    return zipped if made_of == f"{inputs} {sha256(zipped)}".encode() else None
 
 
 def _write(path: Path, content: bytes) -> None:
