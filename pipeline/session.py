@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -31,13 +32,8 @@ _OK = AWSResponse("", 200, HTTPHeaders(), None)
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
 # boto3's attempts end within a second if the connection is cut. What AWS calls unavailable lasts longer.
 _OUTAGE_SECONDS, _OUTAGE_PAUSE_SECONDS = 15.0, 1.0
-_THROTTLED = (
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-)
+# In AWS's codes.
+_THROTTLED = re.compile("Throttl|TooManyRequests|ThroughputExceeded|RequestLimitExceeded")
 # For so many seconds, a call does not repeat a read of the plan before it.
 _REUSE_SECONDS = 10.0
 _READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan")
@@ -177,8 +173,8 @@ def _outlast(
     unavailable = isinstance(caught_exception, HTTPClientError)
     if response:
         http, parsed = response
-        throttled = parsed.get("Error", {}).get("Code") in _THROTTLED
-        unavailable = throttled or http.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+        throttled = _THROTTLED.search(parsed.get("Error", {}).get("Code", ""))
+        unavailable = bool(throttled) or http.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
     return _OUTAGE_PAUSE_SECONDS if unavailable and time.monotonic() - since < _OUTAGE_SECONDS else None
 
 
