@@ -23,34 +23,24 @@ RECORD_TAG = "pipeline:added"
 SETTLE_TIMEOUT = 120.0  # seconds
 TAGS_TIMEOUT = 10.0
 
-# Lambda's error code and messages while it does not see a new role, its policies or its grants yet.
-_ROLE_NOT_READY = {
-    "InvalidParameterValueException": "cannot be assumed by Lambda|execution role does not have permissions|"
-    "ensure the role can perform|KMS key is invalid for CreateGrant"
-}
-
-# The codes with which AWS refuses a call for a while, and the text that tells this from a final refusal with that code:
-# an earlier change is in progress, an earlier change is not visible yet, or an earlier try of the same call succeeded
-# and lost its answer. From botocore's service models, and the API references of the calls.
-_NOT_YET = {
-    "ConcurrentModification": "",
-    "ContinuousBackupsUnavailableException": "",
-    "DeleteConflict": "",
-    "EntityAlreadyExists": "",
-    "EntityTemporarilyUnmodifiable": "",
-    "LimitExceededException": "simultaneously",
-    "NoSuchEntity": "role with name",
-    "OperationAbortedException": "",
-    "ResourceAlreadyExistsException": "",
-    "ResourceConflictException": "",
-    "ResourceInUseException": "",
-    "ResourceNotFoundException": "",
-    "TableInUseException": "",
-    "TableNotFoundException": "",
-    "Throttling": "",
-    "ThrottlingException": "",
-    "TooManyRequestsException": "",
-}
+# What AWS says, as "CODE: MESSAGE", while it refuses a call only for a while. From botocore's service models, and the
+# API references of the calls.
+_NOT_YET = (
+    # An earlier change is in progress.
+    "ConcurrentModification|EntityTemporarilyUnmodifiable|OperationAborted|ResourceConflict|ResourceInUse|TableInUse|"
+    "LimitExceededException: .*simultaneously|"
+    # An earlier change is not visible yet.
+    "ContinuousBackupsUnavailable|DeleteConflict|NoSuchEntity: .*role with name|ResourceNotFound|TableNotFound|"
+    # An earlier try of the same call succeeded, and lost its answer.
+    "EntityAlreadyExists|ResourceAlreadyExists|"
+    # Too many calls.
+    "Throttling|TooManyRequests"
+)
+# The same for Lambda, while it does not see a new role, its policies or its grants yet.
+_ROLE_NOT_READY = (
+    "InvalidParameterValueException: .*(cannot be assumed by Lambda|execution role does not have permissions|"
+    "ensure the role can perform|KMS key is invalid for CreateGrant)"
+)
 
 Response = TypeVar("Response")
 
@@ -220,13 +210,13 @@ def wait_until(
     create_waiter_with_client(name, model, client).wait(**call)
 
 
-def is_not_yet(error: ClientError, refusals: Mapping[str, str] = _NOT_YET) -> bool:
-    """Whether AWS refuses the call only for a while. `refusals` maps codes to patterns of their messages."""
-    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    return code in refusals and bool(re.search(refusals[code], message))
+def is_not_yet(error: ClientError, refusals: str = _NOT_YET) -> bool:
+    """Whether AWS refuses the call only for a while: `refusals` is a pattern of "CODE: MESSAGE"."""
+    said = f"{error.response['Error']['Code']}: {error.response['Error'].get('Message', '')}"
+    return re.match(refusals, said, re.DOTALL) is not None
 
 
-def retry(call: Callable[[], Response], refusals: Mapping[str, str] = _NOT_YET) -> Response:
+def retry(call: Callable[[], Response], refusals: str = _NOT_YET) -> Response:
     """Make a call, and repeat it while AWS refuses it for a while, for at most `SETTLE_TIMEOUT`.
 
     Any other error is raised at once. A call that looks first and then writes is safe to repeat.
