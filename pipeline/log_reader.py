@@ -83,9 +83,8 @@ def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
 def invocation_of(logs: CloudWatchLogsClient, group: str, event: Mapping[str, Any]) -> Invocation:
     """The invocation that logged `event`, with its lines from there on. It has ended once it has a `report`."""
     stream = event["logStreamName"]
-    events = _events(
-        logs, {"logGroupName": group, "logStreamNames": [stream], "startTime": event["timestamp"], "interleaved": True}
-    )
+    place = {"logGroupName": group, "logStreamNames": [stream], "interleaved": True}
+    events = _events(logs, {**place, "startTime": event["timestamp"]})
     following = dropwhile(lambda each: each["message"] != event["message"], events)
     return next(_of_stream(stream, following), Invocation("", stream, event["timestamp"], ()))
 

@@ -209,9 +209,8 @@ def tags(value: str) -> dict[str, str]:
             raise ValueError(f"names of 1 to 128 characters, not starting with aws: and not 'pipeline': {name!r}")
         if len(content) > 256:  # noqa: PLR2004 - AWS's limit
             raise ValueError(f"values of up to 256 characters: {name!r} has {len(content)}")
-        refused = [
-            char for char in name + content if unicodedata.category(char)[0] not in "LNZ" and char not in _IN_TAGS
-        ]
+        other = [char for char in name + content if char not in _IN_TAGS]
+        refused = [char for char in other if unicodedata.category(char)[0] not in "LNZ"]
         if refused:
             raise ValueError(f"letters, digits, spaces and {_IN_TAGS} in names and values: {name!r} has {refused[0]!r}")
     if len({name.lower() for name in tags}) < len(tags):

@@ -114,14 +114,9 @@ def _run_uv(requirements: Path, options: list[str], target: str) -> None:
     if from_pip.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         options = [*options, "--no-index"]
     command = [find_uv_bin(), "pip", "install", "--quiet", "--color", "never", "--python", sys.executable, *options]
-    finished = subprocess.run(
-        [*command, "--requirement", str(requirements.resolve())],
-        cwd=requirements.parent.parent,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command += ["--requirement", str(requirements.resolve())]
+    root = requirements.parent.parent
+    finished = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         reason = " ".join(re.sub(r"(?m)^[\W_]*(error:|cause:)?", "", finished.stderr).split())
         raise UserError(

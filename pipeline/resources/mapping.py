@@ -160,9 +160,7 @@ def _apply(
         if not change.is_dry_run(lambda_.delete_event_source_mapping(UUID=current["UUID"])):
             wait_until_deleted(lambda_, current["UUID"])
         position = parameters["StartingPosition"]
-        effect = (
-            "processes the records in the stream again" if position == "TRIM_HORIZON" else "skips unprocessed records"
-        )
+        effect = "skips unprocessed records" if position == "LATEST" else "processes the stream's records again"
         note = f"the new mapping starts at {position} and {effect}"
         action, current = "replaced", None
     if current is None:

@@ -82,9 +82,8 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     code = steps.build_zip(settings, root)
     chosen: dict[str, Any] = {name: shell_var(f"${name}") for name in _NAMES}
     chosen["aws_region"] = shell_var("$AWS_REGION")
-    chosen["function_environment"] = {
-        name: shell_var(f'$(json_text "${name}")') for name in settings.function_environment
-    }
+    variables = list(settings.function_environment)
+    chosen["function_environment"] = {name: shell_var(f'$(json_text "${name}")') for name in variables}
     named = replace(settings, **chosen)
     partition = botocore.session.Session().get_partition_for_region(settings.aws_region)
     tokens = parameters.policy_tokens(named, f"arn:{partition}:iam::{shell_var('$account_id')}:root")
@@ -98,15 +97,13 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     # The members of Code are parameters of UpdateFunctionCode, and CreateFunction's zip is an argument of its own.
     function = {**function["Code"], **function}
     upload = parameters.code_object(named, code)
-    variables = list(settings.function_environment)
+    place = quote(f"s3://{upload['Bucket']}/{upload['Key']}") if upload else ""
     return {
         **{name: quote(getattr(settings, name)) for name in (*_NAMES, "aws_region", "stream_view_type")},
         "log_group_name": quote(parameters.log_group_name(named)),
         "key_type": table["AttributeDefinitions"][0]["AttributeType"],
         "code_sha256": quote(archive.sha256(code)),
-        "upload_code": [f'aws s3 cp "$work/function.zip" {quote("s3://{Bucket}/{Key}".format(**upload))}']
-        if upload
-        else [],
+        "upload_code": [f'aws s3 cp "$work/function.zip" {place}'] if upload else [],
         "code": textwrap.wrap(base64.b64encode(code).decode(), _WIDTH) if len(code) <= _EMBEDDED_BYTES else [],
         "expected_account": quote(settings.aws_account_id if settings.target == "aws" else ""),
         "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
