@@ -173,7 +173,7 @@ def _outlast(
     unavailable = isinstance(caught_exception, HTTPClientError)
     if response:
         http, parsed = response
-        throttled = _THROTTLED.search(parsed.get("Error", {}).get("Code", ""))
+        throttled = _THROTTLED.search(str(parsed.get("Error", {}).get("Code")))
         unavailable = bool(throttled) or http.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
     return _OUTAGE_PAUSE_SECONDS if unavailable and time.monotonic() - since < _OUTAGE_SECONDS else None
 
