@@ -170,9 +170,8 @@ def reject_immutable(resource: str, diffs: Iterable[Diff], immutable: Mapping[st
     """Raise UserError if an immutable parameter differs. `immutable` maps each one to what the user can do instead."""
     changed = {each.setting: each for each in diffs}
     for setting, advice in immutable.items():
-        if setting in changed:
-            old, new = changed[setting].old, changed[setting].new
-            raise UserError(f"{resource}: cannot change {setting} from {old} to {new}. {advice}.")
+        if each := changed.get(setting):
+            raise UserError(f"{resource}: cannot change {setting} from {each.old} to {each.new}. {advice}.")
 
 
 def tag_map(tags: Iterable[Any]) -> dict[str, str]:

@@ -30,18 +30,12 @@ def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dic
     if not groups or groups[0].get("logGroupName") != name:
         return None
     arn = groups[0]["arn"].removesuffix(":*")
+    optional = {"deletionProtectionEnabled": False, "retentionInDays": None, "retentionPolicyName": ""}
+    current = {"logGroupName": name, "arn": arn, **{each: groups[0].get(each, optional[each]) for each in optional}}
     try:
-        current_tags = _tags(logs, arn) if tags else {}
+        return {**current, "tags": _tags(logs, arn) if tags else {}}
     except logs.exceptions.ResourceNotFoundException:
         return None  # it was just deleted, and AWS lists it still
-    return {
-        "logGroupName": name,
-        "arn": arn,
-        "deletionProtectionEnabled": groups[0].get("deletionProtectionEnabled", False),
-        "retentionInDays": groups[0].get("retentionInDays"),
-        "retentionPolicyName": groups[0].get("retentionPolicyName", ""),
-        "tags": current_tags,
-    }
 
 
 def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: bool = False, tags: bool = True) -> Change:
