@@ -226,7 +226,7 @@ def _existing(d: Deployment) -> dict[str, Any]:
     found: dict[str, Any] = {
         "table": table.describe(d.client("dynamodb"), settings.table_name),
         "role": not settings.role_arn and role.describe(d.client("iam"), settings.role_name),
-        "function": function.describe_with_secrets(lambda_, settings.function_name),
+        "function": function.describe(lambda_, settings.function_name, secrets=True),
     }
     group = found["function"]["LoggingConfig"]["LogGroup"] if found["function"] else parameters.log_group_name(settings)
     found["log_group"] = log_group.describe(d.client("logs"), group)
