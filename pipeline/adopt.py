@@ -70,12 +70,7 @@ _PATHS = {
 _MODULES: dict[str, Any] = {"table": table, "role": role, "function": function, "mapping": mapping}
 _NAMES = ("PIPELINE_NAME", "TABLE_NAME", "ROLE_ARN", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME")
 # A plan checks the code in lambda_src/, which may not be that of the function.
-_OF_CODE = {
-    "FUNCTION_RUNTIME": "Runtime",
-    "FUNCTION_HANDLER": "Handler",
-    "FUNCTION_ARCHITECTURE": "Architectures",
-    "FUNCTION_LAYERS": "Layers",
-}
+_OF_CODE = ("FUNCTION_RUNTIME", "FUNCTION_HANDLER", "FUNCTION_ARCHITECTURE", "FUNCTION_LAYERS")
 
 
 @dataclass(frozen=True)
@@ -111,7 +106,7 @@ def collect(d: Deployment, env_file: Path, load: Load, load_file: Load) -> Adopt
         for diff in change.diffs if change.action == "updated" else ():
             if write := _write_for(d, kept, change, diff):
                 adoption.writes.append(write)
-            elif diff.setting not in _OF_CODE.values():
+            elif diff.setting not in (_PATHS["function"][name] for name in _OF_CODE):
                 adoption.unkept.append(f"{diff.setting} of {change.resource}")
     # The function last: a plan reads other tags only if those of the function differ.
     adoption.writes.sort(key=lambda each: each[0].resource.startswith("function "))

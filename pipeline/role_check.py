@@ -45,7 +45,7 @@ def check(iam: Any, role_arn: str, region: str, documents: Mapping[str, Mapping[
             missing.append({"Effect": "Allow", "Action": denied, "Resource": resources})
     if problem or missing:
         policy = f"Its policies do not allow:\n{_document(missing)}" if missing else ""
-        advice = "Ask its owner to change it, or remove from policies/ what the function does not need."
+        advice = "Ask its owner to change it (which takes seconds to take effect), or list less in policies/."
         raise UserError(f"ROLE_ARN: {role_arn} lacks permissions. {advice}\n{problem or ''}{policy}")
     return unmanaged(role_arn, f"; cannot be checked: {', '.join(unknown)}" if unknown else "")
 

@@ -176,3 +176,12 @@ def test_what_no_setting_can_keep_is_named(empty: ForkedProject) -> None:
     )
     output = empty.invoke("adopt").expect(0).stdout
     assert "# A deploy still changes PointInTimeRecoverySpecification of table stream-demo." in output
+
+
+def test_the_code_in_lambda_src_does_not_have_to_fit_the_function(empty: ForkedProject) -> None:
+    empty.invoke("deploy", FUNCTION_RUNTIME="python3.12").expect(0)
+    empty.client("lambda").update_function_configuration(FunctionName="stream-demo", Handler="other.handler")
+    empty.invoke("adopt", "--write").expect(0)
+    assert env(empty) == "FUNCTION_RUNTIME=python3.12\nFUNCTION_HANDLER=other.handler\n"
+    assert "the zip has no other.py" in empty.invoke("deploy").expect(1).stderr
+    (empty.folder / ".env").unlink()
