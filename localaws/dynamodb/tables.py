@@ -34,7 +34,7 @@ def backend(self: DynamoHandler) -> DynamoDBBackend:
 
     `iam.authorization` has judged whether the caller may use it.
     """
-    names = [*_table_names(self.body), self.body.get("ResourceArn") or ""]
+    names = [*_table_names(self.params), self.params.get("ResourceArn") or ""]
     arn = next((name for name in names if name.startswith("arn:")), "")
     account = arn.split(":")[4] if arn.count(":") >= _ARN_COLONS else ""
     return dynamodb_backends[account or self.current_account][self.region]
