@@ -31,7 +31,12 @@ class Signature(NamedTuple):
 
 def signature(request: Request) -> Signature:
     """Read the signature of a request. It is not verified."""
-    match = _CREDENTIAL.search(request.headers.get("Authorization", ""))
+    return parse(request.headers.get("Authorization", ""))
+
+
+def parse(authorization: str) -> Signature:
+    """Read the signature in an Authorization header."""
+    match = _CREDENTIAL.search(authorization)
     return Signature(*match.groups()) if match else Signature()
 
 
