@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from localaws.iam.evaluation import Statements
     from localaws.signature import Signature
 
+# An action of the caller's own account, also if a policy names it beside those on a stream of another account: it has
+# no resource (Service Authorization Reference, "Actions defined by Amazon DynamoDB").
+_LISTS = "dynamodb:ListStreams"
 # The resources that an account shares with another, and the actions on them that the other account can be allowed
 # (DynamoDB developer guide, "DynamoDB API operations supported by resource-based policies").
 _SHARED = re.compile(r"arn:[\w-]+:(dynamodb:[\w-]+:\d{12}:table/|lambda:[\w-]+:\d{12}:function:).+")
@@ -129,7 +132,7 @@ def _effects(caller: Caller, action: str, resource: str, context: Mapping[str, s
     }
     context = keys | {name.lower(): value for name, value in context.items()}
     judge = partial(evaluate, action=action, resource=resource, context=context)
-    own = not _SHARED.fullmatch(resource) or resource.split(":")[4] == caller.account
+    own = action == _LISTS or not _SHARED.fullmatch(resource) or resource.split(":")[4] == caller.account
     if own and caller.identity is None:
         return {}
     identity = "Allow" if caller.identity is None else judge(caller.identity)

@@ -39,11 +39,7 @@ _STREAM_ACTIONS = ("GetRecords", "GetShardIterator", "DescribeStream", "ListStre
 
 def stream_access_problem(stream_arn: str, role_arn: str) -> str:
     """Say why a function with that role cannot read a stream, in AWS's words; "" if it can."""
-    same_account = stream_arn.split(":")[4] == role_arn.split(":")[4]
-    # A stream's resource policy can only allow the other three (DynamoDB developer guide, "DynamoDB API operations
-    # supported by resource-based policies").
-    actions = [action for action in _STREAM_ACTIONS if same_account or action != "ListStreams"]
-    if all(policies.allows(role_arn, f"dynamodb:{action}", stream_arn) for action in actions):
+    if all(policies.allows(role_arn, f"dynamodb:{action}", stream_arn) for action in _STREAM_ACTIONS):
         return ""
     return (
         f"Cannot access stream {stream_arn}. Please ensure the role can perform the GetRecords, GetShardIterator, "
