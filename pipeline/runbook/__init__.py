@@ -116,7 +116,9 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
         "require_variables": [f': "${{{name}?set this variable of the function}}"' for name in variables],
         "trust_policy": _document(policies.trust_policy(root, lambda: tokens, write=False)),
-        "policies_tag": record(policies.inline_policy_names(settings, root), POLICIES_TAG)[POLICIES_TAG],
+        "policies_tag": record(policies.inline_policy_names(settings, root, with_key=False), POLICIES_TAG)[
+            POLICIES_TAG
+        ],
         "put_inline_policies": [
             f"put_inline_policy {quote(name)} <<JSON\n{_document(document)}\nJSON"
             for name, document in inline_policies.items()
