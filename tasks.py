@@ -268,7 +268,7 @@ def put_item(
 ) -> None:
     """Put an item into the table, or many from a file or standard input. Asks first if the table is that of TABLE_ARN.
 
-    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE.
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
     """
     from pipeline import steps
     from pipeline.events import Changed

@@ -68,8 +68,8 @@ def inline_policies(
     return documents
 
 
-def inline_policy_names(settings: Settings, root: Path, *, with_key: bool) -> dict[str, str]:
-    """The names of the role's inline policies, each with the name of its file. `with_key`: also for the table's key."""
+def inline_policy_names(settings: Settings, root: Path, *, with_key: bool = True) -> dict[str, str]:
+    """The names of the role's inline policies, each with that of its file. `with_key`: also for the table's key."""
     names = {settings.policy_name: EXECUTION}
     if settings.on_failure:
         names[f"{settings.pipeline_name}-on-failure"] = ON_FAILURE

@@ -36,7 +36,8 @@ class Status:
     def lines(self) -> Iterator[str]:
         """The status for a person."""
         for change in self.changes:
-            yield f"{SIGNS[change.action]} {change.resource:<52} {state(change):<9} {change.arn}  {change.note}".rstrip()
+            about = f"{state(change):<9} {change.arn}  {change.note}"
+            yield f"{SIGNS[change.action]} {change.resource:<52} {about}".rstrip()
             for diff in change.diffs if change.action != "created" else ():
                 yield f"    {diff_text(diff)}"
         for name, value in self.facts.items():
@@ -93,7 +94,7 @@ def _foreign(d: Deployment, changes: list[Change]) -> dict[str, list[str]]:
         if change.action != "created" and isinstance(current, dict):
             foreign = current.keys() - own_tags(current, ours).keys() - {role.POLICIES_TAG}
             tags += [f"{name} on {change.resource}" for name in sorted(foreign)]
-    names = policies.inline_policy_names(d.settings, d.root, with_key=bool(d.settings.table_arn))
+    names = policies.inline_policy_names(d.settings, d.root)
     added = role.foreign_policies(d.client("iam"), d.settings.role_name, names, d.settings.role_managed_policy_arns)
     return {name: value for name, value in (("foreign tags", tags), ("foreign policies", added)) if value}
 

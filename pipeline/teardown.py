@@ -74,7 +74,7 @@ def _delete_all(d: Deployment, *, delete_data: bool, backup_first: bool, keep_lo
         delete_group = partial(log_group.delete, d.client("logs"), group, owner=owner, adopt=d.adopt)
         yield Changed("clean", retry(delete_group))
     listed = {
-        "policy_names": policies.inline_policy_names(settings, d.root, with_key=bool(settings.table_arn)),
+        "policy_names": policies.inline_policy_names(settings, d.root),
         "managed_policy_arns": settings.role_managed_policy_arns,
     }
     delete_role = partial(role.delete, d.client("iam"), settings.role_name, owner=owner, adopt=d.adopt, **listed)
