@@ -42,25 +42,25 @@ def describe_table(d: Deployment) -> dict[str, Any]:
 def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
     """Raise UserError, with commands for the owner, if the stream is off or lacks what STREAM_VIEW_TYPE asks for."""
     name, desired, stream = current["TableName"], d.settings.stream_view_type, current["StreamSpecification"]
-    view_type = stream.get("StreamViewType", "none")
+    view_type = stream.get("StreamViewType", "")
     if current["TableStatus"] not in ("ACTIVE", "UPDATING"):
         raise UserError(f"table {name} is {current['TableStatus']}; run the same command again when it is ACTIVE")
-    if stream["StreamEnabled"] and (view_type in (desired, "NEW_AND_OLD_IMAGES") or desired in ("", "KEYS_ONLY")):
+    if view_type and (view_type in (desired, "NEW_AND_OLD_IMAGES") or desired in ("", "KEYS_ONLY")):
         return
     # A new stream has the images of the old one too, for its other readers.
-    needed = "NEW_AND_OLD_IMAGES" if view_type not in ("none", "KEYS_ONLY") else desired or "NEW_AND_OLD_IMAGES"
+    needed = desired if desired and view_type in ("", "KEYS_ONLY") else "NEW_AND_OLD_IMAGES"
     specifications: list[dict[str, Any]] = [{"StreamEnabled": True, "StreamViewType": needed}]
-    if stream["StreamEnabled"]:  # AWS cannot change its view type
+    if view_type:  # AWS cannot change that of a stream
         specifications.insert(0, {"StreamEnabled": False})
     model = d.client("dynamodb").meta.service_model.operation_model("UpdateTable")
     commands = [
         echo.Call(model, {"TableName": name, "StreamSpecification": each}, d.settings.aws_region)
         for each in specifications
     ]
+    reason = f"a stream of view type {view_type}; STREAM_VIEW_TYPE is {desired}" if view_type else "no stream"
     raise UserError(
-        f"table {name} has a stream of view type {view_type}; needed: {desired or 'any'}. The table is not changed "
-        "(TABLE_ARN: read only), and nothing was created. Its owner can run:"
-        + "".join(f"\n  {echo.command_line(each, lambda _: None)}" for each in commands)
+        f"table {name} has {reason}. It is not changed (TABLE_ARN: read only), and nothing was created. "
+        "Its owner can run:" + "".join(f"\n  {echo.command_line(each, lambda _: None)}" for each in commands)
     )
 
 
