@@ -185,7 +185,12 @@ def on_failure_policy(destination: str) -> dict[str, Any]:
     """The policy that lets the role deliver to ON_FAILURE's queue, topic or bucket."""
     service = destination.split(":")[2]
     resources = [destination, f"{destination}/*"] if service == "s3" else destination
-    statement = {"Effect": "Allow", "Action": _ON_FAILURE_ACTIONS[service], "Resource": resources}
+    return allow(_ON_FAILURE_ACTIONS[service], resources)
+
+
+def allow(actions: list[str], resources: str | list[str]) -> dict[str, Any]:
+    """A policy of one statement."""
+    statement = {"Effect": "Allow", "Action": actions, "Resource": resources}
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 

@@ -55,6 +55,18 @@ def describe(lambda_: LambdaClient, function_name: str, stream_arn: str) -> dict
     return next((entry for entry in mappings if entry["EventSourceArn"] == stream_arn), None)
 
 
+def readers(lambda_: LambdaClient, stream_arn: str, *, besides: str) -> list[str]:
+    """Return the names of the account's functions that have a mapping on the stream, `besides` this one.
+
+    `stream_arn` may be "", for none. Lambda API reference: ListEventSourceMappings.
+    """
+    if not stream_arn:
+        return []
+    pages = lambda_.get_paginator("list_event_source_mappings").paginate(EventSourceArn=stream_arn)
+    entries = [entry for page in pages for entry in page["EventSourceMappings"] if entry["State"] != "Deleting"]
+    return sorted({entry["FunctionArn"].split(":")[6] for entry in entries} - {besides})
+
+
 def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = False) -> Change:
     """Create the mapping, or update what differs. To wait until it is enabled afterwards, call `wait`.
 

@@ -1,0 +1,77 @@
+"""What belongs to others: the table of TABLE_ARN. The pipeline reads its stream, and never changes the table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from . import echo
+from .events import Changed, Started
+from .resources import table
+from .resources.change import Change, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .deployment import Deployment
+    from .events import Events
+
+
+def check_table(d: Deployment) -> Events[dict[str, Any]]:
+    """Check that the table has the stream that the function needs, and return the table."""
+    yield Started("create-table")
+    current = describe_table(d)
+    check_stream(d, current)
+    note = "exists; TABLE_ARN: read only"
+    yield Changed("create-table", Change(f"table {d.settings.table_name}", "unchanged", attributes=current, note=note))
+    return current
+
+
+def describe_table(d: Deployment) -> dict[str, Any]:
+    """The table, as `table.describe_only` returns it. Raises UserError if it does not exist."""
+    current = table.describe_only(d.client("dynamodb"), d.settings.table_name)
+    if current is None or current["TableArn"] != d.settings.table_arn:
+        raise UserError(
+            f"TABLE_ARN: {d.settings.table_arn} does not exist in account {d.caller_identity['Account']}; correct the "
+            "ARN, or leave it empty to create a table"
+        )
+    return current
+
+
+def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
+    """Raise UserError, with commands for the owner, if the stream is off or lacks what STREAM_VIEW_TYPE asks for."""
+    name, desired, stream = current["TableName"], d.settings.stream_view_type, current["StreamSpecification"]
+    view_type = stream.get("StreamViewType", "")
+    if current["TableStatus"] not in ("ACTIVE", "UPDATING"):
+        raise UserError(f"table {name} is {current['TableStatus']}; run the same command again when it is ACTIVE")
+    if view_type and (view_type in (desired, "NEW_AND_OLD_IMAGES") or desired in ("", "KEYS_ONLY")):
+        return
+    # A new stream has the images of the old one too, for its other readers.
+    needed = desired if desired and view_type in ("", "KEYS_ONLY") else "NEW_AND_OLD_IMAGES"
+    specifications: list[dict[str, Any]] = [{"StreamEnabled": True, "StreamViewType": needed}]
+    if view_type:  # AWS cannot change that of a stream
+        specifications.insert(0, {"StreamEnabled": False})
+    model = d.client("dynamodb").meta.service_model.operation_model("UpdateTable")
+    commands = [
+        echo.Call(model, {"TableName": name, "StreamSpecification": each}, d.settings.aws_region)
+        for each in specifications
+    ]
+    reason = f"a stream of view type {view_type}; STREAM_VIEW_TYPE is {desired}" if view_type else "no stream"
+    raise UserError(
+        f"table {name} has {reason}. It is not changed (TABLE_ARN: read only), and nothing was created. "
+        "Its owner can run:" + "".join(f"\n  {echo.command_line(each, lambda _: None)}" for each in commands)
+    )
+
+
+def table_key_arn(d: Deployment, current: Mapping[str, Any]) -> str:
+    """The ARN of the customer managed key that encrypts the table, or "".
+
+    A key that the caller may not read counts as customer managed. KMS API reference: DescribeKey.
+    """
+    key = str(current["SSESpecification"].get("KMSMasterKeyId", ""))
+    try:
+        managed = key and d.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyManager"] == "AWS"
+    except ClientError:
+        managed = False
+    return "" if managed else key
