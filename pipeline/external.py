@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from . import echo
 from .events import Changed, Started
-from .resources import table
-from .resources.change import Change, UserError
+from .resources import mapping, table
+from .resources.change import Change, UserError, retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .deployment import Deployment
     from .events import Events
+
+# AWS Database Blog: "Simplify cross-account stream processing with AWS Lambda and Amazon DynamoDB".
+_STREAM_ACTIONS = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
 
 
 def check_table(d: Deployment) -> Events[dict[str, Any]]:
@@ -29,19 +33,77 @@ def check_table(d: Deployment) -> Events[dict[str, Any]]:
 
 
 def describe_table(d: Deployment) -> dict[str, Any]:
-    """The table, as `table.describe_only` returns it. Raises UserError if it does not exist."""
-    current = table.describe_only(d.client("dynamodb"), d.settings.table_name)
-    if current is None or current["TableArn"] != d.settings.table_arn:
+    """The table, as `table.describe_only` returns it. Its TableName is the ARN, which each call takes as the name.
+
+    Raises UserError if the table does not exist, and with a command for its owner if another account may not read it.
+    DynamoDB developer guide: "Cross-account access with resource-based policies in DynamoDB".
+    """
+    arn = d.settings.table_arn
+    _, partition, _, _, owner, _ = arn.split(":")
+    try:
+        current = table.describe_only(d.client("dynamodb"), arn)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDeniedException" or owner == _caller_account(d):
+            raise
+        account = _caller_account(d)
         raise UserError(
-            f"TABLE_ARN: {d.settings.table_arn} does not exist in account {d.caller_identity['Account']}; correct the "
-            "ARN, or leave it empty to create a table"
+            f"TABLE_ARN: the table belongs to account {owner}, your credentials to account {account}, which may not "
+            f"read it. Nothing was created.\n  AWS said: {error.response['Error']['Message']}"
+            + _policy_for_owner(d, arn, f"arn:{partition}:iam::{account}:root", ["dynamodb:DescribeTable"])
+        ) from None
+    if current is None:
+        raise UserError(
+            f"TABLE_ARN: {arn} does not exist in account {owner}; correct the ARN, or leave it empty to create a table"
         )
-    return current
+    return {**current, "TableName": arn}
+
+
+def map_stream(d: Deployment, desired: Mapping[str, Any], *, tags: bool) -> Change:
+    """Create or update the mapping. Raises UserError, with a command for the owner, if its account refuses the stream.
+
+    Does not wait for the owner: the policy names the role, which has to exist first.
+    Lambda developer guide: "Creating a cross-account event source mapping".
+    """
+    lambda_, stream_arn = d.client("lambda"), desired["EventSourceArn"]
+    foreign = d.settings.table_arn != "" and _caller_account(d) != stream_arn.split(":")[4]
+    try:
+        return retry(lambda: mapping.ensure(lambda_, desired, tags=tags, await_role=not foreign))
+    except ClientError as error:
+        message = error.response["Error"].get("Message", "")
+        if not foreign or "Cannot access stream" not in message:
+            raise
+        role_arn = lambda_.get_function_configuration(FunctionName=desired["FunctionName"])["Role"]
+        raise UserError(
+            f"account {stream_arn.split(':')[4]}, which owns the table, does not let the function's role read the "
+            f"stream.\n  AWS said: {message}" + _policy_for_owner(d, stream_arn, role_arn, _STREAM_ACTIONS)
+        ) from None
+
+
+def _caller_account(d: Deployment) -> str:
+    return str(d.client("sts").get_caller_identity()["Account"])
+
+
+def _policy_for_owner(d: Deployment, arn: str, principal: str, actions: list[str]) -> str:
+    """The resource-based policy that a table or stream needs, and the command that puts it."""
+    statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": actions, "Resource": arn}
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+    return (
+        f"\nThe policy that it needs:\n{json.dumps(document, indent=2)}\n"
+        "Its owner can run this command, which replaces a policy that is there:"
+        + _command(d, "PutResourcePolicy", ResourceArn=arn, Policy=json.dumps(document))
+        + "\nThen run the same command again. AWS may take some seconds to apply a policy."
+    )
+
+
+def _command(d: Deployment, operation: str, **parameters: Any) -> str:
+    """A line with the `aws dynamodb` command that makes the call."""
+    model = d.client("dynamodb").meta.service_model.operation_model(operation)
+    return f"\n  {echo.command_line(echo.Call(model, parameters, d.settings.aws_region), lambda _: None)}"
 
 
 def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
     """Raise UserError, with commands for the owner, if the stream is off or lacks what STREAM_VIEW_TYPE asks for."""
-    name, desired, stream = current["TableName"], d.settings.stream_view_type, current["StreamSpecification"]
+    name, desired, stream = d.settings.table_name, d.settings.stream_view_type, current["StreamSpecification"]
     view_type = stream.get("StreamViewType", "")
     if current["TableStatus"] not in ("ACTIVE", "UPDATING"):
         raise UserError(f"table {name} is {current['TableStatus']}; run the same command again when it is ACTIVE")
@@ -52,15 +114,11 @@ def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
     specifications: list[dict[str, Any]] = [{"StreamEnabled": True, "StreamViewType": needed}]
     if view_type:  # AWS cannot change that of a stream
         specifications.insert(0, {"StreamEnabled": False})
-    model = d.client("dynamodb").meta.service_model.operation_model("UpdateTable")
-    commands = [
-        echo.Call(model, {"TableName": name, "StreamSpecification": each}, d.settings.aws_region)
-        for each in specifications
-    ]
+    commands = [_command(d, "UpdateTable", TableName=name, StreamSpecification=each) for each in specifications]
     reason = f"a stream of view type {view_type}; STREAM_VIEW_TYPE is {desired}" if view_type else "no stream"
     raise UserError(
         f"table {name} has {reason}. It is not changed (TABLE_ARN: read only), and nothing was created. "
-        "Its owner can run:" + "".join(f"\n  {echo.command_line(each, lambda _: None)}" for each in commands)
+        "Its owner can run:" + "".join(commands)
     )
 
 

@@ -67,13 +67,13 @@ def readers(lambda_: LambdaClient, stream_arn: str, *, besides: str) -> list[str
     return sorted({entry["FunctionArn"].split(":")[6] for entry in entries} - {besides})
 
 
-def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = False) -> Change:
+def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = False, await_role: bool = True) -> Change:
     """Create the mapping, or update what differs. To wait until it is enabled afterwards, call `wait`.
 
     `desired` holds CreateEventSourceMapping's parameters. Omitted parameters get AWS's defaults. Tags are set at
     creation, and compared only if `tags` is true, as that costs a call. Replaces the mapping if StartingPosition
-    differs, and if the function has stale mappings, on earlier streams of the same table. Retries for up to a minute
-    while Lambda does not see the role's new permissions yet.
+    differs, and if the function has stale mappings, on earlier streams of the same table. With `await_role`, retries
+    for up to two minutes while Lambda does not see the role's new permissions yet.
 
     Does not check the owner: a mapping belongs to its function.
     Lambda API reference: CreateEventSourceMapping, UpdateEventSourceMapping.
@@ -94,7 +94,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
         )
     previous = current or (stale[-1] if stale else {})
     diffs = change.diff(previous, compared)
-    result = _apply(lambda_, resource, current, desired, diffs)
+    result = _apply(lambda_, resource, current, desired, diffs, await_role)
     return _move(lambda_, stale, desired, result, diffs) if stale else result
 
 
@@ -164,9 +164,10 @@ def _apply(
     current: Mapping[str, Any] | None,
     desired: Mapping[str, Any],
     diffs: tuple[Diff, ...],
+    await_role: bool,
 ) -> Change:
     if current is None:
-        return _create(lambda_, resource, desired)
+        return _create(lambda_, resource, desired, await_role=await_role)
     if not diffs:
         return Change(resource, "unchanged", attributes=current)
     parameters = {each.setting: each.new for each in diffs if each.setting != "Tags"}
@@ -181,8 +182,9 @@ def _apply(
     return Change(resource, "updated", diffs, attributes={**current, **parameters}, pending=pending)
 
 
-def _create(lambda_: LambdaClient, resource: str, desired: Mapping[str, Any]) -> Change:
-    response = change.retry_while_role_propagates(lambda: lambda_.create_event_source_mapping(**desired))
+def _create(lambda_: LambdaClient, resource: str, desired: Mapping[str, Any], *, await_role: bool = True) -> Change:
+    attempt = change.retry_while_role_propagates if await_role else change.retry
+    response = attempt(lambda: lambda_.create_event_source_mapping(**desired))
     attributes = to_create_parameters(response)
     return Change(
         resource, "created", change.added(desired), attributes=attributes, pending=not change.is_dry_run(response)
