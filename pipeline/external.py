@@ -43,9 +43,9 @@ def describe_table(d: Deployment) -> dict[str, Any]:
     try:
         current = table.describe_only(d.client("dynamodb"), arn)
     except ClientError as error:
-        if error.response["Error"]["Code"] != "AccessDeniedException" or owner == _caller_account(d):
+        account = d.client("sts").get_caller_identity()["Account"]
+        if error.response["Error"]["Code"] != "AccessDeniedException" or owner == account:
             raise
-        account = _caller_account(d)
         raise UserError(
             f"TABLE_ARN: the table belongs to account {owner}, your credentials to account {account}, which may not "
             f"read it. Nothing was created.\n  AWS said: {error.response['Error']['Message']}"
@@ -53,19 +53,19 @@ def describe_table(d: Deployment) -> dict[str, Any]:
         ) from None
     if current is None:
         raise UserError(
-            f"TABLE_ARN: {arn} does not exist in account {owner}; correct the ARN, or leave it empty to create a table"
+            f"TABLE_ARN: {arn} does not exist in account {owner}; correct it, or leave it empty to create one"
         )
     return {**current, "TableName": arn}
 
 
 def map_stream(d: Deployment, desired: Mapping[str, Any], *, tags: bool) -> Change:
-    """Create or update the mapping. Raises UserError, with a command for the owner, if its account refuses the stream.
+    """Create or update the mapping. Raises UserError at once, with a command, if the table's owner does not allow it.
 
-    Does not wait for the owner: the policy names the role, which has to exist first.
     Lambda developer guide: "Creating a cross-account event source mapping".
     """
     lambda_, stream_arn = d.client("lambda"), desired["EventSourceArn"]
-    foreign = d.settings.table_arn != "" and _caller_account(d) != stream_arn.split(":")[4]
+    owner = stream_arn.split(":")[4]
+    foreign = d.settings.table_arn != "" and d.client("sts").get_caller_identity()["Account"] != owner
     try:
         return retry(lambda: mapping.ensure(lambda_, desired, tags=tags, await_role=not foreign))
     except ClientError as error:
@@ -74,13 +74,9 @@ def map_stream(d: Deployment, desired: Mapping[str, Any], *, tags: bool) -> Chan
             raise
         role_arn = lambda_.get_function_configuration(FunctionName=desired["FunctionName"])["Role"]
         raise UserError(
-            f"account {stream_arn.split(':')[4]}, which owns the table, does not let the function's role read the "
-            f"stream.\n  AWS said: {message}" + _policy_for_owner(d, stream_arn, role_arn, _STREAM_ACTIONS)
+            f"account {owner}, which owns the table, does not let the function's role read the stream.\n"
+            f"  AWS said: {message}" + _policy_for_owner(d, stream_arn, role_arn, _STREAM_ACTIONS)
         ) from None
-
-
-def _caller_account(d: Deployment) -> str:
-    return str(d.client("sts").get_caller_identity()["Account"])
 
 
 def _policy_for_owner(d: Deployment, arn: str, principal: str, actions: list[str]) -> str:
@@ -91,7 +87,7 @@ def _policy_for_owner(d: Deployment, arn: str, principal: str, actions: list[str
         f"\nThe policy that it needs:\n{json.dumps(document, indent=2)}\n"
         "Its owner can run this command, which replaces a policy that is there:"
         + _command(d, "PutResourcePolicy", ResourceArn=arn, Policy=json.dumps(document))
-        + "\nThen run the same command again. AWS may take some seconds to apply a policy."
+        + "\nThen run the same command again. AWS may take some seconds to apply a policy, or to know a new role."
     )
 
 
