@@ -190,8 +190,9 @@ def zip_code(c: Context, set: Words = None, json: bool = False) -> None:
 def create_table(
     c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
-    """Create or update the table with its stream, and wait until it is active. With TABLE_ARN, only check its stream.
+    """Create or update the table with its stream, and wait until it is active.
 
+    With TABLE_ARN, only checks the table and its stream.
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, TABLE_KEY, TABLE_SORT_KEY, TABLE_BILLING_MODE,
     TABLE_READ_CAPACITY_UNITS, TABLE_WRITE_CAPACITY_UNITS, STREAM_VIEW_TYPE, TABLE_DELETION_PROTECTION_ENABLED,
     TABLE_POINT_IN_TIME_RECOVERY_ENABLED, TABLE_OPTIONS, TAGS.
@@ -266,9 +267,9 @@ def put_item(
     verbose: bool = False,
     json: bool = False,
 ) -> None:
-    """Put an item into the table, or many from a file or standard input. Asks first if the table is that of TABLE_ARN.
+    """Put an item into the table, or many from a file or standard input.
 
-    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
+    Asks first if the table is that of TABLE_ARN. Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
     """
     from pipeline import steps
     from pipeline.events import Changed
@@ -380,7 +381,7 @@ def smoke(
     verbose: bool = False,
     json: bool = False,
 ) -> None:
-    """Test end to end: write an item, find it in the function's log, delete it. With --observe, write nothing.
+    """Test end to end: write an item, find it in the function's log, delete it.
 
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_NAME,
     SMOKE_TIMEOUT, SMOKE_ITEM.

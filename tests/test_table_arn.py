@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 NEW_AND_OLD = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
-def create_table(project: ForkedProject, name: str, stream: dict[str, Any] = NEW_AND_OLD, kind: str = "S") -> str:
+def create_table(
+    project: ForkedProject, name: str, stream: dict[str, Any] = NEW_AND_OLD, kind: str = "S", **parameters: Any
+) -> str:
     """Create a table of somebody else with an item, and return its ARN."""
     dynamodb = project.client("dynamodb")
     table = dynamodb.create_table(
@@ -30,6 +32,7 @@ def create_table(project: ForkedProject, name: str, stream: dict[str, Any] = NEW
         BillingMode="PAY_PER_REQUEST",
         StreamSpecification=stream,
         Tags=[{"Key": "team", "Value": "orders"}],
+        **parameters,
     )
     dynamodb.put_item(TableName=name, Item={"id": {kind: "1"}})
     return str(table["TableDescription"]["TableArn"])
