@@ -92,7 +92,6 @@ def _policy_for_owner(d: Deployment, arn: str, principal: str, actions: list[str
 
 
 def _command(d: Deployment, operation: str, **parameters: Any) -> str:
-    """A line with the `aws dynamodb` command that makes the call."""
     model = d.client("dynamodb").meta.service_model.operation_model(operation)
     return f"\n  {echo.command_line(echo.Call(model, parameters, d.settings.aws_region), lambda _: None)}"
 
