@@ -79,6 +79,7 @@ def patch_moto(functions: Functions) -> None:
         _wrap(LambdaResponse, write, settings.refuse_during_update)
     for write in ("publish_version", "update_alias"):
         _wrap(LambdaResponse, write, settings.refuse_during_update)
+    _wrap(LambdaResponse, "get_function", settings.hide_tags)
     _wrap(lambda_models.LambdaBackend, "delete_function", functions.delete)
 
 

@@ -132,8 +132,8 @@ def _lambda(call: _Call, function_of: Callable[[str], str]) -> Iterator[Action]:
         qualifier = call.request.args.get("Qualifier", "") if invoke else ""
         resource = _function(call, name, qualifier, qualified=invoke) if name else "*"
         yield Action("lambda:InvokeFunction" if invoke else f"lambda:{operation}", resource)
-        if operation in ("CreateFunction", "UpdateFunctionConfiguration"):
-            yield from _function_settings(body, resource)
+        if operation in ("CreateFunction", "UpdateFunctionConfiguration", "UpdateFunctionCode"):
+            yield from _function_settings(call, resource)
     elif match := _LAYER.fullmatch(path):
         name = match["name"] if match["name"].startswith("arn:") else f"{call.arn}layer:{match['name']}"
         version = f":{match['version']}" if match["version"] else ""
@@ -155,7 +155,12 @@ def _function(call: _Call, name: str, qualifier: str = "", *, qualified: bool = 
     return f"{arn}:{qualifier}" if qualified and qualifier else arn
 
 
-def _function_settings(body: Mapping[str, Any], function: str) -> Iterator[Action]:
+def _function_settings(call: _Call, function: str) -> Iterator[Action]:
+    """What the caller needs for the function's role, its layers, its code in a bucket, and its tags."""
+    body = call.body
+    code = body.get("Code") or body
+    if bucket := code.get("S3Bucket"):
+        yield Action("s3:GetObject", f"arn:{get_partition(call.scope.region)}:s3:::{bucket}/{code.get('S3Key', '')}")
     if role := body.get("Role"):
         yield Action("iam:PassRole", role, {"iam:PassedToService": "lambda.amazonaws.com"})
     for layer in body.get("Layers") or []:

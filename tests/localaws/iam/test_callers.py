@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.localaws.conftest import REGION
-from tests.localaws.deployed import TRUST, allow, policy
+from tests.localaws.deployed import TRUST, allow, deploy, policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -343,6 +343,13 @@ FURTHER: list[tuple[str, str, dict[str, Any], str, str]] = [
     ("lambda", "update_function_configuration", {"FunctionName": "f", "Role": ROLE}, "iam:PassRole", ROLE),
     (
         "lambda",
+        "update_function_code",
+        {"FunctionName": "f", "S3Bucket": "code", "S3Key": "k"},
+        "s3:GetObject",
+        "arn:aws:s3:::code/k",
+    ),
+    (
+        "lambda",
         "update_function_configuration",
         {"FunctionName": "f", "Layers": [LAYER]},
         "lambda:GetLayerVersion",
@@ -388,6 +395,17 @@ def test_creating_mappings_can_be_limited_to_a_function(endpoint: str, client: C
     assert code == "AccessDeniedException"
     code, _ = error(user, "lambda", "create_event_source_mapping", FunctionName="f", **parameters)
     assert code == "InvalidParameterValueException"  # the function does not exist
+
+
+def test_get_function_returns_an_error_in_place_of_tags_that_the_caller_may_not_list(
+    endpoint: str, client: Clients
+) -> None:
+    function = deploy(client, Tags={"a": "b"})
+    user = of(endpoint, make_user(client, allow(["lambda:GetFunction"]))[1])
+    answer = user("lambda").get_function(FunctionName=function.name)
+    assert "Tags" not in answer
+    assert "lambda:ListTags" in answer["TagsError"]["Message"]
+    assert client("lambda").get_function(FunctionName=function.name)["Tags"] == {"a": "b"}
 
 
 def test_an_alias_of_a_key_is_judged_as_its_key(endpoint: str, client: Clients) -> None:
