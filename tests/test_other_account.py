@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -23,14 +24,13 @@ READER = "000000000000"
 
 def owner(project: ForkedProject, service: str) -> Any:
     """A client of the account that owns the table."""
-    session: Any = boto3.Session()
-    return session.client(
-        service,
-        region_name="us-east-1",
-        endpoint_url=project.endpoint,
-        aws_access_key_id=OWNER,
-        aws_secret_access_key="x",
-    )
+    return _client(project.endpoint, service)
+
+
+@cache
+def _client(endpoint: str, service: str) -> Any:
+    session: Any = boto3.Session(OWNER, "x", region_name="us-east-1")
+    return session.client(service, endpoint_url=endpoint)
 
 
 def create_table(project: ForkedProject, name: str) -> str:
