@@ -7,6 +7,7 @@ for DynamoDB"; Lambda developer guide "Creating a cross-account event source map
 from __future__ import annotations
 
 import json
+import uuid
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 OWNER, READER = "111111111111", "222222222222"
 STREAM_ACTIONS = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
+NEW_IMAGE = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
 SESSION: Any = boto3.Session("local", "local", region_name=REGION)
 
 
@@ -50,13 +52,24 @@ def account(endpoint: str) -> Callable[[str], Clients]:
 @pytest.fixture
 def owned(account: Callable[[str], Clients], tmp_path: Path) -> Pipe:
     """A table with a stream in the account OWNER."""
-    return build(account(OWNER), tmp_path)
+    name = f"table-{uuid.uuid4().hex[:12]}"
+    account(OWNER)("dynamodb").create_table(**definition(name), StreamSpecification=NEW_IMAGE)
+    return Pipe(account(OWNER), name, "", "", tmp_path)
 
 
-@pytest.fixture
-def reader(account: Callable[[str], Clients], tmp_path: Path) -> Pipe:
+@pytest.fixture(scope="module")
+def reader(account: Callable[[str], Clients], tmp_path_factory: pytest.TempPathFactory) -> Pipe:
     """A function with a role in the account READER."""
-    return build(account(READER), tmp_path)
+    return build(account(READER), tmp_path_factory.mktemp("reader"))
+
+
+def definition(name: str) -> dict[str, Any]:
+    return {
+        "TableName": name,
+        "AttributeDefinitions": [{"AttributeName": "name", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "name", "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
 
 
 def arn_of(pipe: Pipe) -> str:
@@ -82,23 +95,18 @@ def test_an_access_key_of_twelve_digits_belongs_to_the_account_of_that_id(accoun
     assert account(OWNER)("sts").get_caller_identity()["Account"] == OWNER
 
 
-def test_an_account_does_not_list_what_belongs_to_another(account: Callable[[str], Clients], owned: Pipe) -> None:
-    other = account(READER)
-    assert owned.table not in other("dynamodb").list_tables()["TableNames"]
+def test_an_account_does_not_list_what_belongs_to_another(account: Callable[[str], Clients], reader: Pipe) -> None:
+    other = account(OWNER)
+    assert reader.table not in other("dynamodb").list_tables()["TableNames"]
     streams = other("dynamodbstreams").list_streams()["Streams"]
-    assert owned.stream_arn not in [stream["StreamArn"] for stream in streams]
-    assert owned.role not in [role["RoleName"] for role in other("iam").list_roles()["Roles"]]
-    assert owned.function not in [each["FunctionName"] for each in other("lambda").list_functions()["Functions"]]
+    assert reader.stream_arn not in [stream["StreamArn"] for stream in streams]
+    assert reader.role not in [role["RoleName"] for role in other("iam").list_roles()["Roles"]]
+    assert reader.function not in [each["FunctionName"] for each in other("lambda").list_functions()["Functions"]]
 
 
 def test_accounts_may_use_the_same_names(account: Callable[[str], Clients], owned: Pipe) -> None:
     dynamodb = account(READER)("dynamodb")
-    dynamodb.create_table(
-        TableName=owned.table,
-        AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    dynamodb.create_table(**definition(owned.table))
     owned.put("a")
     assert dynamodb.scan(TableName=owned.table)["Count"] == 0
 
@@ -137,27 +145,25 @@ def test_the_policy_of_a_table_cannot_allow_what_has_no_cross_account_support(
     assert "no resource-based policy" in refusal(lambda: dynamodb.get_resource_policy(ResourceArn=arn_of(owned)))
 
 
-def test_the_identity_has_to_allow_a_call_to_another_account_too(
-    account: Callable[..., Clients], reader: Pipe, owned: Pipe
-) -> None:
+def test_the_identity_has_to_allow_a_call_to_another_account_too(account: Callable[..., Clients], owned: Pipe) -> None:
     grant(owned, arn_of(owned), ["dynamodb:DescribeTable"], READER)
-    iam = reader.client("iam")
-    iam.create_user(UserName=reader.role)
-    key = iam.create_access_key(UserName=reader.role)["AccessKey"]
+    iam = account(READER)("iam")
+    iam.create_user(UserName=owned.table)
+    key = iam.create_access_key(UserName=owned.table)["AccessKey"]
     user = account(key["AccessKeyId"], key["SecretAccessKey"])("dynamodb")
     assert "no identity-based policy" in refusal(lambda: user.describe_table(TableName=arn_of(owned)))
     document = policy(allow(["dynamodb:DescribeTable"], arn_of(owned)))
-    iam.put_user_policy(UserName=reader.role, PolicyName="p", PolicyDocument=document)
+    iam.put_user_policy(UserName=owned.table, PolicyName="p", PolicyDocument=document)
     user.describe_table(TableName=arn_of(owned))
 
 
 def test_within_an_account_the_policy_of_a_table_is_enough(account: Callable[..., Clients], owned: Pipe) -> None:
     iam = owned.client("iam")
-    iam.create_user(UserName=owned.role)
-    key = iam.create_access_key(UserName=owned.role)["AccessKey"]
+    iam.create_user(UserName=owned.table)
+    key = iam.create_access_key(UserName=owned.table)["AccessKey"]
     user = account(key["AccessKeyId"], key["SecretAccessKey"])("dynamodb")
     assert "no identity-based policy" in refusal(lambda: user.describe_table(TableName=owned.table))
-    grant(owned, arn_of(owned), ["dynamodb:DescribeTable"], f"arn:aws:iam::{OWNER}:user/{owned.role}")
+    grant(owned, arn_of(owned), ["dynamodb:DescribeTable"], f"arn:aws:iam::{OWNER}:user/{owned.table}")
     user.describe_table(TableName=owned.table)
 
 
@@ -203,10 +209,9 @@ def test_a_function_gets_the_records_of_another_accounts_stream(owned: Pipe, rea
     grant(owned, owned.stream_arn, STREAM_ACTIONS, role_arn(reader))
     mapping = reader.map(EventSourceArn=owned.stream_arn)
     assert mapping["EventSourceMappingArn"].startswith(f"arn:aws:lambda:{REGION}:{READER}:event-source-mapping:")
-    owned.put("a")
-    reader.wait_for("a")
-    (event,) = reader.events()
-    assert event["Records"][0]["eventSourceARN"] == owned.stream_arn
+    owned.put(owned.table)
+    reader.wait_for(owned.table)
+    assert reader.events()[-1]["Records"][0]["eventSourceARN"] == owned.stream_arn
 
 
 @pytest.mark.parametrize("missing", STREAM_ACTIONS)
@@ -218,7 +223,10 @@ def test_a_mapping_needs_each_action_of_the_streams_policy(owned: Pipe, reader: 
     )
 
 
-def test_a_mapping_needs_the_permission_of_its_role_too(owned: Pipe, reader: Pipe) -> None:
+def test_a_mapping_needs_the_permission_of_its_role_too(
+    account: Callable[[str], Clients], owned: Pipe, tmp_path: Path
+) -> None:
+    reader = build(account(READER), tmp_path)
     grant(owned, owned.stream_arn, STREAM_ACTIONS, role_arn(reader))
     document = policy(allow(["dynamodb:*"], f"arn:aws:dynamodb:{REGION}:{READER}:table/*"))
     reader.client("iam").put_role_policy(RoleName=reader.role, PolicyName="allowed", PolicyDocument=document)
@@ -234,12 +242,12 @@ def test_a_mapping_stops_when_the_streams_policy_is_deleted(owned: Pipe, reader:
     grant(owned, owned.stream_arn, STREAM_ACTIONS, role_arn(reader))
     mapping = reader.map(EventSourceArn=owned.stream_arn)
     owned.client("dynamodb").delete_resource_policy(ResourceArn=owned.stream_arn)
-    owned.put("a")
+    owned.put(owned.table)
     problem = until(
         lambda: (result := reader.mapping(mapping["UUID"])["LastProcessingResult"])[:7] == "PROBLEM" and result
     )
     assert "Cannot access stream" in problem
-    assert reader.events() == []
+    assert [owned.table] not in reader.batches()
 
 
 def test_a_mapping_belongs_to_the_account_of_its_function(
