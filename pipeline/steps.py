@@ -31,7 +31,7 @@ def deploy(d: Deployment) -> Events[None]:
     Mistakes in the settings and policies are reported before the first write, and so is a TABLE_ARN that cannot be
     used. Slow operations start first, and deploy waits for them last: AWS creates the table while the role propagates.
     """
-    current: Mapping[str, Any] | None = (yield from external.check_table(d)) if d.settings.table_arn else None
+    current = (yield from create_table(d)) if d.settings.table_arn else None
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
     check(d)
@@ -104,10 +104,7 @@ def _upload(d: Deployment, code: bytes) -> Events[None]:
 
 
 def create_table(d: Deployment) -> Events[Mapping[str, Any]]:
-    """Create or update the table with its stream, and wait until it is active. With TABLE_ARN, only check the table.
-
-    Returns the table.
-    """
+    """Create or update the table with its stream, and wait until it is active. Returns it. Only checks a TABLE_ARN."""
     if d.settings.table_arn:
         return (yield from external.check_table(d))
     change = yield from _start_table(d)

@@ -199,6 +199,21 @@ def test_smoke_observes_a_record_that_the_log_shows_only_by_its_key(project: For
     assert re.search(r"^  record      order {'id': {'N': '\d{4}'}}$", output, re.MULTILINE)
 
 
+def test_smoke_reports_that_an_observed_record_is_delivered_again(project: ForkedProject) -> None:
+    settings = {"PIPELINE_NAME": "again", "TABLE_ARN": create_table(project, "repeated")}
+    reports = {"FUNCTION_RESPONSE_TYPES": "ReportBatchItemFailures", **settings}
+    code = """
+def lambda_handler(event, context):
+    print(event)
+    return {"batchItemFailures": [{"itemIdentifier": ""}]}
+"""
+    with function_code(project, code):
+        project.run("deploy", MAXIMUM_RETRY_ATTEMPTS="1", **reports)
+    with writing(project, "repeated"):
+        error = project.refusal("smoke", "--observe", **reports)
+    assert "the function logged the item, but Lambda delivers its record again" in error
+
+
 def test_smoke_reports_the_failure_of_the_function_that_it_observes(project: ForkedProject) -> None:
     settings = {"PIPELINE_NAME": "breaking", "TABLE_ARN": create_table(project, "broken")}
     with function_code(project, "def lambda_handler(event, context):\n    raise ValueError('no such order')\n"):
