@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 from botocore.stub import Stubber
 
-from pipeline.resources import log_group
+from pipeline.resources import change, log_group
 from pipeline.resources.change import UserError, record
 from tests.pipeline.conftest import altered
 
@@ -135,7 +135,8 @@ def test_a_dry_run_creates_nothing(aws: Aws, dry_run: Aws) -> None:
     assert log_group.describe(aws("logs"), GROUP) is None
 
 
-def test_rejects_an_untagged_log_group(aws: Aws, calls: Calls) -> None:
+def test_rejects_an_untagged_log_group(aws: Aws, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(change, "TAGS_TIMEOUT", 0.1)
     aws("logs").create_log_group(logGroupName=GROUP)
     calls.clear()
 
