@@ -248,3 +248,15 @@ def test_a_third_reader_of_a_stream_is_planned_and_deployed_with_a_note(project:
     settings = {"PIPELINE_NAME": "reader-three", "TABLE_ARN": arn}
     assert f"mapping crowded -> reader-three  {note}" in project.run("--dry", "deploy", **settings)
     assert f"mapping crowded -> reader-three  {note}" in project.run("deploy", **settings)
+
+
+def test_the_role_may_use_the_customer_managed_key_of_the_table(project: ForkedProject) -> None:
+    key = "arn:aws:kms:us-east-1:000000000000:key/0a1b2c3d"
+    encryption = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+    settings = {"PIPELINE_NAME": "keyed", "TABLE_ARN": create_table(project, "sealed", SSESpecification=encryption)}
+    project.run("deploy", **settings)
+    get_policy = project.client("iam").get_role_policy
+    document = get_policy(RoleName="keyed-role", PolicyName="keyed-table-key")["PolicyDocument"]
+    assert document["Statement"] == [{"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": key}]
+    assert project.invoke("put-policy", **settings).expect(0).writes == []
+    assert "role keyed-role" in project.run("clean", **settings)

@@ -415,11 +415,7 @@ clean() {
 
 case ${1-} in
     deploy | smoke | clean) prepare ;;
-#@if own table
-    *) fail "usage: sh $0 deploy | smoke | clean [--delete-data]" ;;
-#@if TABLE_ARN
-    *) fail "usage: sh $0 deploy | smoke | clean" ;;
-#@end
+    *) fail "usage: sh $0 deploy | smoke | clean; its first lines say more" ;;
 esac
 case $1 in
     deploy)
