@@ -99,7 +99,7 @@ def _command(d: Deployment, operation: str, **parameters: Any) -> str:
 def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
     """Raise UserError, with commands for the owner, if the stream is off or lacks what STREAM_VIEW_TYPE asks for."""
     name, desired, stream = d.settings.table_name, d.settings.stream_view_type, current["StreamSpecification"]
-    view_type = stream.get("StreamViewType", "")
+    view_type = stream.get("StreamViewType", "") if stream["StreamEnabled"] else ""
     if current["TableStatus"] not in ("ACTIVE", "UPDATING"):
         raise UserError(f"table {name} is {current['TableStatus']}; run the same command again when it is ACTIVE")
     if view_type and (view_type in (desired, "NEW_AND_OLD_IMAGES") or desired in ("", "KEYS_ONLY")):

@@ -25,9 +25,9 @@ class SettingsError(UserError):
 
 
 _NAME = r"[A-Za-z0-9_-]"
-_TABLE = r"[A-Za-z0-9_.-]"
+_TABLE = r"[A-Za-z0-9_.-]{3,255}"
 _REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}"
-_TABLE_ARN = rf"arn:aws[a-z-]*:dynamodb:{_REGION}:\d{{12}}:table/{_TABLE}{{3,255}}"
+_TABLE_ARN = rf"arn:aws[a-z-]*:dynamodb:{_REGION}:\d{{12}}:table/{_TABLE}"
 _MAPPING = "lambda CreateEventSourceMapping"
 _POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+"
 
@@ -48,11 +48,8 @@ class Settings:
     aws_endpoint_url: str = _setting("", text(r"https?://[^\s/]+/?", "http://HOST:PORT or https://HOST"))
     tags: Mapping[str, str] = _setting({}, validators.tags)
 
-    table_arn: str = _setting(
-        "",
-        text(_TABLE_ARN, "the ARN of a table, such as arn:aws:dynamodb:us-east-1:123456789012:table/orders"),
-    )
-    table_name: str = _setting("", text(_TABLE + "{3,255}", "3 to 255 letters, digits, -, _ and ."))
+    table_arn: str = _setting("", text(_TABLE_ARN, "arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME"))
+    table_name: str = _setting("", text(_TABLE, "3 to 255 letters, digits, -, _ and ."))
     table_key: str = _setting("name:S", validators.key)
     table_sort_key: str = _setting("", validators.key)
     table_billing_mode: str = _setting("PAY_PER_REQUEST", aws_parameter("dynamodb CreateTable BillingMode"))
@@ -168,8 +165,8 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
             values[field_name] = DERIVED[field_name](values.get("pipeline_name", ""))
     if values.get("table_arn"):
         problems += _apply_table_arn(values, texts, {**environment, **overrides})
-    else:
-        values["stream_view_type"] = values.get("stream_view_type") or "NEW_AND_OLD_IMAGES"
+    elif not values.get("stream_view_type"):
+        values["stream_view_type"] = "NEW_AND_OLD_IMAGES"
     keys = [str(values.get(name)).rpartition(":")[0] for name in ("table_key", "table_sort_key")]
     if keys[0] == keys[1] != "":
         sort_key = values["table_sort_key"]
@@ -192,10 +189,7 @@ def _apply_table_arn(values: dict[str, Any], texts: Mapping[str, str], chosen: C
         if shapes and texts.get(name) and (name in chosen or values.get(name.lower()) != default):
             yield f"{name}: {texts[name]!r} is not allowed with TABLE_ARN, whose table is only read; remove one of them"
     if values.get("aws_region") not in ("", None, region):
-        yield (
-            f"AWS_REGION: {values['aws_region']!r} is not allowed with a TABLE_ARN in {region}; allowed: {region}, or "
-            "empty: a function reads the streams of its own region"
-        )
+        yield f"AWS_REGION: {values['aws_region']!r} is not allowed; allowed: {region}, the region of TABLE_ARN"
     values["table_name"], values["aws_region"] = resource.removeprefix("table/"), region
 
 

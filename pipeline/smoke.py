@@ -105,7 +105,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
     try:
         yield Waiting("smoke", f"log group {trial.log_group} to show it")
         event = _wait_for_event(trial, item)
-        elapsed = time.monotonic() - trial.began
+        elapsed = time.monotonic() - trial.began if item else (event["timestamp"] - trial.put_ms) / 1000
         yield Waiting("smoke", "the invocation to end")
         invocation = _wait_for_end(trial, event)
     finally:
@@ -115,8 +115,8 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         _check_not_repeated(trial, event, invocation)
     line, request_id = event["message"].rstrip("\n"), invocation.request_id
     seconds = min(elapsed, _seconds_in_aws(line, event["timestamp"]))
-    what, since_when = ("item", "put") if item else ("record", "write")
-    reached = f"smoke: {what} reached {trial.log_group} {seconds * 1000:.0f} ms after the {since_when}"
+    after = f"{seconds * 1000:.0f} ms after the put" if item else f"within {seconds * 1000:.0f} ms of the write"
+    reached = f"smoke: {'item' if item else 'record'} reached {trial.log_group} {after}"
     yield Result(
         f"{reached}\n  record      {line}\n  request ID  {request_id}",
         {"line": line, "request_id": request_id, "seconds": seconds, "log_group": trial.log_group},

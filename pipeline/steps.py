@@ -31,14 +31,15 @@ def deploy(d: Deployment) -> Events[None]:
     Mistakes in the settings and policies are reported before the first write, and so is a TABLE_ARN that cannot be
     used. Slow operations start first, and deploy waits for them last: AWS creates the table while the role propagates.
     """
-    current: Mapping[str, Any] | None = (yield from external.check_table(d)) if d.settings.table_arn else None
+    current = (yield from create_table(d)) if d.settings.table_arn else None
+    key_arn = external.table_key_arn(d, current) if current else ""
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
-    check(d)
+    check(d, key_arn)
     yield from _upload(d, code)
     table_change = None if current else (yield from _start_table(d))
     role_arn = yield from create_role(d)
-    yield from put_policy(d, role_arn, current)
+    yield from put_policy(d, role_arn, key_arn)
     retagged = yield from create_function(d, role_arn, code, tags=False)
     if table_change:
         current = yield from _finish_table(d, table_change)
@@ -50,12 +51,12 @@ def plan(d: Deployment) -> list[Change]:
     return [event.change for event in deploy(d.as_dry_run()) if isinstance(event, Changed)]
 
 
-def check(d: Deployment) -> None:
+def check(d: Deployment, key_arn: str = "") -> None:
     """Raise UserError for a mistake in policies/, in FILTER_CRITERIA, in an *_OPTIONS setting or in FUNCTION_LAYERS."""
     parameters.check(d.settings)
     tokens = partial(parameters.policy_tokens, d.settings, parameters.PLACEHOLDER_ARN)
     policies.trust_policy(d.root, tokens, write=False)
-    policies.inline_policies(d.settings, d.root, tokens, write=False)
+    policies.inline_policies(d.settings, d.root, tokens, key_arn=key_arn, write=False)
     for arn in d.settings.function_layers:
         _check_layer(d.client("lambda"), *arn.rsplit(":", 1))
 
@@ -104,10 +105,7 @@ def _upload(d: Deployment, code: bytes) -> Events[None]:
 
 
 def create_table(d: Deployment) -> Events[Mapping[str, Any]]:
-    """Create or update the table with its stream, and wait until it is active. With TABLE_ARN, only check the table.
-
-    Returns the table.
-    """
+    """Create or update the table with its stream, and wait until it is active. Returns it. Only checks a TABLE_ARN."""
     if d.settings.table_arn:
         return (yield from external.check_table(d))
     change = yield from _start_table(d)
@@ -140,14 +138,15 @@ def create_role(d: Deployment) -> Events[str]:
     return str(change.attributes["Arn"])
 
 
-def put_policy(d: Deployment, role_arn: str = "", current_table: Mapping[str, Any] | None = None) -> Events[None]:
+def put_policy(d: Deployment, role_arn: str = "", key_arn: str = "") -> Events[None]:
     """Put the role's inline policies, and delete those of ours whose document was removed.
 
-    With TABLE_ARN, the role may also decrypt with the key of `current_table`.
+    `key_arn` is that of the key of TABLE_ARN's table, or "". Without `role_arn`, both are read.
     """
     yield Started("put-policy")
-    role_arn = role_arn or existing(d, "role")["Arn"]
-    key_arn = external.table_key_arn(d, current_table or existing(d, "table")) if d.settings.table_arn else ""
+    if not role_arn:
+        role_arn = existing(d, "role")["Arn"]
+        key_arn = external.table_key_arn(d, existing(d, "table")) if d.settings.table_arn else ""
     documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn), key_arn=key_arn)
     put = partial(role.ensure_policies, d.client("iam"), d.settings.role_name, documents)
     for change in put(owner=d.settings.pipeline_name, adopt=d.adopt):

@@ -199,6 +199,21 @@ def test_smoke_observes_a_record_that_the_log_shows_only_by_its_key(project: For
     assert re.search(r"^  record      order {'id': {'N': '\d{4}'}}$", output, re.MULTILINE)
 
 
+def test_smoke_reports_that_an_observed_record_is_delivered_again(project: ForkedProject) -> None:
+    settings = {"PIPELINE_NAME": "again", "TABLE_ARN": create_table(project, "repeated")}
+    reports = {"FUNCTION_RESPONSE_TYPES": "ReportBatchItemFailures", **settings}
+    code = """
+def lambda_handler(event, context):
+    print(event)
+    return {"batchItemFailures": [{"itemIdentifier": ""}]}
+"""
+    with function_code(project, code):
+        project.run("deploy", MAXIMUM_RETRY_ATTEMPTS="1", **reports)
+    with writing(project, "repeated"):
+        error = project.refusal("smoke", "--observe", **reports)
+    assert "the function logged the item, but Lambda delivers its record again" in error
+
+
 def test_smoke_reports_the_failure_of_the_function_that_it_observes(project: ForkedProject) -> None:
     settings = {"PIPELINE_NAME": "breaking", "TABLE_ARN": create_table(project, "broken")}
     with function_code(project, "def lambda_handler(event, context):\n    raise ValueError('no such order')\n"):
@@ -233,3 +248,15 @@ def test_a_third_reader_of_a_stream_is_planned_and_deployed_with_a_note(project:
     settings = {"PIPELINE_NAME": "reader-three", "TABLE_ARN": arn}
     assert f"mapping crowded -> reader-three  {note}" in project.run("--dry", "deploy", **settings)
     assert f"mapping crowded -> reader-three  {note}" in project.run("deploy", **settings)
+
+
+def test_the_role_may_use_the_customer_managed_key_of_the_table(project: ForkedProject) -> None:
+    key = "arn:aws:kms:us-east-1:000000000000:key/0a1b2c3d"
+    encryption = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+    settings = {"PIPELINE_NAME": "keyed", "TABLE_ARN": create_table(project, "sealed", SSESpecification=encryption)}
+    project.run("deploy", **settings)
+    get_policy = project.client("iam").get_role_policy
+    document = get_policy(RoleName="keyed-role", PolicyName="keyed-table-key")["PolicyDocument"]
+    assert document["Statement"] == [{"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": key}]
+    assert project.invoke("put-policy", **settings).expect(0).writes == []
+    assert "role keyed-role" in project.run("clean", **settings)

@@ -279,7 +279,9 @@ def test_the_name_of_the_table_and_the_region_come_from_its_arn() -> None:
 @pytest.mark.parametrize("arn", ["orders", f"{ARN}/stream/2026-01-01T00:00:00.000", ARN.replace("dynamodb", "sqs")])
 def test_a_table_arn_of_something_else_is_an_error(arn: str) -> None:
     (line,) = problems({"TABLE_ARN": arn})
-    assert line.startswith(f"TABLE_ARN: '{arn}' is not allowed; allowed: the ARN of a table")
+    assert line.startswith(
+        f"TABLE_ARN: '{arn}' is not allowed; allowed: arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME"
+    )
 
 
 @pytest.mark.parametrize(
@@ -312,4 +314,4 @@ def test_a_shaping_setting_in_the_file_beside_table_arn_is_an_error(tmp_path: Pa
 
 def test_another_region_than_that_of_the_table_is_an_error() -> None:
     (line,) = problems({"TABLE_ARN": ARN, "AWS_REGION": "us-east-1"})
-    assert line.startswith("AWS_REGION: 'us-east-1' is not allowed with a TABLE_ARN in eu-west-1; allowed: eu-west-1")
+    assert line.startswith("AWS_REGION: 'us-east-1' is not allowed; allowed: eu-west-1, the region of TABLE_ARN")
