@@ -289,8 +289,8 @@ create_table() {
 # If it fails: with `ensure the role can perform`, check the role's policies. If records do not arrive,
 # LastProcessingResult says why.
 #@if TABLE_ARN
-# If the table belongs to another account, its owner has to allow the role on the stream: `aws dynamodb
-# put-resource-policy` with the actions dynamodb:DescribeStream, dynamodb:GetRecords and dynamodb:GetShardIterator.
+# If the table belongs to another account, its owner has to put a resource-based policy on the stream that allows the
+# role dynamodb:DescribeStream, dynamodb:GetRecords and dynamodb:GetShardIterator.
 #@end
 map_stream() {
     ask aws lambda list-event-source-mappings --function-name="$function_name" \
