@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dotenv import set_key
 
-from . import parameters, policies, steps
+from . import external, parameters, policies, steps
 from .events import Changed, Result, Started
 from .resources import function, log_group, mapping, role, table
 from .resources.change import OWNER_TAG, Change, Diff, UserError, check_owner, retry
@@ -68,7 +68,7 @@ _PATHS = {
     },
 }
 _MODULES: dict[str, Any] = {"table": table, "role": role, "function": function, "mapping": mapping}
-_NAMES = ("PIPELINE_NAME", "TABLE_NAME", "ROLE_ARN", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME")
+_NAMES = ("PIPELINE_NAME", "TABLE_ARN", "TABLE_NAME", "ROLE_ARN", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME")
 # A plan checks the code in lambda_src/, which may not be that of the function.
 _OF_CODE = ("FUNCTION_RUNTIME", "FUNCTION_HANDLER", "FUNCTION_ARCHITECTURE", "FUNCTION_LAYERS")
 
@@ -137,8 +137,9 @@ def _missing_lines(kept: Settings, texts: Mapping[str, str], load_file: Load) ->
         value = getattr(kept, name.lower())
         if value != getattr(in_file if name == "PIPELINE_NAME" else named, name.lower()):
             lines[name] = _text(value)
-    if "ROLE_ARN" in lines:
-        lines.pop("ROLE_NAME", None)
+    for kind in ("TABLE", "ROLE"):
+        if f"{kind}_ARN" in lines:
+            lines.pop(f"{kind}_NAME", None)
     return lines
 
 
@@ -219,13 +220,14 @@ def _existing(d: Deployment) -> dict[str, Any]:
     """The resources that exist, by kind."""
     settings, lambda_ = d.settings, d.client("lambda")
     found: dict[str, Any] = {
-        "table": table.describe(d.client("dynamodb"), settings.table_name),
+        "table": not settings.table_arn and table.describe(d.client("dynamodb"), settings.table_name),
         "role": not settings.role_arn and role.describe(d.client("iam"), settings.role_name),
         "function": function.describe(lambda_, settings.function_name, secrets=True),
     }
     group = found["function"]["LoggingConfig"]["LogGroup"] if found["function"] else parameters.log_group_name(settings)
     found["log_group"] = log_group.describe(d.client("logs"), group)
-    if stream := found["table"] and found["table"]["LatestStreamArn"]:
+    current = external.describe_table(d) if settings.table_arn else found["table"]
+    if stream := current and current["LatestStreamArn"]:
         entry = mapping.describe(lambda_, settings.function_name, stream)
         get = lambda_.get_event_source_mapping  # a list may omit the filters
         found["mapping"] = entry and mapping.to_create_parameters(get(UUID=entry["UUID"]))

@@ -6,11 +6,11 @@ a dry run the clients write nothing, and there is nothing to wait for.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import archive, items, log_reader, parameters, policies, role_check
+from . import archive, external, items, log_reader, parameters, policies, role_check
 from .events import Changed, Result, Started, Waiting, finish
 from .resources import code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
@@ -28,21 +28,24 @@ if TYPE_CHECKING:
 def deploy(d: Deployment) -> Events[None]:
     """Create or update everything to match the settings.
 
-    Mistakes in the settings and policies are reported before the first write. Slow operations start first,
-    and deploy waits for them last: AWS creates the table while the role propagates.
+    Mistakes in the settings and policies are reported before the first write, and so is a TABLE_ARN that cannot be
+    used. Slow operations start first, and deploy waits for them last: AWS creates the table while the role propagates.
     """
+    current = (yield from create_table(d)) if d.settings.table_arn else None
+    key_arn = external.table_key_arn(d, current) if current else ""
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
-    check(d)
+    check(d, key_arn)
     # Before the first write: a role of others may lack permissions.
-    role_arn = (yield from create_role(d)) if d.settings.role_arn else ""
+    role_arn = (yield from create_role(d, key_arn)) if d.settings.role_arn else ""
     yield from _upload(d, code)
-    table_change = yield from _start_table(d)
+    table_change = None if current else (yield from _start_table(d))
     role_arn = role_arn or (yield from create_role(d))
-    yield from put_policy(d, role_arn)
+    yield from put_policy(d, role_arn, key_arn)
     retagged = yield from create_function(d, role_arn, code, tags=False)
-    stream_arn = yield from _finish_table(d, table_change)
-    yield from map_stream(d, stream_arn, tags=retagged)
+    if table_change:
+        current = yield from _finish_table(d, table_change)
+    yield from map_stream(d, current, tags=retagged)
 
 
 def plan(d: Deployment) -> list[Change]:
@@ -51,12 +54,12 @@ def plan(d: Deployment) -> list[Change]:
     return [event.change for event in events if event.step != "zip-code"]
 
 
-def check(d: Deployment) -> None:
+def check(d: Deployment, key_arn: str = "") -> None:
     """Raise UserError for a mistake in policies/, in FILTER_CRITERIA, in an *_OPTIONS setting or in FUNCTION_LAYERS."""
     parameters.check(d.settings)
     tokens = partial(parameters.policy_tokens, d.settings, parameters.PLACEHOLDER_ARN)
     policies.trust_policy(d.root, tokens, write=False)
-    policies.inline_policies(d.settings, d.root, tokens, write=False)
+    policies.inline_policies(d.settings, d.root, tokens, key_arn=key_arn, write=False)
     for arn in d.settings.function_layers:
         _check_layer(d.client("lambda"), *arn.rsplit(":", 1))
 
@@ -104,8 +107,10 @@ def _upload(d: Deployment, code: bytes) -> Events[None]:
         yield Changed("create-function", code_object.ensure(d.client("s3"), desired))
 
 
-def create_table(d: Deployment) -> Events[str]:
-    """Create or update the table with its stream, and wait until it is active. Returns the ARN of the stream."""
+def create_table(d: Deployment) -> Events[Mapping[str, Any]]:
+    """Create or update the table with its stream, and wait until it is active. Returns it. Only checks a TABLE_ARN."""
+    if d.settings.table_arn:
+        return (yield from external.check_table(d))
     change = yield from _start_table(d)
     return (yield from _finish_table(d, change))
 
@@ -121,20 +126,20 @@ def _start_table(d: Deployment) -> Events[Change]:
     return retry(lambda: table.ensure(d.client("dynamodb"), desired, adopt=d.adopt))
 
 
-def _finish_table(d: Deployment, change: Change) -> Events[str]:
+def _finish_table(d: Deployment, change: Change) -> Events[Mapping[str, Any]]:
     wait = partial(table.wait, d.client("dynamodb"), d.settings.table_name)
     yield from finish("create-table", change, "to become ACTIVE", wait)
-    return str(change.attributes["LatestStreamArn"])
+    return change.attributes
 
 
-def create_role(d: Deployment) -> Events[str]:
+def create_role(d: Deployment, key_arn: str = "") -> Events[str]:
     """Create or update the role that Lambda assumes. Returns its ARN, or a placeholder in a dry run.
 
-    With ROLE_ARN, only check that role.
+    With ROLE_ARN, only check that role. `key_arn` is that of the key of TABLE_ARN's table, or "".
     """
     yield Started("create-role")
     if d.settings.role_arn:
-        yield Changed("create-role", _check_role(d))
+        yield Changed("create-role", _check_role(d, key_arn))
         return d.settings.role_arn
     desired = parameters.role(d.settings, policies.trust_policy(d.root, _tokens(d)))
     change = retry(lambda: role.ensure(d.client("iam"), desired, adopt=d.adopt))
@@ -142,22 +147,27 @@ def create_role(d: Deployment) -> Events[str]:
     return str(change.attributes["Arn"])
 
 
-def _check_role(d: Deployment) -> Change:
+def _check_role(d: Deployment, key_arn: str) -> Change:
     role_arn, caller = d.settings.role_arn, d.caller_identity
     if role_arn.split(":")[4] != caller["Account"]:
         raise UserError(f"ROLE_ARN: {role_arn} is not in the account of the credentials, which is {caller['Account']}")
-    documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn), write=False)
+    documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn), key_arn=key_arn, write=False)
     return role_check.check(d.client("iam"), role_arn, d.settings.aws_region, documents)
 
 
-def put_policy(d: Deployment, role_arn: str = "") -> Events[None]:
-    """Put the role's inline policies, and delete those of ours whose document was removed."""
+def put_policy(d: Deployment, role_arn: str = "", key_arn: str = "") -> Events[None]:
+    """Put the role's inline policies, and delete those of ours whose document was removed.
+
+    `key_arn` is that of the key of TABLE_ARN's table, or "". Without `role_arn`, both are read.
+    """
     yield Started("put-policy")
     if d.settings.role_arn:
         yield Changed("put-policy", role_check.unmanaged(d.settings.role_arn))
         return
-    role_arn = role_arn or existing(d, "role")["Arn"]
-    documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn))
+    if not role_arn:
+        role_arn = existing(d, "role")["Arn"]
+        key_arn = external.table_key_arn(d, existing(d, "table")) if d.settings.table_arn else ""
+    documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn), key_arn=key_arn)
     put = partial(role.ensure_policies, d.client("iam"), d.settings.role_name, documents)
     for change in put(owner=d.settings.pipeline_name, adopt=d.adopt):
         yield Changed("put-policy", change)
@@ -194,18 +204,33 @@ def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tag
     return retagged
 
 
-def map_stream(d: Deployment, stream_arn: str = "", *, tags: bool = True) -> Events[None]:
+def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *, tags: bool = True) -> Events[None]:
     """Create or update the mapping from the table's stream to the function, and wait until it is enabled."""
     yield Started("map-stream")
-    if not stream_arn:
-        stream_arn = stream_of(existing(d, "table"))
+    if not current_table:
+        current_table = existing(d, "table")
         # A mapping belongs to its function: only a mapping of our function is changed.
         owner_tags = existing(d, "function")["Tags"]
         check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
-    desired = parameters.mapping(d.settings, stream_arn)
-    change = retry(lambda: mapping.ensure(d.client("lambda"), desired, tags=tags))
+    desired = parameters.mapping(d.settings, stream_of(d, current_table))
+    change = external.map_stream(d, desired, tags=tags)
+    if change.action in ("created", "replaced"):
+        change = replace(change, note="; ".join(filter(None, (change.note, _crowded(d, current_table)))))
     goal = "to become Enabled" if desired["Enabled"] else "to become Disabled"
     yield from finish("map-stream", change, goal, lambda: mapping.wait(d.client("lambda"), change.attributes["UUID"]))
+
+
+def _crowded(d: Deployment, current: Mapping[str, Any]) -> str:
+    """A note if this mapping is one reader more than AWS recommends: two per shard, one of a global table.
+
+    Lambda developer guide: "Using AWS Lambda with Amazon DynamoDB".
+    """
+    if current["TableStatus"] not in ("ACTIVE", "UPDATING"):
+        return ""  # a new table, which nobody else reads
+    names = mapping.readers(d.client("lambda"), current["LatestStreamArn"], besides=d.settings.function_name)
+    most = "one reader of a global table's stream" if current["Replicas"] else "two readers per shard"
+    crowded = len(names) >= (1 if current["Replicas"] else 2)
+    return f"the stream has other readers: {', '.join(names)}; AWS recommends at most {most}" if crowded else ""
 
 
 def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:
@@ -240,6 +265,8 @@ _MODULES: Any = {"role": (role, "iam"), "table": (table, "dynamodb"), "function"
 
 def existing(d: Deployment, kind: str) -> dict[str, Any]:
     """The "role", "table" or "function". Raises UserError, with the task that creates it, if it does not exist."""
+    if kind == "table" and d.settings.table_arn:
+        return external.describe_table(d)
     module, service = _MODULES[kind]
     name = getattr(d.settings, f"{kind}_name")
     current: dict[str, Any] | None = module.describe(d.client(service), name)
@@ -248,8 +275,10 @@ def existing(d: Deployment, kind: str) -> dict[str, Any]:
     return current
 
 
-def stream_of(current: Mapping[str, Any]) -> str:
+def stream_of(d: Deployment, current: Mapping[str, Any]) -> str:
     """The ARN of the stream of an existing table. Raises UserError if the stream is off."""
+    if d.settings.table_arn:
+        external.check_stream(d, current)
     if not current["StreamSpecification"]["StreamEnabled"]:
         raise UserError(f"table {current['TableName']} has no stream; turn it on with: invoke create-table")
     return str(current["LatestStreamArn"])

@@ -185,3 +185,16 @@ def test_the_code_in_lambda_src_does_not_have_to_fit_the_function(empty: ForkedP
     assert env(empty) == "FUNCTION_RUNTIME=python3.12\nFUNCTION_HANDLER=other.handler\n"
     assert "the zip has no other.py" in empty.invoke("deploy").expect(1).stderr
     (empty.folder / ".env").unlink()
+
+
+def test_a_table_of_others_is_not_adopted(empty: ForkedProject) -> None:
+    empty.invoke("deploy").expect(0)
+    table = empty.client("dynamodb").describe_table(TableName="stream-demo")["Table"]["TableArn"]
+    own = {"PIPELINE_NAME": "second", "TABLE_ARN": table}
+    empty.invoke("deploy", **own, BATCH_SIZE="7").expect(0)
+    before = empty.snapshot()
+    assert empty.invoke("adopt", "--write", **own).expect(0).writes == []
+    assert env(empty) == f"PIPELINE_NAME=second\nTABLE_ARN={table}\nBATCH_SIZE=7\n"
+    assert empty.snapshot() == before
+    empty.invoke("clean").expect(0)
+    (empty.folder / ".env").unlink()

@@ -11,11 +11,14 @@ from moto.core.responses import ActionResult
 
 from localaws.errors import AwsError
 from localaws.iam import policies
+from localaws.iam.evaluation import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from moto.iam.responses import IamResponse
+
+    from localaws.iam.policies import Caller
 
 _DECISIONS = {"Allow": "allowed", "Deny": "explicitDeny", "": "implicitDeny"}
 
@@ -33,16 +36,14 @@ def simulate_principal_policy(self: IamResponse) -> ActionResult:
     actions = self._get_param("ActionNames")
     if vague := [action for action in actions if "*" in action or "?" in action]:
         raise AwsError("InvalidInput", f"Invalid action name: {vague[0]}; wildcards are not supported")
-    missing = sorted(policies.context_keys(role_arn) - context.keys())
-    results = [_result(role_arn, action, resources, context, missing) for action in actions]
+    results = [_result(policies.role_session(role_arn), action, resources, context) for action in actions]
     return ActionResult({"EvaluationResults": results, "IsTruncated": False})
 
 
-def _result(
-    role_arn: str, action: str, resources: Iterable[str], context: dict[str, str], missing: list[str]
-) -> dict[str, Any]:
+def _result(role: Caller, action: str, resources: Iterable[str], context: dict[str, str]) -> dict[str, Any]:
     """The result for an action: the decision on each resource, and that on all of them."""
-    decisions = {each: _DECISIONS[policies.effect(role_arn, action, each, context)] for each in resources}
+    missing = sorted(_condition_keys(role) - context.keys())
+    decisions = {each: _DECISIONS[_effect(role, action, each, context)] for each in resources}
     return {
         "EvalActionName": action,
         "EvalResourceName": "*",
@@ -58,4 +59,23 @@ def _result(
             }
             for resource, decision in decisions.items()
         ],
+    }
+
+
+def _effect(role: Caller, action: str, resource: str, context: dict[str, str]) -> str:
+    """The effect of the role's policies, which a permissions boundary limits."""
+    effect = evaluate(role.identity or (), action, resource, context)
+    if effect != "Allow" or role.boundary is None:
+        return effect
+    return evaluate([role.boundary], action, resource, context)
+
+
+def _condition_keys(role: Caller) -> set[str]:
+    """The keys in the conditions of the role's policies, in lower case."""
+    return {
+        key.lower()
+        for statements in [*(role.identity or ()), role.boundary or []]
+        for statement in statements
+        for keys in statement.get("Condition", {}).values()
+        for key in keys
     }

@@ -52,7 +52,7 @@ def page(settings: Settings, root: Path) -> str:
     values = _values(settings, root)
     preparation, _, steps = _template(settings).partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
     *forward, clean = [_section(step, values) for step in _STEP.findall(steps)]
-    return Template((_FOLDER / "runbook.md").read_text(encoding="utf-8")).substitute(
+    return Template(_template(settings, "runbook.md")).substitute(
         {name: getattr(settings, name) for name in (*_NAMES, "aws_region")},
         needs=values["needs"],
         preparation=_fill(preparation, values) + "prepare",
@@ -61,10 +61,13 @@ def page(settings: Settings, root: Path) -> str:
     )
 
 
-def _template(settings: Settings) -> str:
-    left_out = "own role" if settings.role_arn else "ROLE_ARN"
-    text = (_FOLDER / "runbook.sh").read_text(encoding="utf-8")
-    text = re.sub(rf"^#@if {left_out}\n.*?^#@end {left_out}\n", "", text, flags=re.MULTILINE | re.DOTALL)
+def _template(settings: Settings, name: str = "runbook.sh") -> str:
+    text = (_FOLDER / name).read_text(encoding="utf-8")
+    role = "own role" if settings.role_arn else "ROLE_ARN"
+    text = re.sub(rf"^#@if {role}\n.*?^#@end {role}\n", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^#@(if|end) (own role|ROLE_ARN)\n", "", text, flags=re.MULTILINE)
+    left_out = "own table" if settings.table_arn else "TABLE_ARN"
+    text = re.sub(rf"^#@if {left_out}\n.*?^(?=#@(if|end))", "", text, flags=re.MULTILINE | re.DOTALL)
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#@"))
 
 
@@ -111,7 +114,9 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
         "require_variables": [f': "${{{name}?set this variable of the function}}"' for name in variables],
         "trust_policy": _document(policies.trust_policy(root, lambda: tokens, write=False)),
-        "policies_tag": record(policies.inline_policy_names(settings, root), POLICIES_TAG)[POLICIES_TAG],
+        "table_arn": quote(settings.table_arn),
+        "policies_tag": _policies_tag(settings, root, with_key=False),
+        "policies_tag_with_key": _policies_tag(settings, root, with_key=True),
         "put_inline_policies": [
             f"put_inline_policy {quote(name)} <<JSON\n{_document(document)}\nJSON"
             for name, document in inline_policies.items()
@@ -127,6 +132,10 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "mapping": parameters.mapping(named, shell_var("$stream_arn")),
         "item": _smoke_item(settings, table),
     }
+
+
+def _policies_tag(settings: Settings, root: Path, *, with_key: bool) -> str:
+    return record(policies.inline_policy_names(settings, root, with_key=with_key), POLICIES_TAG)[POLICIES_TAG]
 
 
 def _check_variables(settings: Settings) -> None:
