@@ -30,38 +30,32 @@ def check_table(d: Deployment) -> Events[dict[str, Any]]:
 
 def describe_table(d: Deployment) -> dict[str, Any]:
     """The table, as `table.describe_only` returns it. Raises UserError if it does not exist."""
-    current = table.describe_only(d.client("dynamodb"), d.settings.table_name)
-    if current is None or current["TableArn"] != d.settings.table_arn:
-        raise UserError(
-            f"TABLE_ARN: {d.settings.table_arn} does not exist in account {d.caller_identity['Account']}; correct the "
-            "ARN, or leave it empty to create a table"
-        )
+    current, arn = table.describe_only(d.client("dynamodb"), d.settings.table_name), d.settings.table_arn
+    if current is None or current["TableArn"] != arn:
+        account = d.caller_identity["Account"]
+        raise UserError(f"TABLE_ARN: {arn} does not exist in account {account}; correct it, or leave it empty")
     return current
 
 
 def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
     """Raise UserError, with commands for the owner, if the stream is off or lacks what STREAM_VIEW_TYPE asks for."""
     name, desired, stream = current["TableName"], d.settings.stream_view_type, current["StreamSpecification"]
-    view_type = stream.get("StreamViewType", "") if stream["StreamEnabled"] else ""
+    has = stream.get("StreamViewType", "") if stream["StreamEnabled"] else ""
     if current["TableStatus"] not in ("ACTIVE", "UPDATING"):
         raise UserError(f"table {name} is {current['TableStatus']}; run the same command again when it is ACTIVE")
-    if view_type and (view_type in (desired, "NEW_AND_OLD_IMAGES") or desired in ("", "KEYS_ONLY")):
+    if has and (has in (desired, "NEW_AND_OLD_IMAGES") or desired in ("", "KEYS_ONLY")):
         return
     # A new stream has the images of the old one too, for its other readers.
-    needed = desired if desired and view_type in ("", "KEYS_ONLY") else "NEW_AND_OLD_IMAGES"
-    specifications: list[dict[str, Any]] = [{"StreamEnabled": True, "StreamViewType": needed}]
-    if view_type:  # AWS cannot change that of a stream
-        specifications.insert(0, {"StreamEnabled": False})
+    needed = desired if desired and has in ("", "KEYS_ONLY") else "NEW_AND_OLD_IMAGES"
+    turn_off = [{"StreamEnabled": False}] if has else []  # AWS cannot change the view type of a stream
     model = d.client("dynamodb").meta.service_model.operation_model("UpdateTable")
-    commands = [
-        echo.Call(model, {"TableName": name, "StreamSpecification": each}, d.settings.aws_region)
-        for each in specifications
-    ]
-    reason = f"a stream of view type {view_type}; STREAM_VIEW_TYPE is {desired}" if view_type else "no stream"
-    raise UserError(
-        f"table {name} has {reason}. It is not changed (TABLE_ARN: read only), and nothing was created. "
-        "Its owner can run:" + "".join(f"\n  {echo.command_line(each, lambda _: None)}" for each in commands)
-    )
+    message = f"a stream of view type {has}; STREAM_VIEW_TYPE is {desired}" if has else "no stream"
+    message = f"table {name} has {message}. It is not changed (TABLE_ARN: read only), and nothing was created. "
+    message += "Its owner can run:"
+    for specification in (*turn_off, {"StreamEnabled": True, "StreamViewType": needed}):
+        parameters = {"TableName": name, "StreamSpecification": specification}
+        message += "\n  " + echo.command_line(echo.Call(model, parameters, d.settings.aws_region), lambda _: None)
+    raise UserError(message)
 
 
 def table_key_arn(d: Deployment, current: Mapping[str, Any]) -> str:
