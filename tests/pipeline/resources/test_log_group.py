@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from pipeline.resources import change, log_group
@@ -190,7 +190,7 @@ def test_wait_raises_access_denied_at_once(aws: Aws) -> None:
     with Stubber(aws("logs")) as stub:
         stub.add_client_error("describe_log_groups", "AccessDeniedException", "not authorized")
 
-        with pytest.raises(WaiterError, match="AccessDeniedException"):
+        with pytest.raises(ClientError, match="AccessDeniedException"):
             log_group.wait(aws("logs"), GROUP, timeout=60)
 
 
