@@ -201,6 +201,7 @@ def policy_tokens(settings: Settings, arn: str) -> dict[str, str]:
         "AWS::Partition": partition,
         "AWS::Region": settings.aws_region,
         "AWS::AccountId": account,
+        "TableAccountId": settings.table_arn.split(":")[4] if settings.table_arn else account,
         "TableName": settings.table_name,
         "FunctionName": settings.function_name,
         "LogGroupName": log_group_name(settings),

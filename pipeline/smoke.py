@@ -88,7 +88,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
     trial = _existing(d)
     trial = replace(trial, put_ms=_aws_time_ms(trial.current_mapping()))
     trial = replace(trial, earlier=frozenset(each.request_id for each in trial.invocations()))
-    dynamodb, name = d.client("dynamodb"), d.settings.table_name
+    dynamodb, name = d.client("dynamodb"), trial.table["TableName"]
     item: dict[str, Any] = {}
     if observe:
         yield Waiting("smoke", f"the next record of table {name}")
@@ -134,8 +134,8 @@ def _with_next_record(trial: _Trial) -> _Trial:
             return replace(trial, events=partial(_observed, trial, records, stream))
         if time.monotonic() - began > timeout:
             raise UserError(
-                f"no record within {timeout} s: nobody wrote to table {trial.table['TableName']}. Try again when it is "
-                "in use, raise SMOKE_TIMEOUT, or let smoke put an item: invoke smoke --write"
+                f"no record within {timeout} s: nobody wrote to table {trial.d.settings.table_name}. Try again when it "
+                "is in use, raise SMOKE_TIMEOUT, or let smoke put an item: invoke smoke --write"
             )
         time.sleep(pause)
     raise AssertionError

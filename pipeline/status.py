@@ -62,7 +62,7 @@ def collect(d: Deployment) -> Status:
     changes = [change for change in steps.plan(d) if not change.resource.startswith("zip ")]
     # The plan's attributes are those after a deploy. These are the current ones.
     # The plan has looked at a TABLE_ARN already.
-    current = table.describe_only(d.client("dynamodb"), d.settings.table_name)
+    current = table.describe_only(d.client("dynamodb"), d.settings.table_arn or d.settings.table_name)
     mappings = mapping.of_function(d.client("lambda"), d.settings.function_name)
     stream = str(current["LatestStreamArn"]) if current else ""
     ours = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
@@ -107,6 +107,10 @@ def _stream(d: Deployment, arn: str) -> str:
         stream = client.describe_stream(StreamArn=arn)["StreamDescription"]
     except client.exceptions.ResourceNotFoundException:  # turned off more than a day ago
         return "none"
+    except client.exceptions.ClientError as error:
+        if not d.settings.table_arn or error.response["Error"]["Code"] != "AccessDeniedException":
+            raise
+        return "the caller may not read it"  # the owner allows the function's role
     return f"{stream['StreamStatus']}, {stream['StreamViewType']}, shards: {len(stream['Shards'])}"
 
 

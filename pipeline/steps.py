@@ -193,7 +193,7 @@ def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *,
         owner_tags = existing(d, "function")["Tags"]
         check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
     desired = parameters.mapping(d.settings, stream_of(d, current_table))
-    change = retry(lambda: mapping.ensure(d.client("lambda"), desired, tags=tags))
+    change = external.map_stream(d, desired, tags=tags)
     if change.action in ("created", "replaced"):
         change = replace(change, note="; ".join(filter(None, (change.note, _crowded(d, current_table)))))
     goal = "to become Enabled" if desired["Enabled"] else "to become Disabled"

@@ -64,13 +64,13 @@ def readers(lambda_: LambdaClient, stream_arn: str, *, besides: str) -> list[str
     return sorted({entry["FunctionArn"].split(":")[6] for entry in entries} - {besides})
 
 
-def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = False) -> Change:
+def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = False, await_role: bool = True) -> Change:
     """Create the mapping, or update what differs. To wait until it is enabled afterwards, call `wait`.
 
     `desired` holds CreateEventSourceMapping's parameters. Omitted parameters get AWS's defaults. Tags are set at
     creation, and compared only if `tags` is true, as that costs a call. Replaces the mapping if StartingPosition
-    differs, and if the function has stale mappings, on earlier streams of the same table. Retries for up to a minute
-    while Lambda does not see the role's new permissions yet.
+    differs, and if the function has stale mappings, on earlier streams of the same table. With `await_role`, retries
+    for up to two minutes while Lambda does not see the role's new permissions yet.
 
     Does not check the owner: a mapping belongs to its function.
     Lambda API reference: CreateEventSourceMapping, UpdateEventSourceMapping.
@@ -93,7 +93,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
         current["Tags"] = change.own_tags(existing, compared["Tags"])
     previous = current or (stale[-1] if stale else None)
     diffs = change.diff(previous, compared) if previous else change.diff({}, desired)
-    result = _apply(lambda_, resource, current, desired, diffs)
+    result = _apply(lambda_, resource, current, desired, diffs, await_role)
     return _move(lambda_, stale, desired, result) if stale else result
 
 
@@ -163,6 +163,7 @@ def _apply(
     current: Mapping[str, Any] | None,
     desired: Mapping[str, Any],
     diffs: tuple[Diff, ...],
+    await_role: bool,
 ) -> Change:
     parameters = {each.setting: each.new for each in diffs if each.setting != "Tags"}
     action: Action = "created"
@@ -176,7 +177,8 @@ def _apply(
         note = f"the new mapping starts at {position} and {effect}"
         action, current = "replaced", None
     if current is None:
-        response = change.retry_while_role_propagates(lambda: lambda_.create_event_source_mapping(**desired))
+        attempt = change.retry_while_role_propagates if await_role else change.retry
+        response = attempt(lambda: lambda_.create_event_source_mapping(**desired))
         pending = not change.is_dry_run(response)
         return Change(resource, action, diffs, to_create_parameters(response), note, pending)
     if not diffs:

@@ -162,9 +162,9 @@ prepare() {
 # Expect: `aws dynamodb describe-table` shows TableStatus ACTIVE, and the stream's ARN and view type.
 # If it fails: ask the table's owner to run the command that is printed.
 create_table() {
-    ask aws dynamodb describe-table --table-name="$table_name" --query Table.TableArn --output text
-    [ "$answer" = "$table_arn" ] || fail "$table_arn does not exist in account $account_id"
-    ask aws dynamodb describe-table --table-name="$table_name" \
+    ask aws dynamodb describe-table --table-name="$table_arn" --query Table.TableArn --output text
+    [ -n "$answer" ] || fail "$table_arn does not exist"
+    ask aws dynamodb describe-table --table-name="$table_arn" \
         --query "Table.StreamSpecification.StreamViewType || 'none'" --output text
     enable="aws dynamodb update-table --table-name $table_name --stream-specification StreamEnabled"
     case "$stream_view_type $answer" in
@@ -178,7 +178,7 @@ create_table() {
                 "$enable=false, and then $enable=true,StreamViewType=NEW_AND_OLD_IMAGES"
             ;;
     esac
-    stream_arn=$(aws dynamodb describe-table --table-name="$table_name" --query Table.LatestStreamArn --output text)
+    stream_arn=$(aws dynamodb describe-table --table-name="$table_arn" --query Table.LatestStreamArn --output text)
     say "create-table: exists, and is only read"
 }
 #@end
@@ -212,7 +212,7 @@ put_policy() {
     aws iam tag-role --role-name="$role_name" --tags="Key=pipeline:policies,Value=@policies_tag"
     @put_inline_policies
 #@if TABLE_ARN
-    ask aws dynamodb describe-table --table-name="$table_name" \
+    ask aws dynamodb describe-table --table-name="$table_arn" \
         --query "Table.SSEDescription.KMSMasterKeyArn || '-'" --output text
     key_arn=$answer
     # A customer managed key, or one that you may not read.
@@ -288,6 +288,10 @@ create_table() {
 # Expect: `aws lambda get-event-source-mapping` shows State Enabled; after the first item, LastProcessingResult OK.
 # If it fails: with `ensure the role can perform`, check the role's policies. If records do not arrive,
 # LastProcessingResult says why.
+#@if TABLE_ARN
+# If the table belongs to another account, its owner has to put a resource-based policy on the stream that allows the
+# role dynamodb:DescribeStream, dynamodb:GetRecords and dynamodb:GetShardIterator.
+#@end
 map_stream() {
     ask aws lambda list-event-source-mappings --function-name="$function_name" \
         --query "EventSourceMappings[?EventSourceArn=='$stream_arn'].UUID" --output text
