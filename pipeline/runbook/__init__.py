@@ -52,13 +52,14 @@ def page(settings: Settings, root: Path) -> str:
     values = _values(settings, root)
     preparation, _, steps = _template(settings).partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
     *forward, clean = [_section(step, values) for step in _STEP.findall(steps)]
-    return Template(_template(settings, "runbook.md")).substitute(
+    text = Template(_template(settings, "runbook.md")).substitute(
         {name: getattr(settings, name) for name in (*_NAMES, "aws_region")},
         needs=values["needs"],
         preparation=_fill(preparation, values) + "prepare",
         steps="\n\n".join(f"## {number}. {section}" for number, section in enumerate(forward, 1)),
         clean=f"## Roll back: {clean}",
     )
+    return text.replace("`invoke smoke`", "`invoke smoke --observe`") if settings.table_arn else text
 
 
 def _template(settings: Settings, name: str = "runbook.sh") -> str:

@@ -83,7 +83,7 @@ def test_a_table_of_the_same_name_in_another_account_is_not_taken_for_it(
     deployment: Callable[..., Deployment],
 ) -> None:
     arn = ARN.replace("123456789012", "210987654321")
-    with pytest.raises(UserError, match=f"TABLE_ARN: {arn} does not exist in account 123456789012"):
+    with pytest.raises(UserError, match=f"TABLE_ARN: {arn} does not exist in account 210987654321"):
         external.describe_table(deployment(stream("NEW_IMAGE"), TABLE_ARN=arn))
 
 
