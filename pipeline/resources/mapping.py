@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import WaiterError
+
 from . import change
 from .change import Action, Change, Diff, UserError
 
@@ -137,7 +139,12 @@ def _wait_while_transitional(lambda_: LambdaClient, current: dict[str, Any] | No
         wait_until_deleted(lambda_, current["UUID"])
         return None
     if current and current["State"] in TRANSITIONAL_STATES:
-        return wait(lambda_, current["UUID"])
+        try:
+            return wait(lambda_, current["UUID"])
+        except WaiterError as error:
+            if error.last_response.get("Error", {}).get("Code") != "ResourceNotFoundException":
+                raise
+            return None  # it was deleted, and the list did not show that yet
     return current
 
 
