@@ -489,15 +489,25 @@ def adopt(
             report.render(adopting.show(adoption))
 
 
-@task(iterable=["set"], help={"format": "sh: a shell script. md: a page for people.", "set": COMMON["set"]})
-def runbook(c: Context, format: str = "sh", set: Words = None) -> None:
-    """Print the procedure as AWS CLI commands. Does not contact AWS."""
+RUNBOOK = {
+    "format": "sh: a shell script. md: a page for people. py: Invoke tasks on boto3 alone.",
+    "task": "With --format py: only this task, such as create-table.",
+    "set": COMMON["set"],
+}
+
+
+@task(iterable=["set"], help=RUNBOOK)
+def runbook(c: Context, format: str = "sh", task: str = "", set: Words = None) -> None:
+    """Print the procedure as AWS CLI commands or as Invoke tasks. Does not contact AWS."""
     from pipeline import runbook as runbooks
+    from pipeline.runbook import python
 
     with _task(c, "runbook", json=False) as report:
-        write = {"sh": runbooks.script, "md": runbooks.page}.get(format)
+        write = {"sh": runbooks.script, "md": runbooks.page, "py": partial(python.tasks, task=task)}.get(format)
         if not write:
-            raise UserError(f"--format: {format!r} is not allowed; allowed: sh or md")
+            raise UserError(f"--format: {format!r} is not allowed; allowed: sh, md or py")
+        if task and format != "py":
+            raise UserError(f"--task: {task!r} is not allowed with --format {format}; allowed with --format py")
         report.result(write(_settings(report, set), ROOT).rstrip("\n"))
 
 

@@ -95,6 +95,8 @@ def _variable(name: str) -> str:
 
 def _literal(value: Any, before: str, width: float = _WIDTH) -> str:
     """The value as ruff formats it behind `before` in its line. A collection at the top takes several lines."""
+    if isinstance(value, bytes):
+        return f'bytes.fromhex("{value.hex()}")'
     if not isinstance(value, (dict, list, tuple)):
         return _text(value) if isinstance(value, str) else repr(value)
     opening, closing = "{}" if isinstance(value, dict) else "[]"
