@@ -59,9 +59,10 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     function, table = parameters.function(named, "", code), parameters.table(named)
     role, mapping = parameters.role(named, {}), parameters.mapping(named, "")
     dictionaries = {"table": table, "role": role, "function": function, "mapping": mapping}
-    elsewhere = _ELSEWHERE | ({"Environment"} if variables else set())
+    unset = "" if settings.role_permissions_boundary else "PermissionsBoundary"
+    elsewhere = {*_ELSEWHERE, unset, "Environment" if variables else ""}
     for kind, each in {**dictionaries, "log_group": parameters.log_group(named)}.items():
-        dictionaries[kind] = {name: value for name, value in each.items() if name not in elsewhere and value != ""}
+        dictionaries[kind] = {name: value for name, value in each.items() if name not in elsewhere}
     kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
     hash_key, *_ = keys = items.key_names(table)
     extra = items.parse(json.dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {}
