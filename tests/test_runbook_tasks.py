@@ -1,8 +1,7 @@
-"""`invoke runbook --format py`: the tasks, pasted into a folder of their own, and run there with boto3 and Invoke alone."""
+"""`invoke runbook --format py`: the tasks, pasted into a folder of their own, and run there without the project."""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any

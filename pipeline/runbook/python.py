@@ -123,11 +123,11 @@ def _text(text: str) -> str:
 
 def _needed(text: str, names: set[str]) -> str:
     """The statements of a Python file that define these names, and what those use; "" is the docstring."""
-    nodes, sources, end = {}, {}, 0
+    lines, nodes, sources, end = text.splitlines(), {}, {}, 0
     for node in ast.parse(text).body:
         defined = re.match(r"(?:@.*\n)?(?:(?:from \S+ )?import (?:\w+, )*|def |)(\w*)", ast.unparse(node))
         name = defined[1] if defined else ""
-        nodes[name], sources[name] = node, "\n".join(text.splitlines()[end : node.end_lineno])
+        nodes[name], sources[name] = node, "\n".join(lines[end : node.end_lineno])
         end = node.end_lineno or 0
     needed, todo = set(), [*names, "annotations"]
     while todo:

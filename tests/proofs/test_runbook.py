@@ -1,7 +1,7 @@
 """Runbooks of made-up settings create what `invoke deploy` creates, attribute by attribute, and delete all of it.
 
-`invoke dev.soak --only runbook` compares 50 settings. For the shell script, each takes half a minute: the AWS CLI starts
-some fifty times. The tasks to paste (`--format py`) also run every part twice.
+`invoke dev.soak --only runbook` compares 50 settings. A shell script takes half a minute: the AWS CLI starts some fifty
+times. The tasks to paste (`--format py`) run every part twice.
 """
 
 from __future__ import annotations
