@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -117,6 +118,19 @@ def test_resources_without_the_tag_are_neither_changed_nor_deleted(project: Fork
         assert project.snapshot() == before
     iam.tag_role(RoleName=SETTINGS["ROLE_NAME"], Tags=[{"Key": "pipeline", "Value": "run-book"}])
     project.run("clean", **SETTINGS)
+
+
+def test_clean_keeps_a_role_to_which_others_added_a_policy(project: ForkedProject, tasks: Script) -> None:
+    project.run("deploy", **SETTINGS)
+    iam, name = project.client("iam"), SETTINGS["ROLE_NAME"]
+    document = project.snapshot()["policies"][0]["PolicyDocument"]
+    iam.put_role_policy(RoleName=name, PolicyName="theirs", PolicyDocument=json.dumps(document))
+    finished = tasks("invoke", "clean")
+    assert (finished.returncode, len(iam.list_role_policies(RoleName=name)["PolicyNames"])) == (1, 2)
+    assert finished.stderr == "role r+=,.@-_ is kept, since others added its policies theirs\n"
+    iam.delete_role_policy(RoleName=name, PolicyName="theirs")
+    tasks.run("invoke", "clean")
+    assert project.is_empty()
 
 
 def test_deploy_reverts_changes_by_hand(project: ForkedProject, tasks: Script) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from functools import cache
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import archive
 from pipeline.resources.change import OWNER_TAG, UserError
 from pipeline.runbook import python
 from pipeline.settings import load
@@ -144,6 +146,14 @@ def test_code_above_one_megabyte_is_a_file_beside_the_tasks(monkeypatch: pytest.
     text = python.tasks(load(None, {}, {}), ROOT)
     assert "UEsDB" not in text
     assert "copy the zip with the function's code there" in text
+
+
+def test_code_above_50_mb_is_uploaded_to_the_bucket_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "DIRECT_UPLOAD_BYTES", 100)
+    text = python.tasks(load(None, {"CODE_BUCKET": "code"}, {}), ROOT, "create-function")
+    assert re.search(r'"S3Bucket": "code",\n    "S3Key": f"\{PIPELINE_NAME\}/[0-9a-f]{64}\.zip",\n', text)
+    assert '.upload_file(str(FUNCTION_ZIP), CODE["S3Bucket"], CODE["S3Key"])' in text
+    assert "ZipFile" not in text
 
 
 def test_an_unknown_task_is_one_error_with_the_names_of_all() -> None:
