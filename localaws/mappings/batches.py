@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+import filter_patterns
 from localaws.dynamodb.records import in_event
-from localaws.mappings import filters
 
 if TYPE_CHECKING:
     import threading
@@ -75,7 +75,7 @@ class BatchReader:
         self._worker = worker
         self._stop = stop
         criteria = mapping.options.get("FilterCriteria", {"Filters": []})
-        self._filters = [filters.compile_pattern(each["Pattern"]) for each in criteria["Filters"]]
+        self._filters = [filter_patterns.compile_pattern(each["Pattern"]) for each in criteria["Filters"]]
         self._checkpoint = mapping.checkpoints[worker]
         self.window = self._checkpoint.window
         self.offset = self._checkpoint.offset
