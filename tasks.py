@@ -429,6 +429,27 @@ def runbook(c: Context, format: str = "sh", set: Words = None) -> None:
         report.result(write(_settings(report, set), ROOT).rstrip("\n"))
 
 
+# --- Day two ----------------------------------------------------------------------------------------------------------
+
+
+@task(iterable=["set"], help={**COMMON, "yes": YES})
+def pause(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
+    """Disable the mapping. It keeps its place in the stream. Says until when it must be resumed.
+
+    Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, MAPPING_ENABLED.
+    """
+    _run_step(c, "pause", set, verbose=verbose, json=json, yes=yes)
+
+
+@task(iterable=["set"], help={**COMMON, "yes": YES})
+def resume(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
+    """Enable the mapping again, and wait until it is enabled.
+
+    Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME.
+    """
+    _run_step(c, "resume", set, verbose=verbose, json=json, yes=yes)
+
+
 # --- The local AWS ----------------------------------------------------------------------------------------------------
 
 
@@ -489,6 +510,8 @@ namespace = Collection(
     runbook,
     clean,
     status,
+    pause,
+    resume,
     local,
     dev.namespace,
 )

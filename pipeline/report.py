@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .events import Changed, Result, Started
+from .events import Changed, Progress, Result, Started
 from .resources.change import UserError
 
 if TYPE_CHECKING:
@@ -65,10 +65,16 @@ class Report:
                 for diff in event.change.diffs if self.dry_run else ():
                     if diff.old is not None or diff.new or diff.new is False:
                         self._line(f"    {diff_text(diff)}")
+            elif isinstance(event, Progress):
+                sys.stderr.write(f"{event.step}: {event.text}\n")
 
     def result(self, text: str, values: Mapping[str, Any] | None = None) -> None:
-        """Print the answer of a command: `text` on stdout, or `values` in the document."""
-        self._results |= values or {}
+        """Print the answer of a command: `text` on stdout, or `values` in the document, which joins lists."""
+        for name, value in (values or {}).items():
+            if isinstance(value, list) and self.as_json:
+                self._results.setdefault(name, []).extend(value)
+            else:
+                self._results[name] = value
         if text and not self.as_json:
             self._line(text)
 

@@ -7,10 +7,11 @@ a dry run the clients write nothing, and there is nothing to wait for.
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import archive, items, log_reader, parameters, policies
+from . import archive, items, log_reader, metrics, parameters, policies
 from .events import Changed, Result, Started, Waiting, finish
 from .resources import code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
@@ -186,6 +187,53 @@ def map_stream(d: Deployment, stream_arn: str = "", *, tags: bool = True) -> Eve
     change = retry(lambda: mapping.ensure(d.client("lambda"), desired, tags=tags))
     goal = "to become Enabled" if desired["Enabled"] else "to become Disabled"
     yield from finish("map-stream", change, goal, lambda: mapping.wait(d.client("lambda"), change.attributes["UUID"]))
+
+
+def pause(d: Deployment) -> Events[None]:
+    """Disable the mapping, and wait until it is. Says until when it must be enabled before records are trimmed."""
+    yield Started("pause")
+    unread = _oldest_unread(d)
+    yield from _set_enabled(d, "pause", enabled=False)
+    time, source = unread
+    deadline = f"{time + timedelta(hours=24):%Y-%m-%dT%H:%M:%SZ}"
+    text = f"Resume before {deadline}: 24 hours after {source}. Older records are lost."
+    if d.settings.mapping_enabled:
+        text += "\nA deploy or map-stream with MAPPING_ENABLED=true enables the mapping again."
+    yield Result(text, {"resume_before": deadline})
+
+
+def resume(d: Deployment) -> Events[None]:
+    """Enable the mapping, and wait until it is. It goes on where it was disabled."""
+    yield Started("resume")
+    yield from _set_enabled(d, "resume", enabled=True)
+
+
+def _set_enabled(d: Deployment, step: str, *, enabled: bool) -> Events[None]:
+    stream_arn, lambda_ = stream_of(existing(d, "table")), d.client("lambda")
+    owner_tags = existing(d, "function")["Tags"]
+    check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
+    change = retry(lambda: mapping.set_enabled(lambda_, d.settings.function_name, stream_arn, enabled=enabled))
+    state = "Enabled" if enabled else "Disabled"
+    yield from finish(
+        step, change, f"to become {state}", lambda: mapping.wait(lambda_, change.attributes["UUID"], (state,))
+    )
+
+
+def _oldest_unread(d: Deployment) -> tuple[datetime, str]:
+    """A time that no unread record is older than, and what it comes from.
+
+    IteratorAge is the age of the last record of a batch when the function got it: what is unread is younger. Without
+    recent batches, nothing was waiting.
+    """
+    try:
+        points = metrics.datapoints(d, "IteratorAge", "Maximum", period=60)
+    except d.client("cloudwatch").exceptions.ClientError:
+        points = []  # the caller may pause without the permission to read metrics
+    if not points:
+        return datetime.now(timezone.utc), f"now, as IteratorAge has no data of the last {metrics.MINUTES} minutes"
+    age = points[-1]["Maximum"]
+    time: datetime = points[-1]["Timestamp"] - timedelta(milliseconds=age)
+    return time, f"the oldest unread record, by the IteratorAge of {age:.0f} ms"
 
 
 def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:

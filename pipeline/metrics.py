@@ -1,0 +1,30 @@
+"""CloudWatch metrics of the function. They come a minute or more late."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .deployment import Deployment
+
+MINUTES = 15
+
+
+def datapoints(d: Deployment, metric: str, statistic: str, period: int = MINUTES * 60) -> list[dict[str, Any]]:
+    """The metric's data points of the last 15 minutes, oldest first, `period` seconds each.
+
+    AWS aligns periods to the clock, so that the minutes may fall into two of them.
+    CloudWatch API reference: GetMetricStatistics.
+    """
+    now = datetime.now(timezone.utc)
+    points = d.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda",
+        MetricName=metric,
+        Dimensions=[{"Name": "FunctionName", "Value": d.settings.function_name}],
+        StartTime=now - timedelta(minutes=MINUTES),
+        EndTime=now,
+        Period=period,
+        Statistics=[statistic],
+    )["Datapoints"]
+    return sorted(points, key=lambda point: point["Timestamp"])
