@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from localaws.control import Server
     from pipeline.deployment import Deployment
     from pipeline.events import Events
+    from pipeline.records import Selection
     from pipeline.report import Report
     from pipeline.settings import Settings
 
@@ -53,6 +54,14 @@ COMMON = {
     "verbose": "Log every AWS call and its time on stderr.",
 }
 STEP = {**COMMON, "adopt": ADOPT, "yes": YES}
+SELECT = {
+    "since": "Only records since 90s, 15m or 2h ago, or since a time such as 2026-01-31T08:00:00Z.",
+    "until": "Only records until such a time.",
+    "key": 'Only records of this key: the value of the partition key, or JSON: {"name": "test3"}.',
+    "filter": "Only records that match this pattern, as in FILTER_CRITERIA.",
+    "last": "Only the newest records: their number.",
+    **COMMON,
+}
 LOCAL_TASK = {name: COMMON[name] for name in ("set", "json")}
 
 
@@ -450,6 +459,92 @@ def resume(c: Context, set: Words = None, yes: bool = False, verbose: bool = Fal
     _run_step(c, "resume", set, verbose=verbose, json=json, yes=yes)
 
 
+def _selection(since: str, until: str, key: str, filter: str, last: str) -> Selection:
+    from pipeline import validators
+    from pipeline.records import Selection
+
+    past = partial(validators.past, now=time.time())
+    since_ms, until_ms = (
+        _parsed(flag, text, past) if text else 0 for flag, text in (("--since", since), ("--until", until))
+    )
+    if until_ms and since_ms > until_ms:
+        raise UserError(f"--until: {until!r} is before --since {since!r}")
+    count = _parsed("--last", last, validators.integer(1, 1_000_000)) if last else 0
+    return Selection(since_ms, until_ms, key, filter, count)
+
+
+@task(iterable=["set"], help=SELECT)
+def records(
+    c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "",
+    set: Words = None, verbose: bool = False, json: bool = False,
+) -> None:  # fmt: skip
+    """Show the records in the stream, without touching the mapping. Reads every shard from its oldest record on.
+
+    Settings: PIPELINE_NAME, TABLE_NAME.
+    """
+    from pipeline import records as stream_records
+
+    with _task(c, "records", json) as report:
+        selection = _selection(since, until, key, filter, last)
+        report.render(stream_records.records(_connect(c, report, set, verbose=verbose), selection))
+
+
+@task(iterable=["set"], help={"to": "local: run the code in lambda_src/ on the local AWS.", **SELECT, "yes": YES})
+def replay(
+    c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "", to: str = "",
+    set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False,
+) -> None:  # fmt: skip
+    """Send records in the stream to the function again, as the mapping does: in order, in its batches, by its filters.
+
+    Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, FUNCTION_TIMEOUT.
+    """
+    from pipeline import replay as replays
+
+    with _task(c, "replay", json) as report:
+        selection = _selection(since, until, key, filter, last)
+        if to not in ("", "local"):
+            raise UserError(f"--to: {to!r} is not allowed; allowed: local")
+        local = _connect(c, report, [*(set or ()), "TARGET=local"], verbose=verbose) if to else None
+        deployment = _connect(c, report, set, verbose=verbose)
+        _render_confirmed(
+            report, deployment, partial(replays.replay, selection=selection, to=local), yes=yes or bool(to)
+        )
+
+
+@task(
+    iterable=["set"],
+    help={"skip_superseded": "Leave out records whose item has changed since.", **COMMON, "yes": YES},
+)
+def redrive(
+    c: Context,
+    skip_superseded: bool = False,
+    set: Words = None,
+    yes: bool = False,
+    verbose: bool = False,
+    json: bool = False,
+) -> None:
+    """Send the records of the on-failure notes to the function again, and delete the notes that are done.
+
+    Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, FUNCTION_TIMEOUT, ON_FAILURE.
+    """
+    from pipeline import replay as replays
+
+    with _task(c, "redrive", json) as report:
+        deployment = _connect(c, report, set, verbose=verbose)
+        step = partial(replays.redrive, skip_superseded=skip_superseded)
+        _render_confirmed(report, deployment, step, yes=yes)
+
+
+def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment], Events[None]], *, yes: bool) -> None:
+    """Run a step. With TARGET=aws, show first what it will do, and ask."""
+    from pipeline.report import confirm
+
+    if d.settings.target == "aws" and not d.dry_run and not yes:
+        report.render(step(d.as_dry_run()))
+        confirm(report.task, [], ("y", "yes"), assume_yes=False)
+    report.render(step(d))
+
+
 # --- The local AWS ----------------------------------------------------------------------------------------------------
 
 
@@ -512,6 +607,9 @@ namespace = Collection(
     status,
     pause,
     resume,
+    records,
+    replay,
+    redrive,
     local,
     dev.namespace,
 )

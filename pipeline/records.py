@@ -1,0 +1,182 @@
+"""Reading a stream: the records of all its shards, in the form in which Lambda passes them to a function."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+import filter_patterns
+
+from . import items
+from .events import Progress, Result, Started
+from .resources.change import UserError
+from .steps import existing, stream_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from .deployment import Deployment
+    from .events import Events
+
+    Record = dict[str, Any]
+
+RETENTION = timedelta(hours=24)
+# AWS may return empty pages before the next record, and does not say where an open shard ends for now.
+_EMPTY_PAGES = 25
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The records to select: times in milliseconds since 1970, a key, a filter pattern, the number of the newest ones.
+
+    `key` is the value of the partition key, or the key attributes as JSON. 0 and "" select all.
+    """
+
+    since: int = 0
+    until: int = 0
+    key: str = ""
+    pattern: str = ""
+    last: int = 0
+
+
+def records(d: Deployment, selection: Selection) -> Events[None]:
+    """Show the selected records of the table's stream. Makes reading calls only."""
+    yield Started("records")
+    stream_arn, count = stream_of(existing(d, "table")), 0
+    for record in select(d, stream_arn, selection):
+        text = f"{_created(record):%Y-%m-%dT%H:%M:%SZ}  {record['eventName']:<6}  {name_of(record)}"
+        yield Result(text, {"records": [{name: record[name] for name in record if name != "eventSourceARN"}]})
+        count += 1
+    began = datetime.fromisoformat(stream_arn.rpartition("/")[2]).replace(tzinfo=timezone.utc)
+    horizon = max(began, datetime.now(timezone.utc) - RETENTION)
+    why = "the stream was created then" if horizon == began else "older ones are trimmed"
+    yield Result("", {"records": []})
+    yield Progress("records", f"{count} records, of those since {horizon:%Y-%m-%dT%H:%M:%SZ}: {why}")
+
+
+def select(d: Deployment, stream_arn: str, selection: Selection) -> Iterator[Record]:
+    """Yield the selected records of the table's stream. Raises UserError for a key or pattern that is not allowed."""
+    streams = d.client("dynamodbstreams")
+    has_key = _has_key(selection.key, existing(d, "table")) if selection.key else None
+    matches = any_pattern("--filter", [selection.pattern] if selection.pattern else [])
+    since, until = (datetime.fromtimestamp(ms // 1000, timezone.utc) for ms in (selection.since, selection.until))
+    selected = (
+        record
+        for shard in _shards(streams, stream_arn)
+        for record in read(streams, stream_arn, shard)
+        if _created(record) >= since
+        and (not selection.until or _created(record) <= until)
+        and (not has_key or has_key(record))
+        and matches(record)
+    )
+    if not selection.last:
+        return selected
+    # Several shards are open at a time: the newest records are not the last ones.
+    newest = heapq.nlargest(selection.last, enumerate(selected), key=lambda each: (_created(each[1]), each[0]))
+    return (record for _, record in sorted(newest, key=lambda each: each[0]))
+
+
+def _created(record: Record) -> datetime:
+    return datetime.fromtimestamp(record["dynamodb"]["ApproximateCreationDateTime"], timezone.utc)
+
+
+def name_of(record: Record) -> str:
+    """The sequence number and the key of a record."""
+    return f"{record['dynamodb']['SequenceNumber']}  {json.dumps(record['dynamodb']['Keys'], ensure_ascii=False)}"
+
+
+def any_pattern(where: str, patterns: Iterable[str]) -> Callable[[Record], bool]:
+    """A predicate: whether one of the filter patterns matches a record, or there are none. Raises UserError."""
+    predicates = []
+    for pattern in patterns:
+        try:
+            predicates.append(filter_patterns.compile_pattern(pattern))
+        except ValueError:
+            allowed = 'a filter pattern as in FILTER_CRITERIA, such as {"eventName": ["INSERT"]}'
+            raise UserError(f"{where}: {pattern!r} is not allowed; allowed: {allowed}") from None
+    return lambda record: not predicates or any(matches(record) for matches in predicates)
+
+
+def _has_key(text: str, table: Mapping[str, Any]) -> Callable[[Record], bool]:
+    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    names = items.key_names(table)
+    document = text if text.startswith("{") else json.dumps({names[0]: {types[names[0]]: text}})
+    key = to_json(items.parse(document, "--key"))
+    if any(name not in names or list(value) != [types[name]] for name, value in key.items()):
+        allowed = ", ".join(f"{name} of type {types[name]}" for name in names)
+        raise UserError(f"--key: {text!r} is not a key of table {table['TableName']}, which has: {allowed}")
+
+    def comparable(value: Mapping[str, str]) -> object:
+        return Decimal(value["N"]) if "N" in value else value
+
+    return lambda record: all(
+        comparable(record["dynamodb"]["Keys"][name]) == comparable(value) for name, value in key.items()
+    )
+
+
+def _shards(streams: Any, stream_arn: str) -> list[str]:
+    """The IDs of all shards, parents before their children. DynamoDB API reference: DescribeStream."""
+    parents: dict[str, list[str]] = {}
+    request = {"StreamArn": stream_arn}
+    while True:
+        page = streams.describe_stream(**request)["StreamDescription"]
+        parents |= {shard["ShardId"]: [shard.get("ParentShardId", "")] for shard in page["Shards"]}
+        if not page.get("LastEvaluatedShardId"):
+            return [shard for shard in TopologicalSorter(parents).static_order() if shard in parents]
+        request["ExclusiveStartShardId"] = page["LastEvaluatedShardId"]
+
+
+def read(streams: Any, stream_arn: str, shard: str, start: str = "", limit: int = 1000) -> Iterator[Record]:
+    """Yield the records of a shard from a sequence number on. If that is trimmed, or "", begin with the oldest record.
+
+    Reads pages of up to `limit` records. DynamoDB API reference: GetShardIterator, GetRecords.
+    """
+    oldest = {"ShardIteratorType": "TRIM_HORIZON"}
+    position = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": start} if start else oldest
+    iterator, empty_pages = "", 0
+    while empty_pages < _EMPTY_PAGES:
+        try:
+            if not iterator:
+                response = streams.get_shard_iterator(StreamArn=stream_arn, ShardId=shard, **position)
+            page = streams.get_records(ShardIterator=iterator or response["ShardIterator"], Limit=limit)
+        except streams.exceptions.ExpiredIteratorException:  # after 15 minutes
+            iterator = ""
+            continue
+        except streams.exceptions.TrimmedDataAccessException:
+            iterator, position = "", oldest
+            continue
+        except streams.exceptions.ResourceNotFoundException:  # the whole shard is trimmed
+            return
+        for record in page["Records"]:
+            number = record["dynamodb"]["SequenceNumber"]
+            position = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": number}
+            yield _as_event(record, stream_arn)
+        iterator = page.get("NextShardIterator")
+        if not iterator:  # the shard is closed
+            return
+        empty_pages = 0 if page["Records"] else empty_pages + 1
+
+
+def _as_event(record: Record, stream_arn: str) -> Record:
+    """A record of GetRecords as in an event of Lambda, which adds its source and spells the user in another way."""
+    event: Record = to_json(record)
+    if user := event.get("userIdentity"):
+        event["userIdentity"] = {"type": user["Type"], "principalId": user["PrincipalId"]}
+    return {**event, "eventSourceARN": stream_arn}
+
+
+def to_json(value: Any) -> Any:
+    """A value of boto3 as JSON has it: bytes in base64, times in seconds since 1970."""
+    if isinstance(value, dict):
+        return {name: to_json(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [to_json(each) for each in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return int(value.timestamp()) if isinstance(value, datetime) else value
