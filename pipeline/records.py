@@ -179,4 +179,4 @@ def to_json(value: Any) -> Any:
         return [to_json(each) for each in value]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    return int(value.timestamp()) if isinstance(value, datetime) else value
+    return int(value.timestamp()) if hasattr(value, "timestamp") else value
