@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from localaws.control import Server
     from pipeline.deployment import Deployment
     from pipeline.events import Events
-    from pipeline.records import Selection
     from pipeline.report import Report
     from pipeline.settings import Settings
 
@@ -459,9 +458,8 @@ def resume(c: Context, set: Words = None, yes: bool = False, verbose: bool = Fal
     _run_step(c, "resume", set, verbose=verbose, json=json, yes=yes)
 
 
-def _selection(since: str, until: str, key: str, filter: str, last: str) -> Selection:
+def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict[str, Any]:
     from pipeline import validators
-    from pipeline.records import Selection
 
     past = partial(validators.past, now=time.time())
     since_ms, until_ms = (
@@ -470,7 +468,7 @@ def _selection(since: str, until: str, key: str, filter: str, last: str) -> Sele
     if until_ms and since_ms > until_ms:
         raise UserError(f"--until: {until!r} is before --since {since!r}")
     count = _parsed("--last", last, validators.integer(1, 1_000_000)) if last else 0
-    return Selection(since_ms, until_ms, key, filter, count)
+    return {"since": since_ms, "until": until_ms, "key": key, "pattern": filter, "last": count}
 
 
 @task(iterable=["set"], help=SELECT)
@@ -486,7 +484,7 @@ def records(
 
     with _task(c, "records", json) as report:
         selection = _selection(since, until, key, filter, last)
-        report.render(stream_records.records(_connect(c, report, set, verbose=verbose), selection))
+        report.render(stream_records.records(_connect(c, report, set, verbose=verbose), **selection))
 
 
 @task(iterable=["set"], help={"to": "local: run the code in lambda_src/ on the local AWS.", **SELECT, "yes": YES})
@@ -506,9 +504,7 @@ def replay(
             raise UserError(f"--to: {to!r} is not allowed; allowed: local")
         local = _connect(c, report, [*(set or ()), "TARGET=local"], verbose=verbose) if to else None
         deployment = _connect(c, report, set, verbose=verbose)
-        _render_confirmed(
-            report, deployment, partial(replays.replay, selection=selection, to=local), yes=yes or bool(to)
-        )
+        _render_confirmed(report, deployment, partial(replays.replay, to=local, **selection), yes=yes or bool(to))
 
 
 @task(

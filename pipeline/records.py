@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import heapq
 import json
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
@@ -31,25 +29,11 @@ RETENTION = timedelta(hours=24)
 _EMPTY_PAGES = 25
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The records to select: times in milliseconds since 1970, a key, a filter pattern, the number of the newest ones.
-
-    `key` is the value of the partition key, or the key attributes as JSON. 0 and "" select all.
-    """
-
-    since: int = 0
-    until: int = 0
-    key: str = ""
-    pattern: str = ""
-    last: int = 0
-
-
-def records(d: Deployment, selection: Selection) -> Events[None]:
-    """Show the selected records of the table's stream. Makes reading calls only."""
+def records(d: Deployment, **selection: Any) -> Events[None]:
+    """Show the records of the table's stream that `select` selects. Makes reading calls only."""
     yield Started("records")
     stream_arn, count = stream_of(existing(d, "table")), 0
-    for record in select(d, stream_arn, selection):
+    for record in select(d, stream_arn, **selection):
         text = f"{_created(record):%Y-%m-%dT%H:%M:%SZ}  {record['eventName']:<6}  {name_of(record)}"
         yield Result(text, {"records": [{name: record[name] for name in record if name != "eventSourceARN"}]})
         count += 1
@@ -57,28 +41,32 @@ def records(d: Deployment, selection: Selection) -> Events[None]:
     horizon = max(began, datetime.now(timezone.utc) - RETENTION)
     why = "the stream was created then" if horizon == began else "older ones are trimmed"
     yield Result("", {"records": []})
-    yield Progress("records", f"{count} records, of those since {horizon:%Y-%m-%dT%H:%M:%SZ}: {why}")
+    yield Progress("records", f"{count} of the records since {horizon:%Y-%m-%dT%H:%M:%SZ}: {why}")
 
 
-def select(d: Deployment, stream_arn: str, selection: Selection) -> Iterator[Record]:
-    """Yield the selected records of the table's stream. Raises UserError for a key or pattern that is not allowed."""
+def select(
+    d: Deployment, stream_arn: str, *, since: int = 0, until: int = 0, key: str = "", pattern: str = "", last: int = 0
+) -> Iterator[Record]:
+    """Select records of the table's stream. 0 and "" select all. Raises UserError for a wrong key or pattern.
+
+    `since` and `until` are in milliseconds since 1970. `key` is the value of the partition key, or the key attributes
+    as JSON. `pattern` is a filter pattern. `last` is how many of the newest records.
+    """
     streams = d.client("dynamodbstreams")
-    has_key = _has_key(selection.key, existing(d, "table")) if selection.key else None
-    matches = any_pattern("--filter", [selection.pattern] if selection.pattern else [])
-    since, until = (datetime.fromtimestamp(ms // 1000, timezone.utc) for ms in (selection.since, selection.until))
+    has_key = any_pattern("--key", [_key_pattern(key, existing(d, "table"))] if key else [])
+    matches = any_pattern("--filter", [pattern] if pattern else [])
+    earliest, latest = (datetime.fromtimestamp(ms // 1000, timezone.utc) for ms in (since, until))
     selected = (
         record
         for shard in _shards(streams, stream_arn)
         for record in read(streams, stream_arn, shard)
-        if _created(record) >= since
-        and (not selection.until or _created(record) <= until)
-        and (not has_key or has_key(record))
-        and matches(record)
+        if earliest <= _created(record) and (not until or _created(record) <= latest)
+        if has_key(record) and matches(record)
     )
-    if not selection.last:
+    if not last:
         return selected
     # Several shards are open at a time: the newest records are not the last ones.
-    newest = heapq.nlargest(selection.last, enumerate(selected), key=lambda each: (_created(each[1]), each[0]))
+    newest = heapq.nlargest(last, enumerate(selected), key=lambda each: (_created(each[1]), each[0]))
     return (record for _, record in sorted(newest, key=lambda each: each[0]))
 
 
@@ -103,7 +91,7 @@ def any_pattern(where: str, patterns: Iterable[str]) -> Callable[[Record], bool]
     return lambda record: not predicates or any(matches(record) for matches in predicates)
 
 
-def _has_key(text: str, table: Mapping[str, Any]) -> Callable[[Record], bool]:
+def _key_pattern(text: str, table: Mapping[str, Any]) -> str:
     types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
     names = items.key_names(table)
     document = text if text.startswith("{") else json.dumps({names[0]: {types[names[0]]: text}})
@@ -111,13 +99,8 @@ def _has_key(text: str, table: Mapping[str, Any]) -> Callable[[Record], bool]:
     if any(name not in names or list(value) != [types[name]] for name, value in key.items()):
         allowed = ", ".join(f"{name} of type {types[name]}" for name in names)
         raise UserError(f"--key: {text!r} is not a key of table {table['TableName']}, which has: {allowed}")
-
-    def comparable(value: Mapping[str, str]) -> object:
-        return Decimal(value["N"]) if "N" in value else value
-
-    return lambda record: all(
-        comparable(record["dynamodb"]["Keys"][name]) == comparable(value) for name, value in key.items()
-    )
+    patterns = {name: {kind: [content] for kind, content in value.items()} for name, value in key.items()}
+    return json.dumps({"dynamodb": {"Keys": patterns}})
 
 
 def _shards(streams: Any, stream_arn: str) -> list[str]:
@@ -137,25 +120,25 @@ def read(streams: Any, stream_arn: str, shard: str, start: str = "", limit: int 
 
     Reads pages of up to `limit` records. DynamoDB API reference: GetShardIterator, GetRecords.
     """
+    position = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": start}
     oldest = {"ShardIteratorType": "TRIM_HORIZON"}
-    position = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": start} if start else oldest
+    place = {"StreamArn": stream_arn, "ShardId": shard, **(position if start else oldest)}
     iterator, empty_pages = "", 0
     while empty_pages < _EMPTY_PAGES:
         try:
-            if not iterator:
-                response = streams.get_shard_iterator(StreamArn=stream_arn, ShardId=shard, **position)
-            page = streams.get_records(ShardIterator=iterator or response["ShardIterator"], Limit=limit)
+            iterator = iterator or streams.get_shard_iterator(**place)["ShardIterator"]
+            page = streams.get_records(ShardIterator=iterator, Limit=limit)
         except streams.exceptions.ExpiredIteratorException:  # after 15 minutes
             iterator = ""
             continue
         except streams.exceptions.TrimmedDataAccessException:
-            iterator, position = "", oldest
+            iterator, place = "", {"StreamArn": stream_arn, "ShardId": shard, **oldest}
             continue
         except streams.exceptions.ResourceNotFoundException:  # the whole shard is trimmed
             return
         for record in page["Records"]:
             number = record["dynamodb"]["SequenceNumber"]
-            position = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": number}
+            place |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": number}
             yield _as_event(record, stream_arn)
         iterator = page.get("NextShardIterator")
         if not iterator:  # the shard is closed
@@ -173,10 +156,8 @@ def _as_event(record: Record, stream_arn: str) -> Record:
 
 def to_json(value: Any) -> Any:
     """A value of boto3 as JSON has it: bytes in base64, times in seconds since 1970."""
-    if isinstance(value, dict):
-        return {name: to_json(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [to_json(each) for each in value]
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return int(value.timestamp()) if hasattr(value, "timestamp") else value
+
+    def plain(each: Any) -> str | int:
+        return base64.b64encode(each).decode() if isinstance(each, bytes) else int(each.timestamp())
+
+    return json.loads(json.dumps(value, default=plain))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .deployment import Deployment
     from .events import Events
-    from .records import Record, Selection
+    from .records import Record
 
 _EVENT_BYTES = 6 * 1024 * 1024 - 1024
 _PROGRESS_SECONDS = 5
@@ -43,8 +43,8 @@ class Tally:
         return Result(text, {"handled": self.handled, "failed": [], "skipped": self.skipped, **values})
 
 
-def replay(d: Deployment, selection: Selection, to: Deployment | None = None) -> Events[None]:
-    """Send the selected records of the stream to the function. With `to`, to one with the code of lambda_src/ there."""
+def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> Events[None]:
+    """Send the records that `select` selects to the function. With `to`, to one with the code of lambda_src/ there."""
     yield Started("replay")
     stream_arn, tally = steps.stream_of(steps.existing(d, "table")), Tally()
     if to:
@@ -54,12 +54,12 @@ def replay(d: Deployment, selection: Selection, to: Deployment | None = None) ->
         target = {**parameters.mapping(to.settings, stream_arn), "FunctionArn": to.settings.function_name}
     else:
         target = _mapping(d, stream_arn)
-    records = select(d, stream_arn, selection)
+    records = _matching(select(d, stream_arn, **selection), target, tally)
     if d.dry_run:
-        count = sum(1 for _ in _matching(records, target, tally))
+        count = sum(1 for _ in records)
         yield Result(f"{count} records to send to {target['FunctionArn']}, {tally.skipped} to skip", {"records": count})
         return
-    yield from _send("replay", to or d, target, _matching(records, target, tally), tally)
+    yield from _send("replay", to or d, target, records, tally)
     yield tally.result()
     if tally.failed:
         raise UserError(f"{tally.failed} records failed; correct the function, then replay them again")
@@ -182,8 +182,10 @@ def _is_current(d: Deployment, record: Record) -> bool:
 def _unordered(value: Any) -> Any:
     """An item with its sets sorted, as they have no order."""
     if isinstance(value, dict):
-        sets = {name for name in value if name in ("SS", "NS", "BS") and isinstance(value[name], list)}
-        return {name: sorted(each) if name in sets else _unordered(each) for name, each in value.items()}
+        return {
+            name: sorted(each) if name in ("SS", "NS", "BS") and isinstance(each, list) else _unordered(each)
+            for name, each in value.items()
+        }
     return [_unordered(each) for each in value] if isinstance(value, list) else value
 
 

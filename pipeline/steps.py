@@ -192,13 +192,15 @@ def map_stream(d: Deployment, stream_arn: str = "", *, tags: bool = True) -> Eve
 def pause(d: Deployment) -> Events[None]:
     """Disable the mapping, and wait until it is. Says until when it must be enabled before records are trimmed."""
     yield Started("pause")
-    unread = _oldest_unread(d)
-    yield from _set_enabled(d, "pause", enabled=False)
-    time, source = unread
+    time, source = _oldest_unread(d)
+    change = yield from _set_enabled(d, "pause", enabled=False)
+    if change.action == "unchanged":
+        yield Result("It was paused before. The stream keeps each record for 24 hours.", {"resume_before": None})
+        return
     deadline = f"{time + timedelta(hours=24):%Y-%m-%dT%H:%M:%SZ}"
-    text = f"Resume before {deadline}: 24 hours after {source}. Older records are lost."
+    text = f"Resume before {deadline}, 24 hours after {source}: then AWS begins to remove unread records."
     if d.settings.mapping_enabled:
-        text += "\nA deploy or map-stream with MAPPING_ENABLED=true enables the mapping again."
+        text += "\ndeploy and map-stream enable the mapping again, as MAPPING_ENABLED is true."
     yield Result(text, {"resume_before": deadline})
 
 
@@ -208,7 +210,7 @@ def resume(d: Deployment) -> Events[None]:
     yield from _set_enabled(d, "resume", enabled=True)
 
 
-def _set_enabled(d: Deployment, step: str, *, enabled: bool) -> Events[None]:
+def _set_enabled(d: Deployment, step: str, *, enabled: bool) -> Events[Change]:
     stream_arn, lambda_ = stream_of(existing(d, "table")), d.client("lambda")
     owner_tags = existing(d, "function")["Tags"]
     check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
@@ -217,23 +219,26 @@ def _set_enabled(d: Deployment, step: str, *, enabled: bool) -> Events[None]:
     yield from finish(
         step, change, f"to become {state}", lambda: mapping.wait(lambda_, change.attributes["UUID"], (state,))
     )
+    return change
 
 
 def _oldest_unread(d: Deployment) -> tuple[datetime, str]:
-    """A time that no unread record is older than, and what it comes from.
+    """A time that no unread record is older than, and where it comes from.
 
-    IteratorAge is the age of the last record of a batch when the function got it: what is unread is younger. Without
-    recent batches, nothing was waiting.
+    IteratorAge is the age of the last record of a batch when the function got it. Unread records are younger. Without
+    recent data, no record is expected to be waiting.
     """
     try:
         points = metrics.datapoints(d, "IteratorAge", "Maximum", period=60)
     except d.client("cloudwatch").exceptions.ClientError:
         points = []  # the caller may pause without the permission to read metrics
     if not points:
-        return datetime.now(timezone.utc), f"now, as IteratorAge has no data of the last {metrics.MINUTES} minutes"
+        return datetime.now(
+            timezone.utc
+        ), f"the pause, as IteratorAge has no data of the last {metrics.MINUTES} minutes"
     age = points[-1]["Maximum"]
     time: datetime = points[-1]["Timestamp"] - timedelta(milliseconds=age)
-    return time, f"the oldest unread record, by the IteratorAge of {age:.0f} ms"
+    return time, f"the oldest unread record by its IteratorAge of {age:.0f} ms"
 
 
 def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:
