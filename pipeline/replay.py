@@ -108,8 +108,8 @@ def _place(d: Deployment) -> notes.Queue | notes.Bucket:
     arn = d.settings.on_failure
     service = arn.split(":")[2] if arn else ""
     if service == "sqs":
-        # Two invocations that take as long as they may.
-        return notes.Queue(d.client("sqs"), arn, 2 * d.settings.function_timeout + 30)
+        # It holds the messages before each invocation, which takes up to half of that time.
+        return notes.Queue(d.client("sqs"), arn, 2 * d.settings.function_timeout + 20)
     if service == "s3":
         return notes.Bucket(d.client("s3"), arn)
     reason = f"{arn} is an SNS topic, which keeps no notes" if arn else "is empty, so there are no notes"
