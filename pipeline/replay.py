@@ -89,7 +89,8 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
             yield from _send("redrive", d, target, wanted, tally, place.hold)
             if [_number(record) for record in records[:1] + records[-1:]] != _ends(batch):
                 count["lost"] += 1
-                yield Result(f"lost    note {name}: {_loss(records, batch)}")
+                loss = f"{name}: {_loss(records, batch)}"
+                yield Result(f"lost    note {loss}", {"lost": [loss]})
             elif tally.failed > failed:
                 count["kept"] += 1
             else:
