@@ -494,7 +494,7 @@ def replay(
 ) -> None:  # fmt: skip
     """Send records in the stream to the function again, as the mapping does: in order, in its batches, by its filters.
 
-    Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, FUNCTION_TIMEOUT.
+    With --to local, as the settings say for the function. Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME.
     """
     from pipeline import replay as replays
 

@@ -111,8 +111,9 @@ class Bucket:
         return bytes(self._s3.get_object(Bucket=self._name, Key=key)["Body"].read())
 
     def records(self, key: str) -> list[dict[str, Any]]:
-        """The records in a note."""
-        return list(json.loads(self._read(key))["payload"]["Records"])
+        """The records in a note. Its payload is the event, as a text or as an object."""
+        payload = json.loads(self._read(key))["payload"]
+        return list((json.loads(payload) if isinstance(payload, str) else payload)["Records"])
 
     def delete(self, key: str) -> None:
         """Delete an object."""

@@ -51,6 +51,7 @@ def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> 
         role_arn = yield from steps.create_role(to)
         yield from steps.put_policy(to, role_arn)
         yield from steps.create_function(to, role_arn)
+        yield Started("replay")
         target = {**parameters.mapping(to.settings, stream_arn), "FunctionArn": to.settings.function_name}
     else:
         target = _mapping(d, stream_arn)

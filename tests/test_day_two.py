@@ -6,6 +6,7 @@ A module for all of them, as they share the pipeline.
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from pipeline.events import Events
     from tests.harness.forked import ForkedProject
+    from tests.harness.project import Project
 
 # Handles a record by writing its item to a file. Fails at those that `failing` names.
 HANDLER = """
@@ -45,7 +47,9 @@ def lambda_handler(event, context):
 """
 
 
-NOT_TWO = '{"Filters": [{"Pattern": "{\\"dynamodb\\": {\\"Keys\\": {\\"name\\": {\\"S\\": [{\\"anything-but\\": \\"two\\"}]}}}}"}]}'
+NOT_TWO = json.dumps(
+    {"Filters": [{"Pattern": json.dumps({"dynamodb": {"Keys": {"name": {"S": [{"anything-but": "two"}]}}}})}]}
+)
 
 
 @dataclass
@@ -300,7 +304,7 @@ def test_records_writes_nothing_and_says_what_is_trimmed(three: Pipeline) -> Non
 # --- replay -----------------------------------------------------------------------------------------------------------
 
 
-def test_replay_sends_the_selected_records_in_order_and_in_batches_of_the_mapping(three: Pipeline) -> None:
+def test_replay_sends_the_selected_records_as_the_mapping_does(three: Pipeline) -> None:
     wait_until(lambda: ("three", 3) in three.handled)
     three.invoke("map-stream", BATCH_SIZE="2", FILTER_CRITERIA=NOT_TWO)
     three.forget()
@@ -308,6 +312,63 @@ def test_replay_sends_the_selected_records_in_order_and_in_batches_of_the_mappin
     three.invoke("map-stream")
     assert three.lines == [["one", 1, 2], ["three", 3, 2]]
     assert (result["handled"], result["failed"], result["skipped"]) == (2, [], 1)
+
+
+def test_replay_bisects_a_batch_that_fails_if_the_mapping_does(three: Pipeline) -> None:
+    three.fail_at("two")
+    three.forget()
+    outcome = three.run(replay, last=3)
+    three.fail_at()
+    assert three.handled[-2:] == [("one", 1), ("three", 3)]
+    assert (outcome.result["handled"], [each["reason"] for each in outcome.result["failed"]]) == (
+        2,
+        ["ValueError: cannot handle two"],
+    )
+    assert outcome.error.startswith("1 records failed")
+
+
+def test_on_aws_replay_shows_the_number_of_records_and_asks(three: Pipeline) -> None:
+    three.forget()
+    ended = three.project.invoke("replay", "--last", "2", **three.settings, **target_aws(three.project.endpoint))
+    ended.expect(1)
+    assert ended.stdout.startswith("2 records to send to arn:aws:lambda:")
+    assert "pass --yes" in ended.stderr
+    assert (ended.writes, three.handled) == ([], [])
+
+
+def test_replay_to_local_runs_the_code_in_lambda_src_and_writes_nothing_on_aws(
+    three: Pipeline, new_project: Callable[[], Project]
+) -> None:
+    three.forget()
+    before, other = three.project.snapshot(), new_project()
+    source = (
+        (three.project.folder / "lambda_src" / "example.py")
+        .read_text()
+        .replace('[image["name"]["S"], number', '["local", 0')
+    )
+    (other.folder / "lambda_src" / "example.py").write_text(source)
+    other.run("replay", "--last", "2", "--to", "local", **three.settings, **target_aws(three.project.endpoint))
+    assert three.handled == [("local", 0), ("local", 0)]
+    assert three.project.snapshot() == before
+
+
+# --- pause and resume -------------------------------------------------------------------------------------------------
+
+
+def test_a_paused_mapping_keeps_its_place_and_says_until_when_it_must_be_resumed(deployed: Pipeline) -> None:
+    result = deployed.invoke("pause")["result"]
+    deployed.put(("paused", 1))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", result["resume_before"])
+    assert ("paused", 1) not in deployed.handled
+    deployed.invoke("resume")
+    wait_until(lambda: ("paused", 1) in deployed.handled)
+
+
+def test_pause_again_changes_nothing_and_names_no_time(deployed: Pipeline) -> None:
+    deployed.invoke("pause")
+    again = deployed.invoke("pause")
+    deployed.invoke("resume")
+    assert ([step["action"] for step in again["steps"]], again["result"]) == (["unchanged"], {"resume_before": None})
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
