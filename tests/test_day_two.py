@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject
     from tests.harness.project import Project
 
-# Handles a record by writing its item to a file. Fails at those that `failing` names.
+# Handles a record by writing its item to a file. Fails at those that `failing` names; with "report" by its response.
 HANDLER = """
 import json, os
 from pathlib import Path
@@ -40,6 +40,8 @@ def lambda_handler(event, context):
     with open(os.environ["HANDLED"], "a") as handled:
         for record in event["Records"]:
             image = record["dynamodb"].get("NewImage") or record["dynamodb"]["Keys"]
+            if image["name"]["S"] in failing and "report" in failing:
+                return {"batchItemFailures": [{"itemIdentifier": record["dynamodb"]["SequenceNumber"]}]}
             if image["name"]["S"] in failing or "*" in failing:
                 raise ValueError(f"cannot handle {image['name']['S']}")
             number = int(image.get("number", {"N": "0"})["N"])
@@ -232,16 +234,16 @@ def test_skip_superseded_leaves_out_records_whose_item_has_changed_since(pipelin
 
 
 def test_notes_in_a_bucket_are_redriven_with_the_records_that_they_hold(pipeline: Pipeline) -> None:
-    s3, settings = pipeline.project.client("s3"), {"ON_FAILURE": "arn:aws:s3:::kept-notes"}
+    s3, destination = pipeline.project.client("s3"), "arn:aws:s3:::kept-notes"
     s3.create_bucket(Bucket="kept-notes")
     s3.put_object(Bucket="kept-notes", Key="aws/lambda/other", Body=b"{}")
-    pipeline.invoke("put-policy", **settings)
-    pipeline.invoke("map-stream", **settings)
+    pipeline.invoke("put-policy", ON_FAILURE=destination)
+    pipeline.invoke("map-stream", ON_FAILURE=destination)
     pipeline.fail_at("g")
     pipeline.put(("g", 1))
     wait_until(lambda: len(s3.list_objects_v2(Bucket="kept-notes")["Contents"]) == 2)
     pipeline.fail_at()
-    result = pipeline.run(redrive, settings=settings).result
+    result = pipeline.run(redrive, settings={"ON_FAILURE": destination}).result
     pipeline.invoke("put-policy")
     pipeline.invoke("map-stream")
     assert (pipeline.handled, result["notes"]["deleted"], result["notes"]["other"]) == ([("g", 1)], 1, 1)
@@ -271,6 +273,7 @@ def test_redrive_needs_a_queue_or_a_bucket_that_exists(deployed: Pipeline, desti
 def three(deployed: Pipeline) -> Pipeline:
     """The pipeline after three records."""
     deployed.put(("one", 1), ("two", 2), ("three", 3))
+    wait_until(lambda: ("three", 3) in deployed.handled)
     return deployed
 
 
@@ -305,7 +308,6 @@ def test_records_writes_nothing_and_says_what_is_trimmed(three: Pipeline) -> Non
 
 
 def test_replay_sends_the_selected_records_as_the_mapping_does(three: Pipeline) -> None:
-    wait_until(lambda: ("three", 3) in three.handled)
     three.invoke("map-stream", BATCH_SIZE="2", FILTER_CRITERIA=NOT_TWO)
     three.forget()
     result = three.invoke("replay", "--last", "3")["result"]
@@ -325,6 +327,17 @@ def test_replay_bisects_a_batch_that_fails_if_the_mapping_does(three: Pipeline) 
         ["ValueError: cannot handle two"],
     )
     assert outcome.error.startswith("1 records failed")
+
+
+def test_replay_goes_on_at_the_record_that_a_partial_batch_response_names(three: Pipeline) -> None:
+    three.invoke("map-stream", FUNCTION_RESPONSE_TYPES="ReportBatchItemFailures")
+    three.fail_at("report", "two")
+    three.forget()
+    outcome = three.run(replay, last=3)
+    three.fail_at()
+    three.invoke("map-stream")
+    assert three.handled == [("one", 1), ("three", 3)]
+    assert [each["reason"] for each in outcome.result["failed"]] == ["reported in batchItemFailures"]
 
 
 def test_on_aws_replay_shows_the_number_of_records_and_asks(three: Pipeline) -> None:
