@@ -22,7 +22,8 @@ def batch_of(text: str | bytes, table_arn: str, function_arn: str) -> dict[str, 
     try:
         note = json.loads(text)
         batch: dict[str, Any] = note["DDBStreamBatchInfo"]
-        is_whole = batch["shardId"] and int(batch["startSequenceNumber"]) <= int(batch["endSequenceNumber"])
+        is_whole = int(batch["startSequenceNumber"]) <= int(batch["endSequenceNumber"]) and batch["batchSize"] > 0
+        is_whole = is_whole and batch.keys() >= {"shardId", "approximateArrivalOfFirstRecord"}
         is_ours = batch["streamArn"].startswith(f"{table_arn}/stream/")
         # Each ARN may end with a version or an alias.
         same = note["requestContext"]["functionArn"].split(":")[:7] == function_arn.split(":")[:7]

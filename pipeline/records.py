@@ -17,7 +17,7 @@ from .resources.change import UserError
 from .steps import existing, stream_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from .deployment import Deployment
     from .events import Events
@@ -53,8 +53,12 @@ def select(
     as JSON. `pattern` is a filter pattern. `last` is how many of the newest records.
     """
     streams = d.client("dynamodbstreams")
-    has_key = any_pattern("--key", [_key_pattern(key, existing(d, "table"))] if key else [])
-    matches = any_pattern("--filter", [pattern] if pattern else [])
+    has_key = filter_patterns.any_of([_key_pattern(key, existing(d, "table"))] if key else [])
+    try:
+        matches = filter_patterns.any_of([pattern] if pattern else [])
+    except ValueError:
+        allowed = 'a filter pattern as in FILTER_CRITERIA, such as {"eventName": ["INSERT"]}'
+        raise UserError(f"--filter: {pattern!r} is not allowed; allowed: {allowed}") from None
     earliest, latest = (datetime.fromtimestamp(ms // 1000, timezone.utc) for ms in (since, until))
     selected = (
         record
@@ -74,21 +78,14 @@ def _created(record: Record) -> datetime:
     return datetime.fromtimestamp(record["dynamodb"]["ApproximateCreationDateTime"], timezone.utc)
 
 
+def number_of(record: Record) -> str:
+    """The sequence number of a record."""
+    return str(record["dynamodb"]["SequenceNumber"])
+
+
 def name_of(record: Record) -> str:
     """The sequence number and the key of a record."""
-    return f"{record['dynamodb']['SequenceNumber']}  {json.dumps(record['dynamodb']['Keys'], ensure_ascii=False)}"
-
-
-def any_pattern(where: str, patterns: Iterable[str]) -> Callable[[Record], bool]:
-    """A predicate: whether one of the filter patterns matches a record, or there are none. Raises UserError."""
-    predicates = []
-    for pattern in patterns:
-        try:
-            predicates.append(filter_patterns.compile_pattern(pattern))
-        except ValueError:
-            allowed = 'a filter pattern as in FILTER_CRITERIA, such as {"eventName": ["INSERT"]}'
-            raise UserError(f"{where}: {pattern!r} is not allowed; allowed: {allowed}") from None
-    return lambda record: not predicates or any(matches(record) for matches in predicates)
+    return f"{number_of(record)}  {json.dumps(record['dynamodb']['Keys'], ensure_ascii=False)}"
 
 
 def _key_pattern(text: str, table: Mapping[str, Any]) -> str:
@@ -115,10 +112,12 @@ def _shards(streams: Any, stream_arn: str) -> list[str]:
         request["ExclusiveStartShardId"] = page["LastEvaluatedShardId"]
 
 
-def read(streams: Any, stream_arn: str, shard: str, start: str = "", limit: int = 1000) -> Iterator[Record]:
-    """Yield the records of a shard from a sequence number on. If that is trimmed, or "", begin with the oldest record.
+def read(
+    streams: Any, stream_arn: str, shard: str, start: str = "", end: str = "", limit: int = 1000
+) -> Iterator[Record]:
+    """Yield the records of a shard from one sequence number to another, in pages of up to `limit` records.
 
-    Reads pages of up to `limit` records. DynamoDB API reference: GetShardIterator, GetRecords.
+    If `start` is trimmed, or "", begins with the oldest record. DynamoDB API reference: GetShardIterator, GetRecords.
     """
     position = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": start}
     oldest = {"ShardIteratorType": "TRIM_HORIZON"}
@@ -138,8 +137,12 @@ def read(streams: Any, stream_arn: str, shard: str, start: str = "", limit: int 
             return
         for record in page["Records"]:
             number = record["dynamodb"]["SequenceNumber"]
+            if end and int(number) > int(end):
+                return
             place |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": number}
             yield _as_event(record, stream_arn)
+            if number == end:
+                return
         iterator = page.get("NextShardIterator")
         if not iterator:  # the shard is closed
             return

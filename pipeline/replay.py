@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from boto3.dynamodb.types import TypeDeserializer
+
+import filter_patterns
+
 from . import items, notes, parameters, steps
 from .events import Progress, Result, Started
-from .records import RETENTION, any_pattern, name_of, read, select, to_json
+from .records import name_of, number_of, read, select
 from .resources import mapping
 from .resources.change import UserError, retry
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
 _EVENT_BYTES = 6 * 1024 * 1024 - 1024
 _PROGRESS_SECONDS = 5
-_BUSY = ("TooManyRequestsException", "ResourceConflictException")  # throttled, or being updated
 
 
 @dataclass
@@ -84,13 +86,13 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
     is_wanted = partial(_is_current, d) if skip_superseded else lambda _: True
     try:
         for name, batch in _in_order(place, table, target, count):
-            failed = tally.failed
-            records = place.records(name) if isinstance(place, notes.Bucket) else _records_of(d, batch)
+            failed, records = tally.failed, _records_of(d, place, name, batch)
             wanted = _matching(records, target, tally, is_wanted)
             yield from _send("redrive", d, target, wanted, tally, place.hold)
-            if [_number(record) for record in records[:1] + records[-1:]] != _ends(batch):
+            if [number_of(each) for each in records[:1] + records[-1:]] != _ends(batch):
                 count["lost"] += 1
-                loss = f"{name}: {_loss(records, batch)}"
+                left = f"the stream keeps a record for 24 hours, and has {len(records)} of its {batch['batchSize']}"
+                loss = f"{name}: {left}, which arrived from {batch['approximateArrivalOfFirstRecord']} on"
                 yield Result(f"lost    note {loss}", {"lost": [loss]})
             elif tally.failed > failed:
                 count["kept"] += 1
@@ -103,6 +105,18 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
     if stay := count["kept"] + count["lost"]:
         advice = "correct the function and run redrive again; delete lost ones by hand"
         raise UserError(f"{stay} notes stay in {d.settings.on_failure}: {advice}")
+
+
+def _records_of(d: Deployment, place: notes.Queue | notes.Bucket, name: str, batch: Mapping[str, Any]) -> list[Record]:
+    """The records of a note. From the stream, with PARALLELIZATION_FACTOR above 1, also those between them."""
+    if isinstance(place, notes.Bucket):
+        return place.records(name)
+    (first, last), limit = _ends(batch), min(batch["batchSize"], 1000)
+    return list(read(d.client("dynamodbstreams"), batch["streamArn"], batch["shardId"], first, last, limit))
+
+
+def _ends(batch: Mapping[str, Any]) -> list[str]:
+    return [batch["startSequenceNumber"], batch["endSequenceNumber"]]
 
 
 def _place(d: Deployment) -> notes.Queue | notes.Bucket:
@@ -140,55 +154,14 @@ def _in_order(
     return sorted(ours.items(), key=lambda each: (each[1]["streamArn"], int(each[1]["startSequenceNumber"])))
 
 
-def _records_of(d: Deployment, batch: Mapping[str, Any]) -> list[Record]:
-    """The records of a note that the stream still has.
-
-    With PARALLELIZATION_FACTOR above 1, they include those of other batches: a note has only its first and last record.
-    """
-    first, last = _ends(batch)
-    found = []
-    streams, limit = d.client("dynamodbstreams"), min(max(int(batch.get("batchSize", 1000)), 1), 1000)
-    for record in read(streams, batch["streamArn"], batch["shardId"], first, limit):
-        if int(_number(record)) > int(last):
-            break
-        found.append(record)
-        if _number(record) == last:
-            break
-    return found
-
-
-def _number(record: Record) -> str:
-    return str(record["dynamodb"]["SequenceNumber"])
-
-
-def _ends(batch: Mapping[str, Any]) -> list[str]:
-    return [batch["startSequenceNumber"], batch["endSequenceNumber"]]
-
-
-def _loss(records: list[Record], batch: Mapping[str, Any]) -> str:
-    arrived = batch.get("approximateArrivalOfFirstRecord", "")
-    text = f"the stream has {len(records)} of its {batch.get('batchSize')} records"
-    if arrived:
-        lost = datetime.fromisoformat(arrived.replace("Z", "+00:00")) + RETENTION
-        text += f"; it keeps records for 24 hours, the first of these until {lost:%Y-%m-%dT%H:%M:%SZ}"
-    return text
-
-
 def _is_current(d: Deployment, record: Record) -> bool:
-    """Whether the item is still as the change left it."""
-    key = items.parse(json.dumps(record["dynamodb"]["Keys"]))
+    """Whether the item is still as the change left it. Compares Python values, as sets have no order."""
+    key, image = items.parse(json.dumps(record["dynamodb"]["Keys"])), record["dynamodb"].get("NewImage")
     item = d.client("dynamodb").get_item(TableName=d.settings.table_name, Key=key, ConsistentRead=True).get("Item")
-    return bool(_unordered(to_json(item)) == _unordered(record["dynamodb"].get("NewImage")))
-
-
-def _unordered(value: Any) -> Any:
-    """An item with its sets sorted, as they have no order."""
-    if isinstance(value, dict):
-        return {
-            name: sorted(each) if name in ("SS", "NS", "BS") and isinstance(each, list) else _unordered(each)
-            for name, each in value.items()
-        }
-    return [_unordered(each) for each in value] if isinstance(value, list) else value
+    if not item or not image:
+        return not item and not image
+    value = TypeDeserializer().deserialize
+    return bool(value({"M": item}) == value({"M": items.parse(json.dumps(image))}))
 
 
 def _matching(
@@ -199,7 +172,7 @@ def _matching(
 ) -> Iterator[Record]:
     """The records that are wanted and match the mapping's filters. Counts the others as skipped."""
     filters = target["FilterCriteria"].get("Filters", ())
-    matches = any_pattern("FILTER_CRITERIA", [each.get("Pattern", "{}") for each in filters])
+    matches = filter_patterns.any_of(each["Pattern"] for each in filters)
     for record in records:
         if matches(record) and is_wanted(record):
             yield record
@@ -220,7 +193,7 @@ def _send(
         for record, reason in _deliver(d.client("lambda"), target, batch, tally.blocked, hold):
             if reason:
                 tally.failed += 1
-                failed = {"sequence_number": _number(record), "keys": record["dynamodb"]["Keys"], "reason": reason}
+                failed = {"sequence_number": number_of(record), "keys": record["dynamodb"]["Keys"], "reason": reason}
                 yield Result(f"failed  {name_of(record)}  {reason}", {"failed": [failed]})
             else:
                 tally.handled += 1
@@ -284,10 +257,7 @@ def _invoke(lambda_: Any, target: Mapping[str, Any], batch: list[Record]) -> tup
     Lambda developer guide: "Configuring partial batch response with DynamoDB and Lambda".
     """
     event = json.dumps({"Records": batch}).encode()
-    response = retry(
-        lambda: lambda_.invoke(FunctionName=target["FunctionArn"], Payload=event),
-        lambda error: error.response["Error"]["Code"] in _BUSY,
-    )
+    response = retry(lambda: lambda_.invoke(FunctionName=target["FunctionArn"], Payload=event))
     text = response["Payload"].read()
     answer = json.loads(text or b"null")
     if response.get("FunctionError"):
@@ -295,7 +265,7 @@ def _invoke(lambda_: Any, target: Mapping[str, Any], batch: list[Record]) -> tup
         return 0, f"{error.get('errorType', response['FunctionError'])}: {error.get('errorMessage', '')}"
     if "ReportBatchItemFailures" not in target["FunctionResponseTypes"]:
         return len(batch), ""
-    indices = {_number(record): index for index, record in enumerate(batch)}
+    indices = {number_of(record): index for index, record in enumerate(batch)}
     try:
         failures = (answer or {}).get("batchItemFailures") or []
         first = min((indices[each["itemIdentifier"]] for each in failures), default=len(batch))
