@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MESSAGES = 10  # of one call
+# So many messages add a second to the time, so that renewing it does not take all the time.
+_RENEWED_PER_SECOND = 50
 
 
 def batch_of(text: str | bytes, table_arn: str, function_arn: str) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def batch_of(text: str | bytes, table_arn: str, function_arn: str) -> dict[str, 
 
 
 class Queue:
-    """An SQS queue, by its ARN. It hides received messages from others until `seconds` after the last `hold`."""
+    """An SQS queue, by its ARN. It hides received messages from others for at least `seconds` after the last `hold`."""
 
     def __init__(self, sqs: Any, arn: str, seconds: int) -> None:
         *_, account, name = arn.split(":")
@@ -41,9 +43,9 @@ class Queue:
             self._url = sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
         except sqs.exceptions.QueueDoesNotExist:
             raise UserError(f"ON_FAILURE: queue {arn} does not exist; create it, or correct the ARN") from None
-        self._sqs, self._seconds = sqs, seconds
+        self._sqs, self._least = sqs, seconds
         self._receipts: dict[str, str] = {}
-        self._held = time.monotonic()
+        self._seconds, self._held = seconds, time.monotonic()
 
     def count(self) -> int:
         """About how many messages the queue has, with hidden ones."""
@@ -53,7 +55,7 @@ class Queue:
 
     def receive(self) -> Iterator[tuple[str, str]]:
         """The ID and the body of each message. Waits for those that an interrupted command still hides."""
-        deadline = time.monotonic() + self._seconds + 1
+        deadline = time.monotonic() + self._least + self.count() // _RENEWED_PER_SECOND + 1
         while True:
             response = self._sqs.receive_message(
                 QueueUrl=self._url, MaxNumberOfMessages=_MESSAGES, VisibilityTimeout=self._seconds, WaitTimeSeconds=1
@@ -68,8 +70,8 @@ class Queue:
     def hold(self) -> None:
         """Hide the messages for longer, once half of the time is over."""
         if time.monotonic() > self._held + self._seconds / 2:
+            self._held, self._seconds = time.monotonic(), self._least + len(self._receipts) // _RENEWED_PER_SECOND
             self._hide(self._seconds)
-            self._held = time.monotonic()
 
     def _hide(self, seconds: int) -> None:
         entries = [
