@@ -5,6 +5,7 @@ moto has no hooks for them. The new code is in the packages. Each piece says wha
 
 from __future__ import annotations
 
+import time
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from moto.dynamodb.parsing.validators import ExpressionAttributeResolvingProcess
 from moto.dynamodb.responses import DynamoHandler
 from moto.iam.responses import IamResponse
 from moto.logs import models as logs_models
+from moto.sqs import models as sqs_models
 
 from localaws.dynamodb import items, late_reads, stream, tables, updates, writes
 from localaws.iam import managed_policies, propagation
@@ -59,6 +61,10 @@ def patch_moto(functions: Functions) -> None:
     _wrap(IamResponse, "call_action", managed_policies.load_before)
     _replace(IamResponse, "backend", property(propagation.backend))
 
+    # For each message that it returns, moto counts the queue's messages several times.
+    _replace(sqs_models.SQSBackend, "is_message_valid_based_on_retention_period", _is_retained)
+    _replace(sqs_models, "unix_time_millis", lambda: time.time() * 1000)
+
     settings.Function.on_event = staticmethod(partial(api.start_event, functions))
     _replace(lambda_models, "LambdaFunction", settings.Function)
     _replace(lambda_models.LambdaBackend, "update_function_code", settings.update_function_code)
@@ -67,6 +73,12 @@ def patch_moto(functions: Functions) -> None:
     for write in ("publish_version", "update_alias"):
         _wrap(LambdaResponse, write, settings.refuse_during_update)
     _wrap(lambda_models.LambdaBackend, "delete_function", functions.delete)
+
+
+def _is_retained(self: sqs_models.SQSBackend, queue_name: str, message: sqs_models.Message) -> bool:
+    """Whether a message is younger than the MessageRetentionPeriod of its queue."""
+    period = self.get_queue(queue_name).message_retention_period  # type: ignore[attr-defined] # set by name
+    return bool(period + message.sent_timestamp / 1000 > time.time())  # type: ignore[operator]
 
 
 def _patch_items() -> None:
