@@ -8,21 +8,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import json
 import os
 import re
 import symtable
 import sys
 import zipfile
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from . import vendor
 from .resources.change import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 # docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 DIRECT_UPLOAD_BYTES = 50 * 1024 * 1024
@@ -32,15 +28,12 @@ UNZIPPED_BYTES = 250 * 1024 * 1024
 # machines do not update the function in turn. Larger code is compressed, as its upload takes longer than its deflation.
 _STORED_BYTES = 1024 * 1024
 
-_EARLIEST = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
-_UNIX = 3
-
 
 def build(source: Path, folder: Path, runtime: str, architecture: str, *, write: bool = True) -> bytes:
     """The zip of `source`, with the packages of its requirements.txt: the one in `folder` if it is up to date.
 
     `runtime` ("python3.13") and `architecture` ("x86_64", "arm64") select the packages, which are installed in
-    `folder`. With `write`, the zip is stored as function.zip, and what it is made of in function.json.
+    `folder`. With `write`, the zip is stored as function.zip, and what it is made of in function.inputs.
     Raises UserError for links, for a missing folder, for packages without wheels, and above Lambda's limit.
     """
     if not source.is_dir():
@@ -56,7 +49,7 @@ def build(source: Path, folder: Path, runtime: str, architecture: str, *, write:
         if write:
             folder.mkdir(parents=True, exist_ok=True)
             _write(folder / "function.zip", zipped)
-            _write(folder / "function.json", json.dumps({"inputs": inputs, "CodeSha256": sha256(zipped)}).encode())
+            _write(folder / "function.inputs", f"{inputs} {sha256(zipped)}".encode())
     return zipped
 
 
@@ -65,20 +58,18 @@ def _state(files: list[Path], runtime: str, architecture: str) -> str:
     digest = hashlib.sha256(f"{runtime} {architecture}".encode())
     for path in [*files, Path(__file__), Path(vendor.__file__)]:
         stat = path.stat()
-        digest.update(
-            repr((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode)).encode("utf-8", "replace")
-        )
+        state = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode)
+        digest.update(repr(state).encode("utf-8", "replace"))
     return digest.hexdigest()
 
 
 def _stored(folder: Path, inputs: str) -> bytes | None:
     """The stored zip, if it is whole and was made of these inputs."""
     try:
-        manifest = json.loads((folder / "function.json").read_bytes())
-        zipped = (folder / "function.zip").read_bytes() if manifest["inputs"] == inputs else b""
-    except (OSError, ValueError, KeyError, TypeError):
+        made_of, zipped = (folder / "function.inputs").read_bytes(), (folder / "function.zip").read_bytes()
+    except OSError:
         return None
-    return zipped if zipped and sha256(zipped) == manifest["CodeSha256"] else None
+    return zipped if made_of == f"{inputs} {sha256(zipped)}".encode() else None
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -108,8 +99,8 @@ def _build(source: Path, cache: Path, runtime: str, architecture: str, inputs: s
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(entries):
-            entry = zipfile.ZipInfo(name, _EARLIEST)
-            entry.create_system = _UNIX
+            entry = zipfile.ZipInfo(name)  # of 1980
+            entry.create_system = 3  # Unix
             executable = entries[name].stat().st_mode & 0o100
             entry.external_attr = (0o100755 if executable else 0o100644) << 16
             archive.writestr(entry, entries[name].read_bytes(), compression)

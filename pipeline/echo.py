@@ -11,22 +11,19 @@ import json
 import re
 import shlex
 import traceback
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import botocore.session
 from botocore import xform_name
+from botocore.model import OperationModel, Shape
 from botocore.paginate import PageIterator
 from botocore.waiter import Waiter
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
-    from botocore.model import OperationModel, Shape
-
-    # The file that holds a value: fileb://... for bytes; file://... or None for a text.
-    FileOf = Callable[[bytes | str], str | None]
+# The file that holds a value: fileb://... for bytes; file://... or None for a text.
+FileOf = Callable[[bytes | str], str | None]
 
 # Texts that are not themselves as an argument: the AWS CLI reads files (version 1 also addresses), and `--` ends its
 # options.
@@ -176,7 +173,7 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
     elif shape.type_name == "string":
         text = file_of(value) or _hide_secrets(shape, value, member, in_json=False)
         # A text with a leading dash, which a variable may hold too, would be an option.
-        yield f"--{name}{'=' if text.startswith('-') or has_vars(text) else ' '}{quote(text)}"
+        yield f"--{name}{'=' if text.startswith('-') or _VAR.search(text) else ' '}{quote(text)}"
     elif shape.type_name in ("list", "map", "structure"):
         yield f"--{name} {quote(json_text(_hide_secrets(shape, value, member), _plain))}"
     else:
@@ -196,7 +193,7 @@ def _hide_secrets(shape: Any, value: Any, name: str, *, in_json: bool = True) ->
         return {key: _hide_secrets(shape.value, each, key) for key, each in value.items()}
     if shape.type_name == "list":
         return [_hide_secrets(shape.member, each, name) for each in value]
-    if shape.type_name != "string" or not shape.metadata.get("sensitive") or has_vars(value):
+    if shape.type_name != "string" or not shape.metadata.get("sensitive") or _VAR.search(value):
         return value
     variable = re.sub(r"\W", "_", name)
     special = in_json and re.search(r'["\\\x00-\x1f]', value)
@@ -238,11 +235,6 @@ def shell_var(code: str) -> str:
     return f"{_BEGIN}{code}{_END}"
 
 
-def has_vars(text: str) -> bool:
-    """Whether the text contains a `shell_var`."""
-    return bool(_VAR.search(text))
-
-
 def json_text(value: Any, default: Callable[[Any], Any] | None = None) -> str:
     """The value as JSON, with each `shell_var` in it unchanged; `default` as in json.dumps."""
     text = json.dumps(value, default=default, ensure_ascii=False)
@@ -254,23 +246,17 @@ def quote(text: str) -> str:
 
     POSIX.1-2017, Shell Command Language, 2.2 "Quoting".
     """
-    parts = _VAR.split(text)  # literal, variable, literal, ...
-    literals = "".join(parts[::2])
-    if len(parts) == 1 and ("'" not in text or _SPECIAL_IN_DOUBLE_QUOTES.search(text)):
+    special = _SPECIAL_IN_DOUBLE_QUOTES.search(_VAR.sub("", text))
+    if not _VAR.search(text) and (special or "'" not in text):
         return shlex.quote(text)
-    if not _SPECIAL_IN_DOUBLE_QUOTES.search(literals):
+    if not special:
         return f'"{double_quoted(text)}"'
-    return "".join(
-        f'"{part}"' if number % 2 else shlex.quote(part) for number, part in enumerate(parts) if part or len(parts) == 1
-    )
+    parts = enumerate(_VAR.split(text))  # literal, variable, literal, ...
+    return "".join(f'"{part}"' if number % 2 else shlex.quote(part) for number, part in parts if part)
 
 
 def double_quoted(text: str) -> str:
     """The text as it appears between double quotes or in a here-document."""
-    parts = _VAR.split(text)
-    for number in range(0, len(parts), 2):
-        parts[number] = re.sub(r"[\\$`]", r"\\\g<0>", parts[number])
-    for number in range(1, len(parts), 2):
-        if re.match(r"\w", parts[number + 1]) and re.fullmatch(r"\$\w+", parts[number]):
-            parts[number] = f"${{{parts[number][1:]}}}"
-    return "".join(parts)
+    escaped = re.sub(rf"[\\$`](?![^{_BEGIN}]*{_END})", r"\\\g<0>", text)  # outside of variables
+    separated = re.sub(rf"{_BEGIN}\$(\w+){_END}(?=\w)", r"${\1}", escaped)  # a variable before a letter
+    return separated.replace(_BEGIN, "").replace(_END, "")

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,  # noqa: A004 - botocore's name
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    TokenRetrievalError,
-    WaiterError,
-)
+import re
+
+from botocore import exceptions
+from botocore.exceptions import BotoCoreError, ClientError
 
 from .resources.change import is_not_yet
 
 _CREDENTIALS = "log in (aws sso login), or check AWS_PROFILE and its credentials; see README, 'On a real account'"
-_REGION = f"{_CREDENTIALS}; the account may also not have enabled the region AWS_REGION"
-_PERMISSION = "grant the caller the permission that AWS names, then run the same command again"
 _CORRECT = "correct what AWS names, then run the same command again"
-_QUOTA = "raise the quota that AWS names, or delete what you do not need"
+# By a pattern of AWS's code.
 _HINTS = {
-    "AccessDenied": _PERMISSION,
-    "AccessDeniedException": _PERMISSION,
-    "UnauthorizedOperation": _PERMISSION,
-    "ExpiredToken": _CREDENTIALS,
-    "ExpiredTokenException": _CREDENTIALS,
-    "InvalidClientTokenId": _REGION,
-    "UnrecognizedClientException": _REGION,
-    "InvalidSignatureException": _CREDENTIALS,
-    "SignatureDoesNotMatch": _CREDENTIALS,
-    "LimitExceededException": "wait a minute, or raise the quota that AWS names",
-    "LimitExceeded": _QUOTA,
-    "CodeStorageExceededException": _QUOTA,
-    "ServiceQuotaExceededException": _QUOTA,
+    "AccessDenied": "grant the caller the permission that AWS names, then run the same command again",
+    "ExpiredToken|InvalidSignature|SignatureDoesNotMatch": _CREDENTIALS,
+    "InvalidClientTokenId|UnrecognizedClient": f"{_CREDENTIALS}; the region AWS_REGION may also not be enabled",
+    "^LimitExceededException": "wait a minute, or raise the quota that AWS names",
+    "^LimitExceeded$|StorageExceeded|QuotaExceeded": "raise the quota that AWS names, or delete what you do not need",
 }
+_NO_CREDENTIALS = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.ProfileNotFound,
+    exceptions.TokenRetrievalError,
+)
 _SERVER_ERROR = 500
 
 
@@ -47,19 +36,14 @@ def describe(step: str, error: ClientError | BotoCoreError) -> str:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         passes = is_not_yet(error) or status >= _SERVER_ERROR
         hint = f"wait a minute, then run invoke {step} again; every step can be repeated" if passes else _CORRECT
-        hint = _HINTS.get(code, hint)
+        hint = next((each for pattern, each in _HINTS.items() if re.search(pattern, code)), hint)
         return f"{step}: {error.operation_name} failed\n  AWS said: {code}: {message}\n  try: {hint}"
-    return f"{step}: {_without_response(error)}"
-
-
-def _without_response(error: BotoCoreError) -> str:
-    if isinstance(error, (NoCredentialsError, PartialCredentialsError, ProfileNotFound, TokenRetrievalError)):
-        return f"{error}\n  try: {_CREDENTIALS}"
-    if isinstance(error, WaiterError):
+    if isinstance(error, _NO_CREDENTIALS):
+        return f"{step}: {error}\n  try: {_CREDENTIALS}"
+    if isinstance(error, exceptions.WaiterError):
         last = error.last_response.get("Error", {}).get("Message") or error.kwargs.get("reason")
-        return (
-            f"timed out waiting for {error.kwargs.get('name')}: {last}\n  try: run the same step again to keep waiting"
-        )
-    if isinstance(error, (ConnectionError, HTTPClientError)):
-        return f"AWS cannot be reached: {error}\n  try: check AWS_REGION, AWS_ENDPOINT_URL and the network"
-    return f"{type(error).__name__}: {error}"
+        timeout = f"timed out waiting for {error.kwargs.get('name')}: {last}"
+        return f"{step}: {timeout}\n  try: run the same step again to keep waiting"
+    if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
+        return f"{step}: AWS cannot be reached: {error}\n  try: check AWS_REGION, AWS_ENDPOINT_URL and the network"
+    return f"{step}: {type(error).__name__}: {error}"

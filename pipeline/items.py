@@ -6,15 +6,13 @@ import base64
 import binascii
 import json
 import time
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Context, Decimal
+from typing import Any
 
 from boto3.dynamodb.types import TypeSerializer
 
 from .resources.change import Change, UserError, backoff
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 # docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _ITEM_BYTES = 400 * 1024
@@ -22,7 +20,14 @@ _KEY_BYTES = {"HASH": 2048, "RANGE": 1024}
 _BATCH_ITEMS = 25
 _BATCH_BYTES = 16 * 1024 * 1024
 _NUMBER_DIGITS, _NUMBER_EXPONENT = 38, 125
-_TYPES = {"S", "N", "B", "SS", "NS", "BS", "M", "L", "BOOL", "NULL"}
+# What JSON has for each type of DynamoDB JSON.
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("S", "N", "B"), str),
+    **dict.fromkeys(("SS", "NS", "BS", "L"), list),
+    **dict.fromkeys(("BOOL", "NULL"), bool),
+    "M": dict,
+}
+_IN_WORDS = {str: "a string", list: "a list", dict: "an object", bool: "true or false"}
 UNPROCESSED_TIMEOUT = 60.0  # seconds
 
 
@@ -33,7 +38,7 @@ def parse(text: str, where: str = "the item") -> dict[str, Any]:
     `where` is the item's place for error messages. Raises UserError.
     """
     try:
-        document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)
+        document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=Decimal)
     except ValueError as error:
         raise UserError(f"{where} is not JSON: {error}; allowed: an object such as " + '{"name": "test3"}') from None
     if not isinstance(document, dict) or not document:
@@ -82,8 +87,7 @@ def _value_size(value: Mapping[str, Any]) -> int:
     if kind in ("SS", "NS", "BS"):
         return sum(_value_size({kind[0]: each}) for each in content)
     if kind == "N":
-        digits = "".join(map(str, Decimal(content).as_tuple().digits)).strip("0")
-        return (len(digits) + 1) // 2 + 1
+        return (len(_digits(Decimal(content))) + 1) // 2 + 1
     if kind in ("BOOL", "NULL"):
         return 1
     return len(content.encode() if isinstance(content, str) else content)
@@ -114,8 +118,8 @@ def _batches(items: Sequence[Mapping[str, Any]], keys: list[str]) -> Iterator[li
     seen: set[str] = set()
     total = 0
     for item in items:
-        key = json.dumps([item[name] for name in keys], default=_base64)
-        length = len(json.dumps(item, default=_base64))
+        key = repr([item[name] for name in keys])
+        length = len(json.dumps(item, default=lambda binary: base64.b64encode(binary).decode()))
         if batch and (len(batch) == _BATCH_ITEMS or key in seen or total + length > _BATCH_BYTES):
             yield batch
             batch, seen, total = [], set(), 0
@@ -148,51 +152,30 @@ def _from_typed(value: Any) -> dict[str, Any]:
     if not _is_typed(value):
         raise ValueError(f"{json.dumps(value, default=str)} is not a DynamoDB JSON value, such as " + '{"S": "test3"}')
     kind, content = next(iter(value.items()))
-    if kind in ("SS", "NS", "BS"):
-        if not isinstance(content, list) or not content or len(set(map(str, content))) != len(content):
-            raise ValueError(f"{kind} takes a list of one or more distinct values")
-        return {kind: [_scalar(kind[0], each) for each in content]}
-    if kind == "M" and isinstance(content, dict):
-        return {kind: {name: _from_typed(each) for name, each in content.items()}}
-    if kind == "L" and isinstance(content, list):
-        return {kind: [_from_typed(each) for each in content]}
-    return {kind: _scalar(kind, content)}
-
-
-def _scalar(kind: str, content: Any) -> Any:
-    if kind in ("BOOL", "NULL") and isinstance(content, bool):
-        return content
-    if not isinstance(content, str) or kind not in ("S", "N", "B"):
-        expected = (
-            "true or false"
-            if kind in ("BOOL", "NULL")
-            else "a string"
-            if kind in ("S", "N", "B")
-            else "a list or an object"
-        )
+    if not isinstance(content, _TYPES[kind]):
         shown = content if isinstance(content, Decimal) else json.dumps(content, default=str)
-        raise ValueError(f"{kind} takes {expected}, not {shown}")
+        raise TypeError(f"{kind} takes {_IN_WORDS[_TYPES[kind]]}, not {shown}")
+    if kind == "M":
+        return {kind: {name: _from_typed(each) for name, each in content.items()}}
+    if kind == "L":
+        return {kind: [_from_typed(each) for each in content]}
+    if kind in ("SS", "NS", "BS"):
+        if not content or len(set(map(str, content))) != len(content):
+            raise ValueError(f"{kind} takes a list of one or more distinct values")
+        return {kind: [_from_typed({kind[0]: each})[kind[0]] for each in content]}
     if kind == "N":
-        try:
-            number = Decimal(content)
-        except InvalidOperation:
-            raise ValueError(f"{content!r} is not a number") from None
-        digits = "".join(map(str, number.as_tuple().digits)).strip("0")
-        if not number.is_finite() or len(digits) > _NUMBER_DIGITS or abs(number.adjusted()) > _NUMBER_EXPONENT:
-            raise ValueError(
-                f"{content!r} is not a number of up to {_NUMBER_DIGITS} digits and {_NUMBER_EXPONENT} places"
-            )
+        number = Decimal(content, Context(traps=[]))  # NaN for a text that is no number
+        if not number.is_finite() or len(_digits(number)) > _NUMBER_DIGITS or abs(number.adjusted()) > _NUMBER_EXPONENT:
+            limits = f"up to {_NUMBER_DIGITS} digits and {_NUMBER_EXPONENT} places"
+            raise ValueError(f"{content!r} is not a number of {limits}")
     if kind == "B":
         try:
-            return base64.b64decode(content, validate=True)
+            return {kind: base64.b64decode(content, validate=True)}
         except binascii.Error as error:
             raise ValueError(f"{content!r} is not base64: {error}") from None
-    return content
+    return {kind: content}
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode()
+def _digits(number: Decimal) -> str:
+    """The significant digits."""
+    return "".join(map(str, number.as_tuple().digits)).strip("0")

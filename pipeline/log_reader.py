@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from types_boto3_logs import CloudWatchLogsClient
 
 # Lines that Lambda or its runtime writes once for a failed invocation: an exception, a process that exited, a timeout.
@@ -19,8 +18,6 @@ FAILURE = re.compile(r'\[ERROR\] |"level": ?"ERROR", ?"errorMessage"|Error: Runt
 # Lambda's own lines, in the text and in the JSON log format.
 _TEXT_MARK = re.compile(r"(START|END|REPORT) RequestId: (\S+)")
 _JSON_MARK = re.compile(r'\{"time":.*"type": ?"platform\.(start|runtimeDone|report)".*"requestId": ?"([^"]+)"')
-
-_TAIL_EVENTS = 1000
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
     if not streams["logStreams"]:
         return []
     stream = streams["logStreams"][0]["logStreamName"]
-    request: dict[str, Any] = {"logGroupName": group, "logStreamName": stream, "limit": _TAIL_EVENTS}
+    request: dict[str, Any] = {"logGroupName": group, "logStreamName": stream, "limit": 1000}
     while True:
         page = logs.get_log_events(**request)
         if page["events"] or page.get("nextBackwardToken") in (None, request.get("nextToken")):
@@ -86,9 +83,8 @@ def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
 def invocation_of(logs: CloudWatchLogsClient, group: str, event: Mapping[str, Any]) -> Invocation:
     """The invocation that logged `event`, with its lines from there on. It has ended once it has a `report`."""
     stream = event["logStreamName"]
-    events = _events(
-        logs, {"logGroupName": group, "logStreamNames": [stream], "startTime": event["timestamp"], "interleaved": True}
-    )
+    place = {"logGroupName": group, "logStreamNames": [stream], "interleaved": True}
+    events = _events(logs, {**place, "startTime": event["timestamp"]})
     following = dropwhile(lambda each: each["message"] != event["message"], events)
     return next(_of_stream(stream, following), Invocation("", stream, event["timestamp"], ()))
 
@@ -111,7 +107,8 @@ def _of_stream(name: str, events: Iterable[Mapping[str, Any]]) -> Iterator[Invoc
     lines: list[str] = []
     request_id, started = "", 0
     for event in events:
-        mark, marked_id = _mark(event["message"])
+        found = _TEXT_MARK.match(event["message"]) or _JSON_MARK.match(event["message"])
+        mark, marked_id = (found[1].lower(), found[2]) if found else ("", "")
         if mark == "start" and request_id:
             # Its REPORT is missing: not written yet, or not among these events.
             yield Invocation(request_id, name, started, tuple(lines))
@@ -126,12 +123,6 @@ def _of_stream(name: str, events: Iterable[Mapping[str, Any]]) -> Iterator[Invoc
             lines, request_id = [], ""
     if lines:
         yield Invocation(request_id, name, started, tuple(lines))
-
-
-def _mark(message: str) -> tuple[str, str]:
-    """Which of Lambda's own lines this is ("start", "end", "report", or "" for none), and its request ID."""
-    mark = _TEXT_MARK.match(message) or _JSON_MARK.match(message)
-    return (mark[1].lower(), mark[2]) if mark else ("", "")
 
 
 def _events(logs: CloudWatchLogsClient, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from .resources.change import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _MESSAGES = 10  # of one call
 # So many messages add a second to the time, so that renewing it does not take all the time.

@@ -5,24 +5,20 @@ from __future__ import annotations
 import base64
 import heapq
 import json
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import filter_patterns
 
 from . import items
-from .events import Progress, Result, Started
+from .deployment import Deployment
+from .events import Events, Progress, Result, Started
 from .resources.change import UserError
 from .steps import existing, stream_of
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from .deployment import Deployment
-    from .events import Events
-
-    Record = dict[str, Any]
+Record = dict[str, Any]
 
 RETENTION = timedelta(hours=24)
 # AWS may return empty pages before the next record, and does not say where an open shard ends for now.

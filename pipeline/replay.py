@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
 import filter_patterns
 
 from . import items, notes, parameters, steps
-from .events import Progress, Result, Started
-from .records import name_of, number_of, read, select
+from .deployment import Deployment
+from .events import Events, Progress, Result, Started
+from .records import Record, name_of, number_of, read, select
 from .resources import mapping
 from .resources.change import UserError, retry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from .deployment import Deployment
-    from .events import Events
-    from .records import Record
 
 _EVENT_BYTES = 6 * 1024 * 1024 - 1024
 _PROGRESS_SECONDS = 5

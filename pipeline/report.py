@@ -6,17 +6,12 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .events import Changed, Progress, Result, Started
-from .resources.change import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from .events import Event
-    from .resources.change import Action, Change, Diff
+from .events import Changed, Event, Progress, Result, Started
+from .resources.change import Action, Change, Diff, UserError
 
 SIGNS: dict[Action, str] = {
     "created": "+",
@@ -28,7 +23,6 @@ SIGNS: dict[Action, str] = {
 }
 
 _VALUE_CHARACTERS = 60
-_JSON_VERSION = 2
 
 
 @dataclass
@@ -88,7 +82,7 @@ class Report:
         if not self.as_json:
             return
         document = {
-            "version": _JSON_VERSION,
+            "version": 2,
             "task": self.task,
             "planned": self.dry_run,
             **self.about,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import botocore.session
@@ -17,32 +19,21 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import HTTPClientError
+from botocore.model import OperationModel
 
-from .echo import on_call
+from .echo import Call, on_call
 from .resources.change import UserError
+from .settings import Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from botocore.model import OperationModel
-
-    from .echo import Call
-    from .settings import Settings
-
-    # The responses of a plan's reads, with the time of each.
-    Recent = dict[str, tuple[float, dict[str, Any]]]
+# The responses of a plan's reads, with the time of each.
+Recent = dict[str, tuple[float, dict[str, Any]]]
 
 _OK = AWSResponse("", 200, HTTPHeaders(), None)
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
 # boto3's attempts end within a second if the connection is cut. What AWS calls unavailable lasts longer.
 _OUTAGE_SECONDS, _OUTAGE_PAUSE_SECONDS = 15.0, 1.0
-_THROTTLED = (
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-)
+# In AWS's codes.
+_THROTTLED = re.compile("Throttl|TooManyRequests|ThroughputExceeded|RequestLimitExceeded")
 # For so many seconds, a call does not repeat a read of the plan before it.
 _REUSE_SECONDS = 10.0
 _READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan")
@@ -109,13 +100,8 @@ def with_region(settings: Settings) -> Settings:
 
 def _local_session(settings: Settings) -> boto3.Session:
     nowhere = (None, None, os.devnull, None)
-    core = botocore.session.Session(
-        session_vars={
-            "profile": (None, [], None, None),
-            "config_file": nowhere,
-            "credentials_file": nowhere,
-        }
-    )
+    places: Any = {"profile": (None, [], None, None), "config_file": nowhere, "credentials_file": nowhere}
+    core = botocore.session.Session(session_vars=places)
     return boto3.Session("local", "local", region_name=settings.aws_region, botocore_session=core)
 
 
@@ -188,13 +174,11 @@ def _outlast(
     An endpoint that takes no connection is a mistake in the settings: the error is reported after boto3's attempts.
     """
     since = request_dict["context"].setdefault("failing_since", time.monotonic())
+    unavailable = isinstance(caught_exception, HTTPClientError)
     if response:
-        unavailable = (
-            response[0].status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
-            or response[1].get("Error", {}).get("Code") in _THROTTLED
-        )
-    else:
-        unavailable = isinstance(caught_exception, HTTPClientError)
+        http, parsed = response
+        throttled = _THROTTLED.search(str(parsed.get("Error", {}).get("Code")))
+        unavailable = bool(throttled) or http.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
     return _OUTAGE_PAUSE_SECONDS if unavailable and time.monotonic() - since < _OUTAGE_SECONDS else None
 
 

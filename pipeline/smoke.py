@@ -44,7 +44,7 @@ class _Trial:
     """An item, and what it passes on its way to the log, as the resource modules describe it.
 
     `role` is None if the role is gone. `term` is the text of the item to search the log for, `put_ms` AWS's time of the
-    put, and `began` the local time of it.
+    put in whole seconds, and `began` the local time of it. `earlier` are the IDs of invocations before the put.
     """
 
     d: Deployment
@@ -55,6 +55,7 @@ class _Trial:
     term: str = ""
     put_ms: int = 0
     began: float = 0.0
+    earlier: frozenset[str] = frozenset()
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The log events that show the item. The text is unique, so that an early start finds nothing else."""
@@ -64,7 +65,7 @@ class _Trial:
     def invocations(self) -> list[log_reader.Invocation]:
         """The invocations since the put, of anybody's records."""
         events = log_reader.fetch(self.d.client("logs"), self.log_group, since_ms=self.put_ms)
-        return log_reader.invocations(events)
+        return [each for each in log_reader.invocations(events) if each.request_id not in self.earlier]
 
     def current_mapping(self) -> Mapping[str, Any]:
         """The mapping as it is now."""
@@ -85,10 +86,12 @@ def run(d: Deployment) -> Events[None]:
     existing = _existing(d)
     item, term = new_item(existing.table, extra)
     dynamodb, name = d.client("dynamodb"), d.settings.table_name
+    existing = replace(existing, put_ms=_aws_time_ms(existing.current_mapping()))
+    earlier = frozenset(each.request_id for each in existing.invocations())
     began = time.monotonic()
     # The key is random, so that the put overwrites no item of somebody else.
     response = dynamodb.put_item(TableName=name, Item=item)
-    trial = replace(existing, term=term, put_ms=_aws_time_ms(response), began=began)
+    trial = replace(existing, term=term, put_ms=_aws_time_ms(response), began=began, earlier=earlier)
     try:
         yield Waiting("smoke", f"log group {trial.log_group} to show the item")
         event = _wait_for_event(trial, item)

@@ -6,11 +6,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from typing import Any
 
 # Whether Ctrl-C raises KeyboardInterrupt. Otherwise, and the second time, it ends the process.
 _interruptible = False

@@ -9,19 +9,26 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .resources.change import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 # PutRetentionPolicy accepts these and no others; its model names no values. 0 is this project's value for no expiry.
 RETENTION_DAYS = (
     0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
+_ENVIRONMENT_BYTES = 4096
+_RESERVED_VARIABLES = {
+    "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
+}  # fmt: skip
+_TAGS = 47  # AWS's limit is 50 for a resource. Three are ours.
+_IN_TAGS = "_.:/=+-@"
 
 
 def aws_parameter(path: str) -> Callable[[str], Any]:
@@ -29,7 +36,15 @@ def aws_parameter(path: str) -> Callable[[str], Any]:
 
     A list is written as comma-separated values.
     """
-    return lambda value: _parse_shape(_shape(path), value)
+
+    def parse(value: str) -> Any:
+        operation, _, members = path.rpartition(" ")
+        shape = _input_shape(operation)
+        for member in members.split("."):
+            shape = shape.members[member]
+        return _parse_shape(shape, value)
+
+    return parse
 
 
 def check_options(setting: str, path: str, options: Mapping[str, Any]) -> None:
@@ -38,24 +53,20 @@ def check_options(setting: str, path: str, options: Mapping[str, Any]) -> None:
         return
     from botocore.validate import ParamValidator  # noqa: PLC0415
 
-    service, operation = path.split(" ")
-    members = _service_model(service).operation_model(operation).input_shape.members
+    members = _input_shape(path).members
     for name, value in options.items():
         if name not in members:
             raise UserError(
-                f"{setting}: {name} is not a parameter of {operation}; its parameters: {', '.join(members)}"
+                f"{setting}: {name} is not a parameter of {path.split(' ')[1]}; its parameters: {', '.join(members)}"
             )
         report = ParamValidator().validate(value, members[name])
         if report.has_errors():
             raise UserError(f"{setting}: {name}: {report.generate_report()}".replace("\n", "; "))
 
 
-def _shape(path: str) -> Any:
-    service, operation, members = path.split(" ")
-    shape: Any = _service_model(service).operation_model(operation).input_shape
-    for member in members.split("."):
-        shape = shape.members[member]
-    return shape
+def _input_shape(path: str) -> Any:
+    service, operation = path.split(" ")
+    return _service_model(service).operation_model(operation).input_shape
 
 
 @cache
@@ -185,18 +196,6 @@ def environment(value: str) -> dict[str, str]:
     return variables
 
 
-_ENVIRONMENT_BYTES = 4096
-_RESERVED_VARIABLES = {
-    "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE",
-    "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
-}  # fmt: skip
-
-
-_IN_TAGS = "_.:/=+-@"
-
-
 def tags(value: str) -> dict[str, str]:
     """Tags that AWS accepts, without the tag that marks a pipeline's resources.
 
@@ -210,18 +209,13 @@ def tags(value: str) -> dict[str, str]:
             raise ValueError(f"names of 1 to 128 characters, not starting with aws: and not 'pipeline': {name!r}")
         if len(content) > 256:  # noqa: PLR2004 - AWS's limit
             raise ValueError(f"values of up to 256 characters: {name!r} has {len(content)}")
-        refused = [
-            char for char in name + content if unicodedata.category(char)[0] not in "LNZ" and char not in _IN_TAGS
-        ]
+        other = [char for char in name + content if char not in _IN_TAGS]
+        refused = [char for char in other if unicodedata.category(char)[0] not in "LNZ"]
         if refused:
             raise ValueError(f"letters, digits, spaces and {_IN_TAGS} in names and values: {name!r} has {refused[0]!r}")
     if len({name.lower() for name in tags}) < len(tags):
         raise ValueError("names that differ in more than case, which IAM ignores")
     return tags
-
-
-# AWS's limit is 50 for a resource. Three are ours.
-_TAGS = 47
 
 
 def key(value: str) -> str:

@@ -12,17 +12,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
 from .resources.change import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
 # The C library of Lambda's images: Amazon Linux 2 up to python3.11, Amazon Linux 2023 from python3.12.
@@ -117,14 +114,9 @@ def _run_uv(requirements: Path, options: list[str], target: str) -> None:
     if from_pip.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         options = [*options, "--no-index"]
     command = [find_uv_bin(), "pip", "install", "--quiet", "--color", "never", "--python", sys.executable, *options]
-    finished = subprocess.run(
-        [*command, "--requirement", str(requirements.resolve())],
-        cwd=requirements.parent.parent,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command += ["--requirement", str(requirements.resolve())]
+    root = requirements.parent.parent
+    finished = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         reason = " ".join(re.sub(r"(?m)^[\W_]*(error:|cause:)?", "", finished.stderr).split())
         raise UserError(
@@ -140,12 +132,11 @@ def _pip_settings() -> dict[str, str]:
         listed = subprocess.run([*command, "config", "list"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return {}
-    lines = [line.partition("=") for line in listed.splitlines()]
-    # The later ones count: for all commands, for `pip install`, from the environment.
-    sections = {"global": 0, "install": 1, ":env:": 2}
-    named = [(*name.rpartition(".")[::2], text) for name, _, text in lines]
-    ordered = sorted((each for each in named if each[0] in sections), key=lambda each: sections[each[0]])
-    return {name: str(ast.literal_eval(text)) for _, name, text in ordered}
+    settings: dict[str, str] = {}
+    for section in ("global", "install", ":env:"):  # the later ones count
+        found = re.findall(rf"^{section}\.([\w-]+)=(.*)$", listed, re.MULTILINE)
+        settings |= {name: str(ast.literal_eval(text)) for name, text in found}
+    return settings
 
 
 def _forget_this_machine(folder: Path) -> None:

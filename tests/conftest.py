@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localaws import control
-from tests.harness.forked import ForkedProject, forked_project
+from tests.harness.forked import ForkedProject, fork_server, started
 from tests.harness.project import Project, copy_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from subprocess import Popen
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,8 +64,18 @@ def new_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
         control.stop(project.folder / ".local")
 
 
+@pytest.fixture(scope="session")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Popen[str]]]:
+    folder = tmp_path_factory.mktemp("forked") / "project"
+    with fork_server(folder) as server:
+        yield folder, server
+
+
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedProject]:
-    """One project for the tests of a module, whose commands are forked."""
-    with forked_project(tmp_path_factory.mktemp("forked") / "project") as forked:
+def project(request: pytest.FixtureRequest, _server: tuple[Path, Popen[str]]) -> Iterator[ForkedProject]:
+    """A project with an empty local AWS for the tests of a module, whose commands are forked.
+
+    For the commands, time passes SPEED times as fast, if the module sets that.
+    """
+    with started(ForkedProject(*_server, getattr(request.module, "SPEED", 1))) as forked:
         yield forked

@@ -22,6 +22,7 @@ ALLOWED = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "arn:aws:sqs:*:*:orders"}],
 }
+SPEED = 5  # a resource without tags is looked at for seconds: it may be ours
 FOREIGN = {
     "table": ({"TABLE_NAME": "theirs"}, "table theirs"),
     "role": ({"ROLE_NAME": "theirs-role"}, "role theirs-role"),

@@ -90,7 +90,7 @@ import logging, time
 def lambda_handler(event, context):
     for _ in range(3):
         logging.getLogger().error("an order without a price")
-    time.sleep(2)
+    time.sleep(1.2)
     print(event)
 """
     with function_code(project, code):
@@ -211,7 +211,7 @@ def test_smoke_ignores_failures_before_its_put(project: ForkedProject) -> None:
     with function_code(project, PRINT + "    raise KeyError('price')\n"):
         project.run("deploy", **settings)
         project.refusal("smoke", **settings)
-    with function_code(project, "import time\n" + PRINT.replace("    print", "    time.sleep(3)\n    print")):
+    with function_code(project, "import time\n" + PRINT.replace("    print", "    time.sleep(1.5)\n    print")):
         project.run("deploy", "smoke", **settings)
 
 

@@ -1,19 +1,19 @@
 """Shared by the resource modules: the Change that each call returns, diffs, ownership, tags, waiters and retries.
 
-Copy this file together with a resource module: `table.py` and `change.py` in one folder work on their own.
+To reuse a resource module, copy it and this file into one folder (`from steps import table`). They need only boto3.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from botocore.exceptions import ClientError
 
 OWNER_TAG = "pipeline"
@@ -23,36 +23,24 @@ RECORD_TAG = "pipeline:added"
 SETTLE_TIMEOUT = 120.0  # seconds
 TAGS_TIMEOUT = 10.0
 
-# Lambda's error messages while it does not see a new role, its policies or its grants yet.
-_ROLE_NOT_READY = (
-    "cannot be assumed by Lambda",
-    "execution role does not have permissions",
-    "ensure the role can perform",
-    "KMS key is invalid for CreateGrant",
+# What AWS says, as "CODE: MESSAGE", while it refuses a call only for a while. From botocore's service models, and the
+# API references of the calls.
+_NOT_YET = (
+    # An earlier change is in progress.
+    "ConcurrentModification|EntityTemporarilyUnmodifiable|OperationAborted|ResourceConflict|ResourceInUse|TableInUse|"
+    "LimitExceededException: .*simultaneously|"
+    # An earlier change is not visible yet.
+    "ContinuousBackupsUnavailable|DeleteConflict|NoSuchEntity: .*role with name|ResourceNotFound|TableNotFound|"
+    # An earlier try of the same call succeeded, and lost its answer.
+    "EntityAlreadyExists|ResourceAlreadyExists|"
+    # Too many calls.
+    "Throttling|TooManyRequests"
 )
-
-# The codes with which AWS refuses a call for a while, and the text that tells this from a final refusal with that code:
-# an earlier change is in progress, an earlier change is not visible yet, or an earlier try of the same call succeeded
-# and lost its answer. From botocore's service models, and the API references of the calls.
-_NOT_YET = {
-    "ConcurrentModification": "",
-    "ContinuousBackupsUnavailableException": "",
-    "DeleteConflict": "",
-    "EntityAlreadyExists": "",
-    "EntityTemporarilyUnmodifiable": "",
-    "LimitExceededException": "simultaneously",
-    "NoSuchEntity": "role with name",
-    "OperationAbortedException": "",
-    "ResourceAlreadyExistsException": "",
-    "ResourceConflictException": "",
-    "ResourceInUseException": "",
-    "ResourceNotFoundException": "",
-    "TableInUseException": "",
-    "TableNotFoundException": "",
-    "Throttling": "",
-    "ThrottlingException": "",
-    "TooManyRequestsException": "",
-}
+# The same for Lambda, while it does not see a new role, its policies or its grants yet.
+_ROLE_NOT_READY = (
+    "InvalidParameterValueException: .*(cannot be assumed by Lambda|execution role does not have permissions|"
+    "ensure the role can perform|KMS key is invalid for CreateGrant)"
+)
 
 Response = TypeVar("Response")
 
@@ -97,17 +85,12 @@ class UserError(Exception):
 
 
 def diff(current: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[Diff, ...]:
-    """Return each parameter in `desired` whose current value differs."""
+    """Return each parameter in `desired` whose current value differs. `current` is {} for a new resource."""
     return tuple(
         Diff(setting, current.get(setting), value)
         for setting, value in desired.items()
         if current.get(setting) != value
     )
-
-
-def added(desired: Mapping[str, Any]) -> tuple[Diff, ...]:
-    """Return the diffs of a resource that does not exist yet."""
-    return tuple(Diff(setting, None, value) for setting, value in desired.items())
 
 
 def is_dry_run(response: Mapping[str, Any]) -> bool:
@@ -187,9 +170,8 @@ def reject_immutable(resource: str, diffs: Iterable[Diff], immutable: Mapping[st
     """Raise UserError if an immutable parameter differs. `immutable` maps each one to what the user can do instead."""
     changed = {each.setting: each for each in diffs}
     for setting, advice in immutable.items():
-        if setting in changed:
-            old, new = changed[setting].old, changed[setting].new
-            raise UserError(f"{resource}: cannot change {setting} from {old} to {new}. {advice}.")
+        if each := changed.get(setting):
+            raise UserError(f"{resource}: cannot change {setting} from {each.old} to {each.new}. {advice}.")
 
 
 def tag_map(tags: Iterable[Any]) -> dict[str, str]:
@@ -227,26 +209,13 @@ def wait_until(
     create_waiter_with_client(name, model, client).wait(**call)
 
 
-def retry_while_role_propagates(call: Callable[[], Response]) -> Response:
-    """Call Lambda, and retry while Lambda does not see the role or its policies yet.
-
-    IAM changes take seconds to reach Lambda (IAM user guide, "Changes that I make are not always immediately visible").
-    """
-
-    def not_ready(error: ClientError) -> bool:
-        invalid = error.response["Error"]["Code"] == "InvalidParameterValueException"
-        return invalid and any(text in error.response["Error"].get("Message", "") for text in _ROLE_NOT_READY)
-
-    return retry(call, not_ready)
+def is_not_yet(error: ClientError, refusals: str = _NOT_YET) -> bool:
+    """Whether AWS refuses the call only for a while: `refusals` is a pattern of "CODE: MESSAGE"."""
+    said = f"{error.response['Error']['Code']}: {error.response['Error'].get('Message', '')}"
+    return re.match(refusals, said, re.DOTALL) is not None
 
 
-def is_not_yet(error: ClientError) -> bool:
-    """Whether AWS refuses the call only for a while."""
-    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    return code in _NOT_YET and _NOT_YET[code] in message
-
-
-def retry(call: Callable[[], Response], is_transient: Callable[[ClientError], bool] = is_not_yet) -> Response:
+def retry(call: Callable[[], Response], refusals: str = _NOT_YET) -> Response:
     """Make a call, and repeat it while AWS refuses it for a while, for at most `SETTLE_TIMEOUT`.
 
     Any other error is raised at once. A call that looks first and then writes is safe to repeat.
@@ -257,10 +226,18 @@ def retry(call: Callable[[], Response], is_transient: Callable[[ClientError], bo
         try:
             return call()
         except ClientError as error:
-            if not is_transient(error):
+            if not is_not_yet(error, refusals):
                 raise
         time.sleep(pause)
     return call()
+
+
+def retry_while_role_propagates(call: Callable[[], Response]) -> Response:
+    """Call Lambda, and retry while Lambda does not see the role or its policies yet.
+
+    IAM changes take seconds to reach Lambda (IAM user guide, "Changes that I make are not always immediately visible").
+    """
+    return retry(call, _ROLE_NOT_READY)
 
 
 def backoff(timeout: float) -> Iterator[float]:

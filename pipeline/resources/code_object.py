@@ -1,19 +1,14 @@
-"""The zip of a function as an S3 object: upload it if it is not there, delete it.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import code_object`). It needs only boto3.
-"""
+"""The zip of a function as an S3 object: upload it if it is not there, delete it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .change import Change, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from botocore.exceptions import ClientError
     from types_boto3_s3 import S3Client
 
 
@@ -31,7 +26,7 @@ def ensure(s3: S3Client, desired: Mapping[str, Any]) -> Change:
     except s3.exceptions.NoSuchBucket:
         raise UserError(f"bucket {bucket} does not exist; create it: aws s3 mb s3://{bucket}") from None
     except s3.exceptions.ClientError as error:
-        if not _is_denied(error):  # who may not list may still put
+        if error.response["Error"]["Code"] != "AccessDenied":  # who may not list may still put
             raise
     s3.put_object(**desired)
     return Change(resource, "created")
@@ -50,16 +45,12 @@ def delete_all(s3: S3Client, bucket: str, folder: str, pattern: str) -> Change:
     except s3.exceptions.NoSuchBucket:
         keys = []
     except s3.exceptions.ClientError as error:
-        if not _is_denied(error):
+        if error.response["Error"]["Code"] != "AccessDenied":
             raise
-        return Change(resource, "unchanged", note=f"kept because of {error.response['Error']['Code']}")
+        return Change(resource, "unchanged", note="kept because of AccessDenied")
     return Change(resource, "deleted" if keys else "absent")
 
 
 def _keys(s3: S3Client, bucket: str, prefix: str) -> list[str]:
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-
-
-def _is_denied(error: ClientError) -> bool:
-    return error.response["Error"]["Code"] == "AccessDenied"

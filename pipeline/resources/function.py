@@ -1,20 +1,16 @@
-"""A Lambda function: describe, create or update, wait, delete.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import function`). It needs only boto3.
-"""
+"""A Lambda function: describe, create or update, wait, delete."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import change
 from .change import OWNER_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from types_boto3_lambda import LambdaClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
@@ -43,15 +39,30 @@ _NOT_IN_CREATE = {"CodeSha256", "ReservedConcurrentExecutions"}
 _NOT_CONFIGURATION = {"Architectures", "CodeSha256", "ReservedConcurrentExecutions", "Tags"}
 
 
-def describe(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
+def describe(lambda_: LambdaClient, name: str, *, secrets: bool = False) -> dict[str, Any] | None:
     """Return the function under the names of CreateFunction's parameters, or None if it does not exist.
 
     Adds FunctionArn, CodeSha256, State and LastUpdateStatus with their reasons, and ReservedConcurrentExecutions (None
-    if there are none). Hides the values of the environment variables, which may be secrets.
+    if there are none). Without `secrets`, hides the values of the environment variables.
     Lambda API reference: GetFunction.
     """
-    current = _describe_with_secrets(lambda_, name)
-    return current and _hide_secrets(current)
+    try:
+        response = lambda_.get_function(FunctionName=name)
+    except lambda_.exceptions.ResourceNotFoundException:
+        return None
+    configuration: dict[str, Any] = {**response["Configuration"]}
+    states = ("State", "StateReason", "LastUpdateStatus", "LastUpdateStatusReason")
+    texts = ("Role", "Handler", "Runtime", "CodeSha256", "FunctionArn", *states)
+    current = {
+        **{setting: configuration.get(setting, default) for setting, default in _DEFAULTS.items()},
+        **{setting: configuration.get(setting, "") for setting in texts},
+        "FunctionName": name,
+        "Layers": [layer["Arn"] for layer in configuration.get("Layers", ())],
+        "Tags": _tags(lambda_, name, response),
+        "ReservedConcurrentExecutions": response.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
+    }
+    normalized = normalize(current)
+    return normalized if secrets else _hide_secrets(normalized)
 
 
 def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = False) -> Change:
@@ -73,7 +84,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
     code = normalized.pop("Code")
     if "ZipFile" in code:
         normalized["CodeSha256"] = base64.b64encode(hashlib.sha256(code["ZipFile"]).digest()).decode()
-    current = _describe_with_secrets(lambda_, name)
+    current = describe(lambda_, name, secrets=True)
     if current is None:
         return _create(lambda_, desired, normalized)
     change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
@@ -146,25 +157,6 @@ def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
     change.wait_until(lambda_, "FunctionSettled", operation, settled, delay=0.5, timeout=600, FunctionName=name)
 
 
-def _describe_with_secrets(lambda_: LambdaClient, name: str) -> dict[str, Any] | None:
-    try:
-        response = lambda_.get_function(FunctionName=name)
-    except lambda_.exceptions.ResourceNotFoundException:
-        return None
-    configuration: dict[str, Any] = {**response["Configuration"]}
-    states = ("State", "StateReason", "LastUpdateStatus", "LastUpdateStatusReason")
-    texts = ("Role", "Handler", "Runtime", "CodeSha256", "FunctionArn", *states)
-    current = {
-        **{setting: configuration.get(setting, default) for setting, default in _DEFAULTS.items()},
-        **{setting: configuration.get(setting, "") for setting in texts},
-        "FunctionName": name,
-        "Layers": [layer["Arn"] for layer in configuration.get("Layers", ())],
-        "Tags": _tags(lambda_, name, response),
-        "ReservedConcurrentExecutions": response.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
-    }
-    return normalize(current)
-
-
 def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags in GetFunction's response, which omits them if the caller lacks a permission.
 
@@ -183,21 +175,22 @@ def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     """Fill in nested defaults, remove what AWS adds, and sort lists whose order has no meaning."""
-    logging = {"LogGroup": f"/aws/lambda/{parameters['FunctionName']}", **parameters["LoggingConfig"]}
-    if logging.get("LogFormat") == "JSON":
+    logging = {
+        "LogFormat": "Text",
+        "LogGroup": f"/aws/lambda/{parameters['FunctionName']}",
+        **parameters["LoggingConfig"],
+    }
+    if logging["LogFormat"] == "JSON":
         logging = {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **logging}
     network = {**_DEFAULTS["VpcConfig"], **parameters["VpcConfig"]}
+    groups = {name: sorted(network[name]) for name in ("SubnetIds", "SecurityGroupIds")}
     return {
         **parameters,
         "DeadLetterConfig": {**_DEFAULTS["DeadLetterConfig"], **parameters["DeadLetterConfig"]},
-        "Environment": {"Variables": {}, **parameters["Environment"]},
-        "LoggingConfig": {"LogFormat": "Text", **logging},
+        "Environment": {**_DEFAULTS["Environment"], **parameters["Environment"]},
+        "LoggingConfig": logging,
         "SnapStart": {"ApplyOn": parameters["SnapStart"]["ApplyOn"]},
-        "VpcConfig": {
-            "SubnetIds": sorted(network["SubnetIds"]),
-            "SecurityGroupIds": sorted(network["SecurityGroupIds"]),
-            "Ipv6AllowedForDualStack": network["Ipv6AllowedForDualStack"],
-        },
+        "VpcConfig": {**groups, "Ipv6AllowedForDualStack": network["Ipv6AllowedForDualStack"]},
     }
 
 
@@ -212,7 +205,7 @@ def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mappi
         lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
     attributes = _hide_secrets({**normalized, "FunctionArn": response["FunctionArn"]})
     shown = {setting: normalized[setting] for setting in normalized if setting in desired or setting == "CodeSha256"}
-    diffs = tuple(map(_hide_secrets_in_diff, change.added(shown)))
+    diffs = tuple(map(_hide_secrets_in_diff, change.diff({}, shown)))
     return Change(f"function {name}", "created", diffs, attributes=attributes, pending=not change.is_dry_run(response))
 
 

@@ -1,20 +1,16 @@
-"""A log group in CloudWatch Logs: describe, create or update, wait, delete.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import log_group`). It needs only boto3.
-"""
+"""A log group in CloudWatch Logs: describe, create or update, wait, delete."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import WaiterError
 
 from . import change
 from .change import OWNER_TAG, Change, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from types_boto3_logs import CloudWatchLogsClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
@@ -34,18 +30,12 @@ def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dic
     if not groups or groups[0].get("logGroupName") != name:
         return None
     arn = groups[0]["arn"].removesuffix(":*")
+    optional = {"deletionProtectionEnabled": False, "retentionInDays": None, "retentionPolicyName": ""}
+    current = {"logGroupName": name, "arn": arn, **{each: groups[0].get(each, optional[each]) for each in optional}}
     try:
-        current_tags = _tags(logs, arn) if tags else {}
+        return {**current, "tags": _tags(logs, arn) if tags else {}}
     except logs.exceptions.ResourceNotFoundException:
         return None  # it was just deleted, and AWS lists it still
-    return {
-        "logGroupName": name,
-        "arn": arn,
-        "deletionProtectionEnabled": groups[0].get("deletionProtectionEnabled", False),
-        "retentionInDays": groups[0].get("retentionInDays"),
-        "retentionPolicyName": groups[0].get("retentionPolicyName", ""),
-        "tags": current_tags,
-    }
 
 
 def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: bool = False, tags: bool = True) -> Change:
@@ -85,15 +75,11 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
 
 def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
     """Wait until the log group exists. Raises UserError after `timeout` seconds."""
-    exists = {"state": "success", "matcher": "pathAny", "argument": "logGroups[].logGroupName", "expected": name}
-    try:
-        change.wait_until(logs, "LogGroupExists", "DescribeLogGroups", exists, timeout=timeout, logGroupNamePrefix=name)
-    except WaiterError as error:
-        if "Error" in error.last_response:
-            raise  # For example, access denied: more time does not help.
-        raise UserError(
-            f"log group {name} does not exist after {timeout:g} s; create it with: invoke create-function"
-        ) from error
+    for pause in chain([0.0], change.backoff(timeout)):
+        time.sleep(pause)
+        if describe(logs, name, tags=False):
+            return
+    raise UserError(f"log group {name} does not exist after {timeout:g} s; create it with: invoke create-function")
 
 
 def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
@@ -126,7 +112,7 @@ def _create(logs: CloudWatchLogsClient, desired: Mapping[str, Any], normalized: 
     logs.create_log_group(**{key: value for key, value in desired.items() if value and key != "retentionInDays"})
     if normalized["retentionInDays"]:
         logs.put_retention_policy(logGroupName=name, retentionInDays=normalized["retentionInDays"])
-    return Change(f"log group {name}", "created", change.added(desired), attributes=normalized)
+    return Change(f"log group {name}", "created", change.diff({}, desired), attributes=normalized)
 
 
 def _update(

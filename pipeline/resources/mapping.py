@@ -1,18 +1,15 @@
-"""The event source mapping from a stream to a Lambda function: describe, create, update or replace, wait, delete.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import mapping`). It needs only boto3.
-"""
+"""The event source mapping from a stream to a Lambda function: describe, create, update or replace, wait, delete."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import change
-from .change import Change, Diff, UserError
+from .change import Action, Change, Diff, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from types_boto3_lambda import LambdaClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
@@ -67,23 +64,25 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
     Lambda API reference: CreateEventSourceMapping, UpdateEventSourceMapping.
     """
     stream = desired["EventSourceArn"]
-    resource = f"mapping {_table_name(stream)} -> {desired['FunctionName']}"
+    table = _table_name(stream)
+    resource = f"mapping {table} -> {desired['FunctionName']}"
     change.reject_unsupported(resource, desired, PARAMETERS)
     mappings = of_function(lambda_, desired["FunctionName"])
-    stale = [entry for entry in mappings if _is_stale(entry, stream)]
+    others = [entry for entry in mappings if entry["EventSourceArn"] != stream and entry["State"] != "Deleting"]
+    # By the table's name, as the ARN of a planned stream is incomplete.
+    stale = [entry for entry in others if table and _table_name(entry["EventSourceArn"]) == table]
     current = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
     current = with_filters(lambda_, _wait_while_transitional(lambda_, current))
     normalized = normalize({**_DEFAULTS, **desired})
     compared = {setting: value for setting, value in normalized.items() if setting not in _NOT_COMPARED}
     if tags and current:
         compared["Tags"] = desired.get("Tags", {})
-        current["Tags"] = change.own_tags(
-            lambda_.list_tags(Resource=current["EventSourceMappingArn"])["Tags"], compared["Tags"]
-        )
-    previous = current or (stale[-1] if stale else {})
-    diffs = change.diff(previous, compared)
+        existing = lambda_.list_tags(Resource=current["EventSourceMappingArn"])["Tags"]
+        current["Tags"] = change.own_tags(existing, compared["Tags"])
+    previous = current or (stale[-1] if stale else None)
+    diffs = change.diff(previous, compared) if previous else change.diff({}, desired)
     result = _apply(lambda_, resource, current, desired, diffs)
-    return _move(lambda_, stale, desired, result, diffs) if stale else result
+    return _move(lambda_, stale, desired, result) if stale else result
 
 
 def set_enabled(lambda_: LambdaClient, function_name: str, stream_arn: str, *, enabled: bool) -> Change:
@@ -167,52 +166,32 @@ def _apply(
     desired: Mapping[str, Any],
     diffs: tuple[Diff, ...],
 ) -> Change:
+    parameters = {each.setting: each.new for each in diffs if each.setting != "Tags"}
+    action: Action = "created"
+    note = ""
+    if current and "StartingPosition" in parameters:
+        # AWS cannot change where a mapping starts, and allows one mapping per function and stream.
+        if not change.is_dry_run(lambda_.delete_event_source_mapping(UUID=current["UUID"])):
+            wait_until_deleted(lambda_, current["UUID"])
+        position = parameters["StartingPosition"]
+        effect = "skips unprocessed records" if position == "LATEST" else "processes the stream's records again"
+        note = f"the new mapping starts at {position} and {effect}"
+        action, current = "replaced", None
     if current is None:
-        return _create(lambda_, resource, desired)
+        response = change.retry_while_role_propagates(lambda: lambda_.create_event_source_mapping(**desired))
+        pending = not change.is_dry_run(response)
+        return Change(resource, action, diffs, to_create_parameters(response), note, pending)
     if not diffs:
         return Change(resource, "unchanged", attributes=current)
-    parameters = {each.setting: each.new for each in diffs if each.setting != "Tags"}
-    if "StartingPosition" in parameters:
-        return _replace(lambda_, resource, current["UUID"], desired, diffs)
     pending = False
     if parameters:
-        response = lambda_.update_event_source_mapping(UUID=current["UUID"], **parameters)
-        pending = not change.is_dry_run(response)
+        pending = not change.is_dry_run(lambda_.update_event_source_mapping(UUID=current["UUID"], **parameters))
     if len(parameters) < len(diffs):
         change.retag_in_lambda(lambda_, current["EventSourceMappingArn"], current["Tags"], desired.get("Tags", {}))
     return Change(resource, "updated", diffs, attributes={**current, **parameters}, pending=pending)
 
 
-def _create(lambda_: LambdaClient, resource: str, desired: Mapping[str, Any]) -> Change:
-    response = change.retry_while_role_propagates(lambda: lambda_.create_event_source_mapping(**desired))
-    attributes = to_create_parameters(response)
-    return Change(
-        resource, "created", change.added(desired), attributes=attributes, pending=not change.is_dry_run(response)
-    )
-
-
-def _replace(
-    lambda_: LambdaClient, resource: str, uuid: str, desired: Mapping[str, Any], diffs: tuple[Diff, ...]
-) -> Change:
-    """Delete the mapping and create it again, as AWS cannot change where a mapping starts."""
-    response = lambda_.delete_event_source_mapping(UUID=uuid)
-    if not change.is_dry_run(response):
-        # AWS allows one mapping per function and stream.
-        wait_until_deleted(lambda_, uuid)
-    created = _create(lambda_, resource, desired)
-    position = desired["StartingPosition"]
-    effect = "processes the records in the stream again" if position == "TRIM_HORIZON" else "skips unprocessed records"
-    note = f"the new mapping starts at {position} and {effect}"
-    return Change(resource, "replaced", diffs, created.attributes, note, created.pending)
-
-
-def _move(
-    lambda_: LambdaClient,
-    stale: list[dict[str, Any]],
-    desired: Mapping[str, Any],
-    result: Change,
-    diffs: tuple[Diff, ...],
-) -> Change:
+def _move(lambda_: LambdaClient, stale: list[dict[str, Any]], desired: Mapping[str, Any], result: Change) -> Change:
     """Delete the stale mappings, now that the function has one on the table's current stream."""
     for entry in stale:
         if _wait_while_transitional(lambda_, entry):
@@ -222,15 +201,7 @@ def _move(
         f"moved to the table's new stream, starting at {desired['StartingPosition']}; "
         f"records that remain in the old stream are not processed"
     )
-    return Change(result.resource, "replaced", (*moved, *diffs), result.attributes, note, result.pending)
-
-
-def _is_stale(entry: Mapping[str, Any], stream_arn: str) -> bool:
-    """Whether the mapping reads an earlier stream of the same table. Compares names, as a planned ARN is incomplete."""
-    source = entry["EventSourceArn"]
-    return (
-        _table_name(source) == _table_name(stream_arn) != "" and source != stream_arn and entry["State"] != "Deleting"
-    )
+    return replace(result, action="replaced", diffs=(*moved, *result.diffs), note=note)
 
 
 def _table_name(stream_arn: str) -> str:
@@ -239,14 +210,10 @@ def _table_name(stream_arn: str) -> str:
 
 def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Convert GetEventSourceMapping's response to the names of CreateEventSourceMapping's parameters."""
-    texts = ("UUID", "EventSourceMappingArn", "FunctionArn", "EventSourceArn", "StartingPosition", "State")
-    results = ("StateTransitionReason", "LastProcessingResult")
-    current = {
-        **{setting: entry.get(setting, default) for setting, default in _DEFAULTS.items()},
-        **{name: entry.get(name, "") for name in (*texts, *results)},
-        "Enabled": entry.get("State") not in ("Disabled", "Disabling"),
-    }
-    return normalize(current)
+    arns = ("EventSourceMappingArn", "FunctionArn", "EventSourceArn")
+    texts = ("UUID", *arns, "StartingPosition", "State", "StateTransitionReason", "LastProcessingResult")
+    current = {name: entry.get(name, default) for name, default in {**_DEFAULTS, **dict.fromkeys(texts, "")}.items()}
+    return normalize({**current, "Enabled": current["State"] not in ("Disabled", "Disabling")})
 
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:

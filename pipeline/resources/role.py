@@ -255,7 +255,7 @@ def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str,
     role = iam.create_role(**parameters)["Role"]
     for arn in normalized["ManagedPolicyArns"]:
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-    diffs = change.added({setting: normalized[setting] for setting in desired})
+    diffs = change.diff({}, {setting: normalized[setting] for setting in desired})
     return Change(f"role {name}", "created", diffs, attributes={**normalized, "Arn": role["Arn"]})
 
 

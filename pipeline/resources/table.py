@@ -189,7 +189,7 @@ def _create(dynamodb: DynamoDBClient, desired: Mapping[str, Any]) -> Change:
         table["LatestStreamArn"] = _predicted_stream(f"arn:aws:dynamodb:{region}:<AccountId>:table/{name}")
     created = {**to_create_parameters(table), "PointInTimeRecoverySpecification": _recovery(recovery)}
     created["Tags"] = change.tag_map(desired.get("Tags", ()))
-    diffs = change.added({setting: created.get(setting, value) for setting, value in desired.items()})
+    diffs = change.diff({}, {setting: created.get(setting, value) for setting, value in desired.items()})
     return Change(f"table {name}", "created", diffs, attributes=created, pending=not change.is_dry_run(response))
 
 

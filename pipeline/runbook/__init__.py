@@ -10,26 +10,22 @@ import base64
 import json
 import re
 import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import botocore.session
 from botocore import xform_name
+from botocore.model import OperationModel
 
 from pipeline import archive, echo, items, parameters, policies, steps
 from pipeline.echo import double_quoted, quote, shell_var
 from pipeline.resources.change import UserError, record
 from pipeline.resources.role import POLICIES_TAG
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from botocore.model import OperationModel
-
-    from pipeline.settings import Settings
+from pipeline.settings import Settings
 
 _FOLDER = Path(__file__).parent
 # The settings that are variables of the script wherever they occur, also within an ARN or a document.
@@ -86,9 +82,8 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     code = steps.build_zip(settings, root)
     chosen: dict[str, Any] = {name: shell_var(f"${name}") for name in _NAMES}
     chosen["aws_region"] = shell_var("$AWS_REGION")
-    chosen["function_environment"] = {
-        name: shell_var(f'$(json_text "${name}")') for name in settings.function_environment
-    }
+    variables = list(settings.function_environment)
+    chosen["function_environment"] = {name: shell_var(f'$(json_text "${name}")') for name in variables}
     named = replace(settings, **chosen)
     partition = botocore.session.Session().get_partition_for_region(settings.aws_region)
     tokens = parameters.policy_tokens(named, f"arn:{partition}:iam::{shell_var('$account_id')}:root")
@@ -102,15 +97,13 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     # The members of Code are parameters of UpdateFunctionCode, and CreateFunction's zip is an argument of its own.
     function = {**function["Code"], **function}
     upload = parameters.code_object(named, code)
-    variables = list(settings.function_environment)
+    place = quote(f"s3://{upload['Bucket']}/{upload['Key']}") if upload else ""
     return {
         **{name: quote(getattr(settings, name)) for name in (*_NAMES, "aws_region", "stream_view_type")},
         "log_group_name": quote(parameters.log_group_name(named)),
         "key_type": table["AttributeDefinitions"][0]["AttributeType"],
         "code_sha256": quote(archive.sha256(code)),
-        "upload_code": [f'aws s3 cp "$work/function.zip" {quote("s3://{Bucket}/{Key}".format(**upload))}']
-        if upload
-        else [],
+        "upload_code": [f'aws s3 cp "$work/function.zip" {place}'] if upload else [],
         "code": textwrap.wrap(base64.b64encode(code).decode(), _WIDTH) if len(code) <= _EMBEDDED_BYTES else [],
         "expected_account": quote(settings.aws_account_id if settings.target == "aws" else ""),
         "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
@@ -187,12 +180,8 @@ def _arguments(service: str, command: str, values: Mapping[str, Any], line: str)
         for name, value in values.items()
         if name in members.members and value is not None and not re.search(f"--{xform_name(name, '-')}[= ]", line)
     }
-    return echo.command(echo.Call(operation, taken, ""), _file)[1:]
-
-
-def _file(value: bytes | str) -> str | None:
-    """The only file that a command names by its parameters is the zip."""
-    return f"fileb://{shell_var('$work')}/function.zip" if isinstance(value, bytes) else None
+    zip_file = f"fileb://{shell_var('$work')}/function.zip"
+    return echo.command(echo.Call(operation, taken), lambda value: zip_file if isinstance(value, bytes) else None)[1:]
 
 
 @cache

@@ -6,6 +6,7 @@ Forking makes a command several times faster than starting Python for it.
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from localaws import control
 from pipeline.session import is_read
 from tests.harness.project import Project, bare_environment, copy_project
 
@@ -124,9 +126,15 @@ def forked_project(folder: Path, *, speed: float = 1, delays: bool = False) -> I
 
     For the commands, time passes `speed` times as fast. With `delays`, the local AWS is as late as AWS in that time.
     """
-    project = copy_project(folder)
+    with fork_server(folder) as server, started(ForkedProject(folder, server, speed, delays)) as project:
+        yield project
+
+
+@contextmanager
+def fork_server(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Copy the project into `folder` and start the process that forks its commands."""
+    copy_project(folder)
     (folder / _STREAMS).mkdir()
-    project.run("local.start", LOCAL_AWS_DELAYS=str(1 / speed) if delays else "off")
     server = subprocess.Popen(
         [sys.executable, str(_SERVER)],
         cwd=folder,
@@ -135,8 +143,20 @@ def forked_project(folder: Path, *, speed: float = 1, delays: bool = False) -> I
         stdout=subprocess.PIPE,
         text=True,
     )
+    yield server
+    server.communicate()
+
+
+@contextmanager
+def started(project: ForkedProject) -> Iterator[ForkedProject]:
+    """Start the project's local AWS, stop it afterwards, and undo what the commands left in the folder."""
+    local = project.folder / ".local"
+    control.start(local, port=0, idle_hours=8, delays=1 / project.speed if project.delays else 0)
     try:
-        yield ForkedProject(folder, server, speed, delays)
+        yield project
     finally:
-        server.communicate()
-        project.run("local.stop")
+        control.stop(local)
+        for name in (".local", "build", "lambda_src", "policies"):
+            shutil.rmtree(project.folder / name, ignore_errors=True)
+        (project.folder / ".env").unlink(missing_ok=True)
+        copy_project(project.folder)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -33,9 +34,9 @@ def start(directory: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], st
 
 
 def clients(url: str) -> Callable[[str], Any]:
-    """boto3 clients of the local AWS at `url`: `clients(url)("lambda")`."""
+    """boto3 clients of the local AWS at `url`: `clients(url)("lambda")`. Creating one takes longer than a call."""
     session: Any = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
-    return lambda service: session.client(service, endpoint_url=url)
+    return cache(lambda service: session.client(service, endpoint_url=url))
 
 
 @pytest.fixture(scope="session")

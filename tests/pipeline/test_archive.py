@@ -168,7 +168,7 @@ def test_builds_at_once_leave_one_whole_zip(source: Path) -> None:
         zips = set(pool.map(build, [source] * 8))
     folder = source.parent / "build"
     assert zips == {(folder / "function.zip").read_bytes()}
-    assert sorted(path.name for path in folder.iterdir()) == ["function.json", "function.zip"]
+    assert sorted(path.name for path in folder.iterdir()) == ["function.inputs", "function.zip"]
 
 
 def handler(source: Path, name: str, *, layers: bool = False) -> None:

@@ -155,7 +155,7 @@ def _again(shape: Any, seen: tuple[str, ...]) -> bool:
 
 @pytest.mark.parametrize("model", CALLS, ids=lambda model: f"{model.service_model.service_name} {model.name}")
 @settings(
-    max_examples=6,
+    max_examples=3,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],  # shrinking values of AWS's models takes many minutes

@@ -62,7 +62,7 @@ def names(records: list[dict[str, Any]]) -> list[str]:
     return [record["eventName"] for record in records]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(requests=st.lists(comparison.requests, max_size=12))
 def test_answers_items_and_records_are_those_of_the_model(
     client: Callable[[str], Any], tables: dict[str, str], requests: list[Request]

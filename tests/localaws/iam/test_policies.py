@@ -14,7 +14,10 @@ from tests.localaws.conftest import REGION
 from tests.localaws.deployed import Deployed, allow, deploy, policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from typing import TypeAlias
+
+    Caller: TypeAlias = Callable[..., Deployed]
 
 ACCOUNT = "000000000000"
 TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"
@@ -52,8 +55,28 @@ def call(function: Deployed, service: str, name: str, **parameters: Any) -> tupl
     return answer["code"], answer["message"]
 
 
-def caller(client: Any, *statements: dict[str, Any]) -> Deployed:
-    return deploy(client, CALLER, statements=statements, Timeout=10)
+@pytest.fixture(scope="module")
+def only_caller(client: Any) -> Deployed:
+    """The function of all tests: importing boto3 in a process each would take most of their time."""
+    return deploy(client, CALLER, statements=(), Timeout=10)
+
+
+@pytest.fixture
+def caller(client: Any, only_caller: Deployed) -> Iterator[Caller]:
+    """A function whose role has these statements only."""
+    iam, role = client("iam"), only_caller.role.rpartition("/")[2]
+
+    def with_statements(*statements: dict[str, Any]) -> Deployed:
+        if statements:
+            iam.put_role_policy(RoleName=role, PolicyName="allowed", PolicyDocument=policy(*statements))
+        return only_caller
+
+    yield with_statements
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=role, PolicyName=name)
+    for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+        iam.detach_role_policy(RoleName=role, PolicyArn=attached["PolicyArn"])
+    iam.delete_role_permissions_boundary(RoleName=role)
 
 
 def put(function: Deployed, table: str) -> str:
@@ -82,8 +105,8 @@ PUT = ["dynamodb:PutItem"]
     ],
     ids=str,
 )
-def test_allowed_call_succeeds(client: Any, table: str, statements: list[dict[str, Any]]) -> None:
-    assert put(caller(client, *statements), table) == ""
+def test_allowed_call_succeeds(caller: Caller, table: str, statements: list[dict[str, Any]]) -> None:
+    assert put(caller(*statements), table) == ""
 
 
 @pytest.mark.parametrize(
@@ -102,12 +125,12 @@ def test_allowed_call_succeeds(client: Any, table: str, statements: list[dict[st
     ],
     ids=str,
 )
-def test_other_call_is_denied(client: Any, table: str, statements: list[dict[str, Any]]) -> None:
-    assert put(caller(client, *statements), table) == "AccessDeniedException"
+def test_other_call_is_denied(caller: Caller, table: str, statements: list[dict[str, Any]]) -> None:
+    assert put(caller(*statements), table) == "AccessDeniedException"
 
 
-def test_denial_names_caller_action_resource_and_reason(client: Any, table: str) -> None:
-    function = caller(client)
+def test_denial_names_caller_action_resource_and_reason(caller: Caller, table: str) -> None:
+    function = caller()
     who = f"arn:aws:sts::{ACCOUNT}:assumed-role/{function.role.rpartition('/')[2]}/{function.name}"
     assert call(function, "dynamodb", "put_item", TableName=table, Item={"name": {"S": "a"}}) == (
         "AccessDeniedException",
@@ -118,14 +141,14 @@ def test_denial_names_caller_action_resource_and_reason(client: Any, table: str)
     )
 
 
-def test_denial_names_an_explicit_deny(client: Any, table: str) -> None:
-    function = caller(client, allow(["*"]), {"Effect": "Deny", "Action": PUT, "Resource": "*"})
+def test_denial_names_an_explicit_deny(caller: Caller, table: str) -> None:
+    function = caller(allow(["*"]), {"Effect": "Deny", "Action": PUT, "Resource": "*"})
     _, message = call(function, "dynamodb", "put_item", TableName=table, Item={"name": {"S": "a"}})
     assert message.endswith("with an explicit deny in an identity-based policy")
 
 
-def test_attached_managed_policy_applies(client: Any, table: str) -> None:
-    function = caller(client)
+def test_attached_managed_policy_applies(client: Any, caller: Caller, table: str) -> None:
+    function = caller()
     name = f"policy-{uuid.uuid4().hex[:12]}"
     made = client("iam").create_policy(PolicyName=name, PolicyDocument=policy(allow(PUT)))["Policy"]
     client("iam").attach_role_policy(RoleName=function.role.rpartition("/")[2], PolicyArn=made["Arn"])
@@ -140,8 +163,8 @@ def test_aws_managed_policy_can_be_attached(client: Any) -> None:
     assert "printed\n" in function.lines()
 
 
-def test_permissions_boundary_limits_what_policies_allow(client: Any, table: str) -> None:
-    function = caller(client, allow(["*"]))
+def test_permissions_boundary_limits_what_policies_allow(client: Any, caller: Caller, table: str) -> None:
+    function = caller(allow(["*"]))
     name = f"boundary-{uuid.uuid4().hex[:12]}"
     made = client("iam").create_policy(PolicyName=name, PolicyDocument=policy(allow(["s3:*"])))["Policy"]
     role = function.role.rpartition("/")[2]
@@ -149,8 +172,8 @@ def test_permissions_boundary_limits_what_policies_allow(client: Any, table: str
     assert put(function, table) == "AccessDeniedException"
 
 
-def test_new_policy_applies_at_once(client: Any, table: str) -> None:
-    function = caller(client)
+def test_new_policy_applies_at_once(client: Any, caller: Caller, table: str) -> None:
+    function = caller()
     before = put(function, table)
     role = function.role.rpartition("/")[2]
     client("iam").put_role_policy(RoleName=role, PolicyName="later", PolicyDocument=policy(allow(PUT)))
@@ -194,14 +217,14 @@ def test_new_policy_applies_at_once(client: Any, table: str) -> None:
     ids=lambda value: str(value)[:24],
 )
 def test_denial_has_the_error_format_of_the_service(
-    client: Any, service: str, name: str, parameters: dict[str, Any], code: str, wanted: str
+    caller: Caller, service: str, name: str, parameters: dict[str, Any], code: str, wanted: str
 ) -> None:
-    found, message = call(caller(client), service, name, **parameters)
+    found, message = call(caller(), service, name, **parameters)
     assert (found, wanted in message) == (code, True), message
 
 
-def test_get_caller_identity_needs_no_permission(client: Any) -> None:
-    assert call(caller(client), "sts", "get_caller_identity") == ("", "")
+def test_get_caller_identity_needs_no_permission(caller: Caller) -> None:
+    assert call(caller(), "sts", "get_caller_identity") == ("", "")
 
 
 def test_other_credentials_need_no_permission(client: Any, table: str) -> None:

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from pipeline.resources import log_group
+from pipeline.resources import change, log_group
 from pipeline.resources.change import UserError, record
 from tests.pipeline.conftest import altered
 
@@ -135,7 +135,8 @@ def test_a_dry_run_creates_nothing(aws: Aws, dry_run: Aws) -> None:
     assert log_group.describe(aws("logs"), GROUP) is None
 
 
-def test_rejects_an_untagged_log_group(aws: Aws, calls: Calls) -> None:
+def test_rejects_an_untagged_log_group(aws: Aws, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(change, "TAGS_TIMEOUT", 0.1)
     aws("logs").create_log_group(logGroupName=GROUP)
     calls.clear()
 
@@ -189,7 +190,7 @@ def test_wait_raises_access_denied_at_once(aws: Aws) -> None:
     with Stubber(aws("logs")) as stub:
         stub.add_client_error("describe_log_groups", "AccessDeniedException", "not authorized")
 
-        with pytest.raises(WaiterError, match="AccessDeniedException"):
+        with pytest.raises(ClientError, match="AccessDeniedException"):
             log_group.wait(aws("logs"), GROUP, timeout=60)
 
 

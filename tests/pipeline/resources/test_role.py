@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from pipeline.resources import role
+from pipeline.resources import change, role
 from pipeline.resources.change import Change, UserError, record
 from tests.pipeline.conftest import altered
 
@@ -169,7 +169,8 @@ def test_rejects_another_path(aws: Aws) -> None:
         role.ensure(aws("iam"), {**DESIRED, "Path": "/team/"})
 
 
-def test_rejects_an_untagged_role(aws: Aws, calls: Calls) -> None:
+def test_rejects_an_untagged_role(aws: Aws, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(change, "TAGS_TIMEOUT", 0.1)
     role.ensure(aws("iam"), {**DESIRED, "Tags": []})
     calls.clear()
 
