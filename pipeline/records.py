@@ -49,12 +49,8 @@ def select(
     as JSON. `pattern` is a filter pattern. `last` is how many of the newest records.
     """
     streams = d.client("dynamodbstreams")
-    has_key = filter_patterns.any_of([_key_pattern(key, existing(d, "table"))] if key else [])
-    try:
-        matches = filter_patterns.any_of([pattern] if pattern else [])
-    except ValueError:
-        allowed = 'a filter pattern as in FILTER_CRITERIA, such as {"eventName": ["INSERT"]}'
-        raise UserError(f"--filter: {pattern!r} is not allowed; allowed: {allowed}") from None
+    has_key = any_pattern("--key", [_key_pattern(key, existing(d, "table"))] if key else [])
+    matches = any_pattern("--filter", [pattern] if pattern else [])
     earliest, latest = (datetime.fromtimestamp(ms // 1000, timezone.utc) for ms in (since, until))
     selected = (
         record
@@ -82,6 +78,15 @@ def number_of(record: Record) -> str:
 def name_of(record: Record) -> str:
     """The sequence number and the key of a record."""
     return f"{number_of(record)}  {json.dumps(record['dynamodb']['Keys'], ensure_ascii=False)}"
+
+
+def any_pattern(where: str, patterns: list[str]) -> filter_patterns.Predicate:
+    """A predicate: whether one of the filter patterns matches a record, or there are none. Raises UserError."""
+    try:
+        return filter_patterns.any_of(patterns)
+    except ValueError:
+        allowed = 'filter patterns as in FILTER_CRITERIA, such as {"eventName": ["INSERT"]}'
+        raise UserError(f"{where}: {', '.join(patterns)} is not allowed; allowed: {allowed}") from None
 
 
 def _key_pattern(text: str, table: Mapping[str, Any]) -> str:

@@ -11,12 +11,10 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
-import filter_patterns
-
 from . import items, notes, parameters, steps
 from .deployment import Deployment
 from .events import Events, Progress, Result, Started
-from .records import Record, name_of, number_of, read, select
+from .records import Record, any_pattern, name_of, number_of, read, select
 from .resources import mapping
 from .resources.change import UserError, retry
 
@@ -167,7 +165,7 @@ def _matching(
 ) -> Iterator[Record]:
     """The records that are wanted and match the mapping's filters. Counts the others as skipped."""
     filters = target["FilterCriteria"].get("Filters", ())
-    matches = filter_patterns.any_of(each["Pattern"] for each in filters)
+    matches = any_pattern("FILTER_CRITERIA", [each.get("Pattern", "") for each in filters])
     for record in records:
         if matches(record) and is_wanted(record):
             yield record

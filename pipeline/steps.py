@@ -233,12 +233,11 @@ def _oldest_unread(d: Deployment) -> tuple[datetime, str]:
     except d.client("cloudwatch").exceptions.ClientError:
         points = []  # the caller may pause without the permission to read metrics
     if not points:
-        return datetime.now(
-            timezone.utc
-        ), f"the pause, as IteratorAge has no data of the last {metrics.MINUTES} minutes"
-    age = points[-1]["Maximum"]
-    time: datetime = points[-1]["Timestamp"] - timedelta(milliseconds=age)
-    return time, f"the oldest unread record by its IteratorAge of {age:.0f} ms"
+        reason = f"the pause, as IteratorAge has no data of the last {metrics.MINUTES} minutes"
+        return datetime.now(timezone.utc), reason
+    newest = max(points, key=lambda point: point["Timestamp"])
+    time: datetime = newest["Timestamp"] - timedelta(milliseconds=newest["Maximum"])
+    return time, f"the oldest unread record, as IteratorAge is {newest['Maximum']:.0f} ms"
 
 
 def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:

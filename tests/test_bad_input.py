@@ -175,7 +175,7 @@ FLAGS = [
     Case("replay --last 0", ("--last: '0' is not allowed; allowed: a whole number from 1",)),
     Case(
         "records --filter [1]",
-        ("--filter: '[1]' is not allowed; allowed: a filter pattern as in FILTER_CRITERIA",),
+        ("--filter: [1] is not allowed; allowed: filter patterns as in FILTER_CRITERIA",),
         OURS,
     ),
     Case("records --key {", ("--key is not JSON",), OURS),
