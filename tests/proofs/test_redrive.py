@@ -73,7 +73,7 @@ def test_a_redrive_that_is_killed_at_random_loses_and_invents_no_record(
     handled_file.unlink()
     handled_file.with_name(handled_file.name + ".healed").touch()
     kills = kill_redrives(
-        project, settings, handled_file, chance, count=max(1, len(written) // 1000), most=len(poison) // 5
+        project, settings, handled_file, chance, count=max(1, len(written) // 2000), most=len(poison) // 5
     )
     began = time.monotonic()
     project.invoke("redrive", **settings).expect(0)
