@@ -462,9 +462,8 @@ def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict
     from pipeline import validators
 
     past = partial(validators.past, now=time.time())
-    since_ms, until_ms = (
-        _parsed(flag, text, past) if text else 0 for flag, text in (("--since", since), ("--until", until))
-    )
+    since_ms = _parsed("--since", since, past) if since else 0
+    until_ms = _parsed("--until", until, past) if until else 0
     if until_ms and since_ms > until_ms:
         raise UserError(f"--until: {until!r} is before --since {since!r}")
     count = _parsed("--last", last, validators.integer(1, 1_000_000)) if last else 0
@@ -494,7 +493,7 @@ def replay(
 ) -> None:  # fmt: skip
     """Send records in the stream to the function again, as the mapping does: in order, in its batches, by its filters.
 
-    With --to local, as the settings say for the function. Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME.
+    With --to local, also the settings of create-function apply. Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME.
     """
     from pipeline import replay as replays
 
@@ -507,10 +506,7 @@ def replay(
         _render_confirmed(report, deployment, partial(replays.replay, to=local, **selection), yes=yes or bool(to))
 
 
-@task(
-    iterable=["set"],
-    help={"skip_superseded": "Leave out records whose item has changed since.", **COMMON, "yes": YES},
-)
+@task(iterable=["set"], help={"skip_superseded": "Skip records whose item has changed since.", **COMMON, "yes": YES})
 def redrive(
     c: Context,
     skip_superseded: bool = False,
@@ -526,9 +522,8 @@ def redrive(
     from pipeline import replay as replays
 
     with _task(c, "redrive", json) as report:
-        deployment = _connect(c, report, set, verbose=verbose)
         step = partial(replays.redrive, skip_superseded=skip_superseded)
-        _render_confirmed(report, deployment, step, yes=yes)
+        _render_confirmed(report, _connect(c, report, set, verbose=verbose), step, yes=yes)
 
 
 def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment], Events[None]], *, yes: bool) -> None:
