@@ -82,7 +82,8 @@ class Queue:
 
     def delete(self, name: str) -> None:
         """Delete a message."""
-        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=self._receipts.pop(name))
+        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=self._receipts[name])
+        del self._receipts[name]
 
     def release(self) -> None:
         """Show the messages again that were not deleted."""

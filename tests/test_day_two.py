@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from pipeline.replay import redrive, replay
 from pipeline.report import Report
 from pipeline.resources.change import UserError
 from pipeline.settings import load
+from tests.harness.forked import KillPoint
 from tests.harness.project import target_aws
 
 if TYPE_CHECKING:
@@ -198,6 +200,20 @@ def test_records_of_a_key_are_not_sent_while_an_earlier_one_fails(pipeline: Pipe
         "not sent: an earlier record of its key failed",
     ]
     assert (pipeline.handled, messages(pipeline)) == ([("d", 3)], 2)
+
+
+def test_ctrl_c_shows_the_notes_again_and_the_next_redrive_goes_on(pipeline: Pipeline) -> None:
+    pipeline.fail_at("*")
+    for number in (1, 2, 3):
+        pipeline.put(("h", number))
+        wait_for_notes(pipeline, number)
+    pipeline.fail_at()
+    overrides = [word for name, value in pipeline.settings.items() for word in ("--set", f"{name}={value}")]
+    point = KillPoint("before", "DeleteMessage", 2)
+    pipeline.project.kill_at(point, "redrive", *overrides, by=signal.SIGINT).expect(130)
+    assert (pipeline.handled, messages(pipeline)) == ([("h", 1), ("h", 2)], 2)
+    assert pipeline.run(redrive).result["notes"]["deleted"] == 2
+    assert pipeline.handled == [("h", 1), ("h", 2), ("h", 2), ("h", 3)]
 
 
 def test_a_note_whose_records_are_trimmed_is_named_with_the_time_and_stays(pipeline: Pipeline) -> None:
