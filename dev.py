@@ -10,7 +10,7 @@ from pathlib import Path
 from invoke import Collection, Context, Exit, task
 
 ROOT = Path(__file__).resolve().parent
-PROOFS = ("crash", "cycles", "faults", "records", "redrive", "runbook", "writes")
+PROOFS = ("crash", "cycles", "external", "faults", "records", "redrive", "runbook", "writes")
 
 
 @task
@@ -38,7 +38,7 @@ def bench(c: Context, runs: str = "7", long: bool = False) -> None:
     }
 )
 def soak(c: Context, only: str = "", count: str = "0") -> None:
-    """Run the proofs at full length: crashes, leaks, faults, records, runbooks. Takes more than an hour."""
+    """Run the proofs at full length: crashes, leaks, tables of others, faults, ... Takes more than an hour."""
     if only not in ("", *PROOFS):
         raise Exit(f"dev.soak: --only: {only!r} is not allowed; allowed: {', '.join(PROOFS)}")
     length = ["--full"] if _whole_number("--count", count) == "0" else ["--count", count]

@@ -31,7 +31,7 @@ from pipeline import settings as declared  # noqa: E402
 from pipeline.resources.change import Change, UserError  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypeAlias
 
     from localaws.control import Server
@@ -47,6 +47,7 @@ LOCAL = ROOT / ".local"
 
 ADOPT = "Take over existing resources that are not tagged as this pipeline's."
 YES = "Skip the confirmation that TARGET=aws asks for."
+YES_TABLE = "Skip the confirmation that a table of others (TABLE_ARN) needs."
 COMMON = {
     "set": "Set NAME=VALUE for this run, such as BATCH_SIZE=50. Repeatable. Takes precedence over .env and shell.",
     "json": "Print one JSON document (docs/json.md) on stdout, and the lines on stderr.",
@@ -199,8 +200,9 @@ def create_table(
 ) -> None:
     """Create or update the table with its stream, and wait until it is active.
 
-    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_KEY, TABLE_SORT_KEY, TABLE_BILLING_MODE, TABLE_READ_CAPACITY_UNITS,
-    TABLE_WRITE_CAPACITY_UNITS, STREAM_VIEW_TYPE, TABLE_DELETION_PROTECTION_ENABLED,
+    With TABLE_ARN, only checks the table and its stream.
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, TABLE_KEY, TABLE_SORT_KEY, TABLE_BILLING_MODE,
+    TABLE_READ_CAPACITY_UNITS, TABLE_WRITE_CAPACITY_UNITS, STREAM_VIEW_TYPE, TABLE_DELETION_PROTECTION_ENABLED,
     TABLE_POINT_IN_TIME_RECOVERY_ENABLED, TABLE_OPTIONS, TAGS.
     """
     _run_step(c, "create-table", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
@@ -224,7 +226,7 @@ def put_policy(
     """Put the role's inline policies, from the documents in policies/.
 
     Settings: PIPELINE_NAME, ROLE_NAME, POLICY_NAME, ON_FAILURE, and for the tokens in the documents: AWS_REGION,
-    TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
+    TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
     _run_step(c, "put-policy", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
@@ -247,7 +249,7 @@ def create_function(
 def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
     """Create or update the mapping from the stream to the function, and wait until it is enabled.
 
-    Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, STARTING_POSITION, BATCH_SIZE,
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, STARTING_POSITION, BATCH_SIZE,
     MAXIMUM_BATCHING_WINDOW_IN_SECONDS, MAXIMUM_RETRY_ATTEMPTS, MAXIMUM_RECORD_AGE_IN_SECONDS,
     BISECT_BATCH_ON_FUNCTION_ERROR, FUNCTION_RESPONSE_TYPES, PARALLELIZATION_FACTOR, FILTER_CRITERIA,
     TUMBLING_WINDOW_IN_SECONDS, ON_FAILURE, MAPPING_ENABLED, MAPPING_OPTIONS, TAGS.
@@ -260,6 +262,7 @@ def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool =
     help={
         "item": 'The item as JSON: {"name": "test3"} or {"name": {"S": "test3"}}.',
         "file": "A file with one such item per line. -: standard input.",
+        "yes": YES_TABLE,
         **COMMON,
     },
 )
@@ -268,21 +271,29 @@ def put_item(
     item: str | None = None,
     file: str | None = None,
     set: Words = None,
+    yes: bool = False,
     verbose: bool = False,
     json: bool = False,
 ) -> None:
     """Put an item into the table, or many from a file or standard input.
 
-    Settings: PIPELINE_NAME, TABLE_NAME.
+    Asks first if the table is that of TABLE_ARN. Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
     """
     from pipeline import steps
+    from pipeline.events import Changed
+    from pipeline.report import confirm
 
     with _task(c, "put-item", json) as report:
         lines = _item_lines(item, file)
-        report.render(steps.put_item(_connect(c, report, set, verbose=verbose), lines))
+        deployment = _connect(c, report, set, verbose=verbose)
+        if deployment.settings.table_arn and not deployment.dry_run:
+            events = steps.put_item(deployment.as_dry_run(), lines)
+            changes = [event.change for event in events if isinstance(event, Changed)]
+            confirm("put-item", changes, ("y", "yes"), assume_yes=yes)
+        report.render(steps.put_item(deployment, lines))
 
 
-def _item_lines(item: str | None, file: str | None) -> Iterable[tuple[str, str]]:
+def _item_lines(item: str | None, file: str | None) -> list[tuple[str, str]]:
     """The text of each item, with its place for error messages."""
     if item and file:
         raise UserError("pass either --item or --file, not both")
@@ -360,16 +371,45 @@ def deploy(
     _run_step(c, "deploy", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
 
-@task(iterable=["set"], help=COMMON)
-def smoke(c: Context, set: Words = None, verbose: bool = False, json: bool = False) -> None:
+@task(
+    iterable=["set"],
+    help={
+        "observe": "Write nothing: find the next record that others cause.",
+        "write": "Write the item also into a table of others (TABLE_ARN), after confirmation.",
+        "yes": YES_TABLE,
+        **COMMON,
+    },
+)
+def smoke(
+    c: Context,
+    observe: bool = False,
+    write: bool = False,
+    yes: bool = False,
+    set: Words = None,
+    verbose: bool = False,
+    json: bool = False,
+) -> None:
     """Test end to end: write an item, find it in the function's log, delete it.
 
-    Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_NAME, SMOKE_TIMEOUT, SMOKE_ITEM.
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_NAME,
+    SMOKE_TIMEOUT, SMOKE_ITEM.
     """
     from pipeline import smoke as smoke_test
+    from pipeline.report import confirm
 
     with _task(c, "smoke", json) as report:
-        report.render(smoke_test.run(_connect(c, report, set, verbose=verbose)))
+        if observe and write:
+            raise UserError("pass either --observe or --write, not both")
+        deployment = _connect(c, report, set, verbose=verbose)
+        table = deployment.settings.table_name
+        if deployment.settings.table_arn and not observe:
+            if not write:
+                raise UserError(
+                    f"table {table} belongs to others (TABLE_ARN). --observe writes nothing and finds the next record "
+                    "in the log; --write puts an item of smoke's own and deletes it"
+                )
+            confirm("smoke", [Change(f"item in table {table}", "created")], (table,), assume_yes=yes)
+        report.render(smoke_test.run(deployment, observe=observe))
 
 
 @task(
@@ -501,7 +541,7 @@ def replay(
         selection = _selection(since, until, key, filter, last)
         if to not in ("", "local"):
             raise UserError(f"--to: {to!r} is not allowed; allowed: local")
-        local = _connect(c, report, [*(set or ()), "TARGET=local"], verbose=verbose) if to else None
+        local = _connect(c, report, [*(set or ()), "TARGET=local", "TABLE_ARN="], verbose=verbose) if to else None
         deployment = _connect(c, report, set, verbose=verbose)
         _render_confirmed(report, deployment, partial(replays.replay, to=local, **selection), yes=yes or bool(to))
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localaws import ACCOUNT_ID, HOST
+from localaws import HOST
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 for name in [name for name in os.environ if name.startswith(("AWS_", "MOTO_"))]:
     del os.environ[name]
 os.environ |= {
-    "MOTO_ACCOUNT_ID": ACCOUNT_ID,
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -67,7 +66,7 @@ def main() -> None:
     def on_request(request: Request) -> None:
         nonlocal last_request
         last_request = time.monotonic()
-        authorization.authorize(request)
+        authorization.authorize(request, mappings.function_of)
 
     handlers: list[server.RequestHandler] = [partial(lambda_api.handle, functions), mappings.handle, streams_api.handle]
     listener = server.serve(arguments.port, server.Application(identity, on_request, handlers))

@@ -13,6 +13,7 @@ import moto
 from moto.awslambda import models as lambda_models
 from moto.awslambda.responses import LambdaResponse
 from moto.core.common_models import BaseModel
+from moto.core.responses import BaseResponse
 from moto.dynamodb.comparisons import FuncIn, OpEqual, OpNotEqual
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models import table as table_models
@@ -22,9 +23,12 @@ from moto.dynamodb.responses import DynamoHandler
 from moto.iam.responses import IamResponse
 from moto.logs import models as logs_models
 from moto.sqs import models as sqs_models
+from moto.sts.models import STSBackend
+from moto.sts.responses import TokenResponse
 
-from localaws.dynamodb import items, late_reads, stream, tables, updates, writes
-from localaws.iam import managed_policies, propagation
+from localaws import signature
+from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, writes
+from localaws.iam import managed_policies, propagation, users
 from localaws.lambda_ import api, settings
 from localaws.logs import storage
 
@@ -44,6 +48,9 @@ def patch_moto(functions: Functions) -> None:
     # moto keeps a reference to each object, for a web page that nobody opens here.
     _replace(BaseModel, "__new__", lambda kind, *_, **__: object.__new__(kind))
 
+    # moto sees access keys of 20 characters only.
+    _replace(BaseResponse, "get_current_account", _account)
+
     _patch_items()
     _patch_tables()
 
@@ -60,6 +67,12 @@ def patch_moto(functions: Functions) -> None:
     _wrap(IamResponse, "call_action", propagation.handle_role)
     _wrap(IamResponse, "call_action", managed_policies.load_before)
     _replace(IamResponse, "backend", property(propagation.backend))
+    _wrap(IamResponse, "create_user", users.create)
+    for call in ("put_user_permissions_boundary", "delete_user_permissions_boundary"):
+        setattr(IamResponse, call, users.put_boundary)
+    for call in ("get_session_token", "get_federation_token"):
+        _wrap(TokenResponse, call, users.issue_session)
+    _wrap(STSBackend, "get_caller_identity", users.caller_identity)
 
     # For each message that it returns, moto counts the queue's messages several times.
     _replace(sqs_models.SQSBackend, "is_message_valid_based_on_retention_period", _is_retained)
@@ -72,6 +85,7 @@ def patch_moto(functions: Functions) -> None:
         _wrap(LambdaResponse, write, settings.refuse_during_update)
     for write in ("publish_version", "update_alias"):
         _wrap(LambdaResponse, write, settings.refuse_during_update)
+    _wrap(LambdaResponse, "get_function", settings.hide_tags)
     _wrap(lambda_models.LambdaBackend, "delete_function", functions.delete)
 
 
@@ -79,6 +93,10 @@ def _is_retained(self: sqs_models.SQSBackend, queue_name: str, message: sqs_mode
     """Whether a message is younger than the MessageRetentionPeriod of its queue."""
     period = self.get_queue(queue_name).message_retention_period  # type: ignore[attr-defined] # set by name
     return bool(period + message.sent_timestamp / 1000 > time.time())  # type: ignore[operator]
+
+
+def _account(self: BaseResponse) -> str:
+    return signature.parse(self.headers.get("Authorization", "")).account
 
 
 def _patch_items() -> None:
@@ -113,6 +131,9 @@ def _patch_items() -> None:
 
 def _patch_tables() -> None:
     """The calls that change tables, and the streams."""
+    _replace(DynamoHandler, "dynamodb_backend", property(tables.backend))
+    for call in ("put_resource_policy", "get_resource_policy", "delete_resource_policy"):
+        _replace(DynamoDBBackend, call, getattr(resource_policies, call))
     _replace(table_models, "StreamShard", stream.Stream)
     _replace(DynamoDBBackend, "update_table_streams", stream.update_table_streams)
     _wrap(DynamoDBBackend, "delete_table", stream.close_with_table)

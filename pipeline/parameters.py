@@ -185,7 +185,12 @@ def on_failure_policy(destination: str) -> dict[str, Any]:
     """The policy that lets the role deliver to ON_FAILURE's queue, topic or bucket."""
     service = destination.split(":")[2]
     resources = [destination, f"{destination}/*"] if service == "s3" else destination
-    statement = {"Effect": "Allow", "Action": _ON_FAILURE_ACTIONS[service], "Resource": resources}
+    return allow(_ON_FAILURE_ACTIONS[service], resources)
+
+
+def allow(actions: list[str], resources: str | list[str]) -> dict[str, Any]:
+    """A policy of one statement."""
+    statement = {"Effect": "Allow", "Action": actions, "Resource": resources}
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
@@ -196,6 +201,7 @@ def policy_tokens(settings: Settings, arn: str) -> dict[str, str]:
         "AWS::Partition": partition,
         "AWS::Region": settings.aws_region,
         "AWS::AccountId": account,
+        "TableAccountId": settings.table_arn.split(":")[4] if settings.table_arn else account,
         "TableName": settings.table_name,
         "FunctionName": settings.function_name,
         "LogGroupName": log_group_name(settings),

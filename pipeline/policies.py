@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Tokens = Callable[[], Mapping[str, str]]
 
 TRUST, EXECUTION, ON_FAILURE = "trust-policy.json", "execution-policy.json", "on-failure.json"
+TABLE_KEY = "table-key.json"
 
 # IAM's quota for all inline policies of a role together, in characters without white space. It cannot be raised; that
 # of the trust policy can: docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
@@ -39,15 +40,19 @@ def trust_policy(root: Path, tokens: Tokens, *, write: bool = True) -> dict[str,
     return document
 
 
-def inline_policies(settings: Settings, root: Path, tokens: Tokens, *, write: bool = True) -> dict[str, dict[str, Any]]:
-    """The role's inline policies by name: one for each other document in policies/, and one for ON_FAILURE."""
-    files = inline_policy_names(settings, root)
-    documents = {
-        name: parameters.on_failure_policy(settings.on_failure)
-        if file == ON_FAILURE
-        else render(root / "policies" / file, tokens)
-        for name, file in files.items()
+def inline_policies(
+    settings: Settings, root: Path, tokens: Tokens, *, key_arn: str = "", write: bool = True
+) -> dict[str, dict[str, Any]]:
+    """The role's inline policies by name: for each other document in policies/, for ON_FAILURE and for the table's key.
+
+    `key_arn` is that of the key, or "". DynamoDB developer guide: "DynamoDB encryption at rest: How it works".
+    """
+    files = inline_policy_names(settings, root, with_key=bool(key_arn))
+    generated: dict[str, Any] = {
+        ON_FAILURE: settings.on_failure and parameters.on_failure_policy(settings.on_failure),
+        TABLE_KEY: key_arn and parameters.allow(["kms:Decrypt"], key_arn),
     }
+    documents = {name: generated.get(file) or render(root / "policies" / file, tokens) for name, file in files.items()}
     # Characters without white space, which IAM does not count.
     sizes = {
         files[name]: len("".join(json.dumps(each, ensure_ascii=False).split())) for name, each in documents.items()
@@ -63,11 +68,13 @@ def inline_policies(settings: Settings, root: Path, tokens: Tokens, *, write: bo
     return documents
 
 
-def inline_policy_names(settings: Settings, root: Path) -> dict[str, str]:
-    """The names of the role's inline policies, each with the name of its file."""
+def inline_policy_names(settings: Settings, root: Path, *, with_key: bool = True) -> dict[str, str]:
+    """The names of the role's inline policies, each with that of its file. `with_key`: also for the table's key."""
     names = {settings.policy_name: EXECUTION}
     if settings.on_failure:
         names[f"{settings.pipeline_name}-on-failure"] = ON_FAILURE
+    if with_key:
+        names[f"{settings.pipeline_name}-table-key"] = TABLE_KEY
     files = sorted(path.name for path in (root / "policies").glob("*.json"))
     names |= {f"{settings.pipeline_name}-{Path(file).stem}": file for file in files if file not in (TRUST, EXECUTION)}
     return names

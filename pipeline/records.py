@@ -28,7 +28,7 @@ _EMPTY_PAGES = 25
 def records(d: Deployment, **selection: Any) -> Events[None]:
     """Show the records of the table's stream that `select` selects. Makes reading calls only."""
     yield Started("records")
-    stream_arn, count = stream_of(existing(d, "table")), 0
+    stream_arn, count = stream_of(d, existing(d, "table")), 0
     for record in select(d, stream_arn, **selection):
         text = f"{_created(record):%Y-%m-%dT%H:%M:%SZ}  {record['eventName']:<6}  {name_of(record)}"
         yield Result(text, {"records": [{name: record[name] for name in record if name != "eventSourceARN"}]})

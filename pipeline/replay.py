@@ -41,7 +41,7 @@ class Tally:
 def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> Events[None]:
     """Send the records that `select` selects to the function. With `to`, to one with the code of lambda_src/ there."""
     yield Started("replay")
-    stream_arn, tally = steps.stream_of(steps.existing(d, "table")), Tally()
+    stream_arn, tally = steps.stream_of(d, steps.existing(d, "table")), Tally()
     if to:
         role_arn = yield from steps.create_role(to)
         yield from steps.put_policy(to, role_arn)
@@ -76,7 +76,7 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
         yield Result(f"redrive would send the records of its notes to {target['FunctionArn']}", {"notes": {}})
         return
     tally, count = Tally(), {"deleted": 0, "kept": 0, "lost": 0, "other": 0}
-    is_wanted = partial(_is_current, d) if skip_superseded else lambda _: True
+    is_wanted = partial(_is_current, d, table["TableArn"]) if skip_superseded else lambda _: True
     try:
         for name, batch in _in_order(place, table, target, count):
             failed, records = tally.failed, _records_of(d, place, name, batch)
@@ -147,10 +147,10 @@ def _in_order(
     return sorted(ours.items(), key=lambda each: (each[1]["streamArn"], int(each[1]["startSequenceNumber"])))
 
 
-def _is_current(d: Deployment, record: Record) -> bool:
+def _is_current(d: Deployment, table_arn: str, record: Record) -> bool:
     """Whether the item is still as the change left it. Compares Python values, as sets have no order."""
     key, image = items.parse(json.dumps(record["dynamodb"]["Keys"])), record["dynamodb"].get("NewImage")
-    item = d.client("dynamodb").get_item(TableName=d.settings.table_name, Key=key, ConsistentRead=True).get("Item")
+    item = d.client("dynamodb").get_item(TableName=table_arn, Key=key, ConsistentRead=True).get("Item")
     if not item or not image:
         return not item and not image
     value = TypeDeserializer().deserialize

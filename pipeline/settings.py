@@ -16,7 +16,7 @@ from .resources.change import UserError
 from .validators import aws_parameter, boolean, choice, integer, json_object, string_list, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -25,6 +25,9 @@ class SettingsError(UserError):
 
 
 _NAME = r"[A-Za-z0-9_-]"
+_TABLE = r"[A-Za-z0-9_.-]{3,255}"
+_REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}"
+_TABLE_ARN = rf"arn:aws[a-z-]*:dynamodb:{_REGION}:\d{{12}}:table/{_TABLE}"
 _MAPPING = "lambda CreateEventSourceMapping"
 _POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+"
 
@@ -39,13 +42,14 @@ class Settings:
 
     pipeline_name: str = _setting("stream-demo", text(_NAME + "{3,50}", "3 to 50 letters, digits, - and _"))
     target: str = _setting("local", choice("local", "aws"))
-    aws_region: str = _setting("", text(r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}", "a region code, such as us-east-1"))
+    aws_region: str = _setting("", text(_REGION, "a region code, such as us-east-1"))
     aws_profile: str = _setting("", str)
     aws_account_id: str = _setting("", text(r"\d{12}", "12 digits"))
     aws_endpoint_url: str = _setting("", text(r"https?://[^\s/]+/?", "http://HOST:PORT or https://HOST"))
     tags: Mapping[str, str] = _setting({}, validators.tags)
 
-    table_name: str = _setting("", text(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, -, _ and ."))
+    table_arn: str = _setting("", text(_TABLE_ARN, "arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME"))
+    table_name: str = _setting("", text(_TABLE, "3 to 255 letters, digits, -, _ and ."))
     table_key: str = _setting("name:S", validators.key)
     table_sort_key: str = _setting("", validators.key)
     table_billing_mode: str = _setting("PAY_PER_REQUEST", aws_parameter("dynamodb CreateTable BillingMode"))
@@ -55,9 +59,7 @@ class Settings:
     table_write_capacity_units: int = _setting(
         1, aws_parameter("dynamodb CreateTable ProvisionedThroughput.WriteCapacityUnits")
     )
-    stream_view_type: str = _setting(
-        "NEW_AND_OLD_IMAGES", aws_parameter("dynamodb CreateTable StreamSpecification.StreamViewType")
-    )
+    stream_view_type: str = _setting("", aws_parameter("dynamodb CreateTable StreamSpecification.StreamViewType"))
     table_deletion_protection_enabled: bool = _setting(False, boolean)
     table_point_in_time_recovery_enabled: bool = _setting(False, boolean)
     table_options: Mapping[str, Any] = _setting({}, json_object)
@@ -161,6 +163,10 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
             problems.append(f"{name}: {shown} is not allowed; allowed: {error}")
         if not text and field_name in DERIVED:
             values[field_name] = DERIVED[field_name](values.get("pipeline_name", ""))
+    if values.get("table_arn"):
+        problems += _apply_table_arn(values, texts, {**environment, **overrides})
+    elif not values.get("stream_view_type"):
+        values["stream_view_type"] = "NEW_AND_OLD_IMAGES"
     keys = [str(values.get(name)).rpartition(":")[0] for name in ("table_key", "table_sort_key")]
     if keys[0] == keys[1] != "":
         sort_key = values["table_sort_key"]
@@ -170,6 +176,21 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
     if values["target"] == "local":
         values["aws_region"] = values["aws_region"] or "us-east-1"
     return Settings(**values, aws_environment={k: v for k, v in in_file.items() if k not in known})
+
+
+def _apply_table_arn(values: dict[str, Any], texts: Mapping[str, str], chosen: Container[str]) -> Iterator[str]:
+    """Take the table's name and the region from TABLE_ARN. Yields the problems with settings that contradict it.
+
+    A default in a file may come from .env.example. The names in `chosen` were set for this run.
+    """
+    _, _, _, region, _, resource = values["table_arn"].split(":")
+    for name, default, _ in declarations():
+        shapes = name.startswith("TABLE_") and name != "TABLE_ARN"
+        if shapes and texts.get(name) and (name in chosen or values.get(name.lower()) != default):
+            yield f"{name}: {texts[name]!r} is not allowed with TABLE_ARN, whose table is only read; remove one of them"
+    if values.get("aws_region") not in ("", None, region):
+        yield f"AWS_REGION: {values['aws_region']!r} is not allowed; allowed: {region}, the region of TABLE_ARN"
+    values["table_name"], values["aws_region"] = resource.removeprefix("table/"), region
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, str]:

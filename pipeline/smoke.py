@@ -1,4 +1,7 @@
-"""`smoke`: an end-to-end test. Write a unique item, find it in the function's log, delete it."""
+"""`smoke`: an end-to-end test. Write a unique item, find it in the function's log, delete it.
+
+With --observe, find the next record that others cause instead.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,18 @@ import secrets
 import time
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from functools import partial
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
-from . import items, log_reader, parameters, steps
+from . import items, log_reader, parameters, steps, stream_reader
 from .events import Result, Started, Waiting
 from .resources import mapping as mappings
 from .resources import role
 from .resources.change import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from .deployment import Deployment
     from .events import Events
@@ -34,6 +38,7 @@ _CLOCK_SKEW_MS = 10 * 60 * 1000
 _REDELIVERY_SECONDS = 5.0
 # In JSON, or as Python prints it.
 _EVENT_ID = re.compile(r"""["']eventID["']: ?["']([0-9a-f]+)""")
+_PLATFORM_LINE = re.compile(r'(INIT_START|START|END|REPORT|XRAY) |\{"time":.*"type": ?"platform\.')
 _CREATED = re.compile(r"""["']ApproximateCreationDateTime["']: ?(\d+)""")
 # One failed invocation may be a transient fault that a retry heals; two are a broken function, if no other succeeds.
 _FAILED_INVOCATIONS = 2
@@ -43,8 +48,9 @@ _FAILED_INVOCATIONS = 2
 class _Trial:
     """An item, and what it passes on its way to the log, as the resource modules describe it.
 
-    `role` is None if the role is gone. `term` is the text of the item to search the log for, `put_ms` AWS's time of the
-    put in whole seconds, and `began` the local time of it. `earlier` are the IDs of invocations before the put.
+    `role` is None if the role is gone. `events` reads the log events that show the item or the observed record,
+    `put_ms` is AWS's time of the put in whole seconds, and `began` the local time of it. `earlier` are the IDs of
+    invocations before the put.
     """
 
     d: Deployment
@@ -52,15 +58,10 @@ class _Trial:
     mapping: Mapping[str, Any]
     role: Mapping[str, Any] | None
     log_group: str
-    term: str = ""
+    events: Callable[[], Iterator[dict[str, Any]]] = lambda: iter(())
     put_ms: int = 0
     began: float = 0.0
     earlier: frozenset[str] = frozenset()
-
-    def events(self) -> Iterator[dict[str, Any]]:
-        """The log events that show the item. The text is unique, so that an early start finds nothing else."""
-        since_ms = self.put_ms - _CLOCK_SKEW_MS
-        return log_reader.fetch(self.d.client("logs"), self.log_group, since_ms=since_ms, pattern=f'"{self.term}"')
 
     def invocations(self) -> list[log_reader.Invocation]:
         """The invocations since the put, of anybody's records."""
@@ -73,41 +74,94 @@ class _Trial:
         return {**current, "LastProcessingResult": str(current.get("LastProcessingResult", ""))}
 
 
-def run(d: Deployment) -> Events[None]:
+def run(d: Deployment, *, observe: bool = False) -> Events[None]:
     """Put one item of our own, wait until the function has processed it, and delete it, whatever happens.
 
     The function has processed the item when its log shows the item, that invocation succeeded, and the records are not
-    delivered again. Raises UserError, with the likely cause, if this does not happen within SMOKE_TIMEOUT.
+    delivered again. Raises UserError, with the likely cause, if this does not happen within SMOKE_TIMEOUT. With
+    `observe`, writes nothing and waits for the next record of others, for another SMOKE_TIMEOUT at most.
     """
     yield Started("smoke")
     if d.dry_run:
         raise UserError("smoke does not support --dry")
     extra = items.parse(dumps(d.settings.smoke_item), "SMOKE_ITEM") if d.settings.smoke_item else {}
-    existing = _existing(d)
-    item, term = new_item(existing.table, extra)
-    dynamodb, name = d.client("dynamodb"), d.settings.table_name
-    existing = replace(existing, put_ms=_aws_time_ms(existing.current_mapping()))
-    earlier = frozenset(each.request_id for each in existing.invocations())
-    began = time.monotonic()
-    # The key is random, so that the put overwrites no item of somebody else.
-    response = dynamodb.put_item(TableName=name, Item=item)
-    trial = replace(existing, term=term, put_ms=_aws_time_ms(response), began=began, earlier=earlier)
+    trial = _existing(d)
+    trial = replace(trial, put_ms=_aws_time_ms(trial.current_mapping()))
+    trial = replace(trial, earlier=frozenset(each.request_id for each in trial.invocations()))
+    dynamodb, name = d.client("dynamodb"), trial.table["TableName"]
+    item: dict[str, Any] = {}
+    if observe:
+        yield Waiting("smoke", f"the next record of table {name}")
+        trial = _with_next_record(trial)
+    else:
+        item, term = new_item(trial.table, extra)
+        began = time.monotonic()
+        # The key is random, so that the put overwrites no item of somebody else.
+        put_ms = _aws_time_ms(dynamodb.put_item(TableName=name, Item=item))
+        # The term is unique, so that an early start finds nothing else.
+        since_ms, pattern = put_ms - _CLOCK_SKEW_MS, f'"{term}"'
+        events = partial(log_reader.fetch, d.client("logs"), trial.log_group, since_ms=since_ms, pattern=pattern)
+        trial = replace(trial, events=events, put_ms=put_ms, began=began)
     try:
-        yield Waiting("smoke", f"log group {trial.log_group} to show the item")
+        yield Waiting("smoke", f"log group {trial.log_group} to show it")
         event = _wait_for_event(trial, item)
-        elapsed = time.monotonic() - began
+        elapsed = time.monotonic() - trial.began if item else (event["timestamp"] - trial.put_ms) / 1000
         yield Waiting("smoke", "the invocation to end")
         invocation = _wait_for_end(trial, event)
     finally:
-        dynamodb.delete_item(TableName=name, Key={key: item[key] for key in items.key_names(trial.table)})
-    _check_not_repeated(trial, event, invocation)
+        if item:
+            dynamodb.delete_item(TableName=name, Key={key: item[key] for key in items.key_names(trial.table)})
+    if item or trial.mapping["FunctionResponseTypes"]:  # otherwise a batch is done when its invocation succeeds
+        _check_not_repeated(trial, event, invocation)
     line, request_id = event["message"].rstrip("\n"), invocation.request_id
     seconds = min(elapsed, _seconds_in_aws(line, event["timestamp"]))
-    reached = f"smoke: item reached {trial.log_group} {seconds * 1000:.0f} ms after the put"
+    after = f"{seconds * 1000:.0f} ms after the put" if item else f"within {seconds * 1000:.0f} ms of the write"
+    reached = f"smoke: {'item' if item else 'record'} reached {trial.log_group} {after}"
     yield Result(
         f"{reached}\n  record      {line}\n  request ID  {request_id}",
         {"line": line, "request_id": request_id, "seconds": seconds, "log_group": trial.log_group},
     )
+
+
+def _with_next_record(trial: _Trial) -> _Trial:
+    """The trial of the next record. Raises UserError if there is none within SMOKE_TIMEOUT."""
+    stream = stream_reader.follow(trial.d.client("dynamodbstreams"), trial.table["LatestStreamArn"])
+    timeout, began = trial.d.settings.smoke_timeout, time.monotonic()
+    for pause in _pauses():
+        if records := next(stream):
+            put_ms = int(records[0]["dynamodb"]["ApproximateCreationDateTime"].timestamp() * 1000)
+            trial = replace(trial, put_ms=put_ms, began=time.monotonic())
+            return replace(trial, events=partial(_observed, trial, records, stream))
+        if time.monotonic() - began > timeout:
+            raise UserError(
+                f"no record within {timeout} s: nobody wrote to table {trial.d.settings.table_name}. Try again when it "
+                "is in use, raise SMOKE_TIMEOUT, or let smoke put an item: invoke smoke --write"
+            )
+        time.sleep(pause)
+    raise AssertionError
+
+
+def _observed(
+    trial: _Trial, records: list[dict[str, Any]], stream: Iterator[list[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """The log events that show the first record; with filters, which may discard it, any record from it on."""
+    if trial.mapping["FilterCriteria"]:
+        records += next(stream)
+    else:
+        del records[1:]
+    for event in log_reader.fetch(trial.d.client("logs"), trial.log_group, since_ms=trial.put_ms):
+        if any(_shows(event["message"], record) for record in records):
+            yield event
+
+
+def _shows(line: str, record: Mapping[str, Any]) -> bool:
+    """Whether a log line shows the record: its eventID, or in a line of the function without any, its key."""
+    if _EVENT_ID.search(line) or _PLATFORM_LINE.match(line):
+        return record["eventID"] in line
+    values = [next(iter(each.values())) for each in record["dynamodb"]["Keys"].values()]
+    texts = [each if isinstance(each, str) else base64.b64encode(each).decode() for each in values]
+    forms = ["|".join(map(re.escape, (each, dumps(each)[1:-1]))) for each in texts]
+    return all(re.search(rf"(?<![\w.-])({form})(?![\w-]|\.\d)", line) for form in forms)
 
 
 def _aws_time_ms(response: Mapping[str, Any]) -> int:
@@ -125,7 +179,7 @@ def _existing(d: Deployment) -> _Trial:
     """The deployed pipeline. Raises UserError, with the task that creates it, for a part that is missing or off."""
     name = steps.existing(d, "function")["FunctionName"]
     table = steps.existing(d, "table")
-    mapping = mappings.describe(d.client("lambda"), name, steps.stream_of(table))
+    mapping = mappings.describe(d.client("lambda"), name, steps.stream_of(d, table))
     if mapping is None:
         missing = f"function {name} has no mapping on the stream of table {table['TableName']}"
         raise UserError(f"{missing}; create it with: invoke map-stream")
@@ -183,7 +237,7 @@ def _pauses() -> Iterator[float]:
 
 
 def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> dict[str, Any]:
-    """The log event that shows the item. Writes the item again meanwhile if the mapping may have missed it."""
+    """The log event that shows it. Writes an item again meanwhile if the mapping may have missed it."""
     rewrite = _FIRST_REWRITE_SECONDS
     next_write = trial.began + rewrite
     for pause in _pauses():
@@ -193,8 +247,9 @@ def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> dict[str, Any]:
         waited = now - trial.began
         long = pause > _LONGEST_PAUSE_SECONDS / 4
         if waited > trial.d.settings.smoke_timeout or (long and _is_broken(trial.invocations())):
-            raise UserError(f"the item did not appear in the log within {waited:.0f} s. {_likely_cause(trial)}")
-        if trial.mapping["StartingPosition"] == "LATEST" and now > next_write:
+            what = "item" if item else "record"
+            raise UserError(f"the {what} did not appear in the log within {waited:.0f} s. {_likely_cause(trial)}")
+        if item and trial.mapping["StartingPosition"] == "LATEST" and now > next_write:
             item[_ATTEMPT] = {"N": str(int(item[_ATTEMPT]["N"]) + 1)}  # an identical put creates no record
             trial.d.client("dynamodb").put_item(TableName=trial.table["TableName"], Item=item)
             rewrite = min(rewrite * 2, _LONGEST_REWRITE_SECONDS)

@@ -34,7 +34,8 @@ class Status:
     def lines(self) -> Iterator[str]:
         """The status for a person."""
         for change in self.changes:
-            yield f"{SIGNS[change.action]} {change.resource:<52} {state(change):<9} {change.arn}".rstrip()
+            about = f"{state(change):<9} {change.arn}  {change.note}"
+            yield f"{SIGNS[change.action]} {change.resource:<52} {about}".rstrip()
             for diff in change.diffs if change.action != "created" else ():
                 yield f"    {diff_text(diff)}"
         for name, value in self.facts.items():
@@ -58,7 +59,8 @@ def collect(d: Deployment) -> Status:
     # The zip is a file on this machine. Whether its code is deployed, the function's CodeSha256 says.
     changes = [change for change in steps.plan(d) if not change.resource.startswith("zip ")]
     # The plan's attributes are those after a deploy. These are the current ones.
-    current = table.describe(d.client("dynamodb"), d.settings.table_name)
+    # The plan has looked at a TABLE_ARN already.
+    current = table.describe_only(d.client("dynamodb"), d.settings.table_arn or d.settings.table_name)
     mappings = mapping.of_function(d.client("lambda"), d.settings.function_name)
     stream = str(current["LatestStreamArn"]) if current else ""
     ours = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
@@ -103,6 +105,10 @@ def _stream(d: Deployment, arn: str) -> str:
         stream = client.describe_stream(StreamArn=arn)["StreamDescription"]
     except client.exceptions.ResourceNotFoundException:  # turned off more than a day ago
         return "none"
+    except client.exceptions.ClientError as error:
+        if not d.settings.table_arn or error.response["Error"]["Code"] != "AccessDeniedException":
+            raise
+        return "the caller may not read it"  # the owner allows the function's role
     return f"{stream['StreamStatus']}, {stream['StreamViewType']}, shards: {len(stream['Shards'])}"
 
 

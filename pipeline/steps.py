@@ -6,12 +6,12 @@ a dry run the clients write nothing, and there is nothing to wait for.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import archive, items, log_reader, metrics, parameters, policies
+from . import archive, external, items, log_reader, metrics, parameters, policies
 from .events import Changed, Result, Started, Waiting, finish
 from .resources import code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
@@ -29,19 +29,22 @@ if TYPE_CHECKING:
 def deploy(d: Deployment) -> Events[None]:
     """Create or update everything to match the settings.
 
-    Mistakes in the settings and policies are reported before the first write. Slow operations start first,
-    and deploy waits for them last: AWS creates the table while the role propagates.
+    Mistakes in the settings and policies are reported before the first write, and so is a TABLE_ARN that cannot be
+    used. Slow operations start first, and deploy waits for them last: AWS creates the table while the role propagates.
     """
+    current = (yield from create_table(d)) if d.settings.table_arn else None
+    key_arn = external.table_key_arn(d, current) if current else ""
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
-    check(d)
+    check(d, key_arn)
     yield from _upload(d, code)
-    table_change = yield from _start_table(d)
+    table_change = None if current else (yield from _start_table(d))
     role_arn = yield from create_role(d)
-    yield from put_policy(d, role_arn)
+    yield from put_policy(d, role_arn, key_arn)
     retagged = yield from create_function(d, role_arn, code, tags=False)
-    stream_arn = yield from _finish_table(d, table_change)
-    yield from map_stream(d, stream_arn, tags=retagged)
+    if table_change:
+        current = yield from _finish_table(d, table_change)
+    yield from map_stream(d, current, tags=retagged)
 
 
 def plan(d: Deployment) -> list[Change]:
@@ -49,12 +52,12 @@ def plan(d: Deployment) -> list[Change]:
     return [event.change for event in deploy(d.as_dry_run()) if isinstance(event, Changed)]
 
 
-def check(d: Deployment) -> None:
+def check(d: Deployment, key_arn: str = "") -> None:
     """Raise UserError for a mistake in policies/, in FILTER_CRITERIA, in an *_OPTIONS setting or in FUNCTION_LAYERS."""
     parameters.check(d.settings)
     tokens = partial(parameters.policy_tokens, d.settings, parameters.PLACEHOLDER_ARN)
     policies.trust_policy(d.root, tokens, write=False)
-    policies.inline_policies(d.settings, d.root, tokens, write=False)
+    policies.inline_policies(d.settings, d.root, tokens, key_arn=key_arn, write=False)
     for arn in d.settings.function_layers:
         _check_layer(d.client("lambda"), *arn.rsplit(":", 1))
 
@@ -102,8 +105,10 @@ def _upload(d: Deployment, code: bytes) -> Events[None]:
         yield Changed("create-function", code_object.ensure(d.client("s3"), desired))
 
 
-def create_table(d: Deployment) -> Events[str]:
-    """Create or update the table with its stream, and wait until it is active. Returns the ARN of the stream."""
+def create_table(d: Deployment) -> Events[Mapping[str, Any]]:
+    """Create or update the table with its stream, and wait until it is active. Returns it. Only checks a TABLE_ARN."""
+    if d.settings.table_arn:
+        return (yield from external.check_table(d))
     change = yield from _start_table(d)
     return (yield from _finish_table(d, change))
 
@@ -119,10 +124,10 @@ def _start_table(d: Deployment) -> Events[Change]:
     return retry(lambda: table.ensure(d.client("dynamodb"), desired, adopt=d.adopt))
 
 
-def _finish_table(d: Deployment, change: Change) -> Events[str]:
+def _finish_table(d: Deployment, change: Change) -> Events[Mapping[str, Any]]:
     wait = partial(table.wait, d.client("dynamodb"), d.settings.table_name)
     yield from finish("create-table", change, "to become ACTIVE", wait)
-    return str(change.attributes["LatestStreamArn"])
+    return change.attributes
 
 
 def create_role(d: Deployment) -> Events[str]:
@@ -134,11 +139,16 @@ def create_role(d: Deployment) -> Events[str]:
     return str(change.attributes["Arn"])
 
 
-def put_policy(d: Deployment, role_arn: str = "") -> Events[None]:
-    """Put the role's inline policies, and delete those of ours whose document was removed."""
+def put_policy(d: Deployment, role_arn: str = "", key_arn: str = "") -> Events[None]:
+    """Put the role's inline policies, and delete those of ours whose document was removed.
+
+    `key_arn` is that of the key of TABLE_ARN's table, or "". Without `role_arn`, both are read.
+    """
     yield Started("put-policy")
-    role_arn = role_arn or existing(d, "role")["Arn"]
-    documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn))
+    if not role_arn:
+        role_arn = existing(d, "role")["Arn"]
+        key_arn = external.table_key_arn(d, existing(d, "table")) if d.settings.table_arn else ""
+    documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn), key_arn=key_arn)
     put = partial(role.ensure_policies, d.client("iam"), d.settings.role_name, documents)
     for change in put(owner=d.settings.pipeline_name, adopt=d.adopt):
         yield Changed("put-policy", change)
@@ -175,18 +185,33 @@ def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tag
     return retagged
 
 
-def map_stream(d: Deployment, stream_arn: str = "", *, tags: bool = True) -> Events[None]:
+def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *, tags: bool = True) -> Events[None]:
     """Create or update the mapping from the table's stream to the function, and wait until it is enabled."""
     yield Started("map-stream")
-    if not stream_arn:
-        stream_arn = stream_of(existing(d, "table"))
+    if not current_table:
+        current_table = existing(d, "table")
         # A mapping belongs to its function: only a mapping of our function is changed.
         owner_tags = existing(d, "function")["Tags"]
         check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
-    desired = parameters.mapping(d.settings, stream_arn)
-    change = retry(lambda: mapping.ensure(d.client("lambda"), desired, tags=tags))
+    desired = parameters.mapping(d.settings, stream_of(d, current_table))
+    change = external.map_stream(d, desired, tags=tags)
+    if change.action in ("created", "replaced"):
+        change = replace(change, note="; ".join(filter(None, (change.note, _crowded(d, current_table)))))
     goal = "to become Enabled" if desired["Enabled"] else "to become Disabled"
     yield from finish("map-stream", change, goal, lambda: mapping.wait(d.client("lambda"), change.attributes["UUID"]))
+
+
+def _crowded(d: Deployment, current: Mapping[str, Any]) -> str:
+    """A note if this mapping is one reader more than AWS recommends: two per shard, one of a global table.
+
+    Lambda developer guide: "Using AWS Lambda with Amazon DynamoDB".
+    """
+    if current["TableStatus"] not in ("ACTIVE", "UPDATING"):
+        return ""  # a new table, which nobody else reads
+    names = mapping.readers(d.client("lambda"), current["LatestStreamArn"], besides=d.settings.function_name)
+    most = "one reader of a global table's stream" if current["Replicas"] else "two readers per shard"
+    crowded = len(names) >= (1 if current["Replicas"] else 2)
+    return f"the stream has other readers: {', '.join(names)}; AWS recommends at most {most}" if crowded else ""
 
 
 def pause(d: Deployment) -> Events[None]:
@@ -211,7 +236,7 @@ def resume(d: Deployment) -> Events[None]:
 
 
 def _set_enabled(d: Deployment, step: str, *, enabled: bool) -> Events[Change]:
-    stream_arn, lambda_ = stream_of(existing(d, "table")), d.client("lambda")
+    stream_arn, lambda_ = stream_of(d, existing(d, "table")), d.client("lambda")
     owner_tags = existing(d, "function")["Tags"]
     check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
     change = retry(lambda: mapping.set_enabled(lambda_, d.settings.function_name, stream_arn, enabled=enabled))
@@ -272,6 +297,8 @@ _MODULES: Any = {"role": (role, "iam"), "table": (table, "dynamodb"), "function"
 
 def existing(d: Deployment, kind: str) -> dict[str, Any]:
     """The "role", "table" or "function". Raises UserError, with the task that creates it, if it does not exist."""
+    if kind == "table" and d.settings.table_arn:
+        return external.describe_table(d)
     module, service = _MODULES[kind]
     name = getattr(d.settings, f"{kind}_name")
     current: dict[str, Any] | None = module.describe(d.client(service), name)
@@ -280,8 +307,10 @@ def existing(d: Deployment, kind: str) -> dict[str, Any]:
     return current
 
 
-def stream_of(current: Mapping[str, Any]) -> str:
+def stream_of(d: Deployment, current: Mapping[str, Any]) -> str:
     """The ARN of the stream of an existing table. Raises UserError if the stream is off."""
+    if d.settings.table_arn:
+        external.check_stream(d, current)
     if not current["StreamSpecification"]["StreamEnabled"]:
         raise UserError(f"table {current['TableName']} has no stream; turn it on with: invoke create-table")
     return str(current["LatestStreamArn"])

@@ -96,11 +96,19 @@ def _detach_from_vpc(d: Deployment) -> Events[None]:
 
 def _delete_table(d: Deployment, *, delete_data: bool, backup_first: bool) -> Events[None]:
     name, dynamodb, owner = d.settings.table_name, d.client("dynamodb"), d.settings.pipeline_name
+    if d.settings.table_arn:
+        yield Changed("clean", Change(f"table {name}", "unchanged", note="kept; TABLE_ARN: read only"))
+        return
     current = table.describe(dynamodb, name)
     if current and current["TableStatus"] not in ("CREATING", "DELETING"):
         check_owner(f"table {name}", current["Tags"], owner, adopt=d.adopt or None)
-        if not delete_data and smoke.has_user_items(dynamodb, name):
+        readers = mapping.readers(d.client("lambda"), current["LatestStreamArn"], besides=d.settings.function_name)
+        note = ""
+        if readers and not d.adopt:
+            note = f"kept because other functions read its stream: {', '.join(readers)}; delete it with --adopt"
+        elif not delete_data and smoke.has_user_items(dynamodb, name):
             note = "kept because it holds items; delete them with --delete-data"
+        if note:
             yield Changed("clean", Change(f"table {name}", "unchanged", attributes=current, note=note))
             return
         if backup_first:
@@ -123,11 +131,12 @@ def remaining(d: Deployment) -> list[str]:
     """The pipeline's resources that exist. A role's policies are part of the role."""
     settings = d.settings
     group = parameters.log_group_name(settings)
+    own_table = table.describe(d.client("dynamodb"), settings.table_name) if not settings.table_arn else None
     current = {
         f"function {settings.function_name}": function.describe(d.client("lambda"), settings.function_name),
         f"log group {group}": log_group.describe(d.client("logs"), group),
         f"role {settings.role_name}": role.describe(d.client("iam"), settings.role_name),
-        f"table {settings.table_name}": table.describe(d.client("dynamodb"), settings.table_name),
+        f"table {settings.table_name}": own_table,
     }
     mappings = mapping.of_function(d.client("lambda"), settings.function_name)
     return [f"mapping {each['UUID']}" for each in mappings] + [name for name, found in current.items() if found]

@@ -153,6 +153,8 @@ ITEMS = [
     Case("put-item --file nowhere.jsonl", ("'nowhere.jsonl' cannot be read",)),
     Case("put-item --file bad.jsonl", ("bad.jsonl line 2 is not JSON",), {}, {"bad.jsonl": '{"name": "a"}\n{"name"'}),
     Case("put-item --file bad.jsonl", ("'bad.jsonl' cannot be read", "utf-8"), {}, {"bad.jsonl": b"\xff"}),
+    Case("smoke --observe --write", ("pass either --observe or --write, not both",)),
+    setting("TABLE_ARN=orders", "arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME"),
     Case("put-item --file empty.jsonl", ("empty.jsonl contains no items",), {}, {"empty.jsonl": "\n"}),
     Case("put-item", ("standard input contains no items",)),
     Case("put-item --file x --item {}", ("pass either --item or --file, not both",)),

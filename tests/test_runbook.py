@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness.script import Script
+from tests.test_table_arn import create_table, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +183,64 @@ def test_the_commands_of_the_page_deploy_test_and_delete(project: ForkedProject,
     pasted.path.write_text("".join(blocks))
     printed = pasted.run("sh", **VARIABLES)
     assert re.search(r'map-stream: done\n\{.*"INSERT".*\nclean: nothing is left\n', printed)
+    assert project.is_empty()
+
+
+def test_the_runbook_of_a_table_of_others_creates_and_deletes_all_but_the_table(
+    project: ForkedProject, tmp_path: Path
+) -> None:
+    key = "arn:aws:kms:us-east-1:000000000000:key/0a1b2c3d"
+    encryption = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+    settings = {"PIPELINE_NAME": "guest", "TABLE_ARN": create_table(project, "theirs", SSESpecification=encryption)}
+    before = project.snapshot()
+    project.run("deploy", **settings)
+    deployed = project.snapshot()
+    assert "guest-table-key" in str(deployed["policies"])
+    project.run("clean", **settings)
+    script = written(project, tmp_path, **settings)
+    for _ in range(2):
+        assert "create-table: exists, and is only read" in script.run("sh", "deploy")
+        assert project.snapshot() == deployed
+    with writing(project, "theirs"):
+        assert '\\"eventName\\": \\"INSERT\\"' in script.run("sh", "smoke")
+    assert "clean: nothing is left except table theirs" in script.run("sh", "clean")
+    after = project.snapshot()
+    project.client("dynamodb").delete_table(TableName="theirs")
+    assert {**after, "tables": []} == {**before, "tables": []}
+    (table,), (table_before,) = after["tables"], before["tables"]
+    sizes = {"ItemCount": 0, "TableSizeBytes": 0}
+    assert {**table, **sizes} == {**table_before, **sizes}
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        ({"StreamEnabled": False}, "table theirs has no stream"),
+        ({"StreamEnabled": True, "StreamViewType": "OLD_IMAGE"}, "has stream view type OLD_IMAGE; needed: NEW_IMAGE"),
+    ],
+)
+def test_the_runbook_of_a_table_of_others_stops_first_if_the_stream_lacks_something(
+    project: ForkedProject, tmp_path: Path, stream: dict[str, object], expected: str
+) -> None:
+    arn = create_table(project, "theirs", stream)
+    before = project.snapshot()
+    finished = written(project, tmp_path, TABLE_ARN=arn, STREAM_VIEW_TYPE="NEW_IMAGE")("sh", "deploy")
+    assert (finished.returncode, project.snapshot()) == (1, before)
+    project.client("dynamodb").delete_table(TableName="theirs")
+    assert expected in finished.stderr
+    assert "aws dynamodb update-table --table-name theirs --stream-specification StreamEnabled=" in finished.stderr
+
+
+def test_clean_keeps_a_table_whose_stream_others_read(project: ForkedProject, tmp_path: Path) -> None:
+    guest = {"PIPELINE_NAME": "guest", "TABLE_ARN": "arn:aws:dynamodb:us-east-1:000000000000:table/host"}
+    host = written(project, tmp_path, PIPELINE_NAME="host")
+    project.run("deploy", PIPELINE_NAME="host")
+    project.run("deploy", **guest)
+    finished = host("sh", "clean")
+    assert (finished.returncode, project.client("dynamodb").list_tables()["TableNames"]) == (1, ["host"])
+    assert "table host is kept, since other functions read its stream: arn:aws:lambda:" in finished.stderr
+    project.run("clean", **guest)
+    host.run("sh", "clean")
     assert project.is_empty()
 
 

@@ -100,7 +100,7 @@ def test_help_explains_every_parameter(name: str) -> None:
 
 
 def test_help_prints_the_settings_that_a_step_reads(project: ForkedProject) -> None:
-    assert "Settings: PIPELINE_NAME, TABLE_NAME, TABLE_KEY," in project.run("--help", "create-table")
+    assert "Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, TABLE_KEY," in project.run("--help", "create-table")
 
 
 def test_put_item_accepts_plain_json(project: ForkedProject) -> None:

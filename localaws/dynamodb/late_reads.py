@@ -33,7 +33,7 @@ _history: delays.History[_Seen] = delays.History()
 def record(write: Callable[..., Any], self: DynamoDBBackend, *arguments: Any, **options: Any) -> Any:
     """Wrap a write to tables, tags or backups: reads show its effect after a delay."""
     result = write(self, *arguments, **options)
-    _history.record(self.region_name, partial(_current, self))
+    _history.record(_scope(self), partial(_current, self))
     return result
 
 
@@ -84,4 +84,8 @@ def _current(backend: DynamoDBBackend) -> dict[str, _Seen]:
 
 
 def _seen(backend: DynamoDBBackend, event: str) -> Mapping[str, _Seen]:
-    return _history.seen(backend.region_name, event, partial(_current, backend))
+    return _history.seen(_scope(backend), event, partial(_current, backend))
+
+
+def _scope(backend: DynamoDBBackend) -> str:
+    return f"{backend.account_id} {backend.region_name}"

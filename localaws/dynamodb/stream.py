@@ -182,10 +182,10 @@ def find_stream(arn: str) -> Stream | None:
     return stream
 
 
-def list_streams(region: str) -> list[Stream]:
-    """Return the streams of a region, sorted by ARN."""
+def list_streams(region: str, account: str) -> list[Stream]:
+    """Return the streams of a region and account, sorted by ARN."""
     streams = (find_stream(arn) for arn in sorted(_streams))
-    return [stream for stream in streams if stream and stream.region == region]
+    return [stream for stream in streams if stream and stream.arn.split(":")[3:5] == [region, account]]
 
 
 def write(changes: Mapping[Stream, list[Change]], user_identity: Mapping[str, str] | None = None) -> None:

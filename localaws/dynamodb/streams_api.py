@@ -36,7 +36,9 @@ def handle(request: Request) -> Response | None:
     call = _CALLS.get(target.removeprefix(_TARGET))
     if not call:
         raise AwsError("UnknownOperationException", f"Amazon DynamoDB Streams has: {', '.join(_CALLS)}")
-    result = call(json.loads(request.get_data() or b"{}") | {"region": signature(request).region})
+    scope = signature(request)
+    body = json.loads(request.get_data() or b"{}")
+    result = call(body | {"region": scope.region, "account": scope.account})
     text = result if isinstance(result, str) else json.dumps(result)
     request_id = secrets.token_hex(26).upper()
     return Response(text, headers={"x-amzn-RequestId": request_id}, mimetype="application/x-amz-json-1.0")
@@ -45,7 +47,7 @@ def handle(request: Request) -> Response | None:
 def _list_streams(body: Mapping[str, Any]) -> dict[str, Any]:
     streams = [
         {"StreamArn": stream.arn, "TableName": stream.table_name, "StreamLabel": stream.label}
-        for stream in list_streams(body["region"])
+        for stream in list_streams(body["region"], body["account"])
         if body.get("TableName") in (None, stream.table_name) and stream.arn > body.get("ExclusiveStartStreamArn", "")
     ]
     limit = body.get("Limit", 100)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moto.core.utils import utcnow
+from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.responses import DynamoResult
 
 from localaws import delays
@@ -22,9 +23,21 @@ if TYPE_CHECKING:
     from moto.dynamodb.responses import DynamoHandler
 
 _CHANGES = {"UpdateTable", "DeleteTable", "UpdateTimeToLive", "UpdateContinuousBackups"}
+_ARN_COLONS = 5
 _ALLOWED_IN_ANY_STATE = {
     "CreateTable", "DescribeTable", "ListTables", "ListTagsOfResource", "TagResource", "UntagResource",
 }  # fmt: skip
+
+
+def backend(self: DynamoHandler) -> DynamoDBBackend:
+    """The backend of a DynamoDB call: that of the account whose table the call names by its ARN, or of the caller.
+
+    `iam.authorization` has judged whether the caller may use it.
+    """
+    names = [*_table_names(self.params), self.params.get("ResourceArn") or ""]
+    arn = next((name for name in names if name.startswith("arn:")), "")
+    account = arn.split(":")[4] if arn.count(":") >= _ARN_COLONS else ""
+    return dynamodb_backends[account or self.current_account][self.region]
 
 
 def keep_settings(status: str, call: Callable[..., Any], self: DynamoHandler) -> DynamoResult:
@@ -86,7 +99,8 @@ def refuse_busy_tables(call_action: Callable[..., Any], self: DynamoHandler) -> 
     operation = self._get_action()
     if delays.delay_for("table-creating") and operation not in _ALLOWED_IN_ANY_STATE:
         tables = self.dynamodb_backend.tables
-        for table in [tables[name] for name in _table_names(self.params) if name in tables]:
+        names = [name.rpartition("/")[2] for name in _table_names(self.params)]
+        for table in [tables[name] for name in names if name in tables]:
             if (status := _status(table)) != "ACTIVE":
                 raise _busy_error(table.name, status, operation)
     return call_action(self)
@@ -121,7 +135,6 @@ def _encryption(table: Table, setting: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table_names(parameters: Mapping[str, Any]) -> Iterable[str]:
-    """The names of the tables in a request."""
-    names = [parameters.get("TableName", ""), *parameters.get("RequestItems", {})]
-    names += [item["TableName"] for each in parameters.get("TransactItems", []) for item in each.values()]
-    return (name.rpartition("/")[2] for name in names)
+    """The names or ARNs of the tables in a request."""
+    names = [parameters.get("TableName") or "", *(parameters.get("RequestItems") or {})]
+    return names + [item["TableName"] for each in parameters.get("TransactItems") or [] for item in each.values()]

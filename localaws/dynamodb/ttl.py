@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from moto.dynamodb.models import dynamodb_backends
 
-from localaws import ACCOUNT_ID
 from localaws.dynamodb import writes
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def delete_expired_items(stop: threading.Event) -> None:
     pause = _INTERVAL_SECONDS
     while not stop.wait(pause):
         began = time.monotonic()
-        for backend in list(dynamodb_backends[ACCOUNT_ID].values()):
+        for backend in [each for account in list(dynamodb_backends.values()) for each in list(account.values())]:
             for table in list(backend.tables.values()):
                 try:
                     _sweep(table)

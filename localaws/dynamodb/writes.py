@@ -342,7 +342,7 @@ def _once(self: DynamoHandler, member: str, write: Callable[[], DynamoResult]) -
         del _answers[old]
     if not token:
         return write()
-    token = f"{self.region} {token}"
+    token = f"{self.current_account} {self.region} {token}"
     if token not in _answers:
         _answers[token] = (now, request, write())
     _, first_request, answer = _answers[token]

@@ -1,52 +1,154 @@
-"""The permissions of a role, its trust policy, and its temporary credentials.
+"""The permissions of roles and users: what their policies, and those of DynamoDB's tables and streams, allow.
 
-Only the role's own policies are evaluated, not the resource policies of other services.
+IAM user guide, "Policy evaluation logic", "Cross-account policy evaluation logic" and "Troubleshoot access denied error
+messages". Of the services with resource-based policies, only DynamoDB's are evaluated.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
+from moto.dynamodb.models import dynamodb_backends
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
+from moto.utilities.utils import get_partition
 
-from localaws import ACCOUNT_ID
-from localaws.iam import propagation
+from localaws.iam import propagation, users
+from localaws.iam.evaluation import evaluate, principals, statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from moto.iam.models import ManagedPolicy, Role
+    from moto.iam.models import Group, IAMBackend, ManagedPolicy, Role, User
+
+    from localaws.iam.evaluation import Statements
+    from localaws.signature import Signature
+
+# An action of the caller's own account, also if a policy names it beside those on a stream of another account: it has
+# no resource (Service Authorization Reference, "Actions defined by Amazon DynamoDB").
+_LISTS = "dynamodb:ListStreams"
+# The resources that an account shares with another, and the actions on them that the other account can be allowed
+# (DynamoDB developer guide, "DynamoDB API operations supported by resource-based policies").
+_SHARED = re.compile(r"arn:[\w-]+:(dynamodb:[\w-]+:\d{12}:table/|lambda:[\w-]+:\d{12}:function:).+")
+_CROSS_ACCOUNT_ACTIONS = {
+    *("DeleteItem", "GetItem", "PutItem", "Query", "Scan", "UpdateItem", "BatchGetItem", "BatchWriteItem"),
+    *("ConditionCheckItem", "DescribeTable", "UpdateTable", "DeleteTable"),
+    *("TagResource", "UntagResource", "ListTagsOfResource", "DescribeStream", "GetRecords", "GetShardIterator"),
+}
 
 
-def _find_role(role_arn: str, event: str) -> Role | None:
-    """Return the role with that ARN as Lambda and the others see it; None if it does not exist, or not yet."""
-    role = propagation.find_role(_partition(role_arn), role_arn.rpartition("/")[2], event)
-    return role if role and role.arn == role_arn else None
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a request. `arn` is the name in error messages, `principal` the ARN of the role or user.
+
+    `identity` are the identity-based policies. None allows everything: nobody has issued made-up credentials. A
+    `boundary` and a `session` policy limit what they allow.
+    """
+
+    arn: str
+    principal: str
+    identity: tuple[Statements, ...] | None
+    boundary: Statements | None = None
+    session: Statements | None = None
+
+    @property
+    def account(self) -> str:
+        """The ID of the account that the role or user belongs to."""
+        return self.principal.split(":")[4]
+
+
+def caller(signature: Signature) -> Caller:
+    """Who signed a request: a session of a role, a user, or for made-up credentials the account's root user."""
+    account, partition = signature.account, get_partition(signature.region)
+    role = sts_backends[account][partition].get_assumed_role_from_access_key(signature.access_key)
+    if role:
+        return role_session(role.role_arn, role.arn, role.policy or "")
+    session = users.find_session(signature.access_key)
+    user = _user(iam_backends[account][partition], session.issuer if session else signature.access_key)
+    if not user:
+        root = f"arn:{partition}:iam::{account}:root"
+        return Caller(root, root, None)
+    boundary = users.boundary_of(user)
+    return Caller(
+        session.arn if session and session.arn else user.arn,
+        user.arn,
+        tuple(_user_policies(iam_backends[account][partition], user)),
+        _managed(iam_backends[account][partition], boundary) if boundary else None,
+        statements(session.policy) if session and session.policy else [] if session and session.arn else None,
+    )
+
+
+def role_session(role_arn: str, arn: str = "", policy: str = "") -> Caller:
+    """Who uses a role, with the session's `arn` and session policy. A role that does not exist allows nothing."""
+    session = statements(policy) if policy else None
+    role = _find_role(role_arn, "policy-effective")
+    if not role:
+        return Caller(arn or role_arn, role_arn, (), session=session)
+    backend = iam_backends[role.account_id][role.partition]
+    boundary = role.permissions_boundary_arn
+    return Caller(
+        arn or role_arn,
+        role_arn,
+        tuple(_documents(role)),
+        _managed(backend, boundary) if boundary else None,
+        session,
+    )
 
 
 def allows(role_arn: str, action: str, resource: str) -> bool:
-    """Whether the role's policies allow `action` (`dynamodb:PutItem`) on the ARN `resource`.
+    """Whether the role may perform `action` (`dynamodb:PutItem`) on the ARN `resource`."""
+    return not denial(role_session(role_arn), action, resource, {})
 
-    IAM user guide, "Policy evaluation logic": an explicit Deny wins. Otherwise a policy has to allow the action, and
-    the permissions boundary too if the role has one. A role that does not exist has no permissions.
+
+def denial(caller: Caller, action: str, resource: str, context: Mapping[str, str]) -> str:
+    """Say why the caller may not perform the action, in AWS's words; "" if it may.
+
+    An explicit deny wins. Then each kind of policy has to allow the action. `context` has condition keys of the
+    service.
     """
-    return effect(role_arn, action, resource) == "Allow"
+    effects = _effects(caller, action, resource, context)
+    for kind, effect in effects.items():
+        if effect == "Deny":
+            return f"with an explicit deny in {kind}"
+    for kind, effect in effects.items():
+        if not effect:
+            return f"because no {kind.partition(' ')[2]} allows the {action} action"
+    return ""
 
 
-def effect(role_arn: str, action: str, resource: str) -> str:
-    """Evaluate the role's policies: "Allow", "Deny" for an explicit deny, or "" if no statement applies."""
-    role = _find_role(role_arn, "policy-effective")
-    if not role:
-        return ""
-    context = {"aws:principalarn": role_arn, "aws:requestedregion": _region(resource)}
-    result = _evaluate(_policies(role), action, resource, context)
-    if result == "Allow" and role.permissions_boundary_arn:
-        return _evaluate(_boundary(role), action, resource, context)
-    return result
+def _effects(caller: Caller, action: str, resource: str, context: Mapping[str, str]) -> dict[str, str]:
+    """The effect of each kind of policy; "Allow" if the caller needs none of that kind.
+
+    Within an account, a resource-based policy that names the caller replaces the identity-based one. Made-up
+    credentials need neither there.
+    """
+    keys = {
+        "aws:principalarn": caller.principal,
+        "aws:principalaccount": caller.account,
+        "aws:requestedregion": (resource.split(":") + [""] * 4)[3],
+    }
+    context = keys | {name.lower(): value for name, value in context.items()}
+    judge = partial(evaluate, action=action, resource=resource, context=context)
+    own = action == _LISTS or not _SHARED.fullmatch(resource) or resource.split(":")[4] == caller.account
+    if own and caller.identity is None:
+        return {}
+    identity = "Allow" if caller.identity is None else judge(caller.identity)
+    shared = judge([_about(caller, _resource_policy(resource), account_counts=not own)])
+    if own and shared == "Allow":
+        identity = identity or "Allow"
+    elif own:
+        shared = shared or "Allow"
+    elif action.partition(":")[2] not in _CROSS_ACCOUNT_ACTIONS:
+        shared = shared.replace("Allow", "")
+    return {
+        "an identity-based policy": identity,
+        "a resource-based policy": shared,
+        "a permissions boundary": "Allow" if caller.boundary is None else judge([caller.boundary]),
+        "a session policy": "Allow" if caller.session is None else judge([caller.session]),
+    }
 
 
 def is_assumable(role_arn: str, service: str) -> bool:
@@ -54,12 +156,12 @@ def is_assumable(role_arn: str, service: str) -> bool:
     role = _find_role(role_arn, "role-assumable")
     if not role:
         return False
-    statements = [
+    trust = [
         {**statement, "Resource": "*"}
-        for statement in _statements(role.assume_role_policy_document)
-        if service in _as_list(_service_principals(statement))
+        for statement in statements(role.assume_role_policy_document)
+        if service in principals(statement, "Service")
     ]
-    return _evaluate([statements], "sts:AssumeRole", role_arn, {}) == "Allow"
+    return evaluate([trust], "sts:AssumeRole", role_arn, {}) == "Allow"
 
 
 @cache  # moto keeps all credentials that it issues, and searches them on each request
@@ -68,8 +170,8 @@ def credentials(role_arn: str, session_name: str = "localaws") -> dict[str, str]
 
     moto recognizes the access key: GetCallerIdentity returns the assumed role.
     """
-    partition = _partition(role_arn)
-    assumed = sts_backends[ACCOUNT_ID][partition].assume_role(
+    partition, account = role_arn.split(":")[1], role_arn.split(":")[4]
+    assumed = sts_backends[account][partition].assume_role(
         region_name=_REGION_OF_PARTITION.get(partition, "us-east-1"),
         role_session_name=session_name,
         role_arn=role_arn,
@@ -88,104 +190,57 @@ def credentials(role_arn: str, session_name: str = "localaws") -> dict[str, str]
 _REGION_OF_PARTITION = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1", "aws-eusc": "eusc-de-east-1"}
 
 
-def _partition(arn: str) -> str:
-    return arn.split(":")[1]
+def _find_role(role_arn: str, event: str) -> Role | None:
+    """Return the role with that ARN as Lambda and the others see it; None if it does not exist, or not yet."""
+    _, partition, _, _, account, name = role_arn.split(":", 5)
+    role = propagation.find_role(account, partition, name.rpartition("/")[2], event)
+    return role if role and role.arn == role_arn else None
 
 
-def _region(arn: str) -> str:
-    return (arn.split(":") + [""] * 4)[3]
+def _user(backend: IAMBackend, access_key: str) -> User | None:
+    return backend.get_user_from_access_key_id(access_key) if access_key in backend.access_keys else None
 
 
-def _policies(role: Role) -> Iterator[list[dict[str, Any]]]:
+def _user_policies(backend: IAMBackend, user: User) -> Iterator[Statements]:
+    yield from _documents(user)
+    for group in backend.get_groups_for_user(user.name):
+        yield from _documents(group)
+
+
+def _documents(identity: Role | User | Group) -> Iterator[Statements]:
     """The statements of each inline policy and each attached policy."""
-    for document in list(role.policies.values()):
-        yield _statements(document)
-    for policy in list(role.managed_policies.values()):
-        yield _statements(_default_document(policy))
+    for document in list(identity.policies.values()):
+        yield statements(document)
+    for policy in list(identity.managed_policies.values()):
+        yield statements(_default_document(policy))
 
 
-def _boundary(role: Role) -> list[list[dict[str, Any]]]:
-    policy = iam_backends[ACCOUNT_ID][role.partition].managed_policies.get(role.permissions_boundary_arn or "")
-    return [_statements(_default_document(policy))] if policy else []
+def _managed(backend: IAMBackend, policy_arn: str) -> Statements:
+    policy = backend.managed_policies.get(policy_arn)
+    return statements(_default_document(policy)) if policy else []
 
 
 def _default_document(policy: ManagedPolicy) -> str:
     return next(version.document for version in policy.versions if version.is_default)
 
 
-@lru_cache(maxsize=256)
-def _statements(document: str) -> list[dict[str, Any]]:
-    return _as_list(json.loads(document)["Statement"])
+def _resource_policy(resource: str) -> Statements:
+    """The resource-based policy of a table, of its indexes, or of a stream."""
+    if ":dynamodb:" not in resource or not _SHARED.fullmatch(resource):
+        return []
+    _, _, _, region, account, _ = resource.split(":", 5)
+    backends = dynamodb_backends[account]
+    policy = backends[region].resource_policies.get(resource.partition("/index/")[0]) if region in backends else None
+    return statements(policy.policy_doc) if policy else []
 
 
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _service_principals(statement: Mapping[str, Any]) -> Any:
-    principal = statement.get("Principal", {})
-    return principal.get("Service", []) if isinstance(principal, dict) else []
-
-
-def _evaluate(policies: Iterable[list[dict[str, Any]]], action: str, resource: str, context: Mapping[str, str]) -> str:
-    effects = {
-        statement["Effect"]
-        for statements in policies
-        for statement in statements
-        if _matches(statement, "Action", action, ignore_case=True)
-        and _matches(statement, "Resource", resource)
-        and _conditions_hold(statement.get("Condition", {}), context)
-    }
-    return "Deny" if "Deny" in effects else "Allow" if "Allow" in effects else ""
-
-
-def _matches(statement: Mapping[str, Any], element: str, value: str, *, ignore_case: bool = False) -> bool:
-    """Whether `value` matches the statement's Action or NotAction (or Resource or NotResource)."""
-    if element in statement:
-        return any(_like(pattern, value, ignore_case=ignore_case) for pattern in _as_list(statement[element]))
-    excluded = _as_list(statement.get(f"Not{element}", "*"))
-    return not any(_like(pattern, value, ignore_case=ignore_case) for pattern in excluded)
-
-
-def _like(pattern: str, value: str, *, ignore_case: bool = False) -> bool:
-    return bool(_compiled(pattern, ignore_case).fullmatch(value))
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str, ignore_case: bool) -> re.Pattern[str]:
-    text = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
-
-
-# IAM user guide, "Condition operators". A condition with any other operator does not hold: no context key of the local
-# AWS has a number, a date or an IP address.
-_OPERATORS: dict[str, Callable[[str, str], bool]] = {
-    "StringEquals": lambda expected, value: value == expected,
-    "StringEqualsIgnoreCase": lambda expected, value: value.lower() == expected.lower(),
-    "StringLike": _like,
-    "ArnEquals": _like,
-    "ArnLike": _like,
-    "Bool": lambda expected, value: value.lower() == expected.lower(),
-}
-
-
-def _conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]) -> bool:
-    return all(
-        _condition_holds(operator, expected, context.get(key.lower()))
-        for operator, keys in conditions.items()
-        for key, expected in keys.items()
-    )
-
-
-def _condition_holds(operator: str, expected: Any, value: str | None) -> bool:
-    """Whether the condition on one key holds; `value` is None if the request does not have the key."""
-    if operator == "Null":
-        return (value is None) == (str(expected).lower() == "true")
-    name = operator.removesuffix("IfExists")
-    negated = name.replace("Not", "", 1) if "Not" in name else ""
-    compare = _OPERATORS.get(negated or name)
-    if not compare:
-        return False
-    if value is None:
-        return bool(negated) or name != operator
-    return any(compare(str(one), value) for one in _as_list(expected)) != bool(negated)
+def _about(caller: Caller, policy: Statements, *, account_counts: bool) -> Statements:
+    """The statements whose principal is the caller. To allow it, its account may not be enough."""
+    names = {"*", caller.arn, caller.principal}
+    account = {caller.account, f"arn:{caller.principal.split(':')[1]}:iam::{caller.account}:root"}
+    return [
+        statement
+        for statement in policy
+        if (names | account if account_counts or statement["Effect"] == "Deny" else names)
+        & set(principals(statement, "AWS"))
+    ]

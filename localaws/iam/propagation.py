@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.iam.models import iam_backends
 
-from localaws import ACCOUNT_ID, delays
+from localaws import delays
 from localaws.errors import AwsError
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _history: delays.History[Role] = delays.History()
 
 
-def find_role(partition: str, name: str, event: str) -> Role | None:
+def find_role(account: str, partition: str, name: str, event: str) -> Role | None:
     """Return a role as those see it who learn of changes after the delay of `event`."""
-    return _history.seen(partition, event, partial(_roles, partition)).get(name)
+    return _history.seen(f"{account} {partition}", event, partial(_roles, account, partition)).get(name)
 
 
 def handle_role(call_action: Callable[..., Any], self: IamResponse) -> Any:
@@ -33,7 +33,8 @@ def handle_role(call_action: Callable[..., Any], self: IamResponse) -> Any:
     name, action = str(self._get_param("RoleName") or ""), self._get_action()
     if not name:
         return call_action(self)
-    seen = find_role(self.partition, name, "role-visible")
+    account = self.current_account
+    seen = find_role(account, self.partition, name, "role-visible")
     if action == "CreateRole":
         if seen:
             raise AwsError("EntityAlreadyExists", f"Role with name {name} already exists.", 409)
@@ -44,7 +45,7 @@ def handle_role(call_action: Callable[..., Any], self: IamResponse) -> Any:
         raise AwsError("DeleteConflict", f"Cannot delete entity, must {what} first.", 409)
     response = call_action(self)
     if not _is_read(action):
-        _history.record(self.partition, partial(_snapshots, self.partition))
+        _history.record(f"{account} {self.partition}", partial(_snapshots, account, self.partition))
     return response
 
 
@@ -54,7 +55,7 @@ def backend(self: IamResponse) -> IAMBackend:
     if not delays.are_on() or not _is_read(self._get_action()):
         return live
     replica = copy.copy(live)
-    seen = _history.seen(self.partition, "role-visible", dict)
+    seen = _history.seen(f"{self.current_account} {self.partition}", "role-visible", dict)
     replica.roles = {role.id: role for role in seen.values()}
     return replica
 
@@ -63,12 +64,12 @@ def _is_read(action: str) -> bool:
     return action.startswith(("Get", "List"))
 
 
-def _roles(partition: str) -> dict[str, Role]:
-    return {role.name: role for role in list(iam_backends[ACCOUNT_ID][partition].get_roles())}
+def _roles(account: str, partition: str) -> dict[str, Role]:
+    return {role.name: role for role in list(iam_backends[account][partition].get_roles())}
 
 
-def _snapshots(partition: str) -> dict[str, Role]:
-    roles = {name: copy.copy(role) for name, role in _roles(partition).items()}
+def _snapshots(account: str, partition: str) -> dict[str, Role]:
+    roles = {name: copy.copy(role) for name, role in _roles(account, partition).items()}
     for role in roles.values():
         role.policies, role.managed_policies = dict(role.policies), dict(role.managed_policies)
     return roles

@@ -39,15 +39,14 @@ _RETRY_SECONDS = 0.5
 def handle(functions: Functions, request: Request) -> Response | None:
     """Handle Invoke, and the download from the Code.Location of GetFunction."""
     if request.path.startswith(CODE_PATH):
-        function = functions.find(unquote(request.path.removeprefix(CODE_PATH)), "")
+        function = functions.find(unquote(request.path.removeprefix(CODE_PATH)))
         return Response(function.code_bytes, mimetype="application/zip") if function else Response(status=404)
     match = _INVOCATION.fullmatch(request.path)
     if not match or request.method != "POST":
         return None
-    region = signature(request).region
-    name = names.parse(match[1], request.args.get("Qualifier"))
-    arn = name.arn(region)
-    function = functions.find(arn, region)
+    scope = signature(request)
+    arn = names.parse(match[1], request.args.get("Qualifier")).arn(scope.region, scope.account)
+    function = functions.find(arn)
     if not function:
         raise _not_found(arn)
     invocation_type = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.logs.models import logs_backends
 
-from localaws import ACCOUNT_ID, delays
+from localaws import delays
 from localaws.iam import policies
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ class FunctionLog:
         self._level = configuration.get("SystemLogLevel", "INFO")
         self._application_level = configuration.get("ApplicationLogLevel", "")
         self._runtime_arn = function.runtime_version_arn
-        self._backend = logs_backends[ACCOUNT_ID][function.region]
-        self._arn = f"arn:{function.partition}:logs:{function.region}:{ACCOUNT_ID}:log-group:{self.group}"
+        self._backend = logs_backends[function.account_id][function.region]
+        account = f"arn:{function.partition}:logs:{function.region}:{function.account_id}"
+        self._arn = f"{account}:log-group:{self.group}"
 
     def variables(self) -> dict[str, str]:
         """The environment variables that configure the runtime's logging."""

@@ -63,12 +63,14 @@ class Functions:
         self._runtime = self._directory / "runtime"
         runtimes.make_folder(self._runtime, pure_client=pure_client)
 
-    def find(self, name_or_arn: str, region: str, qualifier: str | None = None) -> Function | None:
-        """Return the function with a name, an ARN or a part of one, or None. The ARN's own region wins."""
+    def find(
+        self, name_or_arn: str, region: str = "", account: str = ACCOUNT_ID, qualifier: str | None = None
+    ) -> Function | None:
+        """Return the function with a name, an ARN or a part of one, or None. The ARN's own region and account win."""
         name = names.parse(name_or_arn, qualifier)
         if not name.name:
             return None
-        backend = lambda_backends[ACCOUNT_ID][name.region or region]
+        backend = lambda_backends[name.account or account][name.region or region]
         try:
             return cast("Function", backend.get_function(name.name, name.qualifier or None))
         except UnknownFunctionException:
@@ -81,9 +83,8 @@ class Functions:
 
         Raises Throttled, FunctionNotFound, or InvalidZipError for a layer.
         """
-        region = function_arn.split(":")[3]
-        function = self.find(function_arn, region)
-        latest = self.find(names.parse(function_arn).name, region)
+        function = self.find(function_arn)
+        latest = self.find(":".join(function_arn.split(":")[:7]))
         if not function or not latest:
             raise FunctionNotFound(function_arn)
         invocation = Invocation(request_id or str(uuid.uuid4()), function_arn, payload, client_context)
@@ -105,7 +106,7 @@ class Functions:
         self, delete_function: Callable[..., None], backend: LambdaBackend, name: str, qualifier: str | None = None
     ) -> None:
         """Wrap DeleteFunction: it ends the idle processes of the function. The others end after their invocation."""
-        function = self.find(name, backend.region_name, qualifier)
+        function = self.find(name, backend.region_name, backend.account_id, qualifier)
         delete_function(backend, name, qualifier)
         arn = function.function_arn if function else ""
         with self._lock:
@@ -173,7 +174,7 @@ class Functions:
     def _release(self, function: Function, revision: str, environment: Environment) -> None:
         """Return an environment to the idle ones, or end it if its function was changed or deleted."""
         with self._lock:
-            exists = self.find(function.function_arn, function.region) is function
+            exists = self.find(function.function_arn) is function
             reusable = environment.alive and exists and function.revision_id == revision and not self._closed
             if reusable:
                 self._idle.setdefault(function.function_arn, []).append((revision, environment))

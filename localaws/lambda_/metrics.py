@@ -8,11 +8,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moto.cloudwatch.models import MetricAggregatedDatum, cloudwatch_backends
-
-from localaws import ACCOUNT_ID
 
 if TYPE_CHECKING:
     from moto.awslambda.models import LambdaFunction
@@ -27,13 +25,13 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._minute = datetime.min  # noqa: DTZ901 - moto's times are naive
-        self._this_minute: dict[tuple[str, str, str], MetricAggregatedDatum] = {}
-        self._stored: deque[tuple[str, MetricAggregatedDatum]] = deque()
+        self._this_minute: dict[tuple[str, str, str, str], MetricAggregatedDatum] = {}
+        self._stored: deque[tuple[list[MetricAggregatedDatum], MetricAggregatedDatum]] = deque()
 
     def count(self, function: LambdaFunction, name: str, value: float, unit: str = "Count") -> None:
         """Add a value to the metric's data point of this minute."""
         minute = datetime.now(timezone.utc).replace(second=0, microsecond=0, tzinfo=None)
-        key = (function.region, function.function_name, name)
+        key = (function.account_id, function.region, function.function_name, name)
         with self._lock:
             if minute != self._minute:
                 self._minute, self._this_minute = minute, {}
@@ -48,9 +46,10 @@ class Metrics:
         """Store a new data point where moto reads it, and delete the oldest ones."""
         dimensions = [{"Name": "FunctionName", "Value": function.function_name}]
         point = MetricAggregatedDatum(_NAMESPACE, name, value, value, 0, 0, dimensions, self._minute, unit)
-        cloudwatch_backends[ACCOUNT_ID][function.region].metric_data.append(point)
-        self._stored.append((function.region, point))
+        points: Any = cloudwatch_backends[function.account_id][function.region].metric_data
+        points.append(point)
+        self._stored.append((points, point))
         while self._stored[0][1].timestamp < self._minute - _RETENTION:
-            region, old = self._stored.popleft()
-            cloudwatch_backends[ACCOUNT_ID][region].metric_data.remove(old)
+            its_points, old = self._stored.popleft()
+            its_points.remove(old)
         return point

@@ -6,6 +6,7 @@ Lambda API reference: FunctionConfiguration, CreateFunction, UpdateFunctionConfi
 from __future__ import annotations
 
 import base64
+import json
 import re
 import time
 import uuid
@@ -16,7 +17,7 @@ from urllib.parse import unquote
 import flask
 from moto.awslambda import models
 
-from localaws import delays, service_model
+from localaws import delays, service_model, signature
 from localaws.errors import AwsError, invalid
 from localaws.iam import policies
 from localaws.lambda_ import code
@@ -199,6 +200,18 @@ def update_function_code(
     result = self.get_function(function_name, qualifier).update_function_code(body)
     published = self.publish_version(function_name) if body.get("Publish") else None
     return published.get_configuration() if published else result
+
+
+def hide_tags(call: Callable[..., str], self: LambdaResponse) -> str:
+    """Wrap GetFunction: a caller who may not list the tags gets an error in their place (GetFunction, "TagsError")."""
+    response = json.loads(call(self))
+    caller = policies.caller(signature.parse(self.headers.get("Authorization", "")))
+    arn = ":".join(response["Configuration"]["FunctionArn"].split(":")[:7])
+    if why := policies.denial(caller, "lambda:ListTags", arn, {}):
+        response.pop("Tags", None)
+        message = f"User: {caller.arn} is not authorized to perform: lambda:ListTags on resource: {arn} {why}"
+        response["TagsError"] = {"ErrorCode": "AccessDeniedException", "Message": message}
+    return json.dumps(response)
 
 
 def refuse_during_update(call: Callable[..., Any], self: LambdaResponse) -> Any:

@@ -198,14 +198,16 @@ def delete_log_group(delete: Callable[..., None], self: models.LogsBackend, name
 def record_log_groups(write: Callable[..., Any], self: models.LogsBackend, *arguments: Any, **options: Any) -> Any:
     """Wrap the creation or deletion of a log group: DescribeLogGroups shows it later."""
     result = write(self, *arguments, **options)
-    _groups.record(self.region_name, lambda: dict(self.groups))
+    _groups.record(f"{self.account_id} {self.region_name}", lambda: dict(self.groups))
     return result
 
 
 def describe_log_groups(describe: Callable[..., Any], self: models.LogsBackend, **options: Any) -> Any:
     """Wrap DescribeLogGroups."""
     replica = copy.copy(self)
-    replica.groups = dict(_groups.seen(self.region_name, "log-group-listed", lambda: self.groups))
+    replica.groups = dict(
+        _groups.seen(f"{self.account_id} {self.region_name}", "log-group-listed", lambda: self.groups)
+    )
     return describe(replica, **options)
 
 

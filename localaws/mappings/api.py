@@ -69,10 +69,18 @@ class Mappings:
         body = "" if document is None else json.dumps(document)
         return Response(body, status, {"x-amzn-RequestId": str(uuid.uuid4())}, mimetype="application/json")
 
+    def function_of(self, mapping_id: str) -> str:
+        """The ARN of a mapping's function; "" if the mapping does not exist."""
+        mapping = self._mappings.get(mapping_id)
+        return mapping.function_arn if mapping else ""
+
     def _call_mappings(self, request: Request, mapping_id: str | None) -> tuple[dict[str, Any] | None, int]:
+        account = signature(request).account
         if mapping_id is None:
-            return (self._create(_body(request)), 202) if request.method == "POST" else (self._list(request), 200)
-        mapping = self._find(mapping_id)
+            if request.method == "POST":
+                return self._create(_body(request), account), 202
+            return self._list(request), 200
+        mapping = self._find(mapping_id, account)
         if request.method == "PUT":
             return self._update(mapping, _body(request)), 202
         if request.method == "DELETE":
@@ -80,7 +88,7 @@ class Mappings:
         return mapping.describe(), 200
 
     def _call_tags(self, request: Request, mapping_id: str) -> tuple[dict[str, Any] | None, int]:
-        mapping = self._find(mapping_id)
+        mapping = self._find(mapping_id, signature(request).account)
         if request.method == "GET":
             return {"Tags": mapping.tags}, 200
         if request.method == "POST":
@@ -89,10 +97,10 @@ class Mappings:
             mapping.tags.pop(key, None)
         return None, 204
 
-    def _create(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _create(self, request: dict[str, Any], account: str) -> dict[str, Any]:
         stream_arn = _stream_arn(request)
         its_options = options.merge(request)
-        function_arn, role = self._function(request.get("FunctionName"), stream_arn.split(":")[3])
+        function_arn, role = self._function(request.get("FunctionName"), stream_arn.split(":")[3], account)
         stream = _stream(stream_arn, role)
         for other in self._mappings.values():
             if other.stream is stream and other.function_arn == function_arn:
@@ -112,11 +120,11 @@ class Mappings:
 
     def _list(self, request: Request) -> dict[str, Any]:
         source, function = request.args.get("EventSourceArn"), request.args.get("FunctionName")
-        region, limit = signature(request).region, int(request.args.get("MaxItems", 100))
+        scope, limit = signature(request), int(request.args.get("MaxItems", 100))
         mappings = [
             mapping | ({"LastProcessingResult": live.result} if (live := self._mappings.get(mapping["UUID"])) else {})
             for mapping in self._history.seen("", "mapping-listed", self._describe_all).values()
-            if mapping["EventSourceArn"].split(":")[3] == region
+            if mapping["FunctionArn"].split(":")[3:5] == [scope.region, scope.account]
             and source in (None, mapping["EventSourceArn"])
             and (function is None or _invokes(mapping["FunctionArn"], function))
         ]
@@ -132,7 +140,8 @@ class Mappings:
         _refuse_in_transition(mapping, "update")
         its_options = options.merge(request, mapping.options)
         if request.get("FunctionName"):
-            mapping.function_arn, _ = self._function(request["FunctionName"], mapping.stream.region)
+            account = mapping.function_arn.split(":")[4]
+            mapping.function_arn, _ = self._function(request["FunctionName"], mapping.stream.region, account)
         was_enabled = mapping.state == "Enabled"
         enabled = was_enabled if request.get("Enabled") is None else request["Enabled"]
         mapping.options = its_options
@@ -174,18 +183,18 @@ class Mappings:
             self._history.record("", self._describe_all)
             self._pollers.pop(mapping.uuid, None)
 
-    def _find(self, mapping_id: str) -> EventSourceMapping:
+    def _find(self, mapping_id: str, account: str) -> EventSourceMapping:
         mapping = self._mappings.get(mapping_id)
-        if not mapping:
+        if not mapping or mapping.function_arn.split(":")[4] != account:
             raise AwsError("ResourceNotFoundException", "The resource you requested does not exist.", 404)
         return mapping
 
-    def _function(self, name: str | None, region: str) -> tuple[str, str]:
+    def _function(self, name: str | None, region: str, account: str) -> tuple[str, str]:
         """Return the function's ARN, with the qualifier in the request, and the ARN of its role."""
-        function = self._functions.find(name, region) if name else None
-        if not name or not function:
+        function = self._functions.find(name, region, account) if name else None
+        if not name or not function or function.account_id != account:
             raise invalid("Function does not exist")
-        return names.parse(name).arn(region), function.role
+        return names.parse(name).arn(region, account), function.role
 
 
 def _refuse_in_transition(mapping: EventSourceMapping, call: str) -> None:

@@ -74,7 +74,7 @@ class Destinations:
             client.put_object(Bucket=name, Key=_object_key(mapping), Body=body.encode())
 
     def _client(self, service: str, region: str, mapping: EventSourceMapping) -> Any:
-        function = self._functions.find(mapping.function_arn, mapping.stream.region)
+        function = self._functions.find(mapping.function_arn)
         key = (service, region, function.role if function else "")
         with self._lock:
             if key not in self._clients:

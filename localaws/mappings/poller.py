@@ -153,7 +153,7 @@ class _Worker:
         if not batch.records and not batch.final:
             return []
         stream = self._mapping.stream
-        function = self._functions.find(self._mapping.function_arn, stream.region)
+        function = self._functions.find(self._mapping.function_arn)
         problem = stream_access_problem(stream.arn, function.role) if function else "Function not found"
         if problem:
             self._mapping.result = f"PROBLEM: {problem}"

@@ -7,10 +7,6 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from moto.utilities.utils import get_partition
-
-from localaws import ACCOUNT_ID
-
 if TYPE_CHECKING:
     from localaws.dynamodb.stream import Stream
 
@@ -47,8 +43,7 @@ class EventSourceMapping:
     @property
     def arn(self) -> str:
         """The ARN of the mapping itself."""
-        region = self.stream.region
-        return f"arn:{get_partition(region)}:lambda:{region}:{ACCOUNT_ID}:event-source-mapping:{self.uuid}"
+        return f"{self.function_arn.partition(':function:')[0]}:event-source-mapping:{self.uuid}"
 
     def describe(self) -> dict[str, Any]:
         """The mapping as the API returns it."""

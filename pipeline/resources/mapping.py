@@ -52,13 +52,25 @@ def describe(lambda_: LambdaClient, function_name: str, stream_arn: str) -> dict
     return next((entry for entry in mappings if entry["EventSourceArn"] == stream_arn), None)
 
 
-def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = False) -> Change:
+def readers(lambda_: LambdaClient, stream_arn: str, *, besides: str) -> list[str]:
+    """Return the names of the account's functions that have a mapping on the stream, `besides` this one.
+
+    `stream_arn` may be "", for none. Lambda API reference: ListEventSourceMappings.
+    """
+    if not stream_arn:
+        return []
+    pages = lambda_.get_paginator("list_event_source_mappings").paginate(EventSourceArn=stream_arn)
+    entries = [entry for page in pages for entry in page["EventSourceMappings"] if entry["State"] != "Deleting"]
+    return sorted({entry["FunctionArn"].split(":")[6] for entry in entries} - {besides})
+
+
+def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = False, await_role: bool = True) -> Change:
     """Create the mapping, or update what differs. To wait until it is enabled afterwards, call `wait`.
 
     `desired` holds CreateEventSourceMapping's parameters. Omitted parameters get AWS's defaults. Tags are set at
     creation, and compared only if `tags` is true, as that costs a call. Replaces the mapping if StartingPosition
-    differs, and if the function has stale mappings, on earlier streams of the same table. Retries for up to a minute
-    while Lambda does not see the role's new permissions yet.
+    differs, and if the function has stale mappings, on earlier streams of the same table. With `await_role`, retries
+    for up to two minutes while Lambda does not see the role's new permissions yet.
 
     Does not check the owner: a mapping belongs to its function.
     Lambda API reference: CreateEventSourceMapping, UpdateEventSourceMapping.
@@ -81,7 +93,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
         current["Tags"] = change.own_tags(existing, compared["Tags"])
     previous = current or (stale[-1] if stale else None)
     diffs = change.diff(previous, compared) if previous else change.diff({}, desired)
-    result = _apply(lambda_, resource, current, desired, diffs)
+    result = _apply(lambda_, resource, current, desired, diffs, await_role)
     return _move(lambda_, stale, desired, result) if stale else result
 
 
@@ -97,7 +109,7 @@ def set_enabled(lambda_: LambdaClient, function_name: str, stream_arn: str, *, e
     # A list may be seconds old.
     current = to_create_parameters(lambda_.get_event_source_mapping(UUID=listed["UUID"]))
     current = _wait_while_transitional(lambda_, current) or current
-    return _apply(lambda_, resource, current, {}, change.diff(current, {"Enabled": enabled}))
+    return _apply(lambda_, resource, current, {}, change.diff(current, {"Enabled": enabled}), await_role=False)
 
 
 def wait(lambda_: LambdaClient, uuid: str, states: tuple[str, ...] = ("Enabled", "Disabled")) -> dict[str, Any]:
@@ -165,6 +177,7 @@ def _apply(
     current: Mapping[str, Any] | None,
     desired: Mapping[str, Any],
     diffs: tuple[Diff, ...],
+    await_role: bool,
 ) -> Change:
     parameters = {each.setting: each.new for each in diffs if each.setting != "Tags"}
     action: Action = "created"
@@ -178,7 +191,8 @@ def _apply(
         note = f"the new mapping starts at {position} and {effect}"
         action, current = "replaced", None
     if current is None:
-        response = change.retry_while_role_propagates(lambda: lambda_.create_event_source_mapping(**desired))
+        attempt = change.retry_while_role_propagates if await_role else change.retry
+        response = attempt(lambda: lambda_.create_event_source_mapping(**desired))
         pending = not change.is_dry_run(response)
         return Change(resource, action, diffs, to_create_parameters(response), note, pending)
     if not diffs:

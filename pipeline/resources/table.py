@@ -45,7 +45,7 @@ _NO_STREAM = {"StreamEnabled": False}
 def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     """Return the table under the names of CreateTable's parameters, or None if it does not exist.
 
-    Adds TableArn, TableStatus, ItemCount, LatestStreamArn ("" if the table never had a stream) and
+    Adds TableArn, TableStatus, ItemCount, Replicas, LatestStreamArn ("" if the table never had a stream) and
     PointInTimeRecoverySpecification. `Tags` maps names to values. A table in status CREATING or DELETING has no
     `Tags`, and its point-in-time recovery is not read.
     DynamoDB API reference: DescribeTable, DescribeContinuousBackups, ListTagsOfResource.
@@ -54,13 +54,20 @@ def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
     return change.retry(partial(_describe, dynamodb, name))
 
 
-def _describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
+def describe_only(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
+    """Return what DescribeTable alone says about the table, as `describe` does, or None if it does not exist.
+
+    Without `Tags`, and with point-in-time recovery as if it were off.
+    """
     try:
-        table = dynamodb.describe_table(TableName=name)["Table"]
+        return to_create_parameters(dynamodb.describe_table(TableName=name)["Table"])
     except dynamodb.exceptions.ResourceNotFoundException:
         return None
-    current = to_create_parameters(table)
-    if current["TableStatus"] in ("CREATING", "DELETING"):
+
+
+def _describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
+    current = describe_only(dynamodb, name)
+    if current is None or current["TableStatus"] in ("CREATING", "DELETING"):
         return current
     recovery: Mapping[str, Any] = {}
     if current["TableStatus"] in ("ACTIVE", "UPDATING"):  # an archived table, for example, has no backups to describe
@@ -264,7 +271,7 @@ def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
     current = {setting: table.get(setting, default) for setting, default in _DEFAULTS.items() if setting != "Tags"}
     current |= {name: table.get(name, "") for name in ("TableName", "TableArn", "TableStatus", "LatestStreamArn")}
     current |= {name: table[name] for name in ("KeySchema", "AttributeDefinitions")}
-    current["ItemCount"] = table.get("ItemCount", 0)
+    current |= {"ItemCount": table.get("ItemCount", 0), "Replicas": table.get("Replicas", [])}
     current["BillingMode"] = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
     if current["BillingMode"] == "PAY_PER_REQUEST":
         current["ProvisionedThroughput"] = {}

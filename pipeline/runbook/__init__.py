@@ -44,26 +44,29 @@ _STEP = re.compile(r"((?:^# [^\n]*\n)+)^(\w+)\(\) \{\n(.*?)^\}", re.MULTILINE | 
 
 def script(settings: Settings, root: Path) -> str:
     """The POSIX shell script. `root` is the project's folder."""
-    return _fill(_template(), _values(settings, root))
+    return _fill(_template(settings), _values(settings, root))
 
 
 def page(settings: Settings, root: Path) -> str:
     """The Markdown page, with the commands of the script."""
     values = _values(settings, root)
-    preparation, _, steps = _template().partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
+    preparation, _, steps = _template(settings).partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
     *forward, clean = [_section(step, values) for step in _STEP.findall(steps)]
-    return Template((_FOLDER / "runbook.md").read_text(encoding="utf-8")).substitute(
+    text = Template(_template(settings, "runbook.md")).substitute(
         {name: getattr(settings, name) for name in (*_NAMES, "aws_region")},
         needs=values["needs"],
         preparation=_fill(preparation, values) + "prepare",
         steps="\n\n".join(f"## {number}. {section}" for number, section in enumerate(forward, 1)),
         clean=f"## Roll back: {clean}",
     )
+    return text.replace("`invoke smoke`", "`invoke smoke --observe`") if settings.table_arn else text
 
 
-def _template() -> str:
-    lines = (_FOLDER / "runbook.sh").read_text(encoding="utf-8").splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith("#@"))
+def _template(settings: Settings, name: str = "runbook.sh") -> str:
+    text = (_FOLDER / name).read_text(encoding="utf-8")
+    left_out = "own table" if settings.table_arn else "TABLE_ARN"
+    text = re.sub(rf"^#@if {left_out}\n.*?^(?=#@(if|end))", "", text, flags=re.MULTILINE | re.DOTALL)
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#@"))
 
 
 def _section(step: tuple[str, str, str], values: Mapping[str, Any]) -> str:
@@ -109,7 +112,9 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
         "require_variables": [f': "${{{name}?set this variable of the function}}"' for name in variables],
         "trust_policy": _document(policies.trust_policy(root, lambda: tokens, write=False)),
-        "policies_tag": record(policies.inline_policy_names(settings, root), POLICIES_TAG)[POLICIES_TAG],
+        "table_arn": quote(settings.table_arn),
+        "policies_tag": _policies_tag(settings, root, with_key=False),
+        "policies_tag_with_key": _policies_tag(settings, root, with_key=True),
         "put_inline_policies": [
             f"put_inline_policy {quote(name)} <<JSON\n{_document(document)}\nJSON"
             for name, document in inline_policies.items()
@@ -125,8 +130,12 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     }
 
 
+def _policies_tag(settings: Settings, root: Path, *, with_key: bool) -> str:
+    return record(policies.inline_policy_names(settings, root, with_key=with_key), POLICIES_TAG)[POLICIES_TAG]
+
+
 def _check_variables(settings: Settings) -> None:
-    taken = _OF_THE_SHELL | set(re.findall(r"\$\{?(\w+)", _template()))
+    taken = _OF_THE_SHELL | set(re.findall(r"\$\{?(\w+)", _template(settings)))
     if both := sorted(taken & settings.function_environment.keys()):
         raise UserError(
             f"FUNCTION_ENVIRONMENT: {both[0]!r} is a variable of the runbook's script too, which reads the values of "

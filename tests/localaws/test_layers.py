@@ -33,6 +33,7 @@ SEES_REQUESTS = {
     "localaws.server",
     "localaws.errors",
     "localaws.signature",
+    "localaws.iam.actions",
     "localaws.iam.authorization",
     "localaws.dynamodb.streams_api",
     "localaws.lambda_.api",

@@ -151,10 +151,17 @@ def test_the_tokens_of_the_policies_are_those_of_the_account_and_the_settings() 
         "AWS::Partition": "aws-cn",
         "AWS::Region": "cn-north-1",
         "AWS::AccountId": "123456789012",
+        "TableAccountId": "123456789012",
         "TableName": "orders",
         "FunctionName": "stream-demo",
         "LogGroupName": "/jobs/nightly",
     }
+
+
+def test_the_account_of_the_table_is_that_of_table_arn() -> None:
+    arn = "arn:aws:dynamodb:us-east-1:210987654321:table/orders"
+    tokens = parameters.policy_tokens(settings(TABLE_ARN=arn), "arn:aws:iam::123456789012:root")
+    assert (tokens["AWS::AccountId"], tokens["TableAccountId"]) == ("123456789012", "210987654321")
 
 
 @pytest.mark.parametrize(

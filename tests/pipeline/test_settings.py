@@ -264,3 +264,54 @@ def test_loading_the_example_file_equals_the_defaults() -> None:
 )
 def test_the_article_can_be_written_as_a_file(setting: str, value: Any) -> None:
     assert getattr(load(ARTICLE, {}, {}), setting) == value
+
+
+# --- TABLE_ARN --------------------------------------------------------------------------------------------------------
+
+ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders"
+
+
+def test_the_name_of_the_table_and_the_region_come_from_its_arn() -> None:
+    settings = load(None, {}, {"TABLE_ARN": ARN})
+    assert (settings.table_name, settings.aws_region, settings.stream_view_type) == ("orders", "eu-west-1", "")
+
+
+@pytest.mark.parametrize("arn", ["orders", f"{ARN}/stream/2026-01-01T00:00:00.000", ARN.replace("dynamodb", "sqs")])
+def test_a_table_arn_of_something_else_is_an_error(arn: str) -> None:
+    (line,) = problems({"TABLE_ARN": arn})
+    assert line.startswith(
+        f"TABLE_ARN: '{arn}' is not allowed; allowed: arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TABLE_NAME", "orders"),
+        ("TABLE_KEY", "name:S"),
+        ("TABLE_SORT_KEY", "at:N"),
+        ("TABLE_BILLING_MODE", "PROVISIONED"),
+        ("TABLE_READ_CAPACITY_UNITS", "2"),
+        ("TABLE_DELETION_PROTECTION_ENABLED", "true"),
+        ("TABLE_POINT_IN_TIME_RECOVERY_ENABLED", "false"),
+        ("TABLE_OPTIONS", '{"TableClass": "STANDARD"}'),
+    ],
+)
+def test_a_setting_that_shapes_the_table_beside_table_arn_is_an_error_that_names_both(name: str, value: str) -> None:
+    (line,) = problems({"TABLE_ARN": ARN, name: value})
+    assert line.startswith(f"{name}: {value!r} is not allowed with TABLE_ARN")
+
+
+def test_a_copy_of_the_example_file_with_a_table_arn_is_allowed(tmp_path: Path) -> None:
+    text = example().replace("\nTABLE_ARN=\n", f"\nTABLE_ARN={ARN}\n")
+    assert from_file(tmp_path / ".env", text).table_arn == ARN
+
+
+def test_a_shaping_setting_in_the_file_beside_table_arn_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="TABLE_KEY: 'id:S' is not allowed with TABLE_ARN"):
+        from_file(tmp_path / ".env", f"TABLE_ARN={ARN}\nTABLE_KEY=id:S\n")
+
+
+def test_another_region_than_that_of_the_table_is_an_error() -> None:
+    (line,) = problems({"TABLE_ARN": ARN, "AWS_REGION": "us-east-1"})
+    assert line.startswith("AWS_REGION: 'us-east-1' is not allowed; allowed: eu-west-1, the region of TABLE_ARN")

@@ -155,6 +155,7 @@ VARIANTS = {
         "FUNCTION_LOG_FORMAT": "JSON",
         "ON_FAILURE": "arn:aws:sqs:eu-west-1:000000000000:discarded",
     },
+    "reads-others": {"TABLE_ARN": "arn:aws:dynamodb:eu-west-1:000000000000:table/reads-defaults"},
 }
 STEPS: dict[str, Callable[[Deployment], Events[Any]]] = {
     "zip-code": lambda d: steps.zip_code(d.settings, d.root),

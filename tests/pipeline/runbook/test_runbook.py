@@ -8,12 +8,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline import archive, runbook
 from pipeline.resources.change import OWNER_TAG, UserError
 from pipeline.settings import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATE = ROOT / "pipeline" / "runbook" / "runbook.sh"
@@ -58,8 +62,9 @@ def test_shellcheck_accepts_the_template() -> None:
             "ROLE_OPTIONS": '{"Description": "it\'s `id` $HOME"}',
             "TABLE_POINT_IN_TIME_RECOVERY_ENABLED": "true",
         },
+        {"TABLE_ARN": "arn:aws:dynamodb:us-east-1:123456789012:table/orders"},
     ],
-    ids=["defaults", "binary and number keys", "all commands"],
+    ids=["defaults", "binary and number keys", "all commands", "a table of others"],
 )
 def test_shellcheck_accepts_the_script(settings: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "runbook.sh"
@@ -176,3 +181,18 @@ def test_the_page_has_a_heading_a_reason_and_what_to_expect_for_each_step() -> N
     assert re.findall(r"The same with this project: `invoke (\S+)`\.", written) == steps
     assert (written.count("\nExpect: "), written.count("\nIf it fails: ")) == (7, 7)
     assert re.findall(r"^## (\d|Roll back)", written, re.MULTILINE) == [*"123456", "Roll back"]
+
+
+# --- A table of others ------------------------------------------------------------------------------------------------
+
+ORDERS = "arn:aws:dynamodb:us-east-1:123456789012:table/orders"
+
+
+@pytest.mark.parametrize("write", [script, page])
+def test_no_command_writes_to_a_table_of_others(write: Callable[..., str]) -> None:
+    calls = {words[2] for words in map(str.split, re.findall(r"aws dynamodb [a-z-]+", write(TABLE_ARN=ORDERS)))}
+    assert calls == {"describe-table", "update-table"}  # the latter is printed for the table's owner
+
+
+def test_the_check_of_a_table_of_others_is_the_first_step_of_the_page() -> None:
+    assert "\n## 1. Check the table and its stream.\n" in page(TABLE_ARN=ORDERS)

@@ -1,0 +1,304 @@
+"""Which actions a request performs, and on which resources.
+
+Service Authorization Reference, "Actions, resources, and condition keys" of each service.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
+from xml.sax.saxutils import unescape
+
+from moto.iam.models import iam_backends
+from moto.kms.models import kms_backends
+from moto.utilities.utils import get_partition
+
+from localaws.service_model import operation_name
+from localaws.signature import signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from werkzeug.wrappers import Request
+
+    from localaws.signature import Signature
+
+_FUNCTION = re.compile(
+    r"(?:arn:[\w-]+:lambda:(?P<region>[\w-]+):)?(?:(?P<account>\d{12}):)?(?:function:)?(?P<name>[^:]*)"
+    r"(?::(?P<qualifier>.+))?"
+)
+_LAYER = re.compile(r"/[^/]+/layers/(?P<name>[^/]+)/versions(?:/(?P<version>\d+))?.*")
+_ALARM_ACTIONS = ("PutMetricAlarm", "DeleteAlarms", "DescribeAlarms", "DescribeAlarmsForMetric", "SetAlarmState")
+# The parameters that name a resource of IAM, the first of them in a request its resource, and its kind.
+_IAM_NAMES = {"RoleName": "role", "GroupName": "group", "UserName": "user", "InstanceProfileName": "instance-profile"}
+_BUCKET_ACTIONS = {"versions": "ListBucketVersions", "uploads": "ListBucketMultipartUploads"}
+_BUCKET_SETTINGS = ("acl", "cors", "location", "logging", "notification", "policy", "tagging", "versioning", "website")
+_VERBS = {"GET": "Get", "HEAD": "Get", "PUT": "Put", "POST": "Put", "DELETE": "Delete"}
+
+
+class Action(NamedTuple):
+    """An action ("dynamodb:PutItem"), the ARN of its resource or "*", and the condition keys of the service."""
+
+    name: str
+    resource: str
+    context: Mapping[str, str] = {}
+
+
+class _Call(NamedTuple):
+    """A request, as the functions below read it. `arn` is that of the caller's region and account, up to the name."""
+
+    operation: str
+    request: Request
+    body: Mapping[str, Any]
+    scope: Signature
+    arn: str
+
+
+def actions(request: Request, function_of: Callable[[str], str]) -> Iterator[Action]:
+    """Each action that the request performs. `function_of` returns the function's ARN of a mapping's UUID."""
+    scope = signature(request)
+    service = {"monitoring": "cloudwatch"}.get(scope.service, scope.service)
+    operation, body = _operation(request, service), _body(request)
+    arn = f"arn:{get_partition(scope.region)}:{service}:{scope.region}:{scope.account}:"
+    call = _Call(operation, request, body, scope, arn)
+    if service == "lambda":
+        yield from _lambda(call, function_of)
+    elif service in _SERVICES:
+        yield from _SERVICES[service](call)
+    else:
+        # The first ARN in the request, such as RoleArn of sts:AssumeRole.
+        arns = (value for value in body.values() if isinstance(value, str) and value.startswith("arn:"))
+        yield Action(f"{service}:{operation}", next(arns, "*"))
+
+
+def _operation(request: Request, service: str) -> str:
+    if target := request.headers.get("X-Amz-Target"):
+        return target.rpartition(".")[2]
+    action = request.form.get("Action") or request.args.get("Action")
+    return action or operation_name(service, request.method, request.path)
+
+
+def _body(request: Request) -> Mapping[str, Any]:
+    if request.form:
+        return request.form
+    try:
+        body = json.loads(request.get_data() or b"{}")
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _has_tags(body: Mapping[str, Any]) -> bool:
+    """Whether a create call sets tags, which needs the permission to tag as well. Query requests number them."""
+    return bool(body.get("Tags") or body.get("tags")) or any(name.startswith(("Tags.", "Tag.")) for name in body)
+
+
+def _dynamodb(call: _Call) -> Iterator[Action]:
+    """One action per table. A transaction needs the permission for each of its operations."""
+    operation, body = call.operation, call.body
+
+    def table(name: str) -> str:
+        return name if name.startswith("arn:") else f"{call.arn}table/{name}"
+
+    if "TransactItems" in body:
+        for item in body["TransactItems"]:
+            for kind, parameters in item.items():
+                yield Action(f"dynamodb:{kind}Item", table(parameters.get("TableName", "")))
+    elif "RequestItems" in body:
+        for name in body["RequestItems"]:
+            yield Action(f"dynamodb:{operation}", table(name))
+    elif "TableName" in body and not operation.startswith("List"):
+        index = f"/index/{body['IndexName']}" if "IndexName" in body else ""
+        yield Action(f"dynamodb:{operation}", table(body["TableName"]) + index)
+        if operation == "CreateTable" and _has_tags(body):
+            yield Action("dynamodb:TagResource", table(body["TableName"]))
+    else:
+        iterator = re.search(r"arn:[^|]+", str(body.get("ShardIterator", "")))
+        named = body.get("StreamArn") or body.get("ResourceArn") or body.get("BackupArn")
+        yield Action(f"dynamodb:{operation}", named or (iterator[0] if iterator else "*"))
+
+
+def _lambda(call: _Call, function_of: Callable[[str], str]) -> Iterator[Action]:
+    path, body, operation = unquote(call.request.path), call.body, call.operation
+    if match := re.fullmatch(r"/[^/]+/tags/(arn:.+)", path):
+        yield Action(f"lambda:{operation}", match[1])
+    elif "/event-source-mappings" in path:
+        yield from _mapping(call, path, function_of)
+    elif match := re.match(r"/[^/]+/functions(?:/([^/]+))?", path):
+        name = match[1] or body.get("FunctionName")
+        invoke = operation in ("Invoke", "InvokeWithResponseStream")
+        qualifier = call.request.args.get("Qualifier", "") if invoke else ""
+        resource = _function(call, name, qualifier, qualified=invoke) if name else "*"
+        yield Action("lambda:InvokeFunction" if invoke else f"lambda:{operation}", resource)
+        if operation in ("CreateFunction", "UpdateFunctionConfiguration", "UpdateFunctionCode"):
+            yield from _function_settings(call, resource)
+    elif match := _LAYER.fullmatch(path):
+        name = match["name"] if match["name"].startswith("arn:") else f"{call.arn}layer:{match['name']}"
+        version = f":{match['version']}" if match["version"] else ""
+        yield Action(f"lambda:{operation}", "*" if operation == "ListLayerVersions" else name + version)
+    elif arn := call.request.args.get("Arn"):  # GetLayerVersionByArn shares its path with ListLayers
+        yield Action("lambda:GetLayerVersion", arn)
+    else:
+        yield Action(f"lambda:{operation}", "*")
+
+
+def _function(call: _Call, name: str, qualifier: str = "", *, qualified: bool = False) -> str:
+    """The ARN of a function; with the qualifier only for Invoke, which can be allowed for one version."""
+    match = _FUNCTION.fullmatch(name)
+    if not match:
+        return "*"
+    region, account = match["region"] or call.scope.region, match["account"] or call.scope.account
+    qualifier = qualifier or match["qualifier"] or ""
+    arn = f"arn:{get_partition(region)}:lambda:{region}:{account}:function:{match['name']}"
+    return f"{arn}:{qualifier}" if qualified and qualifier else arn
+
+
+def _function_settings(call: _Call, function: str) -> Iterator[Action]:
+    """What the caller needs for the function's role, its layers, its code in a bucket, and its tags."""
+    body = call.body
+    code = body.get("Code") or body
+    if bucket := code.get("S3Bucket"):
+        yield Action("s3:GetObject", f"arn:{get_partition(call.scope.region)}:s3:::{bucket}/{code.get('S3Key', '')}")
+    if role := body.get("Role"):
+        yield Action("iam:PassRole", role, {"iam:PassedToService": "lambda.amazonaws.com"})
+    for layer in body.get("Layers") or []:
+        yield Action("lambda:GetLayerVersion", layer)
+    if _has_tags(body):
+        yield Action("lambda:TagResource", function)
+
+
+def _mapping(call: _Call, path: str, function_of: Callable[[str], str]) -> Iterator[Action]:
+    mapping = path.rstrip("/").rpartition("/event-source-mappings")[2].lstrip("/")
+    if mapping:
+        function, resource = function_of(mapping), f"{call.arn}event-source-mapping:{mapping}"
+    else:
+        name = call.body.get("FunctionName") if call.operation == "CreateEventSourceMapping" else ""
+        function, resource = _function(call, name, qualified=True) if name else "", "*"
+    context = {"lambda:FunctionArn": function} if function else {}
+    yield Action(f"lambda:{call.operation}", resource, context)
+    if call.operation == "CreateEventSourceMapping" and _has_tags(call.body):
+        yield Action("lambda:TagResource", f"{call.arn}event-source-mapping:*")
+
+
+def _logs(call: _Call) -> Iterator[Action]:
+    """The resource of a group is its ARN with the suffix of a stream, except for the calls about tags."""
+    body = call.body
+    group = body.get("logGroupName") or next(iter(body.get("logGroupIdentifiers") or [""]))
+    group = str(group or body.get("logGroupIdentifier") or "").rpartition("log-group:")[2].removesuffix(":*")
+    if "resourceArn" in body:
+        yield Action(f"logs:{call.operation}", body["resourceArn"].removesuffix(":*"))
+    elif group or call.operation == "DescribeLogGroups":
+        stream = body.get("logStreamName", "")
+        yield Action(f"logs:{call.operation}", f"{call.arn}log-group:{group}:log-stream:{stream}")
+    else:
+        yield Action(f"logs:{call.operation}", "*")
+    if call.operation == "CreateLogGroup" and _has_tags(body):
+        yield Action("logs:TagResource", f"{call.arn}log-group:{group}")
+
+
+def _sqs(call: _Call) -> Iterator[Action]:
+    account, _, queue = str(call.body.get("QueueUrl", "")).rpartition("/")
+    account = account.rpartition("/")[2] or call.body.get("QueueOwnerAWSAccountId") or call.scope.account
+    arn = f"{call.arn.removesuffix(f'{call.scope.account}:')}{account}:"
+    queue = queue or call.body.get("QueueName", "")
+    yield Action(f"sqs:{call.operation.removesuffix('Batch')}", f"{arn}{queue}" if queue else "*")
+    if call.operation == "CreateQueue" and _has_tags(call.body):
+        yield Action("sqs:TagQueue", f"{arn}{queue}")
+
+
+def _sns(call: _Call) -> Iterator[Action]:
+    named = (call.body.get(name) for name in ("TopicArn", "TargetArn", "ResourceArn", "SubscriptionArn"))
+    resource = f"{call.arn}{call.body['Name']}" if call.operation == "CreateTopic" else next(filter(None, named), "*")
+    yield Action(f"sns:{call.operation.removesuffix('Batch')}", resource)
+    if call.operation == "CreateTopic" and _has_tags(call.body):
+        yield Action("sns:TagResource", resource)
+
+
+def _cloudwatch(call: _Call) -> Iterator[Action]:
+    names = [value for name, value in call.body.items() if name == "AlarmName" or name.startswith("AlarmNames.")]
+    names += call.body.get("AlarmNames") or []
+    if call.operation in _ALARM_ACTIONS:
+        for name in names or ["*"]:
+            yield Action(f"cloudwatch:{call.operation}", f"{call.arn}alarm:{name}")
+        if call.operation == "PutMetricAlarm" and _has_tags(call.body):
+            yield Action("cloudwatch:TagResource", f"{call.arn}alarm:{names[0]}")
+    else:
+        yield Action(f"cloudwatch:{call.operation}", call.body.get("ResourceARN") or "*")
+
+
+def _iam(call: _Call) -> Iterator[Action]:
+    """The ARN of a role, user or group includes its path."""
+    body, operation = call.body, call.operation
+    account = f"arn:{get_partition(call.scope.region)}:iam::{call.scope.account}:"
+    name, kind = next(((body[name], kind) for name, kind in _IAM_NAMES.items() if name in body), ("", ""))
+    if operation in ("CreatePolicy", "CreateRole", "CreateUser", "CreateGroup"):
+        kind = operation.removeprefix("Create").lower()
+        resource = f"{account}{kind}{body.get('Path', '/')}{name or body.get('PolicyName', '')}"
+    elif name:
+        resource = _iam_arn(call.scope, kind, name) or f"{account}{kind}/{name}"
+    else:
+        resource = body.get("PolicyArn") or body.get("PolicySourceArn") or "*"
+    yield Action(f"iam:{operation}", resource)
+    if operation.startswith("Create") and _has_tags(body):
+        yield Action(f"iam:Tag{operation.removeprefix('Create')}", resource)
+
+
+def _iam_arn(scope: Signature, kind: str, name: str) -> str:
+    backend = iam_backends[scope.account][get_partition(scope.region)]
+    lists: dict[str, Callable[[], Any]] = {
+        "role": backend.get_roles,
+        "user": backend.users.values,
+        "group": backend.groups.values,
+    }
+    entities = list(lists.get(kind, list)())
+    return next((entity.arn for entity in entities if entity.name == name), "")
+
+
+def _kms(call: _Call) -> Iterator[Action]:
+    """The resource is the key, also if the request names its alias."""
+    key = str(call.body.get("KeyId", ""))
+    backend = kms_backends[call.scope.account][call.scope.region]
+    if backend.alias_exists(backend.get_alias_name(key)):
+        key = backend.any_id_to_key_id(key)
+    resource = key if not key or key.startswith("arn:") else f"{call.arn}key/{key}"
+    yield Action(f"kms:{call.operation}", resource or "*")
+
+
+def _s3(call: _Call) -> Iterator[Action]:
+    """The actions on objects or a bucket, by method, path and subresource."""
+    request, verb = call.request, _VERBS.get(call.request.method, "Get")
+    bucket, _, key = request.path.lstrip("/").partition("/")
+    arn, query = f"arn:{get_partition(call.scope.region)}:s3:::{bucket}", request.args
+    if not bucket:
+        yield Action("s3:ListAllMyBuckets", "*")
+    elif key:
+        part = "Tagging" if "tagging" in query else "Acl" if "acl" in query else ""
+        version = "Version" if "versionId" in query and verb != "Put" else ""
+        yield Action(f"s3:{verb}Object{version}{part}", f"{arn}/{key}")
+        if request.headers.get("x-amz-tagging") and verb == "Put":
+            yield Action("s3:PutObjectTagging", f"{arn}/{key}")
+    elif request.method == "POST" and "delete" in query:
+        for each in re.findall(r"<Key>(.*?)</Key>", request.get_data(as_text=True)):
+            yield Action("s3:DeleteObject", f"{arn}/{unescape(each)}")
+    elif setting := next((each for each in _BUCKET_SETTINGS if each in query), ""):
+        # A bucket's tags and CORS rules are deleted with the permission to put them.
+        verb = "Put" if verb == "Delete" and setting in ("tagging", "cors") else verb
+        name = {"cors": "CORS"}.get(setting, setting.capitalize())
+        yield Action(f"s3:{verb}Bucket{name}", arn)
+    else:
+        listing = next((action for each, action in _BUCKET_ACTIONS.items() if each in query), "ListBucket")
+        yield Action(f"s3:{ {'PUT': 'CreateBucket', 'DELETE': 'DeleteBucket'}.get(request.method, listing) }", arn)
+
+
+_SERVICES: dict[str, Callable[[_Call], Iterator[Action]]] = {
+    "cloudwatch": _cloudwatch,
+    "dynamodb": _dynamodb,
+    "iam": _iam,
+    "kms": _kms,
+    "logs": _logs,
+    "s3": _s3,
+    "sns": _sns,
+    "sqs": _sqs,
+}

@@ -1,0 +1,130 @@
+"""What belongs to others: the table of TABLE_ARN. The pipeline reads its stream, and never changes the table."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from . import echo
+from .events import Changed, Started
+from .resources import mapping, table
+from .resources.change import Change, UserError, retry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .deployment import Deployment
+    from .events import Events
+
+# AWS Database Blog: "Simplify cross-account stream processing with AWS Lambda and Amazon DynamoDB".
+_STREAM_ACTIONS = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
+
+
+def check_table(d: Deployment) -> Events[dict[str, Any]]:
+    """Check that the table has the stream that the function needs, and return the table."""
+    yield Started("create-table")
+    current = describe_table(d)
+    check_stream(d, current)
+    note = "exists; TABLE_ARN: read only"
+    yield Changed("create-table", Change(f"table {d.settings.table_name}", "unchanged", attributes=current, note=note))
+    return current
+
+
+def describe_table(d: Deployment) -> dict[str, Any]:
+    """The table, as `table.describe_only` returns it. Its TableName is the ARN, which each call takes as the name.
+
+    Raises UserError if the table does not exist, and with a command for its owner if another account may not read it.
+    DynamoDB developer guide: "Cross-account access with resource-based policies in DynamoDB".
+    """
+    arn = d.settings.table_arn
+    _, partition, _, _, owner, _ = arn.split(":")
+    try:
+        current = table.describe_only(d.client("dynamodb"), arn)
+    except ClientError as error:
+        account = d.client("sts").get_caller_identity()["Account"]
+        if error.response["Error"]["Code"] != "AccessDeniedException" or owner == account:
+            raise
+        raise UserError(
+            f"TABLE_ARN: the table belongs to account {owner}, your credentials to account {account}, which may not "
+            f"read it. Nothing was created.\n  AWS said: {error.response['Error']['Message']}"
+            + _policy_for_owner(d, arn, f"arn:{partition}:iam::{account}:root", ["dynamodb:DescribeTable"])
+        ) from None
+    if current is None:
+        raise UserError(
+            f"TABLE_ARN: {arn} does not exist in account {owner}; correct it, or leave it empty to create one"
+        )
+    return {**current, "TableName": arn}
+
+
+def map_stream(d: Deployment, desired: Mapping[str, Any], *, tags: bool) -> Change:
+    """Create or update the mapping. Raises UserError at once, with a command, if the table's owner does not allow it.
+
+    Lambda developer guide: "Creating a cross-account event source mapping".
+    """
+    lambda_, stream_arn = d.client("lambda"), desired["EventSourceArn"]
+    owner = stream_arn.split(":")[4]
+    foreign = d.settings.table_arn != "" and d.client("sts").get_caller_identity()["Account"] != owner
+    try:
+        return retry(lambda: mapping.ensure(lambda_, desired, tags=tags, await_role=not foreign))
+    except ClientError as error:
+        message = error.response["Error"].get("Message", "")
+        if not foreign or "Cannot access stream" not in message:
+            raise
+        role_arn = lambda_.get_function_configuration(FunctionName=desired["FunctionName"])["Role"]
+        raise UserError(
+            f"account {owner}, which owns the table, does not let the function's role read the stream.\n"
+            f"  AWS said: {message}" + _policy_for_owner(d, stream_arn, role_arn, _STREAM_ACTIONS)
+        ) from None
+
+
+def _policy_for_owner(d: Deployment, arn: str, principal: str, actions: list[str]) -> str:
+    """The resource-based policy that a table or stream needs, and the command that puts it."""
+    statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": actions, "Resource": arn}
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+    return (
+        f"\nThe policy that it needs:\n{json.dumps(document, indent=2)}\n"
+        "Its owner can run this command, which replaces a policy that is there:"
+        + _command(d, "PutResourcePolicy", ResourceArn=arn, Policy=json.dumps(document))
+        + "\nThen run the same command again. AWS may take some seconds to apply a policy, or to know a new role."
+    )
+
+
+def _command(d: Deployment, operation: str, **parameters: Any) -> str:
+    model = d.client("dynamodb").meta.service_model.operation_model(operation)
+    return f"\n  {echo.command_line(echo.Call(model, parameters, d.settings.aws_region), lambda _: None)}"
+
+
+def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
+    """Raise UserError, with commands for the owner, if the stream is off or lacks what STREAM_VIEW_TYPE asks for."""
+    name, desired, stream = d.settings.table_name, d.settings.stream_view_type, current["StreamSpecification"]
+    view_type = stream.get("StreamViewType", "") if stream["StreamEnabled"] else ""
+    if current["TableStatus"] not in ("ACTIVE", "UPDATING"):
+        raise UserError(f"table {name} is {current['TableStatus']}; run the same command again when it is ACTIVE")
+    if view_type and (view_type in (desired, "NEW_AND_OLD_IMAGES") or desired in ("", "KEYS_ONLY")):
+        return
+    # A new stream has the images of the old one too, for its other readers.
+    needed = desired if desired and view_type in ("", "KEYS_ONLY") else "NEW_AND_OLD_IMAGES"
+    specifications: list[dict[str, Any]] = [{"StreamEnabled": True, "StreamViewType": needed}]
+    if view_type:  # AWS cannot change that of a stream
+        specifications.insert(0, {"StreamEnabled": False})
+    commands = [_command(d, "UpdateTable", TableName=name, StreamSpecification=each) for each in specifications]
+    reason = f"a stream of view type {view_type}; STREAM_VIEW_TYPE is {desired}" if view_type else "no stream"
+    raise UserError(
+        f"table {name} has {reason}. It is not changed (TABLE_ARN: read only), and nothing was created. "
+        "Its owner can run:" + "".join(commands)
+    )
+
+
+def table_key_arn(d: Deployment, current: Mapping[str, Any]) -> str:
+    """The ARN of the customer managed key that encrypts the table, or "".
+
+    A key that the caller may not read counts as customer managed. KMS API reference: DescribeKey.
+    """
+    key = str(current["SSESpecification"].get("KMSMasterKeyId", ""))
+    try:
+        managed = key and d.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyManager"] == "AWS"
+    except ClientError:
+        managed = False
+    return "" if managed else key
