@@ -484,7 +484,7 @@ def runbook(c: Context, format: str = "sh", set: Words = None) -> None:
 def pause(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
     """Disable the mapping. It keeps its place in the stream. Says until when it must be resumed.
 
-    Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, MAPPING_ENABLED.
+    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, MAPPING_ENABLED.
     """
     _run_step(c, "pause", set, verbose=verbose, json=json, yes=yes)
 
@@ -493,7 +493,7 @@ def pause(c: Context, set: Words = None, yes: bool = False, verbose: bool = Fals
 def resume(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
     """Enable the mapping again, and wait until it is enabled.
 
-    Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME.
+    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME.
     """
     _run_step(c, "resume", set, verbose=verbose, json=json, yes=yes)
 
@@ -517,7 +517,7 @@ def records(
 ) -> None:  # fmt: skip
     """Show the records in the stream, without touching the mapping. Reads every shard from its oldest record on.
 
-    Settings: PIPELINE_NAME, TABLE_NAME.
+    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, STREAM_VIEW_TYPE.
     """
     from pipeline import records as stream_records
 
@@ -533,7 +533,8 @@ def replay(
 ) -> None:  # fmt: skip
     """Send records in the stream to the function again, as the mapping does: in order, in its batches, by its filters.
 
-    With --to local, also the settings of create-function apply. Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME.
+    With --to local, the settings of create-function apply too. Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN,
+    STREAM_VIEW_TYPE, FUNCTION_NAME.
     """
     from pipeline import replay as replays
 
@@ -557,7 +558,7 @@ def redrive(
 ) -> None:
     """Send the records of the on-failure notes to the function again, and delete the notes that are done.
 
-    Settings: PIPELINE_NAME, TABLE_NAME, FUNCTION_NAME, FUNCTION_TIMEOUT, ON_FAILURE.
+    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, FUNCTION_TIMEOUT, ON_FAILURE.
     """
     from pipeline import replay as replays
 

@@ -236,7 +236,7 @@ def resume(d: Deployment) -> Events[None]:
 
 
 def _set_enabled(d: Deployment, step: str, *, enabled: bool) -> Events[Change]:
-    stream_arn, lambda_ = stream_of(d, existing(d, "table")), d.client("lambda")
+    stream_arn, lambda_ = existing(d, "table")["LatestStreamArn"], d.client("lambda")
     owner_tags = existing(d, "function")["Tags"]
     check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
     change = retry(lambda: mapping.set_enabled(lambda_, d.settings.function_name, stream_arn, enabled=enabled))
