@@ -24,8 +24,13 @@ _PROGRESS_SECONDS = 5
 
 @dataclass
 class Tally:
-    """The outcome so far. `blocked` are the keys of failed records: their later records are not sent."""
+    """The outcome of a step so far.
 
+    `hold` is called before each invocation. `blocked` are the keys of failed records: their later ones are not sent.
+    """
+
+    step: str
+    hold: Callable[[], None] = lambda: None
     handled: int = 0
     failed: int = 0
     skipped: int = 0
@@ -41,7 +46,7 @@ class Tally:
 def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> Events[None]:
     """Send the records that `select` selects to the function. With `to`, to one with the code of lambda_src/ there."""
     yield Started("replay")
-    stream_arn, tally = steps.stream_of(d, steps.existing(d, "table")), Tally()
+    stream_arn, tally = steps.stream_of(d, steps.existing(d, "table")), Tally("replay")
     if to:
         role_arn = yield from steps.create_role(to)
         yield from steps.put_policy(to, role_arn)
@@ -55,7 +60,7 @@ def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> 
         count = sum(1 for _ in records)
         yield Result(f"{count} records to send to {target['FunctionArn']}, {tally.skipped} to skip", {"records": count})
         return
-    yield from _send("replay", to or d, target, records, tally)
+    yield from _send(to or d, target, records, tally)
     yield tally.result()
     if tally.failed:
         raise UserError(f"{tally.failed} records failed; correct the function, then replay them again")
@@ -75,13 +80,12 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
     if d.dry_run:
         yield Result(f"redrive would send the records of its notes to {target['FunctionArn']}", {"notes": {}})
         return
-    tally, count = Tally(), {"deleted": 0, "kept": 0, "lost": 0, "other": 0}
+    tally, count = Tally("redrive", place.hold), {"deleted": 0, "kept": 0, "lost": 0, "other": 0}
     is_wanted = partial(_is_current, d, table["TableArn"]) if skip_superseded else lambda _: True
     try:
         for name, batch in _in_order(place, table, target, count):
             failed, records = tally.failed, _records_of(d, place, name, batch)
-            wanted = _matching(records, target, tally, is_wanted)
-            yield from _send("redrive", d, target, wanted, tally, place.hold)
+            yield from _send(d, target, _matching(records, target, tally, is_wanted), tally)
             if [number_of(each) for each in records[:1] + records[-1:]] != _ends(batch):
                 count["lost"] += 1
                 left = f"the stream keeps a record for 24 hours, and has {len(records)} of its {batch['batchSize']}"
@@ -173,17 +177,10 @@ def _matching(
             tally.skipped += 1
 
 
-def _send(
-    step: str,
-    d: Deployment,
-    target: Mapping[str, Any],
-    records: Iterable[Record],
-    tally: Tally,
-    hold: Callable[[], None] = lambda: None,
-) -> Events[None]:
+def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], tally: Tally) -> Events[None]:
     """Send the records in batches as the mapping makes them. Emits those that fail, with the reason."""
     for batch in _batches(records, target["BatchSize"]):
-        for record, reason in _deliver(d.client("lambda"), target, batch, tally.blocked, hold):
+        for record, reason in _deliver(d.client("lambda"), target, batch, tally):
             if reason:
                 tally.failed += 1
                 failed = {"sequence_number": number_of(record), "keys": record["dynamodb"]["Keys"], "reason": reason}
@@ -192,7 +189,7 @@ def _send(
                 tally.handled += 1
         if time.monotonic() > tally.shown + _PROGRESS_SECONDS:
             tally.shown = time.monotonic()
-            yield Progress(step, tally.result().text)
+            yield Progress(tally.step, tally.result().text)
 
 
 def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
@@ -211,23 +208,25 @@ def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
 
 
 def _deliver(
-    lambda_: Any, target: Mapping[str, Any], batch: list[Record], blocked: set[str], hold: Callable[[], None]
+    lambda_: Any, target: Mapping[str, Any], batch: list[Record], tally: Tally
 ) -> Iterator[tuple[Record, str]]:
     """Invoke the function, and yield each record with the reason for which it failed, or "".
 
     A batch that fails is bisected if the mapping does so, and not tried again otherwise. The records after a failed one
-    of the same key are not sent. `hold` is called before each invocation.
+    of the same key are not sent.
     """
     parts = [batch]
     while parts:
         part = parts.pop()
         yield from (
-            (record, "not sent: an earlier record of its key failed") for record in part if _key(record) in blocked
+            (record, "not sent: an earlier record of its key failed")
+            for record in part
+            if _key(record) in tally.blocked
         )
-        part = [record for record in part if _key(record) not in blocked]
+        part = [record for record in part if _key(record) not in tally.blocked]
         if not part:
             continue
-        hold()
+        tally.hold()
         count, reason = _invoke(lambda_, target, part)
         yield from ((record, "") for record in part[:count])
         rest = part[count:]
@@ -236,7 +235,7 @@ def _deliver(
             middle = 0 if count else len(rest) // 2
             parts += [rest[middle:], rest[:middle]]
         else:
-            blocked.update(map(_key, rest))
+            tally.blocked.update(map(_key, rest))
             yield from ((record, reason) for record in rest)
 
 
