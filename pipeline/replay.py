@@ -37,6 +37,13 @@ class Tally:
     blocked: set[str] = field(default_factory=set)
     shown: float = field(default_factory=time.monotonic)
 
+    def fail(self, record: Record, reason: str) -> Result:
+        """Count a record as failed, and say why."""
+        self.failed += 1
+        self.blocked.add(_key(record))
+        failed = {"sequence_number": number_of(record), "keys": record["dynamodb"]["Keys"], "reason": reason}
+        return Result(f"failed  {name_of(record)}  {reason}", {"failed": [failed]})
+
     def result(self, text: str = "", **values: Any) -> Result:
         """The result of the command. The failed records are in it already."""
         text = f"{self.handled} records handled, {self.failed} failed, {self.skipped} skipped{text}"
@@ -178,15 +185,32 @@ def _matching(
 
 
 def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], tally: Tally) -> Events[None]:
-    """Send the records in batches as the mapping makes them. Emits those that fail, with the reason."""
+    """Send the records in batches as the mapping makes them. Emits those that fail, with the reason.
+
+    A batch that fails is bisected if the mapping does so, and not tried again otherwise. The records after a failed one
+    of the same key are not sent.
+    """
     for batch in _batches(records, target["BatchSize"]):
-        for record, reason in _deliver(d.client("lambda"), target, batch, tally):
-            if reason:
-                tally.failed += 1
-                failed = {"sequence_number": number_of(record), "keys": record["dynamodb"]["Keys"], "reason": reason}
-                yield Result(f"failed  {name_of(record)}  {reason}", {"failed": [failed]})
+        parts = [batch]
+        while parts:
+            part = []
+            for record in parts.pop():
+                if _key(record) in tally.blocked:
+                    yield tally.fail(record, "not sent: an earlier record of its key failed")
+                else:
+                    part.append(record)
+            if not part:
+                continue
+            tally.hold()
+            count, reason = _invoke(d.client("lambda"), target, part)
+            tally.handled += count
+            rest = part[count:]
+            if target["BisectBatchOnFunctionError"] and len(part) > 1:
+                # After a partial failure, the rest begins with the record that failed.
+                middle = 0 if count else len(rest) // 2
+                parts += [rest[middle:], rest[:middle]]
             else:
-                tally.handled += 1
+                yield from [tally.fail(record, reason) for record in rest]
         if time.monotonic() > tally.shown + _PROGRESS_SECONDS:
             tally.shown = time.monotonic()
             yield Progress(tally.step, tally.result().text)
@@ -205,38 +229,6 @@ def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
         room -= length
     if batch:
         yield batch
-
-
-def _deliver(
-    lambda_: Any, target: Mapping[str, Any], batch: list[Record], tally: Tally
-) -> Iterator[tuple[Record, str]]:
-    """Invoke the function, and yield each record with the reason for which it failed, or "".
-
-    A batch that fails is bisected if the mapping does so, and not tried again otherwise. The records after a failed one
-    of the same key are not sent.
-    """
-    parts = [batch]
-    while parts:
-        part = parts.pop()
-        yield from (
-            (record, "not sent: an earlier record of its key failed")
-            for record in part
-            if _key(record) in tally.blocked
-        )
-        part = [record for record in part if _key(record) not in tally.blocked]
-        if not part:
-            continue
-        tally.hold()
-        count, reason = _invoke(lambda_, target, part)
-        yield from ((record, "") for record in part[:count])
-        rest = part[count:]
-        if target["BisectBatchOnFunctionError"] and len(part) > 1:
-            # After a partial failure, the rest begins with the record that failed.
-            middle = 0 if count else len(rest) // 2
-            parts += [rest[middle:], rest[:middle]]
-        else:
-            tally.blocked.update(map(_key, rest))
-            yield from ((record, reason) for record in rest)
 
 
 def _key(record: Record) -> str:
