@@ -214,7 +214,10 @@ def create_role(
 ) -> None:
     """Create or update the role of the function, from policies/trust-policy.json.
 
-    Settings: PIPELINE_NAME, ROLE_NAME, ROLE_PERMISSIONS_BOUNDARY, ROLE_MANAGED_POLICY_ARNS, ROLE_OPTIONS, TAGS.
+    With an existing role (ROLE_ARN), checks that it has the permissions in policies/, and leaves it as it is.
+
+    Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, ROLE_PERMISSIONS_BOUNDARY, ROLE_MANAGED_POLICY_ARNS, ROLE_OPTIONS,
+    TAGS; for the check, also those of put-policy.
     """
     _run_step(c, "create-role", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
@@ -225,8 +228,8 @@ def put_policy(
 ) -> None:
     """Put the role's inline policies, from the documents in policies/.
 
-    Settings: PIPELINE_NAME, ROLE_NAME, POLICY_NAME, ON_FAILURE, and for the tokens in the documents: AWS_REGION,
-    TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
+    Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, POLICY_NAME, ON_FAILURE, and for the tokens in the documents:
+    AWS_REGION, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
     _run_step(c, "put-policy", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
@@ -237,10 +240,10 @@ def create_function(
 ) -> None:
     """Create or update the function and its log group, and wait until it is active.
 
-    Settings: PIPELINE_NAME, FUNCTION_NAME, ROLE_NAME, FUNCTION_RUNTIME, FUNCTION_HANDLER, FUNCTION_MEMORY_SIZE,
-    FUNCTION_TIMEOUT, FUNCTION_ENVIRONMENT, FUNCTION_ARCHITECTURE, FUNCTION_EPHEMERAL_STORAGE, FUNCTION_LAYERS,
-    FUNCTION_TRACING, FUNCTION_LOG_FORMAT, FUNCTION_LOG_LEVEL, FUNCTION_RESERVED_CONCURRENT_EXECUTIONS,
-    FUNCTION_OPTIONS, CODE_BUCKET, LOG_RETENTION_IN_DAYS, TAGS.
+    Settings: PIPELINE_NAME, FUNCTION_NAME, ROLE_ARN, ROLE_NAME, FUNCTION_RUNTIME, FUNCTION_HANDLER,
+    FUNCTION_MEMORY_SIZE, FUNCTION_TIMEOUT, FUNCTION_ENVIRONMENT, FUNCTION_ARCHITECTURE, FUNCTION_EPHEMERAL_STORAGE,
+    FUNCTION_LAYERS, FUNCTION_TRACING, FUNCTION_LOG_FORMAT, FUNCTION_LOG_LEVEL,
+    FUNCTION_RESERVED_CONCURRENT_EXECUTIONS, FUNCTION_OPTIONS, CODE_BUCKET, LOG_RETENTION_IN_DAYS, TAGS.
     """
     _run_step(c, "create-function", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
@@ -391,8 +394,8 @@ def smoke(
 ) -> None:
     """Test end to end: write an item, find it in the function's log, delete it.
 
-    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_NAME,
-    SMOKE_TIMEOUT, SMOKE_ITEM.
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN,
+    ROLE_NAME, SMOKE_TIMEOUT, SMOKE_ITEM.
     """
     from pipeline import smoke as smoke_test
     from pipeline.report import confirm
@@ -463,6 +466,35 @@ def status(c: Context, check: bool = False, set: Words = None, verbose: bool = F
         raise Exit(
             f"status: {len(collected.drifted)} of {len(collected.changes)} resources differ from the settings", code=2
         )
+
+
+@task(
+    iterable=["set"],
+    help={"write": "Write the settings and policies shown, and tag the resources.", **COMMON, "yes": YES},
+)
+def adopt(
+    c: Context, write: bool = False, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
+) -> None:
+    """Show what a deploy would change in resources that exist already, and the lines for .env that prevent it."""
+    from pipeline import adopt as adopting
+    from pipeline.report import confirm
+
+    with _task(c, "adopt", json) as report:
+        deployment = _connect(c, report, set, verbose=verbose)
+        env_file, overrides = declared.find_env_file(ROOT, os.environ), declared.parse_overrides(set or ())
+        adoption = adopting.collect(
+            deployment,
+            env_file or ROOT / ".env",
+            lambda texts: declared.load(env_file, os.environ, {**overrides, **texts}),
+            lambda texts: declared.load(env_file, {}, texts),
+        )
+        if write and not report.dry_run:
+            if deployment.settings.target == "aws":
+                confirm("adopt", [change for change, _ in adoption.writes], ("y", "yes"), assume_yes=yes)
+            report.render(adopting.write(adoption))
+        else:
+            report.dry_run = True  # every attribute on a line of its own
+            report.render(adopting.show(adoption))
 
 
 @task(iterable=["set"], help={"format": "sh: a shell script. md: a page for people.", "set": COMMON["set"]})
@@ -542,7 +574,8 @@ def replay(
         selection = _selection(since, until, key, filter, last)
         if to not in ("", "local"):
             raise UserError(f"--to: {to!r} is not allowed; allowed: local")
-        local = _connect(c, report, [*(set or ()), "TARGET=local", "TABLE_ARN="], verbose=verbose) if to else None
+        on_local = (*(set or ()), "TARGET=local", "TABLE_ARN=", "ROLE_ARN=")
+        local = _connect(c, report, on_local, verbose=verbose) if to else None
         deployment = _connect(c, report, set, verbose=verbose)
         _render_confirmed(report, deployment, partial(replays.replay, to=local, **selection), yes=yes or bool(to))
 
@@ -634,6 +667,7 @@ namespace = Collection(
     fetch_logs,
     deploy,
     smoke,
+    adopt,
     runbook,
     clean,
     status,

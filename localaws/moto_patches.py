@@ -28,7 +28,7 @@ from moto.sts.responses import TokenResponse
 
 from localaws import signature
 from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, writes
-from localaws.iam import managed_policies, propagation, users
+from localaws.iam import managed_policies, propagation, simulation, users
 from localaws.lambda_ import api, settings
 from localaws.logs import storage
 
@@ -67,6 +67,8 @@ def patch_moto(functions: Functions) -> None:
     _wrap(IamResponse, "call_action", propagation.handle_role)
     _wrap(IamResponse, "call_action", managed_policies.load_before)
     _replace(IamResponse, "backend", property(propagation.backend))
+    # moto does not have this call.
+    IamResponse.simulate_principal_policy = simulation.simulate_principal_policy  # type: ignore[attr-defined]
     _wrap(IamResponse, "create_user", users.create)
     for call in ("put_user_permissions_boundary", "delete_user_permissions_boundary"):
         setattr(IamResponse, call, users.put_boundary)

@@ -41,7 +41,8 @@ def tags(settings: Settings) -> dict[str, str]:
     return {**settings.tags, **record(settings.tags), OWNER_TAG: settings.pipeline_name}
 
 
-def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Tags in the form of DynamoDB and IAM."""
     return [{"Key": name, "Value": value} for name, value in tags.items()]
 
 
@@ -61,7 +62,7 @@ def table(settings: Settings) -> dict[str, Any]:
         "PointInTimeRecoverySpecification": {
             "PointInTimeRecoveryEnabled": settings.table_point_in_time_recovery_enabled
         },
-        "Tags": _tag_list(tags(settings)),
+        "Tags": tag_list(tags(settings)),
     }
     if settings.table_billing_mode == "PROVISIONED":
         desired["ProvisionedThroughput"] = {
@@ -80,7 +81,7 @@ def role(settings: Settings, trust_policy: Mapping[str, Any]) -> dict[str, Any]:
         "AssumeRolePolicyDocument": trust_policy,
         "PermissionsBoundary": settings.role_permissions_boundary,
         "ManagedPolicyArns": managed,
-        "Tags": _tag_list({**tags(settings), **record([*settings.tags, *managed])}),
+        "Tags": tag_list({**tags(settings), **record([*settings.tags, *managed])}),
     }
     return _with_options("ROLE_OPTIONS", "iam CreateRole", desired, settings.role_options, ROLE_PARAMETERS)
 

@@ -36,7 +36,7 @@ def trust_policy(root: Path, tokens: Tokens, *, write: bool = True) -> dict[str,
     """
     document = render(root / "policies" / TRUST, tokens)
     if write:
-        _write(document, root / "build" / "policies" / TRUST)
+        save(document, root / "build" / "policies" / TRUST)
     return document
 
 
@@ -64,7 +64,7 @@ def inline_policies(
             f"{INLINE_POLICIES_CHARACTERS}. Move statements to a managed policy in ROLE_MANAGED_POLICY_ARNS"
         )
     for name, file in files.items() if write else ():
-        _write(documents[name], root / "build" / "policies" / file)
+        save(documents[name], root / "build" / "policies" / file)
     return documents
 
 
@@ -92,11 +92,12 @@ def render(source: Path, tokens: Tokens) -> dict[str, Any]:
         raise UserError(f"{source} is missing; it must hold the policy document for IAM") from None
     except ValueError as error:
         raise UserError(f"{source} is not JSON: {error}") from None
-    _check(source, document)
+    check(source, document)
     return dict(document)
 
 
-def _write(document: Mapping[str, Any], path: Path) -> None:
+def save(document: Mapping[str, Any], path: Path) -> None:
+    """Write a document to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
@@ -114,15 +115,15 @@ def _replace(source: Path, text: str, tokens: Tokens) -> str:
     return _TOKEN.sub(value, text)
 
 
-def _check(source: Path, document: Any) -> None:
+def check(source: Path, document: Any) -> None:
     """Raise UserError for what IAM refuses as MalformedPolicyDocument, and for a role that Lambda cannot assume."""
     if not isinstance(document, dict) or not document.get("Statement"):
         raise UserError(f"{source}: a policy is a JSON object with a Statement")
     if (version := document.get("Version", "2012-10-17")) not in ("2012-10-17", "2008-10-17"):
         raise UserError(f'{source}: Version {version!r} is not allowed; allowed: "2012-10-17", "2008-10-17" or none')
-    statements = _listed(document["Statement"])
+    statements = listed(document["Statement"])
     trust = source.name == TRUST
-    if trust and not _lets_lambda_in(statements):
+    if trust and not lets_lambda_in(statements):
         raise UserError(
             f"{source}: lambda.amazonaws.com is not allowed to assume the role; add it as the Principal's Service of "
             "a statement that allows sts:AssumeRole"
@@ -143,26 +144,28 @@ def _check(source: Path, document: Any) -> None:
         raise UserError(f"{source}: each Sid must be unique; there are {', '.join(sids)}")
 
 
-def _lets_lambda_in(statements: list[Any]) -> bool:
+def lets_lambda_in(statements: list[Any]) -> bool:
     """Whether Lambda may assume the role, if the conditions of Allow hold and those of Deny do not."""
     effects = {
         statement.get("Effect")
         for statement in statements
         if isinstance(statement, dict)
-        and _covers(statement, "Principal", "lambda.amazonaws.com")
-        and _covers(statement, "Action", "sts:assumerole")
+        and covers(statement, "Principal", "lambda.amazonaws.com")
+        and covers(statement, "Action", "sts:AssumeRole")
         and not (statement.get("Effect") == "Deny" and "Condition" in statement)
     }
     return effects == {"Allow"}
 
 
-def _covers(statement: Mapping[str, Any], name: str, value: str) -> bool:
-    """Whether the statement's element, such as Action or NotAction, covers the value."""
+def covers(statement: Mapping[str, Any], name: str, value: str) -> bool:
+    """Whether the statement's element, such as Action or NotAction, covers the value. Resources are case-sensitive."""
     element = statement.get(name, statement.get(f"Not{name}"))
-    patterns = _listed(element.get("Service", []) if isinstance(element, dict) else element)
-    found = any(fnmatchcase(value, str(pattern).lower()) for pattern in patterns)
+    patterns = listed(element.get("Service", []) if isinstance(element, dict) else element)
+    fold: Callable[[str], str] = str if name == "Resource" else str.lower
+    found = any(fnmatchcase(fold(value), fold(str(pattern))) for pattern in patterns)
     return found if name in statement else not found and f"Not{name}" in statement
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
+    """A list of values, of which IAM also takes a single one without the list."""
     return value if isinstance(value, list) else [value]

@@ -36,7 +36,7 @@ _OUTAGE_SECONDS, _OUTAGE_PAUSE_SECONDS = 15.0, 1.0
 _THROTTLED = re.compile("Throttl|TooManyRequests|ThroughputExceeded|RequestLimitExceeded")
 # For so many seconds, a call does not repeat a read of the plan before it.
 _REUSE_SECONDS = 10.0
-_READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan")
+_READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan", "Simulate")
 
 
 def connect(

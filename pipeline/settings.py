@@ -29,6 +29,7 @@ _TABLE = r"[A-Za-z0-9_.-]{3,255}"
 _REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}"
 _TABLE_ARN = rf"arn:aws[a-z-]*:dynamodb:{_REGION}:\d{{12}}:table/{_TABLE}"
 _MAPPING = "lambda CreateEventSourceMapping"
+_ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/([!-~]+/)?[\w+=,.@-]{1,64}"
 _POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+"
 
 
@@ -64,6 +65,7 @@ class Settings:
     table_point_in_time_recovery_enabled: bool = _setting(False, boolean)
     table_options: Mapping[str, Any] = _setting({}, json_object)
 
+    role_arn: str = _setting("", text(_ROLE_ARN, "the ARN of a role, such as arn:aws:iam::123456789012:role/service/x"))
     role_name: str = _setting("", aws_parameter("iam CreateRole RoleName"))
     policy_name: str = _setting("", aws_parameter("iam PutRolePolicy PolicyName"))
     role_permissions_boundary: str = _setting("", text(_POLICY_ARN, "the ARN of a policy"))
@@ -163,6 +165,8 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
             problems.append(f"{name}: {shown} is not allowed; allowed: {error}")
         if not text and field_name in DERIVED:
             values[field_name] = DERIVED[field_name](values.get("pipeline_name", ""))
+    if values.get("role_arn"):
+        problems += _apply_role_arn(values, texts)
     if values.get("table_arn"):
         problems += _apply_table_arn(values, texts, {**environment, **overrides})
     elif not values.get("stream_view_type"):
@@ -176,6 +180,15 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
     if values["target"] == "local":
         values["aws_region"] = values["aws_region"] or "us-east-1"
     return Settings(**values, aws_environment={k: v for k, v in in_file.items() if k not in known})
+
+
+def _apply_role_arn(values: dict[str, Any], texts: Mapping[str, str]) -> Iterator[str]:
+    """Take the role's name from ROLE_ARN. Yields the problems with settings that would shape the role."""
+    for name, default, _ in declarations():
+        shapes = name == "POLICY_NAME" or (name.startswith("ROLE_") and name != "ROLE_ARN")
+        if shapes and texts.get(name) and values.get(name.lower()) != default:
+            yield f"{name}: {texts[name]!r} is not allowed with ROLE_ARN, whose role is not changed; remove one of them"
+    values["role_name"] = values["role_arn"].rpartition("/")[2]
 
 
 def _apply_table_arn(values: dict[str, Any], texts: Mapping[str, str], chosen: Container[str]) -> Iterator[str]:

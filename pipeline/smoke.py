@@ -185,7 +185,8 @@ def _existing(d: Deployment) -> _Trial:
         raise UserError(f"{missing}; create it with: invoke map-stream")
     if not mapping["Enabled"]:
         raise UserError(f"mapping {mapping['UUID']} is {mapping['State']}; enable it: MAPPING_ENABLED=true, map-stream")
-    current_role = role.describe(d.client("iam"), d.settings.role_name)
+    # A role of others (ROLE_ARN) is there: deploy has checked it.
+    current_role = {} if d.settings.role_arn else role.describe(d.client("iam"), d.settings.role_name)
     return _Trial(d, table, mapping, current_role, parameters.log_group_name(d.settings))
 
 

@@ -56,8 +56,7 @@ def state(change: Change) -> str:
 
 def collect(d: Deployment) -> Status:
     """Plan a deploy and read the facts. Makes reading calls only."""
-    # The zip is a file on this machine. Whether its code is deployed, the function's CodeSha256 says.
-    changes = [change for change in steps.plan(d) if not change.resource.startswith("zip ")]
+    changes = steps.plan(d)
     # The plan's attributes are those after a deploy. These are the current ones.
     # The plan has looked at a TABLE_ARN already.
     current = table.describe_only(d.client("dynamodb"), d.settings.table_arn or d.settings.table_name)
@@ -93,7 +92,8 @@ def _foreign(d: Deployment, changes: list[Change]) -> dict[str, list[str]]:
             foreign = current.keys() - own_tags(current, ours).keys() - {role.POLICIES_TAG}
             tags += [f"{name} on {change.resource}" for name in sorted(foreign)]
     names = policies.inline_policy_names(d.settings, d.root)
-    added = role.foreign_policies(d.client("iam"), d.settings.role_name, names, d.settings.role_managed_policy_arns)
+    arns = d.settings.role_managed_policy_arns
+    added = [] if d.settings.role_arn else role.foreign_policies(d.client("iam"), d.settings.role_name, names, arns)
     return {name: value for name, value in (("foreign tags", tags), ("foreign policies", added)) if value}
 
 

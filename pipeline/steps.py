@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import archive, external, items, log_reader, metrics, parameters, policies
+from . import archive, external, items, log_reader, metrics, parameters, policies, role_check
 from .events import Changed, Result, Started, Waiting, finish
 from .resources import code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
@@ -37,9 +37,11 @@ def deploy(d: Deployment) -> Events[None]:
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
     check(d, key_arn)
+    # Before the first write: a role of others may lack permissions.
+    role_arn = (yield from create_role(d, key_arn)) if d.settings.role_arn else ""
     yield from _upload(d, code)
     table_change = None if current else (yield from _start_table(d))
-    role_arn = yield from create_role(d)
+    role_arn = role_arn or (yield from create_role(d))
     yield from put_policy(d, role_arn, key_arn)
     retagged = yield from create_function(d, role_arn, code, tags=False)
     if table_change:
@@ -48,8 +50,9 @@ def deploy(d: Deployment) -> Events[None]:
 
 
 def plan(d: Deployment) -> list[Change]:
-    """The changes that `deploy` would make. Reads only."""
-    return [event.change for event in deploy(d.as_dry_run()) if isinstance(event, Changed)]
+    """The changes that `deploy` would make in AWS. Reads only."""
+    events = (event for event in deploy(d.as_dry_run()) if isinstance(event, Changed))
+    return [event.change for event in events if event.step != "zip-code"]
 
 
 def check(d: Deployment, key_arn: str = "") -> None:
@@ -130,13 +133,27 @@ def _finish_table(d: Deployment, change: Change) -> Events[Mapping[str, Any]]:
     return change.attributes
 
 
-def create_role(d: Deployment) -> Events[str]:
-    """Create or update the role that Lambda assumes. Returns its ARN, or a placeholder in a dry run."""
+def create_role(d: Deployment, key_arn: str = "") -> Events[str]:
+    """Create or update the role that Lambda assumes. Returns its ARN, or a placeholder in a dry run.
+
+    With ROLE_ARN, only check that role. `key_arn` is that of the key of TABLE_ARN's table, or "".
+    """
     yield Started("create-role")
+    if d.settings.role_arn:
+        yield Changed("create-role", _check_role(d, key_arn))
+        return d.settings.role_arn
     desired = parameters.role(d.settings, policies.trust_policy(d.root, _tokens(d)))
     change = retry(lambda: role.ensure(d.client("iam"), desired, adopt=d.adopt))
     yield Changed("create-role", change)
     return str(change.attributes["Arn"])
+
+
+def _check_role(d: Deployment, key_arn: str) -> Change:
+    role_arn, caller = d.settings.role_arn, d.caller_identity
+    if role_arn.split(":")[4] != caller["Account"]:
+        raise UserError(f"ROLE_ARN: {role_arn} is not in the account of the credentials, which is {caller['Account']}")
+    documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn), key_arn=key_arn, write=False)
+    return role_check.check(d.client("iam"), role_arn, d.settings.aws_region, documents)
 
 
 def put_policy(d: Deployment, role_arn: str = "", key_arn: str = "") -> Events[None]:
@@ -145,6 +162,9 @@ def put_policy(d: Deployment, role_arn: str = "", key_arn: str = "") -> Events[N
     `key_arn` is that of the key of TABLE_ARN's table, or "". Without `role_arn`, both are read.
     """
     yield Started("put-policy")
+    if d.settings.role_arn:
+        yield Changed("put-policy", role_check.unmanaged(d.settings.role_arn))
+        return
     if not role_arn:
         role_arn = existing(d, "role")["Arn"]
         key_arn = external.table_key_arn(d, existing(d, "table")) if d.settings.table_arn else ""
@@ -168,7 +188,7 @@ def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tag
     group are read only if the function's have changed, which saves a call; `status` reads them always.
     """
     yield Started("create-function")
-    role_arn = role_arn or existing(d, "role")["Arn"]
+    role_arn = role_arn or d.settings.role_arn or existing(d, "role")["Arn"]
     if not code:
         code = build_zip(d.settings, d.root, write=not d.dry_run)
         yield from _upload(d, code)

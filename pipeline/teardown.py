@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import parameters, policies, smoke
+from . import parameters, policies, role_check, smoke
 from .events import Changed, Started, Waiting, finish
 from .resources import backup, code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
@@ -78,7 +78,7 @@ def _delete_all(d: Deployment, *, delete_data: bool, backup_first: bool, keep_lo
         "managed_policy_arns": settings.role_managed_policy_arns,
     }
     delete_role = partial(role.delete, d.client("iam"), settings.role_name, owner=owner, adopt=d.adopt, **listed)
-    yield Changed("clean", retry(delete_role))
+    yield Changed("clean", role_check.unmanaged(settings.role_arn) if settings.role_arn else retry(delete_role))
     # Last, when nothing reads the table anymore: an item that was written meanwhile keeps it.
     yield from _delete_table(d, delete_data=delete_data, backup_first=backup_first)
 
@@ -135,7 +135,7 @@ def remaining(d: Deployment) -> list[str]:
     current = {
         f"function {settings.function_name}": function.describe(d.client("lambda"), settings.function_name),
         f"log group {group}": log_group.describe(d.client("logs"), group),
-        f"role {settings.role_name}": role.describe(d.client("iam"), settings.role_name),
+        f"role {settings.role_name}": not settings.role_arn and role.describe(d.client("iam"), settings.role_name),
         f"table {settings.table_name}": own_table,
     }
     mappings = mapping.of_function(d.client("lambda"), settings.function_name)

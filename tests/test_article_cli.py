@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.harness.project import own_files
+from tests.harness.snapshot import take, without_ours
+
 if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject
 
@@ -61,6 +64,13 @@ aws lambda create-event-source-mapping \
 
 PUT = """
 aws dynamodb put-item --table-name test --item '{"name":{"S":"test3"}}'
+"""
+
+NAMES = """# The names in the article.
+AWS_REGION=ap-northeast-1
+TABLE_NAME=test
+FUNCTION_NAME=test
+ROLE_NAME=lambda_invoke_by_dynamodb
 """
 
 LOGS = """
@@ -131,3 +141,24 @@ def test_the_log_contains_the_record_as_in_the_article(messages: list[str]) -> N
 
 def test_the_log_contains_what_the_module_prints_at_import(messages: list[str]) -> None:
     assert "Loading function\n" in messages
+
+
+def test_two_commands_adopt_the_pipeline_unchanged_and_lose_no_record(
+    project: ForkedProject, messages: list[str]
+) -> None:
+    assert messages  # the mapping reads the stream
+    region = "ap-northeast-1"
+    before = without_ours(take(lambda service: project.client(service, region)))
+    dynamodb, logs = project.client("dynamodb", region), project.client("logs", region)
+    with own_files(project):
+        (project.folder / ".env").write_text(NAMES)
+        for key, words in {"first": ("adopt", "--write"), "second": ("deploy",), "third": ("deploy",)}.items():
+            dynamodb.put_item(TableName="test", Item={"name": {"S": key}})
+            ended = project.invoke(*words).expect(0)
+    assert ended.writes == []
+    assert without_ours(take(lambda service: project.client(service, region))) == before
+    missing, deadline = {"first", "second", "third"}, time.monotonic() + 30
+    while missing:
+        assert time.monotonic() < deadline, f"not in the log: {missing}"
+        events = logs.filter_log_events(logGroupName="/aws/lambda/test")["events"]
+        missing = {key for key in missing if not any(key in event["message"] for event in events)}

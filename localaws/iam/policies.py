@@ -98,6 +98,11 @@ def role_session(role_arn: str, arn: str = "", policy: str = "") -> Caller:
     )
 
 
+def exists(role_arn: str) -> bool:
+    """Whether the role exists."""
+    return _find_role(role_arn, "policy-effective") is not None
+
+
 def allows(role_arn: str, action: str, resource: str) -> bool:
     """Whether the role may perform `action` (`dynamodb:PutItem`) on the ARN `resource`."""
     return not denial(role_session(role_arn), action, resource, {})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
 # The empty values are those that clear an option in UpdateFunctionConfiguration.
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "Architectures": ["x86_64"],
     "DeadLetterConfig": {"TargetArn": ""},
     "Description": "",
@@ -33,7 +33,7 @@ _DEFAULTS: dict[str, Any] = {
     "TracingConfig": {"Mode": "PassThrough"},
     "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": [], "Ipv6AllowedForDualStack": False},
 }
-PARAMETERS = {*_DEFAULTS, "FunctionName", "Role", "Handler", "Runtime", "Code"}
+PARAMETERS = {*DEFAULTS, "FunctionName", "Role", "Handler", "Runtime", "Code"}
 # In `desired`, besides CreateFunction's parameters.
 _NOT_IN_CREATE = {"CodeSha256", "ReservedConcurrentExecutions"}
 _NOT_CONFIGURATION = {"Architectures", "CodeSha256", "ReservedConcurrentExecutions", "Tags"}
@@ -54,7 +54,7 @@ def describe(lambda_: LambdaClient, name: str, *, secrets: bool = False) -> dict
     states = ("State", "StateReason", "LastUpdateStatus", "LastUpdateStatusReason")
     texts = ("Role", "Handler", "Runtime", "CodeSha256", "FunctionArn", *states)
     current = {
-        **{setting: configuration.get(setting, default) for setting, default in _DEFAULTS.items()},
+        **{setting: configuration.get(setting, default) for setting, default in DEFAULTS.items()},
         **{setting: configuration.get(setting, "") for setting in texts},
         "FunctionName": name,
         "Layers": [layer["Arn"] for layer in configuration.get("Layers", ())],
@@ -80,7 +80,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
     resource = f"function {name}"
     change.reject_unsupported(resource, desired, PARAMETERS | _NOT_IN_CREATE)
     change.reject_unsupported(f"Code of {resource}", desired["Code"], {"ZipFile", "S3Bucket", "S3Key"})
-    normalized = normalize({**_DEFAULTS, **desired})
+    normalized = normalize({**DEFAULTS, **desired})
     code = normalized.pop("Code")
     if "ZipFile" in code:
         normalized["CodeSha256"] = base64.b64encode(hashlib.sha256(code["ZipFile"]).digest()).decode()
@@ -182,12 +182,12 @@ def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     }
     if logging["LogFormat"] == "JSON":
         logging = {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **logging}
-    network = {**_DEFAULTS["VpcConfig"], **parameters["VpcConfig"]}
+    network = {**DEFAULTS["VpcConfig"], **parameters["VpcConfig"]}
     groups = {name: sorted(network[name]) for name in ("SubnetIds", "SecurityGroupIds")}
     return {
         **parameters,
-        "DeadLetterConfig": {**_DEFAULTS["DeadLetterConfig"], **parameters["DeadLetterConfig"]},
-        "Environment": {**_DEFAULTS["Environment"], **parameters["Environment"]},
+        "DeadLetterConfig": {**DEFAULTS["DeadLetterConfig"], **parameters["DeadLetterConfig"]},
+        "Environment": {**DEFAULTS["Environment"], **parameters["Environment"]},
         "LoggingConfig": logging,
         "SnapStart": {"ApplyOn": parameters["SnapStart"]["ApplyOn"]},
         "VpcConfig": {**groups, "Ipv6AllowedForDualStack": network["Ipv6AllowedForDualStack"]},

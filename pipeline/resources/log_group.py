@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from types_boto3_logs import CloudWatchLogsClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
-_DEFAULTS: dict[str, Any] = {"retentionInDays": None, "tags": {}}
-PARAMETERS = {*_DEFAULTS, "logGroupName"}
+DEFAULTS: dict[str, Any] = {"retentionInDays": None, "tags": {}}
+PARAMETERS = {*DEFAULTS, "logGroupName"}
 
 
 def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
@@ -51,7 +51,7 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
     name = desired["logGroupName"]
     resource = f"log group {name}"
     change.reject_unsupported(resource, desired, PARAMETERS)
-    normalized = {**_DEFAULTS, **desired}
+    normalized = {**DEFAULTS, **desired}
     current = describe(logs, name, tags=tags)
     if current is None:
         return _create(logs, desired, normalized)

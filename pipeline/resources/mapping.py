@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import WaiterError
+
 from . import change
 from .change import Action, Change, Diff, UserError
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
 # The empty values are those that clear an option in UpdateEventSourceMapping, where omitting it changes nothing.
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "BatchSize": 100,
     "BisectBatchOnFunctionError": False,
     "DestinationConfig": {"OnFailure": {}},
@@ -30,7 +32,7 @@ _DEFAULTS: dict[str, Any] = {
     "TumblingWindowInSeconds": 0,
 }
 _NOT_COMPARED = {"EventSourceArn", "FunctionName", "Tags"}
-PARAMETERS = {*_DEFAULTS, *_NOT_COMPARED, "StartingPosition"}
+PARAMETERS = {*DEFAULTS, *_NOT_COMPARED, "StartingPosition"}
 TRANSITIONAL_STATES = ("Creating", "Enabling", "Disabling", "Updating")
 
 
@@ -85,7 +87,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
     stale = [entry for entry in others if table and _table_name(entry["EventSourceArn"]) == table]
     current = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
     current = with_filters(lambda_, _wait_while_transitional(lambda_, current))
-    normalized = normalize({**_DEFAULTS, **desired})
+    normalized = normalize({**DEFAULTS, **desired})
     compared = {setting: value for setting, value in normalized.items() if setting not in _NOT_COMPARED}
     if tags and current:
         compared["Tags"] = desired.get("Tags", {})
@@ -151,7 +153,12 @@ def _wait_while_transitional(lambda_: LambdaClient, current: dict[str, Any] | No
         wait_until_deleted(lambda_, current["UUID"])
         return None
     if current and current["State"] in TRANSITIONAL_STATES:
-        return wait(lambda_, current["UUID"])
+        try:
+            return wait(lambda_, current["UUID"])
+        except WaiterError as error:
+            if error.last_response.get("Error", {}).get("Code") != "ResourceNotFoundException":
+                raise
+            return None  # it was deleted, and the list did not show that yet
     return current
 
 
@@ -226,7 +233,7 @@ def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Convert GetEventSourceMapping's response to the names of CreateEventSourceMapping's parameters."""
     arns = ("EventSourceMappingArn", "FunctionArn", "EventSourceArn")
     texts = ("UUID", *arns, "StartingPosition", "State", "StateTransitionReason", "LastProcessingResult")
-    current = {name: entry.get(name, default) for name, default in {**_DEFAULTS, **dict.fromkeys(texts, "")}.items()}
+    current = {name: entry.get(name, default) for name, default in {**DEFAULTS, **dict.fromkeys(texts, "")}.items()}
     return normalize({**current, "Enabled": current["State"] not in ("Disabled", "Disabling")})
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "Description": "",
     "ManagedPolicyArns": [],
     "MaxSessionDuration": 3600,
@@ -28,7 +28,7 @@ _DEFAULTS: dict[str, Any] = {
     "PermissionsBoundary": "",
     "Tags": [],
 }
-PARAMETERS = {*_DEFAULTS, "RoleName", "AssumeRolePolicyDocument"}
+PARAMETERS = {*DEFAULTS, "RoleName", "AssumeRolePolicyDocument"}
 # Lists the inline policies that a pipeline put.
 POLICIES_TAG = "pipeline:policies"
 _IMMUTABLE = {"Path": "Choose another role name, or delete the role and create it again"}
@@ -73,7 +73,7 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     name = desired["RoleName"]
     resource = f"role {name}"
     change.reject_unsupported(resource, desired, PARAMETERS)
-    normalized = {**_DEFAULTS, **desired}
+    normalized = {**DEFAULTS, **desired}
     normalized["ManagedPolicyArns"] = sorted(normalized["ManagedPolicyArns"])
     normalized["Tags"] = change.tag_map(normalized["Tags"])
     normalized["AssumeRolePolicyDocument"] = normalize_trust(normalized["AssumeRolePolicyDocument"])
@@ -191,7 +191,7 @@ def ensure_policies(
     IAM API reference: ListRolePolicies, GetRolePolicy, PutRolePolicy, DeleteRolePolicy, TagRole.
     """
     existing = inline_policy_names(iam, role_name)
-    current = {name: _describe_policy(iam, role_name, name) if name in existing else None for name in documents}
+    current = {name: describe_policy(iam, role_name, name) if name in existing else None for name in documents}
     unlisted = [name for name in existing if name not in documents]
     stale = []
     if unlisted or current != documents:
@@ -237,7 +237,8 @@ def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:
         return []
 
 
-def _describe_policy(iam: IAMClient, role_name: str, policy_name: str) -> Mapping[str, Any] | None:
+def describe_policy(iam: IAMClient, role_name: str, policy_name: str) -> Mapping[str, Any] | None:
+    """Return the document of an inline policy, or None if it does not exist. IAM API reference: GetRolePolicy."""
     try:
         # boto3 decodes and parses the document.
         document: Any = iam.get_role_policy(RoleName=role_name, PolicyName=policy_name)["PolicyDocument"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "BillingMode": "PROVISIONED",
     "DeletionProtectionEnabled": False,
     "OnDemandThroughput": {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": -1},
@@ -30,7 +30,7 @@ _DEFAULTS: dict[str, Any] = {
     "TableClass": "STANDARD",
     "Tags": [],
 }
-PARAMETERS = {*_DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions"}
+PARAMETERS = {*DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions"}
 
 # Parameters that `ensure` does not change, as items would be lost or AWS cannot change them, and the advice for each.
 _IMMUTABLE = {
@@ -268,7 +268,7 @@ def _predicted_stream(table_arn: str) -> str:
 
 def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
     """Convert DescribeTable's response to the names of CreateTable's parameters, with AWS's defaults filled in."""
-    current = {setting: table.get(setting, default) for setting, default in _DEFAULTS.items() if setting != "Tags"}
+    current = {setting: table.get(setting, default) for setting, default in DEFAULTS.items() if setting != "Tags"}
     current |= {name: table.get(name, "") for name in ("TableName", "TableArn", "TableStatus", "LatestStreamArn")}
     current |= {name: table[name] for name in ("KeySchema", "AttributeDefinitions")}
     current |= {"ItemCount": table.get("ItemCount", 0), "Replicas": table.get("Replicas", [])}
@@ -285,7 +285,7 @@ def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _normalize_desired(desired: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
     """Add AWS's defaults to the desired parameters, in the form that `describe` returns."""
-    normalized = normalize({**_DEFAULTS, **desired})
+    normalized = normalize({**DEFAULTS, **desired})
     normalized["Tags"] = change.tag_map(normalized["Tags"])
     encryption = normalized["SSESpecification"]
     if encryption.get("Enabled"):
@@ -305,7 +305,7 @@ def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
         **parameters,
         "KeySchema": _sorted_by("KeyType", parameters["KeySchema"]),
         "AttributeDefinitions": [each for each in definitions if each["AttributeName"] in keys],
-        "OnDemandThroughput": {**_DEFAULTS["OnDemandThroughput"], **parameters["OnDemandThroughput"]},
+        "OnDemandThroughput": {**DEFAULTS["OnDemandThroughput"], **parameters["OnDemandThroughput"]},
         "ProvisionedThroughput": {unit: throughput[unit] for unit in units if unit in throughput},
         "PointInTimeRecoverySpecification": _recovery(parameters["PointInTimeRecoverySpecification"]),
     }

@@ -21,7 +21,7 @@ import botocore.session
 from botocore import xform_name
 from botocore.model import OperationModel
 
-from pipeline import archive, echo, items, parameters, policies, steps
+from pipeline import archive, echo, items, parameters, policies, role_check, steps
 from pipeline.echo import double_quoted, quote, shell_var
 from pipeline.resources.change import UserError, record
 from pipeline.resources.role import POLICIES_TAG
@@ -64,6 +64,9 @@ def page(settings: Settings, root: Path) -> str:
 
 def _template(settings: Settings, name: str = "runbook.sh") -> str:
     text = (_FOLDER / name).read_text(encoding="utf-8")
+    role = "own role" if settings.role_arn else "ROLE_ARN"
+    text = re.sub(rf"^#@if {role}\n.*?^#@end {role}\n", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^#@(if|end) (own role|ROLE_ARN)\n", "", text, flags=re.MULTILINE)
     left_out = "own table" if settings.table_arn else "TABLE_ARN"
     text = re.sub(rf"^#@if {left_out}\n.*?^(?=#@(if|end))", "", text, flags=re.MULTILINE | re.DOTALL)
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#@"))
@@ -119,6 +122,8 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
             f"put_inline_policy {quote(name)} <<JSON\n{_document(document)}\nJSON"
             for name, document in inline_policies.items()
         ],
+        "role_arn": quote(settings.role_arn),
+        "simulations": role_check.simulations(inline_policies, named.aws_region)[0],
         "inline_policies": [{"PolicyName": name} for name in inline_policies],
         "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
         "role": role,

@@ -18,7 +18,8 @@
 #@ - Behind an `aws` command: the parameters of that resource that the command takes and the line does not have. Without
 #@   any, the line is left out; if NAME is a list, the line is repeated for each entry. One command per line.
 #@ - Elsewhere: a value, quoted for the shell, or lines.
-#@ - Lines from `if TABLE_ARN` or `if own table` on are there only with or without that setting.
+#@ - Lines from `if TABLE_ARN` or `if own table` on are there only with or without that setting. Lines from `if ROLE_ARN`
+#@   or `if own role` to their `end`, too.
 #@ The page (--format md) has the functions below "Steps" as blocks of commands, and their comments as prose.
 # shellcheck disable=SC2016,SC2329 # Text in single quotes is literal. Not every script uses every function.
 set -eu
@@ -105,11 +106,13 @@ exists() {
         fail "$1 already exists without the tag pipeline=$pipeline_name; this script does not change or delete it"
 }
 
+#@if own role
 role_exists() {
     ask aws iam get-role --role-name="$role_name" --query "Role.Tags[?Key=='pipeline'].Value | [0] || '-'" --output text
     exists "role $role_name"
 }
 
+#@end own role
 log_group_exists() {
     ask aws logs describe-log-groups --log-group-name-prefix="$log_group_name" --limit 1 \
         --query "logGroups[?logGroupName=='$log_group_name'].arn" --output text
@@ -133,12 +136,14 @@ table_exists() {
 }
 #@end
 
+#@if own role
 # Store the document on stdin as the role's inline policy $1.
 put_inline_policy() {
     cat >"$work/policy.json"
     aws iam put-role-policy --role-name="$role_name" --policy-name="$1" --policy-document="file://$work/policy.json"
 }
 
+#@end own role
 # Print a text as it is between the quotes of a JSON string.
 json_text() {
     printf '%s\n' "$1" | awk 'NR > 1 { printf "\\n" }
@@ -183,6 +188,7 @@ create_table() {
 }
 #@end
 
+#@if own role
 # Create the function's role.
 # Lambda assumes the role to read the stream and write the log. The trust policy lets only Lambda do so.
 # Expect: `aws iam get-role` shows the role and its trust policy.
@@ -227,6 +233,33 @@ JSON
     say "put-policy: done"
 }
 
+#@end own role
+#@if ROLE_ARN
+# Check the function's role, which others manage.
+# Lambda assumes the role to read the stream and write the log. IAM evaluates whether the role allows that.
+# Expect: no action is listed as not allowed.
+# If it fails: with actions that are not allowed, ask the owner of the role to allow them. With AccessDenied, you need
+# iam:SimulatePrincipalPolicy; without it, the role is not checked.
+create_role() {
+    role_arn=@role_arn
+    no_resource="!(ResourceSpecificResults[?EvalResourceDecision=='allowed'])"
+    query="EvaluationResults[?EvalDecision!='allowed' && !MissingContextValues && $no_resource].EvalActionName"
+    denied=$(
+        aws iam simulate-principal-policy --policy-source-arn="$role_arn" --query="$query" --output text @simulations
+    ) || :
+    [ -z "$denied" ] || fail "role $role_name does not allow: $denied"
+    say "create-role: role $role_name is not managed here"
+}
+
+# Leave the role's policies as they are.
+# The owner of the role manages them.
+# Expect: the policies are as before.
+# If it fails: nothing is called here.
+put_policy() {
+    say "put-policy: role $role_name is not managed here"
+}
+
+#@end ROLE_ARN
 # Create the log group, then the function with its code.
 # A log group that Lambda creates itself keeps its lines forever. A new role takes seconds to reach Lambda; the call is
 # retried for up to two minutes.
@@ -372,7 +405,9 @@ smoke() {
 clean() {
     function_exists || :
     log_group_exists || :
+#@if own role
     role_exists || :
+#@end own role
 #@if own table
     if table_exists; then
         ask aws dynamodb describe-table --table-name="$table_name" --query Table.DeletionProtectionEnabled --output text
@@ -388,12 +423,14 @@ clean() {
     done
     ask aws lambda delete-function --function-name="$function_name"
     ask aws logs delete-log-group --log-group-name="$log_group_name"
+#@if own role
     ask aws iam delete-role-policy --role-name="$role_name" @inline_policies
     ask aws iam detach-role-policy --role-name="$role_name" @managed_policies
 #@if TABLE_ARN
     ask aws iam delete-role-policy --role-name="$role_name" --policy-name="$pipeline_name-table-key"
 #@end
     ask aws iam delete-role --role-name="$role_name"
+#@end own role
 #@if own table
     ask aws dynamodb describe-table --table-name="$table_name" --query "Table.LatestStreamArn || '-'" --output text
     case $answer in arn:*)
@@ -409,6 +446,9 @@ clean() {
         aws dynamodb delete-table --table-name="$table_name" >/dev/null
         wait_for "" aws dynamodb describe-table --table-name="$table_name" --query Table.TableStatus --output text
     fi
+#@if ROLE_ARN
+    say "clean: role $role_name is not managed here"
+#@end ROLE_ARN
     say "clean: nothing is left"
 #@if TABLE_ARN
     say "clean: nothing is left except table $table_name"

@@ -82,9 +82,13 @@ class ForkedProject(Project):
 
     def snapshot(self) -> dict[str, list[Any]]:
         """Return every resource in the local AWS, once its lists show what the commands have done."""
+        self.wait_until_listed()
+        return super().snapshot()
+
+    def wait_until_listed(self) -> None:
+        """Wait until the local AWS shows what the commands have done."""
         if self.delays:
             time.sleep(_LISTED_SECONDS / self.speed)
-        return super().snapshot()
 
     def delete_everything(self) -> None:
         """Empty the local AWS, whatever a failed test left."""

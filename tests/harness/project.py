@@ -7,14 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
 from tests.harness import snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("tasks.py", "dev.py", "filter_patterns.py", "pipeline", "localaws", "lambda_src", "policies", ".env.example")
@@ -80,6 +84,18 @@ def _client(endpoint: str, service: str, region: str) -> Any:
 def bare_environment() -> dict[str, str]:
     """Return the environment of the tests without variables that settings would read."""
     return {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+
+@contextmanager
+def own_files(project: Project) -> Iterator[None]:
+    """Delete `.env` and restore policies/ afterwards."""
+    policies = {path: path.read_text() for path in (project.folder / "policies").iterdir()}
+    try:
+        yield
+    finally:
+        (project.folder / ".env").unlink(missing_ok=True)
+        for path, text in policies.items():
+            path.write_text(text)
 
 
 def target_aws(endpoint: str, **settings: str) -> dict[str, Any]:

@@ -129,7 +129,8 @@ def test_a_plan_lists_the_changes_that_deploy_makes(deployment: Callable[..., De
     d = deployment("as-planned")
     planned = [(change.resource, change.action) for change in steps.plan(d)]
     events = list(steps.deploy(d))
-    assert planned == [(e.change.resource, e.change.action) for e in events if isinstance(e, Changed)]
+    changed = [event for event in events if isinstance(event, Changed) and event.step != "zip-code"]
+    assert planned == [(event.change.resource, event.change.action) for event in changed]
 
 
 # --- `invoke --help STEP` names the settings that the step reads ------------------------------------------------------

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.proof
 
 QUICK = 5
-WORKERS = 8  # they wait more than they compute: two cores bear so many
+WORKERS = 8  # they wait more than they compute: two cores bear as many
 OFFSETS = ("0", "300", "-300")  # of the clock, in seconds
 # All commands together may take so many times as long as with AWS's delays alone.
 LONGEST = 2

@@ -122,7 +122,7 @@ def test_an_unchanged_mapping_takes_one_read(lambda_: Any, desired: dict[str, An
 
 
 def test_the_cases_below_cover_every_parameter() -> None:
-    assert {*DRIFTS} == mapping._DEFAULTS.keys()
+    assert {*DRIFTS} == mapping.DEFAULTS.keys()
 
 
 @DRIFTED

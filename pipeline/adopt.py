@@ -1,0 +1,253 @@
+"""`adopt`: what a deploy would change in resources that exist already, and the settings that keep them as they are."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from typing import TYPE_CHECKING, Any
+
+from dotenv import set_key
+
+from . import external, parameters, policies, steps
+from .events import Changed, Result, Started
+from .resources import function, log_group, mapping, role, table
+from .resources.change import OWNER_TAG, Change, Diff, UserError, check_owner, retry
+from .settings import DERIVED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .deployment import Deployment
+    from .events import Events
+    from .settings import Settings
+
+    Load = Callable[[Mapping[str, str]], Settings]
+
+# Where the description of a resource has the value of each setting.
+_PATHS = {
+    "table": {
+        "TABLE_BILLING_MODE": "BillingMode",
+        "TABLE_READ_CAPACITY_UNITS": "ProvisionedThroughput.ReadCapacityUnits",
+        "TABLE_WRITE_CAPACITY_UNITS": "ProvisionedThroughput.WriteCapacityUnits",
+        "STREAM_VIEW_TYPE": "StreamSpecification.StreamViewType",
+        "TABLE_DELETION_PROTECTION_ENABLED": "DeletionProtectionEnabled",
+        "TABLE_POINT_IN_TIME_RECOVERY_ENABLED": "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled",
+    },
+    "role": {"ROLE_PERMISSIONS_BOUNDARY": "PermissionsBoundary", "ROLE_MANAGED_POLICY_ARNS": "ManagedPolicyArns"},
+    "function": {
+        "FUNCTION_RUNTIME": "Runtime",
+        "FUNCTION_HANDLER": "Handler",
+        "FUNCTION_MEMORY_SIZE": "MemorySize",
+        "FUNCTION_TIMEOUT": "Timeout",
+        "FUNCTION_ENVIRONMENT": "Environment.Variables",
+        "FUNCTION_ARCHITECTURE": "Architectures",
+        "FUNCTION_EPHEMERAL_STORAGE": "EphemeralStorage.Size",
+        "FUNCTION_LAYERS": "Layers",
+        "FUNCTION_TRACING": "TracingConfig.Mode",
+        "FUNCTION_LOG_FORMAT": "LoggingConfig.LogFormat",
+        "FUNCTION_LOG_LEVEL": "LoggingConfig.ApplicationLogLevel",
+        "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "ReservedConcurrentExecutions",
+    },
+    "log_group": {"LOG_RETENTION_IN_DAYS": "retentionInDays"},
+    "mapping": {
+        "BATCH_SIZE": "BatchSize",
+        "MAXIMUM_BATCHING_WINDOW_IN_SECONDS": "MaximumBatchingWindowInSeconds",
+        "STARTING_POSITION": "StartingPosition",
+        "MAXIMUM_RETRY_ATTEMPTS": "MaximumRetryAttempts",
+        "MAXIMUM_RECORD_AGE_IN_SECONDS": "MaximumRecordAgeInSeconds",
+        "BISECT_BATCH_ON_FUNCTION_ERROR": "BisectBatchOnFunctionError",
+        "FUNCTION_RESPONSE_TYPES": "FunctionResponseTypes",
+        "PARALLELIZATION_FACTOR": "ParallelizationFactor",
+        "FILTER_CRITERIA": "FilterCriteria",
+        "TUMBLING_WINDOW_IN_SECONDS": "TumblingWindowInSeconds",
+        "ON_FAILURE": "DestinationConfig.OnFailure.Destination",
+        "MAPPING_ENABLED": "Enabled",
+    },
+}
+_MODULES: dict[str, Any] = {"table": table, "role": role, "function": function, "mapping": mapping}
+_NAMES = ("PIPELINE_NAME", "TABLE_ARN", "TABLE_NAME", "ROLE_ARN", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME")
+# A plan checks the code in lambda_src/, which may not be that of the function.
+_OF_CODE = ("FUNCTION_RUNTIME", "FUNCTION_HANDLER", "FUNCTION_ARCHITECTURE", "FUNCTION_LAYERS")
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What a deploy would change, the lines of `.env` that prevent it, and what no line prevents.
+
+    `writes` are what `--write` does: write the lines, write the policies of the existing role, and tag the resources.
+    """
+
+    changes: list[Change]
+    lines: dict[str, str]
+    unkept: list[str]
+    writes: list[tuple[Change, Callable[[], Any]]]
+
+
+def collect(d: Deployment, env_file: Path, load: Load, load_file: Load) -> Adoption:
+    """Read the resources that exist under the names in the settings, and plan a deploy.
+
+    `load` returns the settings with these texts, by name, in place of others; `load_file` those of `env_file` alone
+    with them. Raises UserError if no resource exists, or if one belongs to another pipeline.
+    """
+    values = _values(d)
+    texts = {name: _text(value) for name, value in values.items()}
+    lines = _missing_lines(load(texts), texts, load_file)
+    # A plan ends at a difference that a deploy cannot make.
+    fixed = {name: text for name, text in texts.items() if name in ("TABLE_KEY", "TABLE_SORT_KEY", "POLICY_NAME")}
+    if path := values.get("ROLE_OPTIONS", {}).get("Path"):
+        fixed["ROLE_OPTIONS"] = _text({**d.settings.role_options, "Path": path})
+    env = Change(env_file.name, "updated" if lines else "unchanged", note=", ".join(lines))
+    adoption = Adoption(_plan(d, load(fixed)), lines, [], [(env, partial(_set, env_file, lines))])
+    kept = load({name: text for name, text in texts.items() if name not in _OF_CODE})
+    for change in _plan(d, kept):
+        for diff in change.diffs if change.action == "updated" else ():
+            if write := _write_for(d, kept, change, diff):
+                adoption.writes.append(write)
+            elif diff.setting not in (_PATHS["function"][name] for name in _OF_CODE):
+                adoption.unkept.append(f"{diff.setting} of {change.resource}")
+    # The function last: a plan reads other tags only if those of the function differ.
+    adoption.writes.sort(key=lambda each: each[0].resource.startswith("function "))
+    return adoption
+
+
+def _write_for(d: Deployment, kept: Settings, change: Change, diff: Diff) -> tuple[Change, Callable[[], Any]] | None:
+    """The write after which a deploy no longer changes this parameter; None if there is none."""
+    if diff.setting in ("Tags", "tags"):
+        if OWNER_TAG in diff.old:
+            check_owner(change.resource, diff.old, d.settings.pipeline_name)
+        return replace(change, diffs=(diff,)), partial(_tag, d, change, diff.new)
+    file = policies.TRUST if diff.setting == "AssumeRolePolicyDocument" else ""
+    if diff.setting == "PolicyDocument" and change.attributes["PolicyName"] == kept.policy_name:
+        file = policies.EXECUTION
+    if not file:
+        return None
+    path = d.root / "policies" / file
+    policies.check(path, diff.old)
+    return Change(f"policies/{file}", "updated", note="as in the role"), partial(policies.save, diff.old, path)
+
+
+def _missing_lines(kept: Settings, texts: Mapping[str, str], load_file: Load) -> dict[str, str]:
+    """The lines that `.env` lacks for the settings that keep the resources, and for names set in another place."""
+    in_file, named = load_file({}), load_file({"PIPELINE_NAME": kept.pipeline_name})
+    lines = {}
+    for name in (*_NAMES, *texts):
+        value = getattr(kept, name.lower())
+        if value != getattr(in_file if name == "PIPELINE_NAME" else named, name.lower()):
+            lines[name] = _text(value)
+    for kind in ("TABLE", "ROLE"):
+        if f"{kind}_ARN" in lines:
+            lines.pop(f"{kind}_NAME", None)
+    return lines
+
+
+def show(adoption: Adoption) -> Events[None]:
+    """The changes of a deploy, what `--write` would write, and what a deploy changes nevertheless."""
+    yield Started("adopt")
+    for change in adoption.changes:
+        yield Changed("adopt", change)
+    hidden = {"FUNCTION_ENVIRONMENT": "(not shown)"} if "FUNCTION_ENVIRONMENT" in adoption.lines else {}
+    lines = {**adoption.lines, **hidden}
+    files = [change.resource for change, _ in adoption.writes if change.resource.startswith("policies/")]
+    text = [f"{name}={_quoted(value)}" for name, value in lines.items()]
+    text += [f"# {file}: --write puts the policy of the existing role there." for file in files]
+    text += [f"# A deploy still changes {each}." for each in adoption.unkept]
+    yield Result("\n".join(text), {"settings": lines, "files": files, "unkept": adoption.unkept})
+
+
+def write(adoption: Adoption) -> Events[None]:
+    """Write the lines and the policies, and tag the resources. Changes nothing else."""
+    yield Started("adopt")
+    for change, make in adoption.writes:
+        retry(make)
+        yield Changed("adopt", change)
+
+
+def _set(env_file: Path, lines: Mapping[str, str]) -> None:
+    for name, text in lines.items():
+        set_key(env_file.resolve(), name, _quoted(text), quote_mode="never")
+
+
+def _tag(d: Deployment, change: Change, tags: Mapping[str, str]) -> None:
+    pairs = parameters.tag_list(tags)
+    if change.resource.startswith("table "):
+        d.client("dynamodb").tag_resource(ResourceArn=change.arn, Tags=pairs)
+    elif change.resource.startswith("role "):
+        d.client("iam").tag_role(RoleName=change.attributes["RoleName"], Tags=pairs)
+    elif change.resource.startswith("log group "):
+        d.client("logs").tag_resource(resourceArn=change.arn, tags=tags)
+    else:
+        d.client("lambda").tag_resource(Resource=change.arn, Tags=tags)
+
+
+def _plan(d: Deployment, settings: Settings) -> list[Change]:
+    return steps.plan(replace(d, settings=replace(settings, aws_region=d.settings.aws_region), adopt=True))
+
+
+def _values(d: Deployment) -> dict[str, Any]:
+    """The value of each setting that keeps the existing resources as they are. None is the setting's default."""
+    found = _existing(d)
+    values: dict[str, Any] = {}
+    for kind, current in found.items():
+        for name, path in _PATHS[kind].items():
+            values[name] = reduce(lambda value, member: value and value.get(member), path.split("."), current)
+        if module := _MODULES.get(kind):
+            covered = {"Tags", *(path.partition(".")[0] for path in _PATHS[kind].values())}
+            others = {name: current[name] for name in module.DEFAULTS if name not in covered}
+            values[f"{kind.upper()}_OPTIONS"] = {n: each for n, each in others.items() if each != module.DEFAULTS[n]}
+    if "log_group" in found:
+        values["LOG_RETENTION_IN_DAYS"] = found["log_group"]["retentionInDays"] or 0
+    if "table" in found:
+        types = {each["AttributeName"]: each["AttributeType"] for each in found["table"]["AttributeDefinitions"]}
+        keys = [f"{each['AttributeName']}:{types[each['AttributeName']]}" for each in found["table"]["KeySchema"]]
+        values["TABLE_KEY"], values["TABLE_SORT_KEY"] = [*keys, ""][:2]
+    if "function" in found:
+        usual = {"LogGroup": f"/aws/lambda/{d.settings.function_name}", "SystemLogLevel": "INFO"}
+        logging = found["function"]["LoggingConfig"].items()
+        if unusual := {name: value for name, value in logging if name in usual and value != usual[name]}:
+            values["FUNCTION_OPTIONS"]["LoggingConfig"] = unusual
+    if "role" in found:
+        names = role.inline_policy_names(d.client("iam"), d.settings.role_name)
+        values["POLICY_NAME"] = names[0] if len(names) == 1 else d.settings.policy_name
+    elif "function" in found and d.settings.role_name == DERIVED["role_name"](d.settings.pipeline_name):
+        values["ROLE_ARN"] = found["function"]["Role"]
+    return values
+
+
+def _existing(d: Deployment) -> dict[str, Any]:
+    """The resources that exist, by kind."""
+    settings, lambda_ = d.settings, d.client("lambda")
+    found: dict[str, Any] = {
+        "table": not settings.table_arn and table.describe(d.client("dynamodb"), settings.table_name),
+        "role": not settings.role_arn and role.describe(d.client("iam"), settings.role_name),
+        "function": function.describe(lambda_, settings.function_name, secrets=True),
+    }
+    group = found["function"]["LoggingConfig"]["LogGroup"] if found["function"] else parameters.log_group_name(settings)
+    found["log_group"] = log_group.describe(d.client("logs"), group)
+    current = external.describe_table(d) if settings.table_arn else found["table"]
+    if stream := current and current["LatestStreamArn"]:
+        entry = mapping.describe(lambda_, settings.function_name, stream)
+        get = lambda_.get_event_source_mapping  # a list may omit the filters
+        found["mapping"] = entry and mapping.to_create_parameters(get(UUID=entry["UUID"]))
+    found = {kind: current for kind, current in found.items() if current}
+    if not found:
+        names = f"table {settings.table_name}, role {settings.role_name} nor function {settings.function_name}"
+        raise UserError(f"neither {names} exists; set TABLE_NAME, ROLE_NAME and FUNCTION_NAME to existing ones")
+    return found
+
+
+def _text(value: Any) -> str:
+    """A value as `.env` has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return json.dumps(value, ensure_ascii=False) if value else ""
+    return ",".join(value) if isinstance(value, (list, tuple)) else "" if value is None else str(value)
+
+
+def _quoted(text: str) -> str:
+    if re.fullmatch(r"[\w.:/,@+=-]*", text, re.ASCII):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
