@@ -110,8 +110,8 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def deployed(project: ForkedProject) -> Pipeline:
-    handled = project.folder.parent / "handled.jsonl"
+def deployed(project: ForkedProject, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    handled = tmp_path_factory.mktemp("handled") / "handled.jsonl"
     settings = {
         "FUNCTION_ENVIRONMENT": json.dumps({"HANDLED": str(handled)}),
         "FUNCTION_TIMEOUT": "1",

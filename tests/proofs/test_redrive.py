@@ -47,10 +47,10 @@ def lambda_handler(event, context):
 
 
 def test_a_redrive_that_is_killed_at_random_loses_and_invents_no_record(
-    project: ForkedProject, count: Callable[[int, int], int], record_figures: Callable[[str], None]
+    project: ForkedProject, tmp_path: Path, count: Callable[[int, int], int], record_figures: Callable[[str], None]
 ) -> None:
     chance = random.Random(1)  # noqa: S311 - no secret
-    handled_file = project.folder.parent / "handled.jsonl"
+    handled_file = tmp_path / "handled.jsonl"
     settings: dict[str, Any] = {
         "FUNCTION_ENVIRONMENT": json.dumps({"HANDLED": str(handled_file)}),
         "FUNCTION_TIMEOUT": "1",
