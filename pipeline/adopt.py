@@ -7,24 +7,19 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from dotenv import set_key
 
 from . import external, parameters, policies, steps
-from .events import Changed, Result, Started
+from .deployment import Deployment
+from .events import Changed, Events, Result, Started
 from .resources import function, log_group, mapping, role, table
 from .resources.change import OWNER_TAG, Change, Diff, UserError, check_owner, retry
-from .settings import DERIVED
+from .settings import DERIVED, Settings
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .deployment import Deployment
-    from .events import Events
-    from .settings import Settings
-
-    Load = Callable[[Mapping[str, str]], Settings]
+Load = Callable[[Mapping[str, str]], Settings]
 
 # Where the description of a resource has the value of each setting.
 _PATHS = {

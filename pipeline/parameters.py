@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from . import archive
 from .resources.change import OWNER_TAG, UserError, record, reject_unsupported
@@ -12,12 +13,8 @@ from .resources.function import PARAMETERS as FUNCTION_PARAMETERS
 from .resources.mapping import PARAMETERS as MAPPING_PARAMETERS
 from .resources.role import PARAMETERS as ROLE_PARAMETERS
 from .resources.table import PARAMETERS as TABLE_PARAMETERS
+from .settings import Settings
 from .validators import check_options
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from .settings import Settings
 
 # Stands for an ARN where only the form of a request is checked.
 PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import parameters
 from .resources.change import UserError
+from .settings import Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from .settings import Settings
-
-    Tokens = Callable[[], Mapping[str, str]]
+Tokens = Callable[[], Mapping[str, str]]
 
 TRUST, EXECUTION, ON_FAILURE = "trust-policy.json", "execution-policy.json", "on-failure.json"
 TABLE_KEY = "table-key.json"

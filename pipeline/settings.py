@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import io
 import os
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 # The parser behind dotenv_values: that skips a line that it cannot parse, and does not report line numbers.
 from dotenv.parser import parse_stream
@@ -14,10 +16,6 @@ from dotenv.parser import parse_stream
 from . import validators
 from .resources.change import UserError
 from .validators import aws_parameter, boolean, choice, integer, json_object, string_list, text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-    from pathlib import Path
 
 
 class SettingsError(UserError):

@@ -9,23 +9,19 @@ import base64
 import re
 import secrets
 import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 from json import dumps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import items, log_reader, parameters, steps, stream_reader
-from .events import Result, Started, Waiting
+from .deployment import Deployment
+from .events import Events, Result, Started, Waiting
 from .resources import mapping as mappings
 from .resources import role
 from .resources.change import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from .deployment import Deployment
-    from .events import Events
 
 _MARKER = "smoke"
 _MARKER_VALUE = re.compile(r"smoke[0-9a-f]{32}")

@@ -6,23 +6,18 @@ a dry run the clients write nothing, and there is nothing to wait for.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from . import archive, external, items, log_reader, parameters, policies, role_check
-from .events import Changed, Result, Started, Waiting, finish
+from .deployment import Deployment
+from .events import Changed, Events, Result, Started, Waiting, finish
 from .resources import code_object, function, log_group, mapping, role, table
-from .resources.change import Change, UserError, check_owner, retry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
-
-    from .deployment import Deployment
-    from .events import Events
-    from .resources.change import Action
-    from .settings import Settings
+from .resources.change import Action, Change, UserError, check_owner, retry
+from .settings import Settings
 
 
 def deploy(d: Deployment) -> Events[None]:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from . import parameters, policies, role_check, smoke
-from .events import Changed, Started, Waiting, finish
+from .deployment import Deployment
+from .events import Changed, Events, Started, Waiting, finish
 from .resources import backup, code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from .deployment import Deployment
-    from .events import Events
 
 # How long AWS may still list what it has deleted: IAM user guide, "Changes that I make are not always immediately
 # visible".

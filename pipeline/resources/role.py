@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,6 @@ from . import change
 from .change import OWNER_TAG, RECORD_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-
     from types_boto3_iam import IAMClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.

@@ -5,6 +5,7 @@ To reuse this module, copy it and `change.py` into one folder (`from steps impor
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,6 @@ from . import change
 from .change import OWNER_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
     from types_boto3_dynamodb import DynamoDBClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
