@@ -11,10 +11,11 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from invoke import Collection, Context, Exit, task
 
@@ -28,19 +29,16 @@ if Path(sys.argv[0]).name in ("invoke", "inv", "__main__.py"):  # not in a test 
 
 import dev  # noqa: E402
 from pipeline import settings as declared  # noqa: E402
+from pipeline.deployment import Deployment  # noqa: E402
+from pipeline.events import Changed, Events, Started, changes  # noqa: E402
+from pipeline.report import Report, confirm  # noqa: E402
 from pipeline.resources.change import Change, UserError  # noqa: E402
+from pipeline.settings import Settings  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from typing import TypeAlias
-
     from localaws.control import Server
-    from pipeline.deployment import Deployment
-    from pipeline.events import Events
-    from pipeline.report import Report
-    from pipeline.settings import Settings
 
-    Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
+Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
 
 ROOT = Path(__file__).resolve().parent
 LOCAL = ROOT / ".local"
@@ -64,7 +62,6 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
 
     from localaws.control import ControlError
     from pipeline import errors
-    from pipeline.report import Report
 
     report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), step=name)
     code = 1
@@ -118,7 +115,6 @@ def _settings(report: Report, overrides: Words) -> Settings:
 def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, adopt: bool = False) -> Deployment:
     """The deployment of the settings. Starts the local AWS if that is the target."""
     from pipeline import echo, session, teardown
-    from pipeline.deployment import Deployment
 
     settings = _settings(report, overrides)
     endpoint = _start_local_aws(settings).endpoint if settings.target == "local" else None
@@ -141,22 +137,20 @@ def _run_step(
     Asks for confirmation if the step replaces something or changes more than it creates; `deploy` for any change.
     """
     from pipeline import steps
-    from pipeline.events import Changed
-    from pipeline.report import confirm
 
     with _task(c, name, json) as report:
         deployment = _connect(c, report, overrides, verbose=verbose, adopt=adopt)
         step: Callable[[Deployment], Events[Any]] = getattr(steps, name.replace("-", "_"))
         if deployment.settings.target == "aws" and not deployment.dry_run:
             events = list(step(deployment.as_dry_run()))
-            changes = [event.change for event in events if isinstance(event, Changed)]
-            actions = Counter(change.action for change in changes if not change.resource.startswith("zip "))
+            planned = changes(events)
+            actions = Counter(change.action for change in planned if not change.resource.startswith("zip "))
             altered = actions["updated"] + actions["replaced"] + actions["deleted"]
             if not altered and not actions["created"]:
                 report.render(e for e in events if not isinstance(e, Changed) or e.change.action == "unchanged")
                 return
             if name == "deploy" or actions["replaced"] or altered > actions["created"]:
-                confirm(name, changes, ("y", "yes"), assume_yes=yes)
+                confirm(name, planned, ("y", "yes"), assume_yes=yes)
         report.render(step(deployment))
 
 
@@ -275,16 +269,13 @@ def put_item(
     Asks first if the table is that of TABLE_ARN. Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
     """
     from pipeline import steps
-    from pipeline.events import Changed
-    from pipeline.report import confirm
 
     with _task(c, "put-item", json) as report:
         lines = _item_lines(item, file)
         deployment = _connect(c, report, set, verbose=verbose)
         if deployment.settings.table_arn and not deployment.dry_run:
-            events = steps.put_item(deployment.as_dry_run(), lines)
-            changes = [event.change for event in events if isinstance(event, Changed)]
-            confirm("put-item", changes, ("y", "yes"), assume_yes=yes)
+            planned = changes(steps.put_item(deployment.as_dry_run(), lines))
+            confirm("put-item", planned, ("y", "yes"), assume_yes=yes)
         report.render(steps.put_item(deployment, lines))
 
 
@@ -390,7 +381,6 @@ def smoke(
     ROLE_NAME, SMOKE_TIMEOUT, SMOKE_ITEM.
     """
     from pipeline import smoke as smoke_test
-    from pipeline.report import confirm
 
     with _task(c, "smoke", json) as report:
         if observe and write:
@@ -429,7 +419,6 @@ def clean(
 ) -> None:
     """Delete everything except a table that holds items, and verify that nothing remains."""
     from pipeline import teardown
-    from pipeline.report import confirm
 
     with _task(c, "clean", json) as report:
         if backup and not delete_data:
@@ -437,9 +426,9 @@ def clean(
         deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
         options = {"delete_data": delete_data, "backup_first": backup, "keep_logs": keep_logs}
         if not deployment.dry_run:
-            changes = teardown.plan(deployment, **options)  # raises for what must not be deleted
+            planned = changes(teardown.clean(deployment.as_dry_run(), **options))  # raises for what must not be deleted
             if deployment.settings.target == "aws":
-                confirm("clean", changes, (deployment.settings.pipeline_name,), assume_yes=yes)
+                confirm("clean", planned, (deployment.settings.pipeline_name,), assume_yes=yes)
         report.render(teardown.clean(deployment, **options))
 
 
@@ -469,7 +458,6 @@ def adopt(
 ) -> None:
     """Show what a deploy would change in resources that exist already, and the lines for .env that prevent it."""
     from pipeline import adopt as adopting
-    from pipeline.report import confirm
 
     with _task(c, "adopt", json) as report:
         deployment = _connect(c, report, set, verbose=verbose)
@@ -524,7 +512,6 @@ def local_stop(c: Context, json: bool = False) -> None:
 
 def _stop_local_aws() -> Events[None]:
     from localaws import control
-    from pipeline.events import Changed, Started
 
     yield Started("local.stop")
     stopped = control.stop(LOCAL)

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import archive, external, items, log_reader, parameters, policies, role_check
 from .deployment import Deployment
-from .events import Changed, Events, Result, Started, Waiting, finish
+from .events import Changed, Events, Result, Started, Waiting, changes, finish
 from .resources import code_object, function, log_group, mapping, role, table
 from .resources.change import Action, Change, UserError, check_owner, retry
 from .settings import Settings
@@ -45,8 +45,7 @@ def deploy(d: Deployment) -> Events[None]:
 
 def plan(d: Deployment) -> list[Change]:
     """The changes that `deploy` would make in AWS. Reads only."""
-    events = (event for event in deploy(d.as_dry_run()) if isinstance(event, Changed))
-    return [event.change for event in events if event.step != "zip-code"]
+    return [change for change in changes(deploy(d.as_dry_run())) if not change.resource.startswith("zip ")]
 
 
 def check(d: Deployment, key_arn: str = "") -> None:

@@ -25,8 +25,8 @@ def clean(
 ) -> Events[None]:
     """Delete everything in dependency order, wait for each deletion, and verify that nothing remains.
 
-    Keeps a table that holds items, unless `delete_data`; `backup_first` backs it up before it is deleted. Run `plan`
-    first: it raises UserError for what is not ours or is protected, before the first deletion.
+    Keeps a table that holds items, unless `delete_data`; `backup_first` backs it up before it is deleted. Run it as
+    a dry run first: that raises UserError for what is not ours or is protected, before the first deletion.
     """
     yield Started("clean")
     kept = []
@@ -44,11 +44,6 @@ def clean(
         raise UserError(f"AWS still lists {', '.join(left)} after deletion; run invoke clean again")
     note = f"nothing remains except {', '.join(kept)}" if kept else "nothing remains"
     yield Changed("clean", Change(f"pipeline {d.settings.pipeline_name}", "absent", note=note))
-
-
-def plan(d: Deployment, **options: bool) -> list[Change]:
-    """The changes that `clean` would make with these options. Reads only."""
-    return [event.change for event in clean(d.as_dry_run(), **options) if isinstance(event, Changed)]
 
 
 def _delete_all(d: Deployment, *, delete_data: bool, backup_first: bool, keep_logs: bool) -> Events[None]:
