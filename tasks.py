@@ -129,9 +129,7 @@ def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, ado
     return deployment
 
 
-def _run_step(
-    c: Context, name: str, overrides: Words, *, verbose: bool, json: bool, yes: bool, adopt: bool = False
-) -> None:
+def _run_step(c: Context, name: str, overrides: Words, *, verbose: bool, json: bool, yes: bool, adopt: bool) -> None:
     """Run the step of this name. With TARGET=aws, plan it first: without changes, the plan is the result.
 
     Asks for confirmation if the step replaces something or changes more than it creates; `deploy` for any change.
@@ -243,7 +241,7 @@ def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool =
     BISECT_BATCH_ON_FUNCTION_ERROR, FUNCTION_RESPONSE_TYPES, PARALLELIZATION_FACTOR, FILTER_CRITERIA,
     TUMBLING_WINDOW_IN_SECONDS, ON_FAILURE, MAPPING_ENABLED, MAPPING_OPTIONS, TAGS.
     """
-    _run_step(c, "map-stream", set, verbose=verbose, json=json, yes=yes)
+    _run_step(c, "map-stream", set, verbose=verbose, json=json, yes=yes, adopt=False)
 
 
 @task(
@@ -287,7 +285,7 @@ def _item_lines(item: str | None, file: str | None) -> list[tuple[str, str]]:
         return [("--item", item)]
     if not file and sys.stdin.isatty():
         raise UserError(
-            'no item: pass --item \'{"name": "test3"}\', --file FILE, or one item per line on standard input'
+            'no item: pass --item \'{"name": "test3"}\', --file FILE, or an item per line on standard input'
         )
     source = "standard input" if file in (None, "-") else str(file)
     try:
@@ -424,7 +422,7 @@ def clean(
         if backup and not delete_data:
             raise UserError("--backup requires --delete-data; a table that holds items is not deleted without it")
         deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
-        options = {"delete_data": delete_data, "backup_first": backup, "keep_logs": keep_logs}
+        options = {"delete_data": delete_data, "back_up": backup, "keep_logs": keep_logs}
         if not deployment.dry_run:
             planned = changes(teardown.clean(deployment.as_dry_run(), **options))  # raises for what must not be deleted
             if deployment.settings.target == "aws":
@@ -441,12 +439,10 @@ def status(c: Context, check: bool = False, set: Words = None, verbose: bool = F
     from pipeline import status as pipeline_status
 
     with _task(c, "status", json) as report:
-        collected = pipeline_status.collect(_connect(c, report, set, verbose=verbose))
-        report.result("\n".join(collected.lines()), collected.document())
-    if check and collected.drifted:
-        raise Exit(
-            f"status: {len(collected.drifted)} of {len(collected.changes)} resources differ from the settings", code=2
-        )
+        result = pipeline_status.collect(_connect(c, report, set, verbose=verbose))
+        report.result("\n".join(result.lines()), result.document())
+    if check and result.drifted:
+        raise Exit(f"status: {len(result.drifted)} of {len(result.changes)} resources differ from the settings", code=2)
 
 
 @task(

@@ -48,9 +48,7 @@ def describe_table(d: Deployment) -> dict[str, Any]:
             + _policy_for_owner(d, arn, f"arn:{partition}:iam::{account}:root", ["dynamodb:DescribeTable"])
         ) from None
     if current is None:
-        raise UserError(
-            f"TABLE_ARN: {arn} does not exist in account {owner}; correct it, or leave it empty to create one"
-        )
+        raise UserError(f"TABLE_ARN: {arn} does not exist in account {owner}; correct it, or unset it to create one")
     return {**current, "TableName": arn}
 
 

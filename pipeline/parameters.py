@@ -196,14 +196,12 @@ def to_settings(resource: str, current: Any) -> dict[str, Any]:
     }
 
 
-def _with_options(
-    resource: str, settings: Settings, desired: dict[str, Any], supported: Iterable[str]
-) -> dict[str, Any]:
+def _with_options(kind: str, settings: Settings, desired: dict[str, Any], supported: Iterable[str]) -> dict[str, Any]:
     """The parameters with those of an *_OPTIONS setting, checked against AWS's model of the call and our modules."""
-    setting = f"{resource.upper()}_OPTIONS"
+    setting = f"{kind.upper()}_OPTIONS"
     options = getattr(settings, setting.lower())
     merged = _merged(desired, options, setting)
-    check_options(setting, CREATE_CALLS[resource], {name: merged[name] for name in options})
+    check_options(setting, CREATE_CALLS[kind], {name: merged[name] for name in options})
     reject_unsupported(setting, options, supported)
     return merged
 

@@ -199,10 +199,8 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
     if arn := values.get("table_arn"):
         problems += _apply_arn("TABLE", values, texts, chosen={**environment, **overrides})
         region = arn.split(":")[3]
-        if values.get("aws_region") not in ("", None, region):
-            problems.append(
-                f"AWS_REGION: {values['aws_region']!r} is not allowed; allowed: {region}, the region of TABLE_ARN"
-            )
+        if (other := values.get("aws_region")) not in ("", None, region):
+            problems.append(f"AWS_REGION: {other!r} is not allowed; allowed: {region}, the region of TABLE_ARN")
         values["aws_region"] = region
     elif not values.get("stream_view_type"):
         values["stream_view_type"] = "NEW_AND_OLD_IMAGES"

@@ -237,9 +237,7 @@ def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:
     yield Changed("put-item", items.put(d.client("dynamodb"), current, [item for _, item in parsed]))
 
 
-def fetch_logs(
-    d: Deployment, *, since_ms: int, pattern: str, request_id: str, last: int, timeout: float
-) -> Events[None]:
+def fetch_logs(d: Deployment, *, since_ms: int, pattern: str, request_id: str, last: int, timeout: int) -> Events[None]:
     """Read the newest `last` invocations (0: all) since a time in milliseconds; see log_reader.fetch.
 
     `timeout` is in seconds: how long to wait for a log group that does not exist yet.

@@ -20,17 +20,15 @@ from .resources.change import Change, UserError, check_owner, retry
 _STALE_READS_SECONDS = 15.0
 
 
-def clean(
-    d: Deployment, *, delete_data: bool = False, backup_first: bool = False, keep_logs: bool = False
-) -> Events[None]:
+def clean(d: Deployment, *, delete_data: bool = False, back_up: bool = False, keep_logs: bool = False) -> Events[None]:
     """Delete everything in dependency order, wait for each deletion, and verify that nothing remains.
 
-    Keeps a table that holds items, unless `delete_data`; `backup_first` backs it up before it is deleted. Run it as
+    Keeps a table that holds items, unless `delete_data`; `back_up` backs it up before it is deleted. Run it as
     a dry run first: that raises UserError for what is not ours or is protected, before the first deletion.
     """
     yield Started("clean")
     kept = []
-    for event in _delete_all(d, delete_data=delete_data, backup_first=backup_first, keep_logs=keep_logs):
+    for event in _delete_all(d, delete_data=delete_data, back_up=back_up, keep_logs=keep_logs):
         if isinstance(event, Changed):
             if event.change.action == "absent":
                 continue
@@ -46,7 +44,7 @@ def clean(
     yield Changed("clean", Change(f"pipeline {d.settings.pipeline_name}", "absent", note=note))
 
 
-def _delete_all(d: Deployment, *, delete_data: bool, backup_first: bool, keep_logs: bool) -> Events[None]:
+def _delete_all(d: Deployment, *, delete_data: bool, back_up: bool, keep_logs: bool) -> Events[None]:
     settings, owner, lambda_ = d.settings, d.settings.pipeline_name, d.client("lambda")
     for entry in _mappings(d):
         change = retry(partial(mapping.delete, lambda_, entry["UUID"]))
@@ -71,7 +69,7 @@ def _delete_all(d: Deployment, *, delete_data: bool, backup_first: bool, keep_lo
     delete_role = partial(role.delete, d.client("iam"), settings.role_name, owner=owner, adopt=d.adopt, **listed)
     yield Changed("clean", role_check.unmanaged(settings.role_arn) if settings.role_arn else retry(delete_role))
     # Last, when nothing reads the table anymore: an item that was written meanwhile keeps it.
-    yield from _delete_table(d, delete_data=delete_data, backup_first=backup_first)
+    yield from _delete_table(d, delete_data=delete_data, back_up=back_up)
 
 
 def _detach_from_vpc(d: Deployment) -> Events[None]:
@@ -85,7 +83,7 @@ def _detach_from_vpc(d: Deployment) -> Events[None]:
         yield from finish("clean", change, "to leave its VPC", lambda: function.wait(*of_function))
 
 
-def _delete_table(d: Deployment, *, delete_data: bool, backup_first: bool) -> Events[None]:
+def _delete_table(d: Deployment, *, delete_data: bool, back_up: bool) -> Events[None]:
     name, dynamodb, owner = d.settings.table_name, d.client("dynamodb"), d.settings.pipeline_name
     if d.settings.table_arn:
         yield Changed("clean", Change(f"table {name}", "unchanged", note="kept; TABLE_ARN: read only"))
@@ -102,7 +100,7 @@ def _delete_table(d: Deployment, *, delete_data: bool, backup_first: bool) -> Ev
         if note:
             yield Changed("clean", Change(f"table {name}", "unchanged", attributes=current, note=note))
             return
-        if backup_first:
+        if back_up:
             change = retry(lambda: backup.create(dynamodb, name))
             wait = partial(backup.wait, dynamodb, change.attributes["BackupArn"])
             yield from finish("clean", change, "to become AVAILABLE", wait)

@@ -86,11 +86,7 @@ class UserError(Exception):
 
 def diff(current: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[Diff, ...]:
     """Return each parameter in `desired` whose current value differs. `current` is {} for a new resource."""
-    return tuple(
-        Diff(setting, current.get(setting), value)
-        for setting, value in desired.items()
-        if current.get(setting) != value
-    )
+    return tuple(Diff(name, current.get(name), new) for name, new in desired.items() if current.get(name) != new)
 
 
 def is_dry_run(response: Mapping[str, Any]) -> bool:

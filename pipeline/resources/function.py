@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import change
@@ -175,11 +176,8 @@ def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     """Fill in nested defaults, remove what AWS adds, and sort lists whose order has no meaning."""
-    logging = {
-        "LogFormat": "Text",
-        "LogGroup": f"/aws/lambda/{parameters['FunctionName']}",
-        **parameters["LoggingConfig"],
-    }
+    group = f"/aws/lambda/{parameters['FunctionName']}"
+    logging = {"LogFormat": "Text", "LogGroup": group, **parameters["LoggingConfig"]}
     if logging["LogFormat"] == "JSON":
         logging = {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **logging}
     network = {**DEFAULTS["VpcConfig"], **parameters["VpcConfig"]}
@@ -226,9 +224,8 @@ def _update(
     parameters = {setting: desired[setting] for setting in sorted(settings - _NOT_CONFIGURATION)}
     if parameters:
         _wait_until_settled(lambda_, name)
-        response = change.retry_while_role_propagates(
-            lambda: lambda_.update_function_configuration(FunctionName=name, **parameters)
-        )
+        update = partial(lambda_.update_function_configuration, FunctionName=name, **parameters)
+        response = change.retry_while_role_propagates(update)
         pending = not change.is_dry_run(response)
     if "ReservedConcurrentExecutions" in settings:
         _wait_until_settled(lambda_, name)

@@ -150,11 +150,10 @@ def delete(
     return Change(resource, "deleted", attributes=current)
 
 
-def foreign_policies(
-    iam: IAMClient, name: str, policy_names: Collection[str], managed_policy_arns: Collection[str]
-) -> list[str]:
+def foreign_policies(iam: IAMClient, name: str, policy_names: Collection[str], arns: Collection[str]) -> list[str]:
     """Return the role's policies that others added, each with its kind; [] if the role does not exist.
 
+    Those are neither in `policy_names`, nor in `arns` (of managed policies), nor recorded in the role's tags.
     IAM API reference: GetRole, ListAttachedRolePolicies, ListRolePolicies.
     """
     current = describe(iam, name)
@@ -162,7 +161,7 @@ def foreign_policies(
         return []
     inline, managed, tags = inline_policy_names(iam, name), current["ManagedPolicyArns"], current["Tags"]
     foreign = [f"inline policy {each}" for each in inline if not _is_ours(each, policy_names, tags, POLICIES_TAG)]
-    return foreign + [f"managed policy {each}" for each in managed if not _is_ours(each, managed_policy_arns, tags)]
+    return foreign + [f"managed policy {each}" for each in managed if not _is_ours(each, arns, tags)]
 
 
 def _is_ours(name: str, listed: Collection[str], tags: Mapping[str, str], tag: str = RECORD_TAG) -> bool:
@@ -266,9 +265,8 @@ def _update(iam: IAMClient, current: Mapping[str, Any], desired: Mapping[str, An
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=document)
     if settings & {"Description", "MaxSessionDuration"}:
         # Both, as AWS resets an omitted duration to one hour.
-        iam.update_role(
-            RoleName=name, Description=desired["Description"], MaxSessionDuration=desired["MaxSessionDuration"]
-        )
+        description, duration = desired["Description"], desired["MaxSessionDuration"]
+        iam.update_role(RoleName=name, Description=description, MaxSessionDuration=duration)
     if "PermissionsBoundary" in settings and desired["PermissionsBoundary"]:
         iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=desired["PermissionsBoundary"])
     elif "PermissionsBoundary" in settings:
