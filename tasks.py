@@ -255,8 +255,8 @@ def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool =
 )
 def put_item(
     c: Context,
-    item: str | None = None,
-    file: str | None = None,
+    item: str = "",
+    file: str = "",
     set: Words = None,
     yes: bool = False,
     verbose: bool = False,
@@ -277,7 +277,7 @@ def put_item(
         report.render(steps.put_item(deployment, lines))
 
 
-def _item_lines(item: str | None, file: str | None) -> list[tuple[str, str]]:
+def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
     """The text of each item, with its place for error messages."""
     if item and file:
         raise UserError("pass either --item or --file, not both")
@@ -287,9 +287,9 @@ def _item_lines(item: str | None, file: str | None) -> list[tuple[str, str]]:
         raise UserError(
             'no item: pass --item \'{"name": "test3"}\', --file FILE, or an item per line on standard input'
         )
-    source = "standard input" if file in (None, "-") else str(file)
+    source = "standard input" if file in ("", "-") else file
     try:
-        text = sys.stdin.read() if file in (None, "-") else Path(source).read_text(encoding="utf-8")
+        text = sys.stdin.read() if file in ("", "-") else Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--file: {file!r} cannot be read: {error}") from None
     lines = [(f"{source} line {number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]

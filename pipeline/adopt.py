@@ -12,7 +12,7 @@ from typing import Any
 
 from dotenv import set_key
 
-from . import external, parameters, policies, steps
+from . import external, items, parameters, policies, steps
 from .deployment import Deployment
 from .events import Changed, Events, Result, Started
 from .resources import function, log_group, mapping, role, table
@@ -153,8 +153,7 @@ def _values(d: Deployment) -> dict[str, Any]:
     if "log_group" in found:
         values["LOG_RETENTION_IN_DAYS"] = found["log_group"]["retentionInDays"] or 0
     if "table" in found:
-        types = {each["AttributeName"]: each["AttributeType"] for each in found["table"]["AttributeDefinitions"]}
-        keys = [f"{each['AttributeName']}:{types[each['AttributeName']]}" for each in found["table"]["KeySchema"]]
+        keys = [f"{name}:{kind}" for name, kind in items.key_types(found["table"]).items()]
         values["TABLE_KEY"], values["TABLE_SORT_KEY"] = [*keys, ""][:2]
     if "function" in found:
         usual = {"LogGroup": f"/aws/lambda/{d.settings.function_name}", "SystemLogLevel": "INFO"}

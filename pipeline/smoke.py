@@ -111,7 +111,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         invocation = _wait_for_end(trial, event)
     finally:
         if item:
-            dynamodb.delete_item(TableName=name, Key={key: item[key] for key in items.key_names(trial.table)})
+            dynamodb.delete_item(TableName=name, Key={key: item[key] for key in items.key_types(trial.table)})
     if item or trial.mapping["FunctionResponseTypes"]:  # otherwise a batch is done when its invocation succeeds
         _check_not_repeated(trial, event, invocation)
     line, request_id = event["message"].rstrip("\n"), invocation.request_id
@@ -189,10 +189,7 @@ def _existing(d: Deployment) -> _Trial:
 
 
 def has_user_items(dynamodb: Any, table_name: str) -> bool:
-    """Whether the table holds items other than those of an interrupted smoke. Stops at the first one.
-
-    DynamoDB API reference: Scan.
-    """
+    """Whether the table holds items other than those of an interrupted smoke. DynamoDB API reference: Scan."""
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=table_name,
         ConsistentRead=True,
@@ -216,13 +213,12 @@ def new_item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[dict[s
     number = f"{secrets.randbelow(10**28) + 10**28}7"
     unique = {"S": marker, "N": number, "B": marker.encode()}
     in_record = {"S": marker, "N": number, "B": base64.b64encode(marker.encode()).decode()}
-    kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
-    hash_key, *_ = keys = items.key_names(table)
+    hash_key, *_ = kinds = items.key_types(table)
     if hash_key in extra:
         raise UserError(f"SMOKE_ITEM: {hash_key!r} is the partition key, which smoke generates; leave it out")
     if reserved := {_MARKER, _ATTEMPT} & extra.keys():
         raise UserError(f"SMOKE_ITEM: {reserved.pop()!r} marks the items of smoke; choose another attribute")
-    key = {name: {kinds[name]: unique[kinds[name]]} for name in keys}
+    key = {name: {kind: unique[kind]} for name, kind in kinds.items()}
     item = {_MARKER: {"S": marker}, _ATTEMPT: {"N": "1"}, **key, **extra}
     items.check(item, table, "SMOKE_ITEM")
     return item, in_record[kinds[hash_key]]

@@ -175,12 +175,7 @@ def _ignore_missing(iam: IAMClient, delete: Callable[[], Any]) -> None:
 
 
 def ensure_policies(
-    iam: IAMClient,
-    role_name: str,
-    documents: Mapping[str, Mapping[str, Any]],
-    *,
-    owner: str = "",
-    adopt: bool = False,
+    iam: IAMClient, role_name: str, documents: Mapping[str, Mapping[str, Any]], *, owner: str = "", adopt: bool = False
 ) -> Iterator[Change]:
     """Put the role's inline policies, and delete those that an earlier call put and `documents` no longer has.
 

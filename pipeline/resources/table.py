@@ -5,7 +5,7 @@ To reuse this module, copy it and `change.py` into one folder (`from steps impor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -212,9 +212,8 @@ def _update(
         response = dynamodb.update_table(TableName=name, **parameters)
         written = not change.is_dry_run(response)
         if parameters.get("StreamSpecification", _NO_STREAM)["StreamEnabled"]:
-            attributes["LatestStreamArn"] = (
-                response["TableDescription"]["LatestStreamArn"] if written else _predicted_stream(current["TableArn"])
-            )
+            stream = response["TableDescription"]["LatestStreamArn"]
+            attributes["LatestStreamArn"] = stream if written else _predicted_stream(current["TableArn"])
     if "PointInTimeRecoverySpecification" in settings:
         _wait_until_active(dynamodb, name)
         _update_recovery(dynamodb, name, desired["PointInTimeRecoverySpecification"])
@@ -235,9 +234,7 @@ def _update(
     return Change(f"table {name}", "replaced", diffs, attributes=attributes, note=note, pending=written)
 
 
-def _updates(
-    current: Mapping[str, Any], desired: Mapping[str, Any], settings: Collection[str]
-) -> Iterator[dict[str, Any]]:
+def _updates(current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> Iterator[dict[str, Any]]:
     """Yield the parameters of each UpdateTable call, in order."""
     mode, limits = ("BillingMode", "ProvisionedThroughput"), ("OnDemandThroughput",)
     # The limits belong to on-demand mode: AWS takes them after the change to it, and before the change from it.
