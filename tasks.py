@@ -199,7 +199,6 @@ def create_role(
     """Create or update the role of the function, from policies/trust-policy.json.
 
     With an existing role (ROLE_ARN), checks that it has the permissions in policies/, and leaves it as it is.
-
     Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, ROLE_PERMISSIONS_BOUNDARY, ROLE_MANAGED_POLICY_ARNS, ROLE_OPTIONS,
     TAGS; for the check, also those of put-policy.
     """

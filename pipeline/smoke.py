@@ -45,8 +45,7 @@ class _Trial:
     """An item, and what it passes on its way to the log, as the resource modules describe it.
 
     `role` is None if the role is gone. `events` reads the log events that show the item or the observed record,
-    `put_ms` is AWS's time of the put in whole seconds, and `began` the local time of it. `earlier` are the IDs of
-    invocations before the put.
+    `put_ms` is AWS's time of the put in whole seconds, `began` the local time. `earlier` are invocations before it.
     """
 
     d: Deployment

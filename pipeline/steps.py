@@ -189,8 +189,7 @@ def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tag
     change = retry(lambda: function.ensure(d.client("lambda"), desired, adopt=d.adopt))
     retagged = any(diff.setting == "Tags" for diff in change.diffs) and change.action != "created"
     group = parameters.log_group(d.settings)
-    # If the pipeline creates the log group, its events expire, `clean` can delete it, and the role does not need
-    # logs:CreateLogGroup.
+    # A log group of ours expires its events, is deleted by `clean`, and spares the role logs:CreateLogGroup.
     ensure_group = partial(log_group.ensure, d.client("logs"), group, adopt=d.adopt, tags=tags or retagged)
     yield Changed("create-function", retry(ensure_group))
     wait = partial(function.wait, d.client("lambda"), d.settings.function_name)

@@ -15,8 +15,7 @@ from .events import Changed, Events, Started, Waiting, finish
 from .resources import backup, code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
 
-# How long AWS may still list what it has deleted: IAM user guide, "Changes that I make are not always immediately
-# visible".
+# AWS may still list what it has deleted: IAM user guide, "Changes that I make are not always immediately visible".
 _STALE_READS_SECONDS = 15.0
 
 
@@ -62,11 +61,8 @@ def _delete_all(d: Deployment, *, delete_data: bool, back_up: bool, keep_logs: b
     else:
         delete_group = partial(log_group.delete, d.client("logs"), group, owner=owner, adopt=d.adopt)
         yield Changed("clean", retry(delete_group))
-    listed = {
-        "policy_names": policies.inline_policy_names(settings, d.root),
-        "managed_policy_arns": settings.role_managed_policy_arns,
-    }
-    delete_role = partial(role.delete, d.client("iam"), settings.role_name, owner=owner, adopt=d.adopt, **listed)
+    names, arns = policies.inline_policy_names(settings, d.root), settings.role_managed_policy_arns
+    delete_role = partial(role.delete, d.client("iam"), settings.role_name, names, arns, owner=owner, adopt=d.adopt)
     yield Changed("clean", role_check.unmanaged(settings.role_arn) if settings.role_arn else retry(delete_role))
     # Last, when nothing reads the table anymore: an item that was written meanwhile keeps it.
     yield from _delete_table(d, delete_data=delete_data, back_up=back_up)
@@ -143,8 +139,7 @@ def summarize_remaining(d: Deployment) -> str:
 def _mappings(d: Deployment) -> list[dict[str, Any]]:
     """The function's mappings, also those on deleted streams. Raises UserError if the function or one is not ours.
 
-    A mapping on our table belongs to its function. A mapping on another table is ours if its tag says so: TABLE_NAME
-    was different when it was created.
+    A mapping on our table belongs to its function. One on another table, from an earlier TABLE_NAME, has our tag.
     """
     name, owner, lambda_ = d.settings.function_name, d.settings.pipeline_name, d.client("lambda")
     if current := function.describe(lambda_, name):

@@ -23,8 +23,7 @@ RECORD_TAG = "pipeline:added"
 SETTLE_TIMEOUT = 120.0  # seconds
 TAGS_TIMEOUT = 10.0
 
-# What AWS says, as "CODE: MESSAGE", while it refuses a call only for a while. From botocore's service models, and the
-# API references of the calls.
+# What AWS says, as "CODE: MESSAGE", while it refuses a call only for a while: botocore's models, API references.
 _NOT_YET = (
     # An earlier change is in progress.
     "ConcurrentModification|EntityTemporarilyUnmodifiable|OperationAborted|ResourceConflict|ResourceInUse|TableInUse|"

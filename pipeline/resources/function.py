@@ -44,8 +44,7 @@ def describe(lambda_: LambdaClient, name: str, *, secrets: bool = False) -> dict
     """Return the function under the names of CreateFunction's parameters, or None if it does not exist.
 
     Adds FunctionArn, CodeSha256, State and LastUpdateStatus with their reasons, and ReservedConcurrentExecutions (None
-    if there are none). Without `secrets`, hides the values of the environment variables.
-    Lambda API reference: GetFunction.
+    if there are none). Without `secrets`, hides the environment variables' values. Lambda API reference: GetFunction.
     """
     try:
         response = lambda_.get_function(FunctionName=name)
@@ -71,8 +70,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
 
     `desired` holds CreateFunction's parameters, and ReservedConcurrentExecutions as in PutFunctionConcurrency. Omitted
     parameters get AWS's defaults. The code is compared by CodeSha256, which `desired` must hold too if Code is an S3
-    object (S3Bucket, S3Key) instead of the ZipFile's bytes. Retries for up to a minute while Lambda does not see a new
-    role yet.
+    object (S3Bucket, S3Key) instead of the ZipFile's bytes. Retries for up to two minutes until Lambda sees the role.
 
     Raises UserError if the function belongs to another pipeline (unless `adopt`). Lambda API reference:
     CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration, PutFunctionConcurrency, TagResource.

@@ -1,7 +1,4 @@
-"""The IAM role of a Lambda function and its policies: describe, create or update, delete.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import role`). It needs only boto3.
-"""
+"""The IAM role of a Lambda function and its policies: describe, create or update, delete."""
 
 from __future__ import annotations
 
@@ -116,17 +113,16 @@ def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
 def delete(
     iam: IAMClient,
     name: str,
+    policy_names: Collection[str] = (),
+    arns: Collection[str] = (),
     *,
     owner: str = "",
     adopt: bool = False,
-    policy_names: Collection[str] = (),
-    managed_policy_arns: Collection[str] = (),
 ) -> Change:
     """Delete the role, after its inline policies and the attachments of its managed policies.
 
-    Leaves the role as it is, with a note, if others added policies to it, unless `adopt`: those that are neither listed
-    in `policy_names` and `managed_policy_arns` nor recorded in the role's tags. Raises UserError if the role belongs to
-    another pipeline or is in an instance profile.
+    Leaves the role as it is, with a note, if it has `foreign_policies` (unless `adopt`). Raises UserError if the role
+    belongs to another pipeline or is in an instance profile.
     IAM API reference: DeleteRole, which requires a role without policies.
     """
     resource = f"role {name}"
@@ -138,7 +134,7 @@ def delete(
     if profiles:
         names = ", ".join(profile["InstanceProfileName"] for profile in profiles)
         raise UserError(f"{resource} is in the instance profile {names}; remove it there and run the step again")
-    foreign = foreign_policies(iam, name, policy_names, managed_policy_arns)
+    foreign = foreign_policies(iam, name, policy_names, arns)
     if foreign and owner and not adopt:
         note = f"kept because others added its {', '.join(foreign)}; delete it too with --adopt"
         return Change(resource, "unchanged", attributes=current, note=note)

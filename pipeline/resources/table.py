@@ -1,7 +1,4 @@
-"""A DynamoDB table and its stream: describe, create or update, wait, delete.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import table`). It needs only boto3.
-"""
+"""A DynamoDB table and its stream: describe, create or update, wait, delete."""
 
 from __future__ import annotations
 
@@ -34,8 +31,7 @@ PARAMETERS = {*DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions"}
 # Parameters that `ensure` does not change, as items would be lost or AWS cannot change them, and the advice for each.
 _IMMUTABLE = {
     "KeySchema": "Copy the items to a table with another name, or delete the table and create it again",
-    "AttributeDefinitions": "They belong to the keys. Choose another table name, or delete the table and "
-    "create it again",
+    "AttributeDefinitions": "They belong to the keys. Choose another table name, or delete the table first",
 }
 
 _NO_STREAM = {"StreamEnabled": False}
@@ -127,8 +123,7 @@ def wait(dynamodb: DynamoDBClient, name: str) -> dict[str, Any]:
 def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
     """Delete the table and all its items. To wait until it is gone, call `wait_until_deleted`.
 
-    Raises UserError if the table belongs to another pipeline or is protected from deletion.
-    DynamoDB API reference: DeleteTable.
+    Raises UserError if it belongs to another pipeline or is protected. DynamoDB API reference: DeleteTable.
     """
     resource = f"table {name}"
     current = describe(dynamodb, name)
