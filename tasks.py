@@ -529,21 +529,5 @@ def local_status(c: Context, json: bool = False) -> None:
 
 
 local = Collection("local", local_start, local_stop, local_status)
-namespace = Collection(
-    zip_code,
-    create_table,
-    create_role,
-    put_policy,
-    create_function,
-    map_stream,
-    put_item,
-    fetch_logs,
-    deploy,
-    smoke,
-    adopt,
-    runbook,
-    clean,
-    status,
-    local,
-    dev.namespace,
-)
+STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
+namespace = Collection(*STEPS, deploy, smoke, adopt, runbook, clean, status, local, dev.namespace)

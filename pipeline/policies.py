@@ -51,9 +51,7 @@ def inline_policies(
     }
     documents = {name: generated.get(file) or render(root / "policies" / file, tokens) for name, file in files.items()}
     # Characters without white space, which IAM does not count.
-    sizes = {
-        files[name]: len("".join(json.dumps(each, ensure_ascii=False).split())) for name, each in documents.items()
-    }
+    sizes = {files[name]: len("".join(json.dumps(doc, ensure_ascii=False).split())) for name, doc in documents.items()}
     if (total := sum(sizes.values())) > INLINE_POLICIES_CHARACTERS:
         listed = ", ".join(f"{file} {size}" for file, size in sizes.items())
         raise UserError(

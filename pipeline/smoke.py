@@ -138,9 +138,7 @@ def _with_next_record(trial: _Trial) -> _Trial:
     )
 
 
-def _observed(
-    trial: _Trial, records: list[dict[str, Any]], stream: Iterator[list[dict[str, Any]]]
-) -> Iterator[dict[str, Any]]:
+def _observed(trial: _Trial, records: list[Any], stream: Iterator[list[Any]]) -> Iterator[dict[str, Any]]:
     """The log events that show the first record; with filters, which may discard it, any record from it on."""
     if trial.mapping["FilterCriteria"]:
         records += next(stream)

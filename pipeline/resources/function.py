@@ -97,7 +97,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
         pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
         note = _failure(current) or (f"cannot compare the environment variables: {hidden['Message']}" if hidden else "")
         return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
-    pending = _update(lambda_, ours, normalized, code, {each.setting for each in diffs})
+    pending = _update(lambda_, ours, {**normalized, "Code": code}, {each.setting for each in diffs})
     attributes = _hide_secrets({**current, **normalized})
     return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)
 
@@ -205,19 +205,14 @@ def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mappi
     return Change(f"function {name}", "created", diffs, attributes=attributes, pending=not change.is_dry_run(response))
 
 
-def _update(
-    lambda_: LambdaClient,
-    current: Mapping[str, Any],
-    desired: Mapping[str, Any],
-    code: Mapping[str, Any],
-    settings: set[str],
-) -> bool:
+def _update(lambda_: LambdaClient, current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> bool:
     """Update the settings, and return whether AWS is still working on it. AWS accepts one update at a time."""
     name = current["FunctionName"]
     pending = False
     if settings & {"CodeSha256", "Architectures"}:
         _wait_until_settled(lambda_, name)
-        response = lambda_.update_function_code(FunctionName=name, Architectures=desired["Architectures"], **code)
+        code = {"Architectures": desired["Architectures"], **desired["Code"]}
+        response = lambda_.update_function_code(FunctionName=name, **code)
         pending = not change.is_dry_run(response)
     parameters = {setting: desired[setting] for setting in sorted(settings - _NOT_CONFIGURATION)}
     if parameters:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import change
-from .change import OWNER_TAG, RECORD_TAG, Change, Diff, UserError
+from .change import OWNER_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
@@ -155,13 +155,10 @@ def foreign_policies(iam: IAMClient, name: str, policy_names: Collection[str], a
     current = describe(iam, name)
     if current is None:
         return []
-    inline, managed, tags = inline_policy_names(iam, name), current["ManagedPolicyArns"], current["Tags"]
-    foreign = [f"inline policy {each}" for each in inline if not _is_ours(each, policy_names, tags, POLICIES_TAG)]
-    return foreign + [f"managed policy {each}" for each in managed if not _is_ours(each, arns, tags)]
-
-
-def _is_ours(name: str, listed: Collection[str], tags: Mapping[str, str], tag: str = RECORD_TAG) -> bool:
-    return name in listed or change.is_recorded(name, tags, tag)
+    inline, tags = sorted({*inline_policy_names(iam, name)} - {*policy_names}), current["Tags"]
+    managed = sorted({*current["ManagedPolicyArns"]} - {*arns})
+    foreign = [f"inline policy {each}" for each in inline if not change.is_recorded(each, tags, POLICIES_TAG)]
+    return foreign + [f"managed policy {each}" for each in managed if not change.is_recorded(each, tags)]
 
 
 def _ignore_missing(iam: IAMClient, delete: Callable[[], Any]) -> None:
