@@ -90,12 +90,11 @@ def any_pattern(where: str, patterns: list[str]) -> filter_patterns.Predicate:
 
 
 def _key_pattern(text: str, table: Mapping[str, Any]) -> str:
-    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
-    names = items.key_names(table)
-    document = text if text.startswith("{") else json.dumps({names[0]: {types[names[0]]: text}})
-    key = to_json(items.parse(document, "--key"))
-    if any(name not in names or list(value) != [types[name]] for name, value in key.items()):
-        allowed = ", ".join(f"{name} of type {types[name]}" for name in names)
+    types = items.key_types(table)
+    name, kind = next(iter(types.items()))
+    key = to_json(items.parse(text if text.startswith("{") else json.dumps({name: {kind: text}}), "--key"))
+    if any(list(value) != [types.get(name)] for name, value in key.items()):
+        allowed = ", ".join(f"{name} of type {kind}" for name, kind in types.items())
         raise UserError(f"--key: {text!r} is not a key of table {table['TableName']}, which has: {allowed}")
     patterns = {name: {kind: [content] for kind, content in value.items()} for name, value in key.items()}
     return json.dumps({"dynamodb": {"Keys": patterns}})

@@ -11,16 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .events import Changed, Event, Progress, Result, Started
-from .resources.change import Action, Change, Diff, UserError
+from .resources.change import Change, Diff, UserError
 
-SIGNS: dict[Action, str] = {
-    "created": "+",
-    "updated": "~",
-    "replaced": "!",
-    "unchanged": "=",
-    "deleted": "-",
-    "absent": "=",
-}
+SIGNS = {"created": "+", "updated": "~", "replaced": "!", "unchanged": "=", "deleted": "-", "absent": "="}
 
 _VALUE_CHARACTERS = 60
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import log_reader, metrics, parameters, policies, steps
+from .deployment import Deployment
+from .log_reader import Invocation
 from .report import SIGNS, diff_text, document_of
 from .resources import mapping, role, table
-from .resources.change import own_tags
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .deployment import Deployment
-    from .log_reader import Invocation
-    from .resources.change import Change
+from .resources.change import Change, own_tags
 
 
 @dataclass(frozen=True)

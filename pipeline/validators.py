@@ -181,10 +181,7 @@ def strings(value: str) -> dict[str, str]:
 
 
 def environment(value: str) -> dict[str, str]:
-    """The variables of a function, without those that Lambda sets itself.
-
-    Lambda developer guide: "Working with environment variables".
-    """
+    """A function's variables, except those of Lambda. Lambda developer guide: "Working with environment variables"."""
     variables = strings(value)
     for name in variables:
         if not re.fullmatch(r"[A-Za-z]\w+", name, re.ASCII):
@@ -197,10 +194,7 @@ def environment(value: str) -> dict[str, str]:
 
 
 def tags(value: str) -> dict[str, str]:
-    """Tags that AWS accepts, without the tag that marks a pipeline's resources.
-
-    General reference: "Tagging AWS resources".
-    """
+    """Tags that AWS accepts, without those that a pipeline sets itself. General reference: "Tagging AWS resources"."""
     tags = strings(value)
     if len(tags) > _TAGS:
         raise ValueError(f"up to {_TAGS} tags")
