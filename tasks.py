@@ -11,10 +11,11 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from invoke import Collection, Context, Exit, task
 
@@ -28,19 +29,16 @@ if Path(sys.argv[0]).name in ("invoke", "inv", "__main__.py"):  # not in a test 
 
 import dev  # noqa: E402
 from pipeline import settings as declared  # noqa: E402
+from pipeline.deployment import Deployment  # noqa: E402
+from pipeline.events import Changed, Events, Started, changes  # noqa: E402
+from pipeline.report import Report, confirm  # noqa: E402
 from pipeline.resources.change import Change, UserError  # noqa: E402
+from pipeline.settings import Settings  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from typing import TypeAlias
-
     from localaws.control import Server
-    from pipeline.deployment import Deployment
-    from pipeline.events import Events
-    from pipeline.report import Report
-    from pipeline.settings import Settings
 
-    Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
+Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
 
 ROOT = Path(__file__).resolve().parent
 LOCAL = ROOT / ".local"
@@ -54,6 +52,14 @@ COMMON = {
     "verbose": "Log every AWS call and its time on stderr.",
 }
 STEP = {**COMMON, "adopt": ADOPT, "yes": YES}
+SELECT = {
+    "since": "Only records since 90s, 15m or 2h ago, or since a time such as 2026-01-31T08:00:00Z.",
+    "until": "Only records until such a time.",
+    "key": 'Only records of this key: the value of the partition key, or JSON: {"name": "test3"}.',
+    "filter": "Only records that match this pattern, as in FILTER_CRITERIA.",
+    "last": "Only the newest records: their number.",
+    **COMMON,
+}
 LOCAL_TASK = {name: COMMON[name] for name in ("set", "json")}
 
 
@@ -64,7 +70,6 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
 
     from localaws.control import ControlError
     from pipeline import errors
-    from pipeline.report import Report
 
     report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), step=name)
     code = 1
@@ -118,7 +123,6 @@ def _settings(report: Report, overrides: Words) -> Settings:
 def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, adopt: bool = False) -> Deployment:
     """The deployment of the settings. Starts the local AWS if that is the target."""
     from pipeline import echo, session, teardown
-    from pipeline.deployment import Deployment
 
     settings = _settings(report, overrides)
     endpoint = _start_local_aws(settings).endpoint if settings.target == "local" else None
@@ -133,30 +137,26 @@ def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, ado
     return deployment
 
 
-def _run_step(
-    c: Context, name: str, overrides: Words, *, verbose: bool, json: bool, yes: bool, adopt: bool = False
-) -> None:
+def _run_step(c: Context, name: str, overrides: Words, *, verbose: bool, json: bool, yes: bool, adopt: bool) -> None:
     """Run the step of this name. With TARGET=aws, plan it first: without changes, the plan is the result.
 
     Asks for confirmation if the step replaces something or changes more than it creates; `deploy` for any change.
     """
     from pipeline import steps
-    from pipeline.events import Changed
-    from pipeline.report import confirm
 
     with _task(c, name, json) as report:
         deployment = _connect(c, report, overrides, verbose=verbose, adopt=adopt)
         step: Callable[[Deployment], Events[Any]] = getattr(steps, name.replace("-", "_"))
         if deployment.settings.target == "aws" and not deployment.dry_run:
             events = list(step(deployment.as_dry_run()))
-            changes = [event.change for event in events if isinstance(event, Changed)]
-            actions = Counter(change.action for change in changes if not change.resource.startswith("zip "))
+            planned = changes(events)
+            actions = Counter(change.action for change in planned if not change.resource.startswith("zip "))
             altered = actions["updated"] + actions["replaced"] + actions["deleted"]
             if not altered and not actions["created"]:
                 report.render(e for e in events if not isinstance(e, Changed) or e.change.action == "unchanged")
                 return
             if name == "deploy" or actions["replaced"] or altered > actions["created"]:
-                confirm(name, changes, ("y", "yes"), assume_yes=yes)
+                confirm(name, planned, ("y", "yes"), assume_yes=yes)
         report.render(step(deployment))
 
 
@@ -207,7 +207,6 @@ def create_role(
     """Create or update the role of the function, from policies/trust-policy.json.
 
     With an existing role (ROLE_ARN), checks that it has the permissions in policies/, and leaves it as it is.
-
     Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, ROLE_PERMISSIONS_BOUNDARY, ROLE_MANAGED_POLICY_ARNS, ROLE_OPTIONS,
     TAGS; for the check, also those of put-policy.
     """
@@ -249,7 +248,7 @@ def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool =
     BISECT_BATCH_ON_FUNCTION_ERROR, FUNCTION_RESPONSE_TYPES, PARALLELIZATION_FACTOR, FILTER_CRITERIA,
     TUMBLING_WINDOW_IN_SECONDS, ON_FAILURE, MAPPING_ENABLED, MAPPING_OPTIONS, TAGS.
     """
-    _run_step(c, "map-stream", set, verbose=verbose, json=json, yes=yes)
+    _run_step(c, "map-stream", set, verbose=verbose, json=json, yes=yes, adopt=False)
 
 
 @task(
@@ -263,8 +262,8 @@ def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool =
 )
 def put_item(
     c: Context,
-    item: str | None = None,
-    file: str | None = None,
+    item: str = "",
+    file: str = "",
     set: Words = None,
     yes: bool = False,
     verbose: bool = False,
@@ -275,20 +274,17 @@ def put_item(
     Asks first if the table is that of TABLE_ARN. Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
     """
     from pipeline import steps
-    from pipeline.events import Changed
-    from pipeline.report import confirm
 
     with _task(c, "put-item", json) as report:
         lines = _item_lines(item, file)
         deployment = _connect(c, report, set, verbose=verbose)
         if deployment.settings.table_arn and not deployment.dry_run:
-            events = steps.put_item(deployment.as_dry_run(), lines)
-            changes = [event.change for event in events if isinstance(event, Changed)]
-            confirm("put-item", changes, ("y", "yes"), assume_yes=yes)
+            planned = changes(steps.put_item(deployment.as_dry_run(), lines))
+            confirm("put-item", planned, ("y", "yes"), assume_yes=yes)
         report.render(steps.put_item(deployment, lines))
 
 
-def _item_lines(item: str | None, file: str | None) -> list[tuple[str, str]]:
+def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
     """The text of each item, with its place for error messages."""
     if item and file:
         raise UserError("pass either --item or --file, not both")
@@ -296,11 +292,11 @@ def _item_lines(item: str | None, file: str | None) -> list[tuple[str, str]]:
         return [("--item", item)]
     if not file and sys.stdin.isatty():
         raise UserError(
-            'no item: pass --item \'{"name": "test3"}\', --file FILE, or one item per line on standard input'
+            'no item: pass --item \'{"name": "test3"}\', --file FILE, or an item per line on standard input'
         )
-    source = "standard input" if file in (None, "-") else str(file)
+    source = "standard input" if file in ("", "-") else file
     try:
-        text = sys.stdin.read() if file in (None, "-") else Path(source).read_text(encoding="utf-8")
+        text = sys.stdin.read() if file in ("", "-") else Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--file: {file!r} cannot be read: {error}") from None
     lines = [(f"{source} line {number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
@@ -390,7 +386,6 @@ def smoke(
     ROLE_NAME, SMOKE_TIMEOUT, SMOKE_ITEM.
     """
     from pipeline import smoke as smoke_test
-    from pipeline.report import confirm
 
     with _task(c, "smoke", json) as report:
         if observe and write:
@@ -429,17 +424,16 @@ def clean(
 ) -> None:
     """Delete everything except a table that holds items, and verify that nothing remains."""
     from pipeline import teardown
-    from pipeline.report import confirm
 
     with _task(c, "clean", json) as report:
         if backup and not delete_data:
             raise UserError("--backup requires --delete-data; a table that holds items is not deleted without it")
         deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
-        options = {"delete_data": delete_data, "backup_first": backup, "keep_logs": keep_logs}
+        options = {"delete_data": delete_data, "back_up": backup, "keep_logs": keep_logs}
         if not deployment.dry_run:
-            changes = teardown.plan(deployment, **options)  # raises for what must not be deleted
+            planned = changes(teardown.clean(deployment.as_dry_run(), **options))  # raises for what must not be deleted
             if deployment.settings.target == "aws":
-                confirm("clean", changes, (deployment.settings.pipeline_name,), assume_yes=yes)
+                confirm("clean", planned, (deployment.settings.pipeline_name,), assume_yes=yes)
         report.render(teardown.clean(deployment, **options))
 
 
@@ -452,12 +446,10 @@ def status(c: Context, check: bool = False, set: Words = None, verbose: bool = F
     from pipeline import status as pipeline_status
 
     with _task(c, "status", json) as report:
-        collected = pipeline_status.collect(_connect(c, report, set, verbose=verbose))
-        report.result("\n".join(collected.lines()), collected.document())
-    if check and collected.drifted:
-        raise Exit(
-            f"status: {len(collected.drifted)} of {len(collected.changes)} resources differ from the settings", code=2
-        )
+        result = pipeline_status.collect(_connect(c, report, set, verbose=verbose))
+        report.result("\n".join(result.lines()), result.document())
+    if check and result.drifted:
+        raise Exit(f"status: {len(result.drifted)} of {len(result.changes)} resources differ from the settings", code=2)
 
 
 @task(
@@ -469,7 +461,6 @@ def adopt(
 ) -> None:
     """Show what a deploy would change in resources that exist already, and the lines for .env that prevent it."""
     from pipeline import adopt as adopting
-    from pipeline.report import confirm
 
     with _task(c, "adopt", json) as report:
         deployment = _connect(c, report, set, verbose=verbose)
@@ -511,6 +502,107 @@ def runbook(c: Context, format: str = "sh", task: str = "", set: Words = None) -
         report.result(write(_settings(report, set), ROOT).rstrip("\n"))
 
 
+# --- Day two ----------------------------------------------------------------------------------------------------------
+
+
+@task(iterable=["set"], help={**COMMON, "yes": YES})
+def pause(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
+    """Disable the mapping. It keeps its place in the stream. Says until when it must be resumed.
+
+    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, MAPPING_ENABLED.
+    """
+    _run_step(c, "pause", set, verbose=verbose, json=json, yes=yes, adopt=False)
+
+
+@task(iterable=["set"], help={**COMMON, "yes": YES})
+def resume(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
+    """Enable the mapping again, and wait until it is enabled.
+
+    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME.
+    """
+    _run_step(c, "resume", set, verbose=verbose, json=json, yes=yes, adopt=False)
+
+
+def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict[str, Any]:
+    from pipeline import validators
+
+    past = partial(validators.past, now=time.time())
+    since_ms = _parsed("--since", since, past) if since else 0
+    until_ms = _parsed("--until", until, past) if until else 0
+    if until_ms and since_ms > until_ms:
+        raise UserError(f"--until: {until!r} is before --since {since!r}")
+    count = _parsed("--last", last, validators.integer(1, 1_000_000)) if last else 0
+    return {"since": since_ms, "until": until_ms, "key": key, "pattern": filter, "last": count}
+
+
+@task(iterable=["set"], help=SELECT)
+def records(
+    c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "",
+    set: Words = None, verbose: bool = False, json: bool = False,
+) -> None:  # fmt: skip
+    """Show the records in the stream, without touching the mapping. Reads every shard from its oldest record on.
+
+    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, STREAM_VIEW_TYPE.
+    """
+    from pipeline import records as stream_records
+
+    with _task(c, "records", json) as report:
+        selection = _selection(since, until, key, filter, last)
+        report.render(stream_records.records(_connect(c, report, set, verbose=verbose), **selection))
+
+
+@task(iterable=["set"], help={"to": "local: run the code in lambda_src/ on the local AWS.", **SELECT, "yes": YES})
+def replay(
+    c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "", to: str = "",
+    set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False,
+) -> None:  # fmt: skip
+    """Send records in the stream to the function again, as the mapping does: in order, in its batches, by its filters.
+
+    With --to local, the settings of create-function apply too. Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN,
+    STREAM_VIEW_TYPE, FUNCTION_NAME.
+    """
+    from pipeline import replay as replays
+
+    with _task(c, "replay", json) as report:
+        selection = _selection(since, until, key, filter, last)
+        if to not in ("", "local"):
+            raise UserError(f"--to: {to!r} is not allowed; allowed: local")
+        on_local = (*(set or ()), "TARGET=local", "TABLE_ARN=", "ROLE_ARN=")
+        local = _connect(c, report, on_local, verbose=verbose) if to else None
+        deployment = _connect(c, report, set, verbose=verbose)
+        _render_confirmed(report, deployment, partial(replays.replay, to=local, **selection), yes=yes or bool(to))
+
+
+@task(iterable=["set"], help={"skip_superseded": "Skip records whose item has changed since.", **COMMON, "yes": YES})
+def redrive(
+    c: Context,
+    skip_superseded: bool = False,
+    set: Words = None,
+    yes: bool = False,
+    verbose: bool = False,
+    json: bool = False,
+) -> None:
+    """Send the records of the on-failure notes to the function again, and delete the notes that are done.
+
+    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, FUNCTION_TIMEOUT, ON_FAILURE.
+    """
+    from pipeline import replay as replays
+
+    with _task(c, "redrive", json) as report:
+        step = partial(replays.redrive, skip_superseded=skip_superseded)
+        _render_confirmed(report, _connect(c, report, set, verbose=verbose), step, yes=yes)
+
+
+def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment], Events[None]], *, yes: bool) -> None:
+    """Run a step. With TARGET=aws, show first what it will do, and ask."""
+    from pipeline.report import confirm
+
+    if d.settings.target == "aws" and not d.dry_run and not yes:
+        report.render(step(d.as_dry_run()))
+        confirm(report.task, [], ("y", "yes"), assume_yes=False)
+    report.render(step(d))
+
+
 # --- The local AWS ----------------------------------------------------------------------------------------------------
 
 
@@ -534,7 +626,6 @@ def local_stop(c: Context, json: bool = False) -> None:
 
 def _stop_local_aws() -> Events[None]:
     from localaws import control
-    from pipeline.events import Changed, Started
 
     yield Started("local.stop")
     stopped = control.stop(LOCAL)
@@ -557,21 +648,6 @@ def local_status(c: Context, json: bool = False) -> None:
 
 
 local = Collection("local", local_start, local_stop, local_status)
-namespace = Collection(
-    zip_code,
-    create_table,
-    create_role,
-    put_policy,
-    create_function,
-    map_stream,
-    put_item,
-    fetch_logs,
-    deploy,
-    smoke,
-    adopt,
-    runbook,
-    clean,
-    status,
-    local,
-    dev.namespace,
-)
+STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
+DAY_TWO = (pause, resume, records, replay, redrive)
+namespace = Collection(*STEPS, deploy, smoke, adopt, runbook, clean, status, *DAY_TWO, local, dev.namespace)

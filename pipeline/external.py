@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from . import echo
-from .events import Changed, Started
+from .deployment import Deployment
+from .events import Changed, Events, Started
 from .resources import mapping, table
 from .resources.change import Change, UserError, retry
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from .deployment import Deployment
-    from .events import Events
 
 # AWS Database Blog: "Simplify cross-account stream processing with AWS Lambda and Amazon DynamoDB".
 _STREAM_ACTIONS = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
@@ -52,9 +48,7 @@ def describe_table(d: Deployment) -> dict[str, Any]:
             + _policy_for_owner(d, arn, f"arn:{partition}:iam::{account}:root", ["dynamodb:DescribeTable"])
         ) from None
     if current is None:
-        raise UserError(
-            f"TABLE_ARN: {arn} does not exist in account {owner}; correct it, or leave it empty to create one"
-        )
+        raise UserError(f"TABLE_ARN: {arn} does not exist in account {owner}; correct it, or unset it to create one")
     return {**current, "TableName": arn}
 
 

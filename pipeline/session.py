@@ -27,6 +27,7 @@ from .settings import Settings
 
 # The responses of a plan's reads, with the time of each.
 Recent = dict[str, tuple[float, dict[str, Any]]]
+Echo = Callable[[Call], None]
 
 _OK = AWSResponse("", 200, HTTPHeaders(), None)
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
@@ -45,7 +46,7 @@ def connect(
     *,
     dry_run: bool = False,
     verbose: bool = False,
-    echo: Callable[[Call], None] | None = None,
+    echo: Echo | None = None,
 ) -> Callable[..., Any]:
     """A function from a service's name ("dynamodb") to its one client for the target.
 
@@ -56,7 +57,10 @@ def connect(
     the plan's reads, each once, if they are seconds old and nothing has been written since.
     """
     session: Any = _local_session(settings) if settings.target == "local" else _aws_session(settings)
-    config = Config(retries=_RETRIES, proxies={}) if settings.target == "local" else Config(retries=_RETRIES)
+    # An invocation answers when the function has returned.
+    config = Config(retries=_RETRIES, read_timeout=60 + settings.function_timeout, tcp_keepalive=True)
+    if settings.target == "local":
+        config = config.merge(Config(proxies={}))
     all_dry = dry_run
     recent: Recent = {}
 
@@ -111,11 +115,12 @@ def _aws_session(settings: Settings) -> boto3.Session:
 def _note_call(params: Mapping[str, Any], model: OperationModel, context: dict[str, Any], **_: Any) -> None:
     """Note the time, the parameters, and of a reading call the text that identifies it.
 
-    A scan has none: `clean` must see the items of the moment in which it deletes a table.
+    A scan has none: `clean` must see the items of the moment in which it deletes a table. Pages of records have none,
+    as they would fill the memory.
     """
     context["began"], context["parameters"] = time.monotonic(), params
     call = f"{model.service_model.service_name} {model.name} {sorted(params.items())!r}"
-    context["read"] = call if is_read(model.name) and model.name != "Scan" else ""
+    context["read"] = call if is_read(model.name) and model.name not in ("Scan", "GetRecords") else ""
 
 
 def _answer_write(
@@ -159,12 +164,7 @@ def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[AWS
     return _OK, remembered[1]
 
 
-def _outlast(
-    response: tuple[Any, dict[str, Any]] | None,
-    caught_exception: Exception | None,
-    request_dict: dict[str, Any],
-    **_: Any,
-) -> float | None:
+def _outlast(response: Any, caught_exception: Exception | None, request_dict: dict[str, Any], **_: Any) -> float | None:
     """The pause before another attempt where boto3 makes no more: AWS is unavailable or throttles for up to 15 seconds.
 
     An endpoint that takes no connection is a mistake in the settings: the error is reported after boto3's attempts.

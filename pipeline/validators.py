@@ -181,10 +181,7 @@ def strings(value: str) -> dict[str, str]:
 
 
 def environment(value: str) -> dict[str, str]:
-    """The variables of a function, without those that Lambda sets itself.
-
-    Lambda developer guide: "Working with environment variables".
-    """
+    """A function's variables, except those of Lambda. Lambda developer guide: "Working with environment variables"."""
     variables = strings(value)
     for name in variables:
         if not re.fullmatch(r"[A-Za-z]\w+", name, re.ASCII):
@@ -197,10 +194,7 @@ def environment(value: str) -> dict[str, str]:
 
 
 def tags(value: str) -> dict[str, str]:
-    """Tags that AWS accepts, without the tag that marks a pipeline's resources.
-
-    General reference: "Tagging AWS resources".
-    """
+    """Tags that AWS accepts, without those that a pipeline sets itself. General reference: "Tagging AWS resources"."""
     tags = strings(value)
     if len(tags) > _TAGS:
         raise ValueError(f"up to {_TAGS} tags")
@@ -234,6 +228,13 @@ def string_list(pattern: str, allowed: str) -> Callable[[str], tuple[str, ...]]:
 
 def _split(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def past(value: str, now: float) -> int:
+    """A timestamp that is not in the future."""
+    if (milliseconds := timestamp(value, now)) > now * 1000:
+        raise ValueError("a time that is not in the future, such as 2h (ago)")
+    return milliseconds
 
 
 def timestamp(value: str, now: float) -> int:

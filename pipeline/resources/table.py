@@ -1,10 +1,8 @@
-"""A DynamoDB table and its stream: describe, create or update, wait, delete.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import table`). It needs only boto3.
-"""
+"""A DynamoDB table and its stream: describe, create or update, wait, delete."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +12,6 @@ from . import change
 from .change import OWNER_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
     from types_boto3_dynamodb import DynamoDBClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
@@ -35,8 +31,7 @@ PARAMETERS = {*DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions"}
 # Parameters that `ensure` does not change, as items would be lost or AWS cannot change them, and the advice for each.
 _IMMUTABLE = {
     "KeySchema": "Copy the items to a table with another name, or delete the table and create it again",
-    "AttributeDefinitions": "They belong to the keys. Choose another table name, or delete the table and "
-    "create it again",
+    "AttributeDefinitions": "They belong to the keys. Choose another table name, or delete the table first",
 }
 
 _NO_STREAM = {"StreamEnabled": False}
@@ -128,8 +123,7 @@ def wait(dynamodb: DynamoDBClient, name: str) -> dict[str, Any]:
 def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
     """Delete the table and all its items. To wait until it is gone, call `wait_until_deleted`.
 
-    Raises UserError if the table belongs to another pipeline or is protected from deletion.
-    DynamoDB API reference: DeleteTable.
+    Raises UserError if it belongs to another pipeline or is protected. DynamoDB API reference: DeleteTable.
     """
     resource = f"table {name}"
     current = describe(dynamodb, name)
@@ -213,9 +207,8 @@ def _update(
         response = dynamodb.update_table(TableName=name, **parameters)
         written = not change.is_dry_run(response)
         if parameters.get("StreamSpecification", _NO_STREAM)["StreamEnabled"]:
-            attributes["LatestStreamArn"] = (
-                response["TableDescription"]["LatestStreamArn"] if written else _predicted_stream(current["TableArn"])
-            )
+            stream = response["TableDescription"]["LatestStreamArn"]
+            attributes["LatestStreamArn"] = stream if written else _predicted_stream(current["TableArn"])
     if "PointInTimeRecoverySpecification" in settings:
         _wait_until_active(dynamodb, name)
         _update_recovery(dynamodb, name, desired["PointInTimeRecoverySpecification"])
@@ -236,9 +229,7 @@ def _update(
     return Change(f"table {name}", "replaced", diffs, attributes=attributes, note=note, pending=written)
 
 
-def _updates(
-    current: Mapping[str, Any], desired: Mapping[str, Any], settings: Collection[str]
-) -> Iterator[dict[str, Any]]:
+def _updates(current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> Iterator[dict[str, Any]]:
     """Yield the parameters of each UpdateTable call, in order."""
     mode, limits = ("BillingMode", "ProvisionedThroughput"), ("OnDemandThroughput",)
     # The limits belong to on-demand mode: AWS takes them after the change to it, and before the change from it.
