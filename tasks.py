@@ -494,7 +494,7 @@ def runbook(c: Context, format: str = "sh", task: str = "", set: Words = None) -
     from pipeline.runbook import python
 
     with _task(c, "runbook", json=False) as report:
-        write = {"sh": runbooks.script, "md": runbooks.page, "py": partial(python.tasks, task=task)}.get(format)
+        write: Any = {"sh": runbooks.script, "md": runbooks.page, "py": partial(python.tasks, task=task)}.get(format)
         if not write:
             raise UserError(f"--format: {format!r} is not allowed; allowed: sh, md or py")
         if task and format != "py":

@@ -49,29 +49,29 @@ def tasks(settings: Settings, root: Path, task: str = "") -> str:
 def _values(settings: Settings, root: Path) -> dict[str, Any]:
     """The value of each placeholder and condition in the template: settings, and what is made of them."""
     names = ("pipeline_name", "table_name", "role_name", "function_name", "aws_region")
-    named = replace(settings, **{name: _variable(name.upper()) for name in names})
+    variables: dict[str, Any] = {name: _variable(name.upper()) for name in names}
+    named = replace(settings, **variables)
     partition = botocore.session.Session().get_partition_for_region(settings.aws_region)
     tokens = parameters.policy_tokens(named, f"arn:{partition}:iam::<ACCOUNT_ID>:root")
     trust_policy = policies.trust_policy(root, lambda: tokens, write=False)
     documents = policies.inline_policies(named, root, lambda: tokens, write=False)
     policy_names = [policies.inline_policy_names(settings, root, with_key=with_key) for with_key in (False, True)]
-    code, variables = steps.build_zip(settings, root), list(settings.function_environment)
+    code = steps.build_zip(settings, root)
     function, table = parameters.function(named, "", code), parameters.table(named)
     role, mapping = parameters.role(named, {}), parameters.mapping(named, "")
     dictionaries = {"table": table, "role": role, "function": function, "mapping": mapping}
-    unset = "" if settings.role_permissions_boundary else "PermissionsBoundary"
-    elsewhere = {*_ELSEWHERE, unset, "Environment" if variables else ""}
+    elsewhere = {*_ELSEWHERE, "Environment" if settings.function_environment else ""}
+    elsewhere.add("" if settings.role_permissions_boundary else "PermissionsBoundary")
     for kind, each in {**dictionaries, "log_group": parameters.log_group(named)}.items():
         dictionaries[kind] = {name: value for name, value in each.items() if name not in elsewhere}
-    kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
-    hash_key, *_ = keys = items.key_names(table)
+    hash_key, *_ = kinds = items.key_types(table)
     extra = items.parse(json.dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {}
-    item = {**{name: {kinds[name]: "1" if kinds[name] == "N" else "hello"} for name in keys}, **extra}
+    item = {**{name: {kind: "1" if kind == "N" else "hello"} for name, kind in kinds.items()}, **extra}
     return {
         **vars(settings),
         **dictionaries,
         "aws_account_id": settings.aws_account_id if settings.target == "aws" else "",
-        "function_environment": variables,  # without the values
+        "function_environment": list(settings.function_environment),  # without the values
         "trust_policy": trust_policy,
         "account_in_trust_policy": "<ACCOUNT_ID>" in json.dumps(trust_policy),
         "policies": documents,
@@ -83,7 +83,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "in_bucket": "S3Bucket" in function["Code"],
         "reserved": settings.function_reserved_concurrent_executions is not None,
         "item": item,
-        "key": {**{name: item[name] for name in keys}, hash_key: {kinds[hash_key]: _variable("marker")}},
+        "key": {**{name: item[name] for name in kinds}, hash_key: {kinds[hash_key]: _variable("marker")}},
         "binary": kinds[hash_key] == "B",
         "zip": textwrap.wrap(base64.b64encode(code).decode(), 100) if len(code) <= _EMBEDDED_BYTES else [],
     }
