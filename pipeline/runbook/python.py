@@ -49,7 +49,8 @@ def tasks(settings: Settings, root: Path, task: str = "") -> str:
 def _values(settings: Settings, root: Path) -> dict[str, Any]:
     """The value of each placeholder and condition in the template: settings, and what is made of them."""
     names = ("pipeline_name", "table_name", "role_name", "function_name", "aws_region")
-    variables: dict[str, Any] = {name: _variable(name.upper()) for name in names}
+    # Unicode noncharacters, which no other text contains, enclose a Python variable within a text.
+    variables: dict[str, Any] = {name: f"\ufdd0{name.upper()}\ufdd1" for name in names}
     named = replace(settings, **variables)
     partition = botocore.session.Session().get_partition_for_region(settings.aws_region)
     tokens = parameters.policy_tokens(named, f"arn:{partition}:iam::<ACCOUNT_ID>:root")
@@ -83,19 +84,14 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "in_bucket": "S3Bucket" in function["Code"],
         "reserved": settings.function_reserved_concurrent_executions is not None,
         "item": item,
-        "key": {**{name: item[name] for name in kinds}, hash_key: {kinds[hash_key]: _variable("marker")}},
+        "key": {**{name: item[name] for name in kinds}, hash_key: {kinds[hash_key]: "\ufdd0marker\ufdd1"}},
         "binary": kinds[hash_key] == "B",
         "zip": textwrap.wrap(base64.b64encode(code).decode(), 100) if len(code) <= _EMBEDDED_BYTES else [],
     }
 
 
-def _variable(name: str) -> str:
-    """A Python variable within a text, between Unicode noncharacters, so that no other text contains it."""
-    return f"\ufdd0{name}\ufdd1"
-
-
 def _literal(value: Any, before: str, width: float = _WIDTH) -> str:
-    """The value as ruff formats it behind `before` in its line. A collection at the top takes several lines."""
+    """The value as ruff formats it behind `before` in its line. A collection takes several lines at the top."""
     if isinstance(value, bytes):
         return f'bytes.fromhex("{value.hex()}")'
     if not isinstance(value, (dict, list, tuple)):
@@ -114,7 +110,7 @@ def _literal(value: Any, before: str, width: float = _WIDTH) -> str:
 def _text(text: str) -> str:
     """A string, or an f-string if it has variables: between double quotes, unless it has some."""
     literal = repr(text) if '"' in text else '"' + repr(f"'{text}")[2:]
-    if r"\ufdd0" not in literal:
+    if "\ufdd0" not in text:
         return literal
     literal = literal.replace("{", "{{").replace("}", "}}").replace(r"\ufdd0", "{").replace(r"\ufdd1", "}")
     variable = re.fullmatch(r'"\{(\w+)\}"', literal)
