@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.stub import Stubber
 
-from pipeline import external, steps, stream_reader
+from pipeline import external, records, steps
 from pipeline.deployment import Deployment
 from pipeline.resources.change import UserError
 from pipeline.settings import load
@@ -148,7 +148,7 @@ def test_the_reader_follows_a_shard_to_those_after_it(
     aws: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     streams = aws("dynamodbstreams")
-    monkeypatch.setattr(stream_reader, "_LIST_SHARDS_SECONDS", -1)
+    monkeypatch.setattr(records, "_LIST_SHARDS_SECONDS", -1)
     stream_arn, numbers = f"{ARN}/stream/1", {"StartingSequenceNumber": "1" * 21}
     with Stubber(streams) as stub:
 
@@ -174,6 +174,6 @@ def test_the_reader_follows_a_shard_to_those_after_it(
         shards("old", "new")
         iterator("new", "TRIM_HORIZON")
         records("new-0", "b", "new-1")
-        pages = itertools.islice(stream_reader.follow(streams, stream_arn), 3)
+        pages = itertools.islice(records.follow(streams, stream_arn), 3)
         found = [[record["eventID"] for record in page] for page in pages]
     assert found == [[], ["a"], ["b"]]
