@@ -43,7 +43,6 @@ Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
 ROOT = Path(__file__).resolve().parent
 LOCAL = ROOT / ".local"
 
-ADOPT = "Take over existing resources that are not tagged as this pipeline's."
 YES = "Skip the confirmation that TARGET=aws asks for."
 YES_TABLE = "Skip the confirmation that a table of others (TABLE_ARN) needs."
 COMMON = {
@@ -51,7 +50,7 @@ COMMON = {
     "json": "Print one JSON document (docs/json.md) on stdout, and the lines on stderr.",
     "verbose": "Log every AWS call and its time on stderr.",
 }
-STEP = {**COMMON, "adopt": ADOPT, "yes": YES}
+STEP = {**COMMON, "adopt": "Take over existing resources that are not tagged as this pipeline's.", "yes": YES}
 LOCAL_TASK = {name: COMMON[name] for name in ("set", "json")}
 
 

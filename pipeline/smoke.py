@@ -1,7 +1,4 @@
-"""`smoke`: an end-to-end test. Write a unique item, find it in the function's log, delete it.
-
-With --observe, find the next record that others cause instead.
-"""
+"""`smoke`: an end-to-end test with an item of its own, or with the next record that others cause (--observe)."""
 
 from __future__ import annotations
 

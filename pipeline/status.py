@@ -55,9 +55,8 @@ def state(change: Change) -> str:
 def collect(d: Deployment) -> Status:
     """Plan a deploy and read the facts. Makes reading calls only."""
     changes = steps.plan(d)
-    # The plan's attributes are those after a deploy. These are the current ones.
-    # The plan has looked at a TABLE_ARN already.
-    current = table.describe_only(d.client("dynamodb"), d.settings.table_arn or d.settings.table_name)
+    # The plan, which has looked at a TABLE_ARN already, has the attributes after a deploy. These are the current ones.
+    current = table.describe(d.client("dynamodb"), d.settings.table_arn or d.settings.table_name, tags=False)
     mappings = mapping.of_function(d.client("lambda"), d.settings.function_name)
     stream = str(current["LatestStreamArn"]) if current else ""
     ours = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)

@@ -105,8 +105,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
 def wait(lambda_: LambdaClient, name: str) -> None:
     """Wait until the function is created and updated, for at most 10 minutes.
 
-    Raises UserError with AWS's reason if the creation or update failed.
-    Lambda developer guide: "Lambda function states".
+    Raises UserError, with AWS's reason, if either failed. Lambda developer guide: "Lambda function states".
     """
     _wait_until_settled(lambda_, name)
     # The call that the waiter used: GetFunction may still return an older state.
@@ -157,10 +156,7 @@ def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
 
 
 def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags in GetFunction's response, which omits them if the caller lacks a permission.
-
-    Lambda API reference: GetFunction, "TagsError".
-    """
+    """Return the tags. GetFunction's response omits them if the caller may not read them (API reference: TagsError)."""
     if "Tags" not in response and "TagsError" not in response:
         arn = response["Configuration"]["FunctionArn"]
         response = {"Tags": lambda_.list_tags(Resource=arn)["Tags"]}  # raises what AWS hides
