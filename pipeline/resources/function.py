@@ -114,30 +114,25 @@ def wait(lambda_: LambdaClient, name: str) -> None:
 
 
 def delete(lambda_: LambdaClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
-    """Delete the function. Raises UserError if it belongs to another pipeline. Lambda API reference: DeleteFunction."""
+    """Delete the function, after it has left its VPC. Raises UserError if it belongs to another pipeline.
+
+    Lambda developer guide: "Giving Lambda functions access to resources in an Amazon VPC".
+    Lambda API reference: DeleteFunction, UpdateFunctionConfiguration.
+    """
     resource = f"function {name}"
     current = describe(lambda_, name)
     if current is None:
         return Change(resource, "absent")
     change.check_owner(resource, current["Tags"], owner, adopt=adopt or None)
+    attached = current["VpcConfig"]["SubnetIds"]
+    if attached:
+        # Lambda needs the role, which may be deleted next, to remove the function's network interfaces.
+        _wait_until_settled(lambda_, name)
+        empty: Any = {"SubnetIds": [], "SecurityGroupIds": []}
+        if not change.is_dry_run(lambda_.update_function_configuration(FunctionName=name, VpcConfig=empty)):
+            wait(lambda_, name)
     lambda_.delete_function(FunctionName=name)
-    return Change(resource, "deleted", attributes=current)
-
-
-def detach_from_vpc(lambda_: LambdaClient, name: str) -> Change:
-    """Remove the function from its VPC, if it is in one. To wait until that is done, call `wait`.
-
-    Lambda API reference: UpdateFunctionConfiguration, where empty lists remove the VPC.
-    """
-    resource = f"function {name}"
-    current = describe(lambda_, name)
-    if current is None or not current["VpcConfig"]["SubnetIds"]:
-        return Change(resource, "absent" if current is None else "unchanged")
-    _wait_until_settled(lambda_, name)
-    empty: Any = {"SubnetIds": [], "SecurityGroupIds": []}
-    response = lambda_.update_function_configuration(FunctionName=name, VpcConfig=empty)
-    diffs = (Diff("VpcConfig", current["VpcConfig"], empty),)
-    return Change(resource, "updated", diffs, attributes=current, pending=not change.is_dry_run(response))
+    return Change(resource, "deleted", attributes=current, note="detached from its VPC first" if attached else "")
 
 
 def _failure(configuration: Mapping[str, Any]) -> str:
