@@ -282,9 +282,7 @@ def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
     if item:
         return [("--item", item)]
     if not file and sys.stdin.isatty():
-        raise UserError(
-            'no item: pass --item \'{"name": "test3"}\', --file FILE, or an item per line on standard input'
-        )
+        raise UserError('no item: pass --item \'{"name": "test3"}\', --file FILE, or one per line on standard input')
     source = "standard input" if file in ("", "-") else file
     try:
         text = sys.stdin.read() if file in ("", "-") else Path(source).read_text(encoding="utf-8")

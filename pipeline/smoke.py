@@ -276,19 +276,15 @@ def _check_not_repeated(trial: _Trial, event: dict[str, Any], invocation: log_re
     repeated = any(records.intersection(_EVENT_ID.findall(each)) for each in later)
     outcome = trial.current_mapping()["LastProcessingResult"]
     if repeated or (not later and outcome.startswith("PROBLEM")):
+        advice = "The invocation failed; see: invoke fetch-logs"
+        if trial.d.settings.function_response_types != "none":
+            advice = (
+                "With FUNCTION_RESPONSE_TYPES=ReportBatchItemFailures, the function must return "
+                '{"batchItemFailures": []} or nothing when it succeeded; any other response fails the whole batch.'
+            )
         raise UserError(
-            f"the function logged the item, but Lambda delivers its record again (last result: {outcome}). "
-            f"{_response_advice(trial.d)}"
+            f"the function logged the item, but Lambda delivers its record again (last result: {outcome}). {advice}"
         )
-
-
-def _response_advice(d: Deployment) -> str:
-    if d.settings.function_response_types == "none":
-        return "The invocation failed; see: invoke fetch-logs"
-    return (
-        "With FUNCTION_RESPONSE_TYPES=ReportBatchItemFailures, the function must return "
-        '{"batchItemFailures": []} or nothing when it succeeded; any other response fails the whole batch.'
-    )
 
 
 def _likely_cause(trial: _Trial) -> str:
