@@ -13,9 +13,10 @@ from functools import partial
 from json import dumps
 from typing import Any
 
-from . import items, log_reader, parameters, steps, stream_reader
+from . import items, log_reader, parameters, steps
 from .deployment import Deployment
 from .events import Events, Result, Started, Waiting
+from .records import follow
 from .resources import mapping as mappings
 from .resources import role
 from .resources.change import UserError
@@ -122,7 +123,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
 
 def _with_next_record(trial: _Trial) -> _Trial:
     """The trial of the next record. Raises UserError if there is none within SMOKE_TIMEOUT."""
-    stream = stream_reader.follow(trial.d.client("dynamodbstreams"), trial.table["LatestStreamArn"])
+    stream = follow(trial.d.client("dynamodbstreams"), trial.table["LatestStreamArn"])
     timeout = trial.d.settings.smoke_timeout
     for _ in _tries(time.monotonic() + timeout):
         if records := next(stream):
