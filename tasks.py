@@ -582,8 +582,6 @@ def redrive(
 
 def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment], Events[None]], *, yes: bool) -> None:
     """Run a step. With TARGET=aws, show first what it will do, and ask."""
-    from pipeline.report import confirm
-
     if d.settings.target == "aws" and not d.dry_run and not yes:
         report.render(step(d.as_dry_run()))
         confirm(report.task, [], ("y", "yes"), assume_yes=False)
