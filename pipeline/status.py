@@ -131,6 +131,10 @@ def _last_invocation(d: Deployment) -> dict[str, Any]:
     failed = [invocation for invocation in invocations if invocation.failure]
     if failed:
         facts["last error"] = f"{_summary(failed[-1])}: {failed[-1].failure.splitlines()[0]}"
+    if d.settings.target == "aws":
+        facts["logs as of"] = (
+            "up to an hour ago, if another log stream is newer"  # DescribeLogStreams, lastEventTimestamp
+        )
     return facts
 
 
