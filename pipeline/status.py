@@ -109,16 +109,11 @@ def _stream(d: Deployment, arn: str) -> str:
 
 def _metrics(d: Deployment) -> dict[str, Any]:
     """The function's CloudWatch metrics of the last minutes; empty if there are none."""
-    shown = {
-        "iterator age": ("IteratorAge", "Maximum"),
-        "invocations": ("Invocations", "Sum"),
-        "errors": ("Errors", "Sum"),
-    }
     facts: dict[str, Any] = {}
-    for name, (metric, statistic) in shown.items():
+    for name, metric in (("iterator age", "IteratorAge"), ("invocations", "Invocations"), ("errors", "Errors")):
+        statistic, unit = ("Maximum", " ms") if metric == "IteratorAge" else ("Sum", "")
         if values := [point[statistic] for point in metrics.datapoints(d, metric, statistic)]:
-            value = sum(values) if statistic == "Sum" else max(values)
-            facts[name] = f"{value:.0f}{' ms' if metric == 'IteratorAge' else ''} in {metrics.MINUTES} min"
+            facts[name] = f"{max(values) if unit else sum(values):.0f}{unit} in {metrics.MINUTES} min"
     return facts
 
 
