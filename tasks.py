@@ -43,7 +43,6 @@ Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
 ROOT = Path(__file__).resolve().parent
 LOCAL = ROOT / ".local"
 
-ADOPT = "Take over existing resources that are not tagged as this pipeline's."
 YES = "Skip the confirmation that TARGET=aws asks for."
 YES_TABLE = "Skip the confirmation that a table of others (TABLE_ARN) needs."
 COMMON = {
@@ -51,7 +50,7 @@ COMMON = {
     "json": "Print one JSON document (docs/json.md) on stdout, and the lines on stderr.",
     "verbose": "Log every AWS call and its time on stderr.",
 }
-STEP = {**COMMON, "adopt": ADOPT, "yes": YES}
+STEP = {**COMMON, "adopt": "Take over existing resources that are not tagged as this pipeline's.", "yes": YES}
 SELECT = {
     "since": "Only records since 90s, 15m or 2h ago, or since a time such as 2026-01-31T08:00:00Z.",
     "until": "Only records until such a time.",
@@ -291,9 +290,7 @@ def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
     if item:
         return [("--item", item)]
     if not file and sys.stdin.isatty():
-        raise UserError(
-            'no item: pass --item \'{"name": "test3"}\', --file FILE, or an item per line on standard input'
-        )
+        raise UserError('no item: pass --item \'{"name": "test3"}\', --file FILE, or one per line on standard input')
     source = "standard input" if file in ("", "-") else file
     try:
         text = sys.stdin.read() if file in ("", "-") else Path(source).read_text(encoding="utf-8")
@@ -595,8 +592,6 @@ def redrive(
 
 def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment], Events[None]], *, yes: bool) -> None:
     """Run a step. With TARGET=aws, show first what it will do, and ask."""
-    from pipeline.report import confirm
-
     if d.settings.target == "aws" and not d.dry_run and not yes:
         report.render(step(d.as_dry_run()))
         confirm(report.task, [], ("y", "yes"), assume_yes=False)

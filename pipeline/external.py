@@ -29,7 +29,7 @@ def check_table(d: Deployment) -> Events[dict[str, Any]]:
 
 
 def describe_table(d: Deployment) -> dict[str, Any]:
-    """The table, as `table.describe_only` returns it. Its TableName is the ARN, which each call takes as the name.
+    """The table, as `table.describe` returns it, without tags. Its TableName is the ARN, which calls take as a name.
 
     Raises UserError if the table does not exist, and with a command for its owner if another account may not read it.
     DynamoDB developer guide: "Cross-account access with resource-based policies in DynamoDB".
@@ -37,7 +37,7 @@ def describe_table(d: Deployment) -> dict[str, Any]:
     arn = d.settings.table_arn
     _, partition, _, _, owner, _ = arn.split(":")
     try:
-        current = table.describe_only(d.client("dynamodb"), arn)
+        current = table.describe(d.client("dynamodb"), arn, tags=False)
     except ClientError as error:
         account = d.client("sts").get_caller_identity()["Account"]
         if error.response["Error"]["Code"] != "AccessDeniedException" or owner == account:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import Any
 
@@ -107,24 +107,24 @@ def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]
     if len(items) == 1:
         client.put_item(TableName=name, Item=items[0])
     else:
-        for batch in _batches(items, [*key_types(table)]):
+        names = [*key_types(table)]
+        for batch in batches(items, _BATCH_ITEMS, _BATCH_BYTES, lambda item: repr([item[name] for name in names])):
             _write(client, name, batch)
     return Change(f"{len(items)} item{'s' if len(items) > 1 else ''} in table {name}", "created")
 
 
-def _batches(items: Sequence[Mapping[str, Any]], keys: list[str]) -> Iterator[list[Mapping[str, Any]]]:
-    """Batches within the limits of BatchWriteItem: number of items, size, and no key twice."""
-    batch: list[Mapping[str, Any]] = []
-    seen: set[str] = set()
+def batches(entries: Iterable[Any], most: int, room: int, key: Callable[[Any], Any] = id) -> Iterator[list[Any]]:
+    """Batches of up to `most` entries and `room` bytes of JSON, without two entries of the same `key`."""
+    batch: list[Any] = []
+    seen: set[Any] = set()
     total = 0
-    for item in items:
-        key = repr([item[name] for name in keys])
-        length = len(json.dumps(item, default=lambda binary: base64.b64encode(binary).decode()))
-        if batch and (len(batch) == _BATCH_ITEMS or key in seen or total + length > _BATCH_BYTES):
+    for entry in entries:
+        length = len(json.dumps(entry, default=lambda binary: base64.b64encode(binary).decode())) + 2
+        if batch and (len(batch) == most or key(entry) in seen or total + length > room):
             yield batch
             batch, seen, total = [], set(), 0
-        batch.append(item)
-        seen.add(key)
+        batch.append(entry)
+        seen.add(key(entry))
         total += length
     if batch:
         yield batch

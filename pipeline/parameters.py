@@ -47,13 +47,11 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 def table(settings: Settings) -> dict[str, Any]:
     """CreateTable's parameters, and UpdateContinuousBackups' PointInTimeRecoverySpecification."""
     keys = [key.rpartition(":") for key in (settings.table_key, settings.table_sort_key) if key]
+    roles = ("HASH", "RANGE")
     desired = {
         "TableName": settings.table_name,
         "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, _, kind in keys],
-        "KeySchema": [
-            {"AttributeName": name, "KeyType": role}
-            for (name, _, _), role in zip(keys, ("HASH", "RANGE"), strict=False)
-        ],
+        "KeySchema": [{"AttributeName": key[0], "KeyType": role} for key, role in zip(keys, roles, strict=False)],
         **from_settings("table", settings),
         "Tags": tag_list(tags(settings)),
     }

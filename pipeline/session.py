@@ -27,6 +27,7 @@ from .settings import Settings
 
 # The responses of a plan's reads, with the time of each.
 Recent = dict[str, tuple[float, dict[str, Any]]]
+Answer = tuple[AWSResponse, dict[str, Any]]
 Echo = Callable[[Call], None]
 
 _OK = AWSResponse("", 200, HTTPHeaders(), None)
@@ -123,9 +124,7 @@ def _note_call(params: Mapping[str, Any], model: OperationModel, context: dict[s
     context["read"] = call if is_read(model.name) and model.name not in ("Scan", "GetRecords") else ""
 
 
-def _answer_write(
-    model: OperationModel, context: dict[str, Any], **_: Any
-) -> tuple[AWSResponse, dict[str, Any]] | None:
+def _answer_write(model: OperationModel, context: dict[str, Any], **_: Any) -> Answer | None:
     """Answer a writing call as AWS would, as far as the answer is predictable."""
     if is_read(model.name):
         return None
@@ -152,7 +151,7 @@ def _remember_read(context: dict[str, Any], parsed_response: Any, recent: Recent
         recent.setdefault(context["read"], (time.monotonic(), deepcopy(parsed_response)))
 
 
-def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
+def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> Answer | None:
     """Answer a read as AWS answered the plan's, once. A write makes all earlier responses obsolete."""
     if not context["read"]:
         recent.clear()

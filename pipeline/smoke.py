@@ -1,7 +1,4 @@
-"""`smoke`: an end-to-end test. Write a unique item, find it in the function's log, delete it.
-
-With --observe, find the next record that others cause instead.
-"""
+"""`smoke`: an end-to-end test with an item of its own, or with the next record that others cause (--observe)."""
 
 from __future__ import annotations
 
@@ -280,19 +277,15 @@ def _check_not_repeated(trial: _Trial, event: dict[str, Any], invocation: log_re
     repeated = any(records.intersection(_EVENT_ID.findall(each)) for each in later)
     outcome = trial.current_mapping()["LastProcessingResult"]
     if repeated or (not later and outcome.startswith("PROBLEM")):
+        advice = "The invocation failed; see: invoke fetch-logs"
+        if trial.d.settings.function_response_types != "none":
+            advice = (
+                "With FUNCTION_RESPONSE_TYPES=ReportBatchItemFailures, the function must return "
+                '{"batchItemFailures": []} or nothing when it succeeded; any other response fails the whole batch.'
+            )
         raise UserError(
-            f"the function logged the item, but Lambda delivers its record again (last result: {outcome}). "
-            f"{_response_advice(trial.d)}"
+            f"the function logged the item, but Lambda delivers its record again (last result: {outcome}). {advice}"
         )
-
-
-def _response_advice(d: Deployment) -> str:
-    if d.settings.function_response_types == "none":
-        return "The invocation failed; see: invoke fetch-logs"
-    return (
-        "With FUNCTION_RESPONSE_TYPES=ReportBatchItemFailures, the function must return "
-        '{"batchItemFailures": []} or nothing when it succeeded; any other response fails the whole batch.'
-    )
 
 
 def _likely_cause(trial: _Trial) -> str:

@@ -204,8 +204,7 @@ def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *,
     if not current_table:
         current_table = existing(d, "table")
         # A mapping belongs to its function: only a mapping of our function is changed.
-        owner_tags = existing(d, "function")["Tags"]
-        check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
+        check_owner(f"function {d.settings.function_name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
     desired = parameters.mapping(d.settings, stream_of(d, current_table))
     change = external.map_stream(d, desired, tags=tags)
     if change.action in ("created", "replaced"):
@@ -250,13 +249,11 @@ def resume(d: Deployment) -> Events[None]:
 
 def _set_enabled(d: Deployment, step: str, *, enabled: bool) -> Events[Change]:
     stream_arn, lambda_ = existing(d, "table")["LatestStreamArn"], d.client("lambda")
-    owner_tags = existing(d, "function")["Tags"]
-    check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
+    check_owner(f"function {d.settings.function_name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
     change = retry(lambda: mapping.set_enabled(lambda_, d.settings.function_name, stream_arn, enabled=enabled))
     state = "Enabled" if enabled else "Disabled"
-    yield from finish(
-        step, change, f"to become {state}", lambda: mapping.wait(lambda_, change.attributes["UUID"], (state,))
-    )
+    wait = partial(mapping.wait, lambda_, change.attributes["UUID"], (state,))
+    yield from finish(step, change, f"to become {state}", wait)
     return change
 
 

@@ -48,7 +48,6 @@ def _delete_all(d: Deployment, *, delete_data: bool, back_up: bool, keep_logs: b
     for entry in _mappings(d):
         change = retry(partial(mapping.delete, lambda_, entry["UUID"]))
         yield from finish("clean", change, "to be deleted", partial(mapping.wait_until_deleted, lambda_, entry["UUID"]))
-    yield from _detach_from_vpc(d)
     delete_function = partial(function.delete, lambda_, settings.function_name, owner=owner, adopt=d.adopt)
     yield Changed("clean", retry(delete_function))
     if settings.code_bucket:
@@ -66,17 +65,6 @@ def _delete_all(d: Deployment, *, delete_data: bool, back_up: bool, keep_logs: b
     yield Changed("clean", role_check.unmanaged(settings.role_arn) if settings.role_arn else retry(delete_role))
     # Last, when nothing reads the table anymore: an item that was written meanwhile keeps it.
     yield from _delete_table(d, delete_data=delete_data, back_up=back_up)
-
-
-def _detach_from_vpc(d: Deployment) -> Events[None]:
-    """Remove the function from its VPC: Lambda needs the role to remove the function's network interfaces.
-
-    Lambda developer guide: "Giving Lambda functions access to resources in an Amazon VPC".
-    """
-    of_function = (d.client("lambda"), d.settings.function_name)
-    change = retry(lambda: function.detach_from_vpc(*of_function))
-    if change.action == "updated":
-        yield from finish("clean", change, "to leave its VPC", lambda: function.wait(*of_function))
 
 
 def _delete_table(d: Deployment, *, delete_data: bool, back_up: bool) -> Events[None]:

@@ -55,13 +55,12 @@ def check_options(setting: str, path: str, options: Mapping[str, Any]) -> None:
 
     members = _input_shape(path).members
     for name, value in options.items():
+        where = f"{setting}: {name}"
         if name not in members:
-            raise UserError(
-                f"{setting}: {name} is not a parameter of {path.split(' ')[1]}; its parameters: {', '.join(members)}"
-            )
+            raise UserError(f"{where} is not a parameter of {path.split(' ')[1]}; its parameters: {', '.join(members)}")
         report = ParamValidator().validate(value, members[name])
         if report.has_errors():
-            raise UserError(f"{setting}: {name}: {report.generate_report()}".replace("\n", "; "))
+            raise UserError(f"{where}: {report.generate_report()}".replace("\n", "; "))
 
 
 def _input_shape(path: str) -> Any:

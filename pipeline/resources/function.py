@@ -105,8 +105,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
 def wait(lambda_: LambdaClient, name: str) -> None:
     """Wait until the function is created and updated, for at most 10 minutes.
 
-    Raises UserError with AWS's reason if the creation or update failed.
-    Lambda developer guide: "Lambda function states".
+    Raises UserError, with AWS's reason, if either failed. Lambda developer guide: "Lambda function states".
     """
     _wait_until_settled(lambda_, name)
     # The call that the waiter used: GetFunction may still return an older state.
@@ -115,30 +114,25 @@ def wait(lambda_: LambdaClient, name: str) -> None:
 
 
 def delete(lambda_: LambdaClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
-    """Delete the function. Raises UserError if it belongs to another pipeline. Lambda API reference: DeleteFunction."""
+    """Delete the function, after it has left its VPC. Raises UserError if it belongs to another pipeline.
+
+    Lambda developer guide: "Giving Lambda functions access to resources in an Amazon VPC".
+    Lambda API reference: DeleteFunction, UpdateFunctionConfiguration.
+    """
     resource = f"function {name}"
     current = describe(lambda_, name)
     if current is None:
         return Change(resource, "absent")
     change.check_owner(resource, current["Tags"], owner, adopt=adopt or None)
+    attached = current["VpcConfig"]["SubnetIds"]
+    if attached:
+        # Lambda needs the role, which may be deleted next, to remove the function's network interfaces.
+        _wait_until_settled(lambda_, name)
+        empty: Any = {"SubnetIds": [], "SecurityGroupIds": []}
+        if not change.is_dry_run(lambda_.update_function_configuration(FunctionName=name, VpcConfig=empty)):
+            wait(lambda_, name)
     lambda_.delete_function(FunctionName=name)
-    return Change(resource, "deleted", attributes=current)
-
-
-def detach_from_vpc(lambda_: LambdaClient, name: str) -> Change:
-    """Remove the function from its VPC, if it is in one. To wait until that is done, call `wait`.
-
-    Lambda API reference: UpdateFunctionConfiguration, where empty lists remove the VPC.
-    """
-    resource = f"function {name}"
-    current = describe(lambda_, name)
-    if current is None or not current["VpcConfig"]["SubnetIds"]:
-        return Change(resource, "absent" if current is None else "unchanged")
-    _wait_until_settled(lambda_, name)
-    empty: Any = {"SubnetIds": [], "SecurityGroupIds": []}
-    response = lambda_.update_function_configuration(FunctionName=name, VpcConfig=empty)
-    diffs = (Diff("VpcConfig", current["VpcConfig"], empty),)
-    return Change(resource, "updated", diffs, attributes=current, pending=not change.is_dry_run(response))
+    return Change(resource, "deleted", attributes=current, note="detached from its VPC first" if attached else "")
 
 
 def _failure(configuration: Mapping[str, Any]) -> str:
@@ -157,10 +151,7 @@ def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
 
 
 def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags in GetFunction's response, which omits them if the caller lacks a permission.
-
-    Lambda API reference: GetFunction, "TagsError".
-    """
+    """Return the tags. GetFunction's response omits them if the caller may not read them (API reference: TagsError)."""
     if "Tags" not in response and "TagsError" not in response:
         arn = response["Configuration"]["FunctionArn"]
         response = {"Tags": lambda_.list_tags(Resource=arn)["Tags"]}  # raises what AWS hides

@@ -85,8 +85,7 @@ def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
 def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
     """Delete the log group and its logs.
 
-    Raises UserError if the log group belongs to another pipeline or is protected from deletion.
-    CloudWatch Logs API reference: DeleteLogGroup.
+    Raises UserError if it belongs to another pipeline or is protected. CloudWatch Logs API reference: DeleteLogGroup.
     """
     resource = f"log group {name}"
     current = describe(logs, name)

@@ -37,19 +37,16 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
     IAM API reference: GetRole, ListAttachedRolePolicies.
     """
     try:
-        role = iam.get_role(RoleName=name)["Role"]
+        role: Mapping[str, Any] = iam.get_role(RoleName=name)["Role"]
         pages = iam.get_paginator("list_attached_role_policies").paginate(RoleName=name)
         attached = [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
     except iam.exceptions.NoSuchEntityException:
         return None
-    document: Any = role["AssumeRolePolicyDocument"]  # boto3 decodes and parses it
     return {
+        **{setting: role.get(setting, default) for setting, default in DEFAULTS.items()},
         "RoleName": role["RoleName"],
         "Arn": role["Arn"],
-        "Path": role["Path"],
-        "AssumeRolePolicyDocument": normalize_trust(document),
-        "Description": role.get("Description", ""),
-        "MaxSessionDuration": role.get("MaxSessionDuration", 3600),
+        "AssumeRolePolicyDocument": normalize_trust(role["AssumeRolePolicyDocument"]),  # boto3 decodes and parses it
         "PermissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
         "ManagedPolicyArns": sorted(attached),
         "Tags": change.tag_map(role.get("Tags", ())),
@@ -235,10 +232,8 @@ def describe_policy(iam: IAMClient, role_name: str, policy_name: str) -> Mapping
 
 def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:
     name = desired["RoleName"]
-    parameters = {setting: value for setting, value in desired.items() if setting != "ManagedPolicyArns"}
+    parameters = {setting: value for setting, value in desired.items() if value and setting != "ManagedPolicyArns"}
     parameters["AssumeRolePolicyDocument"] = json.dumps(desired["AssumeRolePolicyDocument"])
-    if not parameters.get("PermissionsBoundary"):
-        parameters.pop("PermissionsBoundary", None)
     role = iam.create_role(**parameters)["Role"]
     for arn in normalized["ManagedPolicyArns"]:
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)

@@ -37,32 +37,24 @@ _IMMUTABLE = {
 _NO_STREAM = {"StreamEnabled": False}
 
 
-def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
+def describe(dynamodb: DynamoDBClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
     """Return the table under the names of CreateTable's parameters, or None if it does not exist.
 
     Adds TableArn, TableStatus, ItemCount, Replicas, LatestStreamArn ("" if the table never had a stream) and
-    PointInTimeRecoverySpecification. `Tags` maps names to values. A table in status CREATING or DELETING has no
-    `Tags`, and its point-in-time recovery is not read.
+    PointInTimeRecoverySpecification. `Tags` maps names to values. Without `tags`, and for a table in status CREATING or
+    DELETING, there are no `Tags`, and point-in-time recovery is not read.
     DynamoDB API reference: DescribeTable, DescribeContinuousBackups, ListTagsOfResource.
     """
     # Backups and tags may see a table later than DescribeTable does, or no longer: then look again.
-    return change.retry(partial(_describe, dynamodb, name))
+    return change.retry(partial(_describe, dynamodb, name, tags))
 
 
-def describe_only(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
-    """Return what DescribeTable alone says about the table, as `describe` does, or None if it does not exist.
-
-    Without `Tags`, and with point-in-time recovery as if it were off.
-    """
+def _describe(dynamodb: DynamoDBClient, name: str, tags: bool) -> dict[str, Any] | None:
     try:
-        return to_create_parameters(dynamodb.describe_table(TableName=name)["Table"])
+        current = to_create_parameters(dynamodb.describe_table(TableName=name)["Table"])
     except dynamodb.exceptions.ResourceNotFoundException:
         return None
-
-
-def _describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
-    current = describe_only(dynamodb, name)
-    if current is None or current["TableStatus"] in ("CREATING", "DELETING"):
+    if not tags or current["TableStatus"] in ("CREATING", "DELETING"):
         return current
     recovery: Mapping[str, Any] = {}
     if current["TableStatus"] in ("ACTIVE", "UPDATING"):  # an archived table, for example, has no backups to describe
