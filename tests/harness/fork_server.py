@@ -94,6 +94,7 @@ def _watch_calls(kill: Mapping[str, Any] | None, record: int) -> None:
         counts[operation] += 1
         if kill and (kill["when"], kill["operation"], kill["nth"]) == (when, operation, counts[operation]):
             os.kill(os.getpid(), kill["signal"])
+            time.sleep(1)  # Ctrl-C comes again if it met a callback of the interpreter, which can raise nothing
 
     def make_request(client: Any, operation: Any, *rest: Any) -> Any:
         os.write(record, f"{operation.name}\n".encode())
