@@ -7,6 +7,7 @@ here calls AWS.
 from __future__ import annotations
 
 import base64
+import difflib
 import json
 import re
 import textwrap
@@ -22,7 +23,7 @@ from botocore import xform_name
 from botocore.model import OperationModel
 
 from pipeline import archive, echo, items, parameters, policies, role_check, steps
-from pipeline.echo import double_quoted, quote, shell_var
+from pipeline.echo import double_quoted, json_text, quote, shell_var
 from pipeline.resources.change import UserError, record
 from pipeline.resources.role import POLICIES_TAG
 from pipeline.settings import Settings
@@ -39,7 +40,11 @@ _WIDTH = 120
 
 _PLACEHOLDER = re.compile(r"(?<!\$)@([a-z0-9_]+)")
 _COMMAND = re.compile(r"\baws (\S+) (\S+) ")
-_STEP = re.compile(r"((?:^# [^\n]*\n)+)^(\w+)\(\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+_QUERY = re.compile(r"--query=([\w.[\]]*)$")
+_STEP = re.compile(
+    r"((?:^# [^\n]*\n)+)^(\w+)\(\) \{\n(.*?)^\}(?:\n\nverify_\w+\(\) \{\n(.*?)^\})?", re.MULTILINE | re.DOTALL
+)
+_ANSWER = re.compile(r"<!-- output of: [^\n]* (\S+) -->\n(```text\n.*?```)\n", re.DOTALL)
 
 
 def script(settings: Settings, root: Path) -> str:
@@ -50,16 +55,33 @@ def script(settings: Settings, root: Path) -> str:
 def page(settings: Settings, root: Path) -> str:
     """The Markdown page, with the commands of the script."""
     values = _values(settings, root)
-    preparation, _, steps = _template(settings).partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
-    *forward, clean = [_section(step, values) for step in _STEP.findall(steps)]
+    preparation, _, rest = _template(settings).partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
+    steps, _, operation = rest.partition("# --- Day two ---\n")
+    answers = _template(settings, "answers.md")
+    for name in _NAMES:  # answers.md is recorded with such names
+        answers = answers.replace(f"the-{name.partition('_')[0]}", getattr(settings, name))
+    recorded = dict(_ANSWER.findall(answers))
+    forward, (*others, clean) = [
+        [_section(step, values, recorded) for step in _STEP.findall(each)] for each in (steps, operation)
+    ]
     text = Template(_template(settings, "runbook.md")).substitute(
         {name: getattr(settings, name) for name in (*_NAMES, "aws_region")},
         needs=values["needs"],
         preparation=_fill(preparation, values) + "prepare",
         steps="\n\n".join(f"## {number}. {section}" for number, section in enumerate(forward, 1)),
+        operation="\n\n".join(f"## {section}" for section in others),
         clean=f"## Roll back: {clean}",
     )
     return text.replace("`invoke smoke`", "`invoke smoke --observe`") if settings.table_arn else text
+
+
+def compare(path: Path, current: str) -> None:
+    """Raise UserError with the first lines in which the file differs from `current`."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    diff = list(difflib.unified_diff(lines, current.splitlines(), n=0, lineterm=""))[2:]
+    if changes := [f"  {line[:_WIDTH]}" for line in diff if not line.startswith("@@")]:
+        more = [f"  and {len(changes) - 10} more"] if len(changes) > 10 else []
+        raise UserError("\n".join([f"{path} is out of date (-: in the file, +: now):", *changes[:10], *more]))
 
 
 def _template(settings: Settings, name: str = "runbook.sh") -> str:
@@ -72,14 +94,17 @@ def _template(settings: Settings, name: str = "runbook.sh") -> str:
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#@"))
 
 
-def _section(step: tuple[str, str, str], values: Mapping[str, Any]) -> str:
-    """A step of the page: the comment of its shell function as prose, and its body as a block of commands."""
-    comment, name, body = step
+def _section(step: tuple[str, str, str, str], values: Mapping[str, Any], answers: Mapping[str, str]) -> str:
+    """A step of the page: the comment of its shell function as prose, its body as a block of commands, and an answer."""
+    comment, function, body, verification = step
+    name = function.replace("_", "-")
     title, _, text = comment.replace("# ", "").rstrip().partition("\n")
-    reason, *notes = re.sub(r"\n(?!Expect:|If it fails:)", " ", text).splitlines()
-    commands = _fill(re.sub("^    ", "", body, flags=re.MULTILINE), values)
-    twin = f"The same with this project: `invoke {name.replace('_', '-')}`."
-    return "\n\n".join([title, reason, f"```sh\n{commands}```", *notes, twin])
+    reason, *notes = re.sub(r"\n(?!Expect:|If it fails:|Undo:)", " ", text).splitlines()
+    commands = _fill(re.sub("^    ", "", body + verification, flags=re.MULTILINE), values)
+    notes.insert(1, answers.get(name, ""))
+    return "\n\n".join(
+        [title, reason, f"```sh\n{commands}```", *notes, f"The same with this project: `invoke {name}`."]
+    )
 
 
 def _values(settings: Settings, root: Path) -> dict[str, Any]:
@@ -103,8 +128,9 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     # The members of Code are parameters of UpdateFunctionCode, and CreateFunction's zip is an argument of its own.
     function = {**function["Code"], **function}
     upload = parameters.code_object(named, code)
+    work = shell_var("$work")
     place = quote(f"s3://{upload['Bucket']}/{upload['Key']}") if upload else ""
-    return {
+    values = {
         **{name: quote(getattr(settings, name)) for name in (*_NAMES, "aws_region", "stream_view_type")},
         "log_group_name": quote(parameters.log_group_name(named)),
         "key_type": table["AttributeDefinitions"][0]["AttributeType"],
@@ -115,16 +141,17 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
         "require_variables": [f': "${{{name}?set this variable of the function}}"' for name in variables],
         "trust_policy": _document(policies.trust_policy(root, lambda: tokens, write=False)),
-        "table_arn": quote(settings.table_arn),
+        "table_id": quote(settings.table_arn or settings.table_name),
         "policies_tag": _policies_tag(settings, root, with_key=False),
         "policies_tag_with_key": _policies_tag(settings, root, with_key=True),
-        "put_inline_policies": [
-            f"put_inline_policy {quote(name)} <<JSON\n{_document(document)}\nJSON"
+        "write_inline_policies": [
+            f"cat >{quote(f'{work}/inline-{name}.json')} <<JSON\n{_document(document)}\nJSON"
             for name, document in inline_policies.items()
         ],
         "role_arn": quote(settings.role_arn),
         "simulations": role_check.simulations(inline_policies, named.aws_region)[0],
         "inline_policies": [{"PolicyName": name} for name in inline_policies],
+        "policy_names": [quote(name) for name in inline_policies],
         "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
         "role": role,
         "log_group": parameters.log_group(named),
@@ -132,6 +159,38 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "table": table,
         "mapping": parameters.mapping(named, shell_var("$stream_arn")),
         "item": _smoke_item(settings, table),
+    }
+    return {**values, **_expected(settings, values)}
+
+
+def _expected(settings: Settings, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What AWS has after the steps, by the names or JMESPath expressions of its answers."""
+    role, function, table = values["role"], values["function"], values["table"]
+    return {
+        "attached": {"AttachedPolicies[].PolicyArn": role["ManagedPolicyArns"]},
+        "expected_role": {
+            "Description": role.get("Description"),
+            "MaxSessionDuration": role.get("MaxSessionDuration"),
+            "PermissionsBoundary.PermissionsBoundaryArn": role.get("PermissionsBoundary"),
+        },
+        "expected_function": {
+            **function,
+            "Role": shell_var("$role_arn"),
+            "CodeSha256": shell_var("$code_sha256"),
+            "Layers": None,
+            "Layers[].Arn": function["Layers"],
+            "Environment": None,
+            "Environment.Variables | keys(@ || `{}`)": list(settings.function_environment),
+        },
+        # An existing table keeps its other options, and an existing mapping its starting position.
+        "expected_table": {
+            name: table[name] for name in ("KeySchema", "StreamSpecification", "DeletionProtectionEnabled")
+        },
+        "expected_mapping": {
+            **values["mapping"],
+            "StartingPosition": None,
+            "State": "Enabled" if settings.mapping_enabled else "Disabled",
+        },
     }
 
 
@@ -161,7 +220,7 @@ def _smoke_item(settings: Settings, table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _document(document: Mapping[str, Any]) -> str:
-    return double_quoted(json.dumps(document, indent=2, ensure_ascii=False))
+    return double_quoted(json.dumps(document, indent=2, ensure_ascii=False).replace("`", "\\u0060"))
 
 
 def _fill(template: str, values: Mapping[str, Any]) -> str:
@@ -177,7 +236,10 @@ def _filled(line: str, values: Mapping[str, Any]) -> Iterator[str]:
     before, after = line[: match.start()], line[match.end() :]
     if isinstance(value, str):
         yield before + value + after
-    elif command := _COMMAND.search(before):
+    elif (command := _COMMAND.search(before)) and (path := _QUERY.search(before)):
+        query = path[1] + _differences(_operations(command[1])[command[2]], path[1], value)
+        yield before[: path.start(1)] + quote(query) + after
+    elif command:
         for each in value if isinstance(value, list) else [value]:
             if arguments := _arguments(command[1], command[2], each, before):
                 yield _laid_out(before, arguments, after)
@@ -196,6 +258,33 @@ def _arguments(service: str, command: str, values: Mapping[str, Any], line: str)
     }
     zip_file = f"fileb://{shell_var('$work')}/function.zip"
     return echo.command(echo.Call(operation, taken), lambda value: zip_file if isinstance(value, bytes) else None)[1:]
+
+
+def _differences(operation: OperationModel, path: str, values: Mapping[str, Any]) -> str:
+    """A JMESPath query, at `path` in the answer, that lists `found` and the names of what AWS has with other values."""
+    shape: Any = operation.output_shape
+    for name in re.findall(r"[A-Za-z]\w*", path):
+        shape = shape.members[name]
+        shape = getattr(shape, "member", shape)  # of a list
+    known = {name: each for name, each in values.items() if name in shape.members or not name.isidentifier()}
+    conditions = [line for name, each in known.items() if each is not None for line in _conditions(name, each)]
+    return "[\n        " + ",\n        ".join(['`"found"`', *conditions]) + "\n    ][?@ != `true`]"
+
+
+def _conditions(path: str, value: Any) -> Iterator[str]:
+    """JMESPath expressions that are true, or `path` if AWS has another value there. AWS may leave out an empty one."""
+    if isinstance(value, dict) and value:
+        for name, each in value.items():
+            yield from _conditions(f"{path}.{name}", each)
+        return
+    literal = json_text(value).replace("`", "\\u0060")
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        condition = f"sort({path} || `[]`) == `{json_text(sorted(value))}`"
+    elif value:
+        condition = f"{path} == `{literal}`"
+    else:
+        condition = f"({path} || `{literal}`) == `{literal}`"
+    yield f'{condition} || `"{path.partition(" ")[0]}"`'
 
 
 @cache
