@@ -489,16 +489,26 @@ def adopt(
             report.render(adopting.show(adoption))
 
 
-@task(iterable=["set"], help={"format": "sh: a shell script. md: a page for people.", "set": COMMON["set"]})
-def runbook(c: Context, format: str = "sh", set: Words = None) -> None:
+@task(
+    iterable=["set"],
+    help={
+        "format": "sh: a shell script. md: a page for people.",
+        "check": "Exit with code 1 if this file, a script or with the ending .md a page, is out of date.",
+        "set": COMMON["set"],
+    },
+)
+def runbook(c: Context, format: str = "sh", check: str = "", set: Words = None) -> None:
     """Print the procedure as AWS CLI commands. Does not contact AWS."""
     from pipeline import runbook as runbooks
 
     with _task(c, "runbook", json=False) as report:
-        write = {"sh": runbooks.script, "md": runbooks.page}.get(format)
+        write = {"sh": runbooks.script, "md": runbooks.page}.get("md" if check.endswith(".md") else format)
         if not write:
             raise UserError(f"--format: {format!r} is not allowed; allowed: sh or md")
-        report.result(write(_settings(report, set), ROOT).rstrip("\n"))
+        text = write(_settings(report, set), ROOT)
+        if check:
+            runbooks.compare(Path(check), text)
+        report.result(f"{check} is up to date" if check else text.rstrip("\n"))
 
 
 # --- The local AWS ----------------------------------------------------------------------------------------------------

@@ -38,6 +38,14 @@ _OF_THE_SHELL = {
 _EMBEDDED_BYTES = 1024 * 1024  # a larger zip is a file beside the script
 _WIDTH = 120
 
+# Where AWS's answer has a parameter, and the parameters that a query does not compare.
+_PLACES = {
+    "Layers": "Layers[].Arn",
+    "ManagedPolicyArns": "AttachedPolicies[].PolicyArn",
+    "PermissionsBoundary": "PermissionsBoundary.PermissionsBoundaryArn",
+}
+_KEPT = {"AssumeRolePolicyDocument", "AttributeDefinitions", "ProvisionedThroughput", "StartingPosition", "Tags"}
+
 _PLACEHOLDER = re.compile(r"(?<!\$)@([a-z0-9_]+)")
 _COMMAND = re.compile(r"\baws (\S+) (\S+) ")
 _QUERY = re.compile(r"--query=([\w.[\]]*)$")
@@ -56,14 +64,12 @@ def page(settings: Settings, root: Path) -> str:
     """The Markdown page, with the commands of the script."""
     values = _values(settings, root)
     preparation, _, rest = _template(settings).partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
-    steps, _, operation = rest.partition("# --- Day two ---\n")
-    answers = _template(settings, "answers.md")
-    for name in _NAMES:  # answers.md is recorded with such names
-        answers = answers.replace(f"the-{name.partition('_')[0]}", getattr(settings, name))
-    recorded = dict(_ANSWER.findall(answers))
-    forward, (*others, clean) = [
-        [_section(step, values, recorded) for step in _STEP.findall(each)] for each in (steps, operation)
-    ]
+    steps, operation, _ = re.split("# --- (?:Day two|Parts) ---\n", rest)
+    recorded = _template(settings, "answers.md")
+    recorded = re.sub(r"the-(pipeline|table|role|function)", lambda of: getattr(settings, f"{of[1]}_name"), recorded)
+    answers = dict(_ANSWER.findall(recorded))
+    forward = [_section(step, values, answers) for step in _STEP.findall(steps)]
+    *others, clean = [_section(step, values, answers) for step in _STEP.findall(operation)]
     text = Template(_template(settings, "runbook.md")).substitute(
         {name: getattr(settings, name) for name in (*_NAMES, "aws_region")},
         needs=values["needs"],
@@ -78,10 +84,9 @@ def page(settings: Settings, root: Path) -> str:
 def compare(path: Path, current: str) -> None:
     """Raise UserError with the first lines in which the file differs from `current`."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    diff = list(difflib.unified_diff(lines, current.splitlines(), n=0, lineterm=""))[2:]
-    if changes := [f"  {line[:_WIDTH]}" for line in diff if not line.startswith("@@")]:
-        more = [f"  and {len(changes) - 10} more"] if len(changes) > 10 else []
-        raise UserError("\n".join([f"{path} is out of date (-: in the file, +: now):", *changes[:10], *more]))
+    changes = [line for line in difflib.unified_diff(lines, current.splitlines(), n=0) if line[0] in "+-"][2:]
+    if changes:
+        raise UserError("\n  ".join([f"{path} is out of date. Lines that differ (+ is up to date):", *changes[:12]]))
 
 
 def _template(settings: Settings, name: str = "runbook.sh") -> str:
@@ -95,16 +100,15 @@ def _template(settings: Settings, name: str = "runbook.sh") -> str:
 
 
 def _section(step: tuple[str, str, str, str], values: Mapping[str, Any], answers: Mapping[str, str]) -> str:
-    """A step of the page: the comment of its shell function as prose, its body as a block of commands, and an answer."""
+    """A step of the page: the comment of its shell function as prose, the commands, and an answer to expect."""
     comment, function, body, verification = step
     name = function.replace("_", "-")
     title, _, text = comment.replace("# ", "").rstrip().partition("\n")
     reason, *notes = re.sub(r"\n(?!Expect:|If it fails:|Undo:)", " ", text).splitlines()
     commands = _fill(re.sub("^    ", "", body + verification, flags=re.MULTILINE), values)
-    notes.insert(1, answers.get(name, ""))
-    return "\n\n".join(
-        [title, reason, f"```sh\n{commands}```", *notes, f"The same with this project: `invoke {name}`."]
-    )
+    notes.insert(1, answers[name])
+    notes.append(f"The same with this project: `invoke {name}`.")
+    return "\n\n".join([title, reason, f"```sh\n{commands}```", *notes])
 
 
 def _values(settings: Settings, root: Path) -> dict[str, Any]:
@@ -124,13 +128,13 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         del table["PointInTimeRecoverySpecification"]
     if not settings.role_permissions_boundary:
         del role["PermissionsBoundary"]
-    function = parameters.function(named, "", code)
+    function = parameters.function(named, shell_var("$role_arn"), code)
     # The members of Code are parameters of UpdateFunctionCode, and CreateFunction's zip is an argument of its own.
-    function = {**function["Code"], **function}
+    function = {**function["Code"], **function, "CodeSha256": shell_var("$code_sha256")}
+    state = "Enabled" if settings.mapping_enabled else "Disabled"
     upload = parameters.code_object(named, code)
-    work = shell_var("$work")
     place = quote(f"s3://{upload['Bucket']}/{upload['Key']}") if upload else ""
-    values = {
+    return {
         **{name: quote(getattr(settings, name)) for name in (*_NAMES, "aws_region", "stream_view_type")},
         "log_group_name": quote(parameters.log_group_name(named)),
         "key_type": table["AttributeDefinitions"][0]["AttributeType"],
@@ -145,7 +149,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "policies_tag": _policies_tag(settings, root, with_key=False),
         "policies_tag_with_key": _policies_tag(settings, root, with_key=True),
         "write_inline_policies": [
-            f"cat >{quote(f'{work}/inline-{name}.json')} <<JSON\n{_document(document)}\nJSON"
+            f"cat >{quote(shell_var('$work') + f'/inline-{name}.json')} <<JSON\n{_document(document)}\nJSON"
             for name, document in inline_policies.items()
         ],
         "role_arn": quote(settings.role_arn),
@@ -157,40 +161,8 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "log_group": parameters.log_group(named),
         "function": function,
         "table": table,
-        "mapping": parameters.mapping(named, shell_var("$stream_arn")),
+        "mapping": {**parameters.mapping(named, shell_var("$stream_arn")), "State": state},
         "item": _smoke_item(settings, table),
-    }
-    return {**values, **_expected(settings, values)}
-
-
-def _expected(settings: Settings, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What AWS has after the steps, by the names or JMESPath expressions of its answers."""
-    role, function, table = values["role"], values["function"], values["table"]
-    return {
-        "attached": {"AttachedPolicies[].PolicyArn": role["ManagedPolicyArns"]},
-        "expected_role": {
-            "Description": role.get("Description"),
-            "MaxSessionDuration": role.get("MaxSessionDuration"),
-            "PermissionsBoundary.PermissionsBoundaryArn": role.get("PermissionsBoundary"),
-        },
-        "expected_function": {
-            **function,
-            "Role": shell_var("$role_arn"),
-            "CodeSha256": shell_var("$code_sha256"),
-            "Layers": None,
-            "Layers[].Arn": function["Layers"],
-            "Environment": None,
-            "Environment.Variables | keys(@ || `{}`)": list(settings.function_environment),
-        },
-        # An existing table keeps its other options, and an existing mapping its starting position.
-        "expected_table": {
-            name: table[name] for name in ("KeySchema", "StreamSpecification", "DeletionProtectionEnabled")
-        },
-        "expected_mapping": {
-            **values["mapping"],
-            "StartingPosition": None,
-            "State": "Enabled" if settings.mapping_enabled else "Disabled",
-        },
     }
 
 
@@ -237,8 +209,8 @@ def _filled(line: str, values: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(value, str):
         yield before + value + after
     elif (command := _COMMAND.search(before)) and (path := _QUERY.search(before)):
-        query = path[1] + _differences(_operations(command[1])[command[2]], path[1], value)
-        yield before[: path.start(1)] + quote(query) + after
+        if query := _differences(_operations(command[1])[command[2]], path[1], value):
+            yield before[: path.start(1)] + quote(query) + after
     elif command:
         for each in value if isinstance(value, list) else [value]:
             if arguments := _arguments(command[1], command[2], each, before):
@@ -261,30 +233,26 @@ def _arguments(service: str, command: str, values: Mapping[str, Any], line: str)
 
 
 def _differences(operation: OperationModel, path: str, values: Mapping[str, Any]) -> str:
-    """A JMESPath query, at `path` in the answer, that lists `found` and the names of what AWS has with other values."""
+    """A JMESPath query, at `path` in the answer, for `found` and the names of what AWS has with other values."""
     shape: Any = operation.output_shape
     for name in re.findall(r"[A-Za-z]\w*", path):
-        shape = shape.members[name]
-        shape = getattr(shape, "member", shape)  # of a list
-    known = {name: each for name, each in values.items() if name in shape.members or not name.isidentifier()}
-    conditions = [line for name, each in known.items() if each is not None for line in _conditions(name, each)]
-    return "[\n        " + ",\n        ".join(['`"found"`', *conditions]) + "\n    ][?@ != `true`]"
+        shape = getattr(shape.members[name], "member", shape.members[name])  # of a list
+    places = {_PLACES.get(name, name): each for name, each in values.items() if each is not None and name not in _KEPT}
+    known = {place: each for place, each in places.items() if re.split(r"\W", place)[0] in shape.members}
+    conditions = ",\n        ".join(line for place, each in known.items() for line in _conditions(place, each))
+    return conditions and f'{path}[\n        `"found"`,\n        {conditions}\n    ][?@ != `true`]'
 
 
 def _conditions(path: str, value: Any) -> Iterator[str]:
     """JMESPath expressions that are true, or `path` if AWS has another value there. AWS may leave out an empty one."""
-    if isinstance(value, dict) and value:
+    literal = json_text(value).replace("`", "\\u0060")
+    if isinstance(value, dict) and value and path != "Environment.Variables":
         for name, each in value.items():
             yield from _conditions(f"{path}.{name}", each)
-        return
-    literal = json_text(value).replace("`", "\\u0060")
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        condition = f"sort({path} || `[]`) == `{json_text(sorted(value))}`"
-    elif value:
-        condition = f"{path} == `{literal}`"
+    elif isinstance(value, list) and all(isinstance(each, str) for each in value):
+        yield f'sort({path} || `[]`) == `{json_text(sorted(value))}` || `"{path}"`'
     else:
-        condition = f"({path} || `{literal}`) == `{literal}`"
-    yield f'{condition} || `"{path.partition(" ")[0]}"`'
+        yield f'{path if value else f"({path} || `{literal}`)"} == `{literal}` || `"{path}"`'
 
 
 @cache

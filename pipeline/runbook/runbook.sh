@@ -134,13 +134,13 @@ exists() {
 }
 
 # Run a command that prints `found` and what differs from this script. After a change, AWS may answer with the state
-# before it: run the command again for up to 30 seconds.
+# before it: run the command again for up to a minute.
 verify() {
     resource=$1
     shift
     tries=0
     ask "$@" --output text
-    until [ "$answer" = found ] || [ -n "$checking" ] || [ "$tries" = 30 ]; do
+    until [ "$answer" = found ] || [ -n "$checking" ] || [ "$tries" = 60 ]; do
         tries=$((tries + 1))
         sleep 1
         ask "$@" --output text
@@ -166,7 +166,7 @@ show_metric() {
     now=$(date +%s)
     show "$1 in the last hour" aws cloudwatch get-metric-statistics --namespace=AWS/Lambda --metric-name="$1" \
         --dimensions="Name=FunctionName,Value=$function_name" --start-time="$((now - 3600))" --end-time="$now" \
-        --period=3600 --statistics="$2" --query="$3(Datapoints[].$2) || '-'"
+        --period=3600 --statistics="$2" --query="Datapoints && ceil($3(Datapoints[].$2)) || '-'"
 }
 
 #@if own role
@@ -251,7 +251,7 @@ JSON
 # Print a text as it is between the quotes of a JSON string.
 json_text() {
     printf '%s\n' "$1" | awk 'NR > 1 { printf "\\n" }
-        { gsub(/[\\"]/, "\\\\&"); gsub(/\t/, "\\t"); gsub(/\r/, "\\r"); printf "%s", $0 }'
+        { gsub(/[\\"]/, "\\\\&"); gsub(/`/, "\\u0060"); gsub(/\t/, "\\t"); gsub(/\r/, "\\r"); printf "%s", $0 }'
 }
 
 # Add a line on the step to the file RUNBOOK_LOG; its exit status is $1.
@@ -336,10 +336,10 @@ create_role() {
 }
 
 verify_create_role() {
-    verify "role $role_name" aws iam get-role --role-name="$role_name" --query=Role.@expected_role
+    verify "role $role_name" aws iam get-role --role-name="$role_name" --query=Role.@role
     verify "trust policy of role $role_name" aws iam get-role --role-name="$role_name" --query="Role.['found',
         AssumeRolePolicyDocument == \`$(cat "$work/trust-policy.json")\` || 'its document'][?@ != \`true\`]"
-    verify "policies of role $role_name" aws iam list-attached-role-policies --role-name="$role_name" --query=@attached
+    verify "policies of role $role_name" aws iam list-attached-role-policies --role-name="$role_name" --query=@role
 }
 
 # Set the role's permissions.
@@ -444,8 +444,10 @@ verify_create_function() {
 #@if own role
     find_role
 #@end own role
+    @require_variables
     verify "log group $log_group_name" aws logs describe-log-groups --log-group-name-prefix="$log_group_name" --limit=1 --query=logGroups[0].@log_group
-    verify "function $function_name" aws lambda get-function-configuration --function-name="$function_name" --query=@expected_function
+    verify "function $function_name" aws lambda get-function-configuration --function-name="$function_name" --query=@function
+    verify "concurrency of function $function_name" aws lambda get-function-concurrency --function-name="$function_name" --query=@function
 }
 
 #@if own table
@@ -469,7 +471,7 @@ create_table() {
 }
 
 verify_create_table() {
-    verify "table $table_name" aws dynamodb describe-table --table-name="$table_name" --query=Table.@expected_table
+    verify "table $table_name" aws dynamodb describe-table --table-name="$table_name" --query=Table.@table
 }
 
 #@end
@@ -500,7 +502,7 @@ map_stream() {
 
 verify_map_stream() {
     find_mapping
-    verify "mapping of table $table_name" aws lambda get-event-source-mapping --uuid="${mapping_uuid:-$no_uuid}" --query=@expected_mapping
+    verify "mapping of table $table_name" aws lambda get-event-source-mapping --uuid="${mapping_uuid:-$no_uuid}" --query=@mapping
 }
 
 #@if own table
@@ -718,12 +720,12 @@ verify_step() {
 run_step() {
     step=$1
     function=$(printf %s "${2:-$1}" | tr - _)
-    before=$exit_status
+    previous_status=$exit_status
     exit_status=0
     "$function"
     verify_step "$function"
     end_step "$exit_status"
-    [ "$exit_status" != 0 ] || exit_status=$before
+    [ "$exit_status" != 0 ] || exit_status=$previous_status
 }
 
 case ${1-} in
