@@ -54,6 +54,14 @@ COMMON = {
     "verbose": "Log every AWS call and its time on stderr.",
 }
 STEP = {**COMMON, "adopt": ADOPT, "yes": YES}
+SELECT = {
+    "since": "Only records since 90s, 15m or 2h ago, or since a time such as 2026-01-31T08:00:00Z.",
+    "until": "Only records until such a time.",
+    "key": 'Only records of this key: the value of the partition key, or JSON: {"name": "test3"}.',
+    "filter": "Only records that match this pattern, as in FILTER_CRITERIA.",
+    "last": "Only the newest records: their number.",
+    **COMMON,
+}
 LOCAL_TASK = {name: COMMON[name] for name in ("set", "json")}
 
 
@@ -511,6 +519,107 @@ def runbook(c: Context, format: str = "sh", check: str = "", set: Words = None) 
         report.result(f"{check} is up to date" if check else text.rstrip("\n"))
 
 
+# --- Day two ----------------------------------------------------------------------------------------------------------
+
+
+@task(iterable=["set"], help={**COMMON, "yes": YES})
+def pause(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
+    """Disable the mapping. It keeps its place in the stream. Says until when it must be resumed.
+
+    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, MAPPING_ENABLED.
+    """
+    _run_step(c, "pause", set, verbose=verbose, json=json, yes=yes)
+
+
+@task(iterable=["set"], help={**COMMON, "yes": YES})
+def resume(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
+    """Enable the mapping again, and wait until it is enabled.
+
+    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME.
+    """
+    _run_step(c, "resume", set, verbose=verbose, json=json, yes=yes)
+
+
+def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict[str, Any]:
+    from pipeline import validators
+
+    past = partial(validators.past, now=time.time())
+    since_ms = _parsed("--since", since, past) if since else 0
+    until_ms = _parsed("--until", until, past) if until else 0
+    if until_ms and since_ms > until_ms:
+        raise UserError(f"--until: {until!r} is before --since {since!r}")
+    count = _parsed("--last", last, validators.integer(1, 1_000_000)) if last else 0
+    return {"since": since_ms, "until": until_ms, "key": key, "pattern": filter, "last": count}
+
+
+@task(iterable=["set"], help=SELECT)
+def records(
+    c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "",
+    set: Words = None, verbose: bool = False, json: bool = False,
+) -> None:  # fmt: skip
+    """Show the records in the stream, without touching the mapping. Reads every shard from its oldest record on.
+
+    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, STREAM_VIEW_TYPE.
+    """
+    from pipeline import records as stream_records
+
+    with _task(c, "records", json) as report:
+        selection = _selection(since, until, key, filter, last)
+        report.render(stream_records.records(_connect(c, report, set, verbose=verbose), **selection))
+
+
+@task(iterable=["set"], help={"to": "local: run the code in lambda_src/ on the local AWS.", **SELECT, "yes": YES})
+def replay(
+    c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "", to: str = "",
+    set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False,
+) -> None:  # fmt: skip
+    """Send records in the stream to the function again, as the mapping does: in order, in its batches, by its filters.
+
+    With --to local, the settings of create-function apply too. Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN,
+    STREAM_VIEW_TYPE, FUNCTION_NAME.
+    """
+    from pipeline import replay as replays
+
+    with _task(c, "replay", json) as report:
+        selection = _selection(since, until, key, filter, last)
+        if to not in ("", "local"):
+            raise UserError(f"--to: {to!r} is not allowed; allowed: local")
+        on_local = (*(set or ()), "TARGET=local", "TABLE_ARN=", "ROLE_ARN=")
+        local = _connect(c, report, on_local, verbose=verbose) if to else None
+        deployment = _connect(c, report, set, verbose=verbose)
+        _render_confirmed(report, deployment, partial(replays.replay, to=local, **selection), yes=yes or bool(to))
+
+
+@task(iterable=["set"], help={"skip_superseded": "Skip records whose item has changed since.", **COMMON, "yes": YES})
+def redrive(
+    c: Context,
+    skip_superseded: bool = False,
+    set: Words = None,
+    yes: bool = False,
+    verbose: bool = False,
+    json: bool = False,
+) -> None:
+    """Send the records of the on-failure notes to the function again, and delete the notes that are done.
+
+    Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, FUNCTION_TIMEOUT, ON_FAILURE.
+    """
+    from pipeline import replay as replays
+
+    with _task(c, "redrive", json) as report:
+        step = partial(replays.redrive, skip_superseded=skip_superseded)
+        _render_confirmed(report, _connect(c, report, set, verbose=verbose), step, yes=yes)
+
+
+def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment], Events[None]], *, yes: bool) -> None:
+    """Run a step. With TARGET=aws, show first what it will do, and ask."""
+    from pipeline.report import confirm
+
+    if d.settings.target == "aws" and not d.dry_run and not yes:
+        report.render(step(d.as_dry_run()))
+        confirm(report.task, [], ("y", "yes"), assume_yes=False)
+    report.render(step(d))
+
+
 # --- The local AWS ----------------------------------------------------------------------------------------------------
 
 
@@ -572,6 +681,11 @@ namespace = Collection(
     runbook,
     clean,
     status,
+    pause,
+    resume,
+    records,
+    replay,
+    redrive,
     local,
     dev.namespace,
 )

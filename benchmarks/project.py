@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("tasks.py", "dev.py", "pipeline", "localaws", "lambda_src", "policies")
+PARTS = ("tasks.py", "dev.py", "filter_patterns.py", "pipeline", "localaws", "lambda_src", "policies")
 
 
 def copy_project(folder: Path) -> None:

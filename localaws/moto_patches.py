@@ -5,6 +5,7 @@ moto has no hooks for them. The new code is in the packages. Each piece says wha
 
 from __future__ import annotations
 
+import time
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from moto.dynamodb.parsing.validators import ExpressionAttributeResolvingProcess
 from moto.dynamodb.responses import DynamoHandler
 from moto.iam.responses import IamResponse
 from moto.logs import models as logs_models
+from moto.sqs import models as sqs_models
 from moto.sts.models import STSBackend
 from moto.sts.responses import TokenResponse
 
@@ -74,6 +76,10 @@ def patch_moto(functions: Functions) -> None:
         _wrap(TokenResponse, call, users.issue_session)
     _wrap(STSBackend, "get_caller_identity", users.caller_identity)
 
+    # For each message that it returns, moto counts the queue's messages several times.
+    _replace(sqs_models.SQSBackend, "is_message_valid_based_on_retention_period", _is_retained)
+    _replace(sqs_models, "unix_time_millis", lambda: time.time() * 1000)
+
     settings.Function.on_event = staticmethod(partial(api.start_event, functions))
     _replace(lambda_models, "LambdaFunction", settings.Function)
     _replace(lambda_models.LambdaBackend, "update_function_code", settings.update_function_code)
@@ -83,6 +89,12 @@ def patch_moto(functions: Functions) -> None:
         _wrap(LambdaResponse, write, settings.refuse_during_update)
     _wrap(LambdaResponse, "get_function", settings.hide_tags)
     _wrap(lambda_models.LambdaBackend, "delete_function", functions.delete)
+
+
+def _is_retained(self: sqs_models.SQSBackend, queue_name: str, message: sqs_models.Message) -> bool:
+    """Whether a message is younger than the MessageRetentionPeriod of its queue."""
+    period = self.get_queue(queue_name).message_retention_period  # type: ignore[attr-defined] # set by name
+    return bool(period + message.sent_timestamp / 1000 > time.time())  # type: ignore[operator]
 
 
 def _account(self: BaseResponse) -> str:

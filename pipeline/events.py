@@ -35,6 +35,14 @@ class Changed:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a long step is. For a person, on stderr."""
+
+    step: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Result:
     """What a command answers: `text` for a person, `values` for a program."""
 
@@ -42,7 +50,7 @@ class Result:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-Event = Started | Waiting | Changed | Result
+Event = Started | Waiting | Changed | Progress | Result
 # A step: it yields events and returns what the next step needs.
 Events: TypeAlias = Generator[Event, None, Returned]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .events import Changed, Event, Result, Started
+from .events import Changed, Event, Progress, Result, Started
 from .resources.change import Action, Change, Diff, UserError
 
 SIGNS: dict[Action, str] = {
@@ -59,10 +59,16 @@ class Report:
                 for diff in event.change.diffs if self.dry_run else ():
                     if diff.old is not None or diff.new or diff.new is False:
                         self._line(f"    {diff_text(diff)}")
+            elif isinstance(event, Progress):
+                sys.stderr.write(f"{event.step}: {event.text}\n")
 
     def result(self, text: str, values: Mapping[str, Any] | None = None) -> None:
-        """Print the answer of a command: `text` on stdout, or `values` in the document."""
-        self._results |= values or {}
+        """Print the answer of a command: `text` on stdout, or `values` in the document, which joins lists."""
+        for name, value in (values or {}).items():
+            if isinstance(value, list) and self.as_json:
+                self._results.setdefault(name, []).extend(value)
+            else:
+                self._results[name] = value
         if text and not self.as_json:
             self._line(text)
 

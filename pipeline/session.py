@@ -56,7 +56,10 @@ def connect(
     the plan's reads, each once, if they are seconds old and nothing has been written since.
     """
     session: Any = _local_session(settings) if settings.target == "local" else _aws_session(settings)
-    config = Config(retries=_RETRIES, proxies={}) if settings.target == "local" else Config(retries=_RETRIES)
+    # An invocation answers when the function has returned.
+    config = Config(retries=_RETRIES, read_timeout=60 + settings.function_timeout, tcp_keepalive=True)
+    if settings.target == "local":
+        config = config.merge(Config(proxies={}))
     all_dry = dry_run
     recent: Recent = {}
 
@@ -111,11 +114,12 @@ def _aws_session(settings: Settings) -> boto3.Session:
 def _note_call(params: Mapping[str, Any], model: OperationModel, context: dict[str, Any], **_: Any) -> None:
     """Note the time, the parameters, and of a reading call the text that identifies it.
 
-    A scan has none: `clean` must see the items of the moment in which it deletes a table.
+    A scan has none: `clean` must see the items of the moment in which it deletes a table. Pages of records have none,
+    as they would fill the memory.
     """
     context["began"], context["parameters"] = time.monotonic(), params
     call = f"{model.service_model.service_name} {model.name} {sorted(params.items())!r}"
-    context["read"] = call if is_read(model.name) and model.name != "Scan" else ""
+    context["read"] = call if is_read(model.name) and model.name not in ("Scan", "GetRecords") else ""
 
 
 def _answer_write(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import log_reader, parameters, policies, steps
+from . import log_reader, metrics, parameters, policies, steps
 from .report import SIGNS, diff_text, document_of
 from .resources import mapping, role, table
 from .resources.change import own_tags
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from .deployment import Deployment
     from .log_reader import Invocation
     from .resources.change import Change
-
-_METRICS_MINUTES = 15
 
 
 @dataclass(frozen=True)
@@ -116,28 +114,16 @@ def _stream(d: Deployment, arn: str) -> str:
 
 def _metrics(d: Deployment) -> dict[str, Any]:
     """The function's CloudWatch metrics of the last minutes; empty if there are none."""
-    now = datetime.now(timezone.utc)
-    metrics = {
+    shown = {
         "iterator age": ("IteratorAge", "Maximum"),
         "invocations": ("Invocations", "Sum"),
         "errors": ("Errors", "Sum"),
     }
     facts: dict[str, Any] = {}
-    for name, (metric, statistic) in metrics.items():
-        points = d.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName=metric,
-            Dimensions=[{"Name": "FunctionName", "Value": d.settings.function_name}],
-            StartTime=now - timedelta(minutes=_METRICS_MINUTES),
-            EndTime=now,
-            Period=_METRICS_MINUTES * 60,
-            Statistics=[statistic],
-        )["Datapoints"]
-        if points:
-            # AWS aligns periods to the clock, so that the minutes may fall into two of them.
-            values = [point[statistic] for point in points]
+    for name, (metric, statistic) in shown.items():
+        if values := [point[statistic] for point in metrics.datapoints(d, metric, statistic)]:
             value = sum(values) if statistic == "Sum" else max(values)
-            facts[name] = f"{value:.0f}{' ms' if metric == 'IteratorAge' else ''} in {_METRICS_MINUTES} min"
+            facts[name] = f"{value:.0f}{' ms' if metric == 'IteratorAge' else ''} in {metrics.MINUTES} min"
     return facts
 
 

@@ -7,10 +7,11 @@ a dry run the clients write nothing, and there is nothing to wait for.
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import archive, external, items, log_reader, parameters, policies, role_check
+from . import archive, external, items, log_reader, metrics, parameters, policies, role_check
 from .events import Changed, Result, Started, Waiting, finish
 from .resources import code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
@@ -231,6 +232,57 @@ def _crowded(d: Deployment, current: Mapping[str, Any]) -> str:
     most = "one reader of a global table's stream" if current["Replicas"] else "two readers per shard"
     crowded = len(names) >= (1 if current["Replicas"] else 2)
     return f"the stream has other readers: {', '.join(names)}; AWS recommends at most {most}" if crowded else ""
+
+
+def pause(d: Deployment) -> Events[None]:
+    """Disable the mapping, and wait until it is. Says until when it must be enabled before records are trimmed."""
+    yield Started("pause")
+    time, source = _oldest_unread(d)
+    change = yield from _set_enabled(d, "pause", enabled=False)
+    if change.action == "unchanged":
+        yield Result("It was paused before. The stream keeps each record for 24 hours.", {"resume_before": None})
+        return
+    deadline = f"{time + timedelta(hours=24):%Y-%m-%dT%H:%M:%SZ}"
+    text = f"Resume before {deadline}, 24 hours after {source}: then AWS begins to remove unread records."
+    if d.settings.mapping_enabled:
+        text += "\ndeploy and map-stream enable the mapping again, as MAPPING_ENABLED is true."
+    yield Result(text, {"resume_before": deadline})
+
+
+def resume(d: Deployment) -> Events[None]:
+    """Enable the mapping, and wait until it is. It goes on where it was disabled."""
+    yield Started("resume")
+    yield from _set_enabled(d, "resume", enabled=True)
+
+
+def _set_enabled(d: Deployment, step: str, *, enabled: bool) -> Events[Change]:
+    stream_arn, lambda_ = existing(d, "table")["LatestStreamArn"], d.client("lambda")
+    owner_tags = existing(d, "function")["Tags"]
+    check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
+    change = retry(lambda: mapping.set_enabled(lambda_, d.settings.function_name, stream_arn, enabled=enabled))
+    state = "Enabled" if enabled else "Disabled"
+    yield from finish(
+        step, change, f"to become {state}", lambda: mapping.wait(lambda_, change.attributes["UUID"], (state,))
+    )
+    return change
+
+
+def _oldest_unread(d: Deployment) -> tuple[datetime, str]:
+    """A time that no unread record is older than, and where it comes from.
+
+    IteratorAge is the age of the last record of a batch when the function got it. Unread records are younger. Without
+    recent data, no record is expected to be waiting.
+    """
+    try:
+        points = metrics.datapoints(d, "IteratorAge", "Maximum", period=60)
+    except d.client("cloudwatch").exceptions.ClientError:
+        points = []  # the caller may pause without the permission to read metrics
+    if not points:
+        reason = f"the pause, as IteratorAge has no data of the last {metrics.MINUTES} minutes"
+        return datetime.now(timezone.utc), reason
+    newest = max(points, key=lambda point: point["Timestamp"])
+    time: datetime = newest["Timestamp"] - timedelta(milliseconds=newest["Maximum"])
+    return time, f"the oldest unread record, as IteratorAge is {newest['Maximum']:.0f} ms"
 
 
 def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:

@@ -236,6 +236,13 @@ def _split(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def past(value: str, now: float) -> int:
+    """A timestamp that is not in the future."""
+    if (milliseconds := timestamp(value, now)) > now * 1000:
+        raise ValueError("a time that is not in the future, such as 2h (ago)")
+    return milliseconds
+
+
 def timestamp(value: str, now: float) -> int:
     """A time such as 15m (ago) or 2026-01-31T08:00:00Z, in milliseconds since 1970; `now` is in seconds since 1970."""
     ago = re.fullmatch(r"([0-9]{1,9})([smhd])", value)

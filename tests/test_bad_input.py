@@ -162,10 +162,35 @@ ITEMS = [
     Case("smoke", ("SMOKE_ITEM: 'smoke' marks the items of smoke",), {"SMOKE_ITEM": '{"smoke": "x"}'}),
     Case("smoke", ("SMOKE_ITEM", "is not allowed"), {"SMOKE_ITEM": '"x"'}),
 ]
+OURS = {"PIPELINE_NAME": "stream-demo"}
+GONE = {"ON_FAILURE": "arn:aws:sqs:us-east-1:000000000000:gone"}
 FLAGS = [
     Case("fetch-logs --since yesterday", ("--since: 'yesterday' is not allowed; allowed: 90s, 15m",)),
     Case("fetch-logs --last few", ("--last: 'few' is not allowed; allowed: a whole number",)),
     Case("fetch-logs --timeout -1", ("--timeout: '-1' is not allowed; allowed: a whole number from 0 to 3600",)),
+    Case(
+        "records --since 2999-01-01",
+        ("--since: '2999-01-01' is not allowed; allowed: a time that is not in the future",),
+    ),
+    Case("records --until tomorrow", ("--until: 'tomorrow' is not allowed; allowed: 90s, 15m",)),
+    Case("records --since 1h --until 2h", ("--until: '2h' is before --since '1h'",)),
+    Case("replay --last 0", ("--last: '0' is not allowed; allowed: a whole number from 1",)),
+    Case(
+        "records --filter [1]",
+        ("--filter: [1] is not allowed; allowed: filter patterns as in FILTER_CRITERIA",),
+        OURS,
+    ),
+    Case("records --key {", ("--key is not JSON",), OURS),
+    Case(
+        'records --key {"id":"x"}', ('--key: \'{"id":"x"}\' is not a key of table stream-demo', "name of type S"), OURS
+    ),
+    Case("replay --to aws", ("--to: 'aws' is not allowed; allowed: local",)),
+    Case("replay", ("table wrong does not exist; create it with: invoke create-table",)),
+    Case("redrive", ("ON_FAILURE: is empty, so there are no notes; allowed: the ARN of an SQS queue or an S3 bucket",)),
+    Case(
+        "redrive --skip-superseded", ("ON_FAILURE: queue arn:aws:sqs:us-east-1:000000000000:gone does not exist",), GONE
+    ),
+    Case("pause", ("table wrong does not exist",)),
     Case("clean --backup", ("--backup requires --delete-data",)),
     Case("deploy --colour red", ("No idea what '--colour' is",)),
     Case("deploi", ("No idea what 'deploi' is",)),

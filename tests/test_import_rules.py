@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESOURCES = sorted(path for path in ROOT.glob("pipeline/resources/*.py") if path.stem != "__init__")
 OUTSIDE_TESTS = sorted(
     path
-    for part in ("tasks.py", "dev.py", "pipeline", "localaws", "lambda_src", "benchmarks", "docs")
+    for part in ("tasks.py", "dev.py", "filter_patterns.py", "pipeline", "localaws", "lambda_src", "benchmarks", "docs")
     for path in ((ROOT / part).rglob("*.py") if (ROOT / part).is_dir() else [ROOT / part])
 )
 
@@ -64,6 +64,10 @@ def test_the_pipeline_imports_neither_the_local_aws_nor_invoke() -> None:
 
 def test_the_local_aws_imports_neither_the_pipeline_nor_what_reads_settings() -> None:
     assert offenders("localaws/", {"pipeline", "invoke", "dotenv"}) == {}
+
+
+def test_the_filter_patterns_import_only_the_standard_library() -> None:
+    assert roots(ROOT / "filter_patterns.py") <= sys.stdlib_module_names
 
 
 def test_nothing_outside_the_tests_imports_the_tests_or_the_tasks() -> None:

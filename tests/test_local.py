@@ -127,6 +127,7 @@ def test_stop_leaves_a_server_with_another_id_and_its_record(fresh: Project) -> 
     assert path.read_text() == of_another
 
 
+@pytest.mark.proof  # waits for the idle time
 def test_the_local_aws_exits_after_its_idle_hours(fresh: Project) -> None:
     fresh.run("local.start", LOCAL_IDLE_HOURS="0.001")
     deadline = time.monotonic() + 30

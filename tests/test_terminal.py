@@ -32,7 +32,10 @@ from invoke.main import program
 program.run(["invoke", *sys.argv[1:]])
 """
 # In shares of the time that the command takes.
-MOMENTS = [0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+MOMENTS = [
+    *(0.0, 0.1, 0.3, 0.6),
+    *(pytest.param(moment, marks=pytest.mark.proof) for moment in (0.02, 0.05, 0.2, 0.4, 0.5, 0.7)),
+]
 
 
 def start(project: Project, *words: str) -> subprocess.Popen[str]:

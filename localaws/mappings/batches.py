@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+import filter_patterns
 from localaws.dynamodb.records import in_event
-from localaws.mappings import filters
 
 if TYPE_CHECKING:
     import threading
@@ -75,7 +75,8 @@ class BatchReader:
         self._worker = worker
         self._stop = stop
         criteria = mapping.options.get("FilterCriteria", {"Filters": []})
-        self._filters = [filters.compile_pattern(each["Pattern"]) for each in criteria["Filters"]]
+        self._has_filters = bool(criteria["Filters"])
+        self._filter = filter_patterns.any_of(each["Pattern"] for each in criteria["Filters"])
         self._checkpoint = mapping.checkpoints[worker]
         self.window = self._checkpoint.window
         self.offset = self._checkpoint.offset
@@ -123,10 +124,7 @@ class BatchReader:
         return [record for record in records if self._matches(record)]
 
     def _matches(self, record: StreamRecord) -> bool:
-        if not self._filters:
-            return True
-        document = json.loads(in_event(record.text, self._stream.arn))
-        return any(matches(document) for matches in self._filters)
+        return not self._has_filters or self._filter(json.loads(in_event(record.text, self._stream.arn)))
 
     def _is_after_window(self, record: StreamRecord) -> bool:
         """Whether the record comes after the open tumbling window. Opens a window if none is open."""

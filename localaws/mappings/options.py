@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import filter_patterns
 from localaws import service_model
 from localaws.errors import AwsError, invalid
 from localaws.iam import policies
-from localaws.mappings import filters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +105,7 @@ def _validate_filters(criteria: Mapping[str, Any]) -> None:
         raise _constraint("filterCriteria.filters", value, f"have length less than or equal to {_MAX_FILTERS}")
     try:
         for pattern in patterns:
-            filters.compile_pattern(pattern)
+            filter_patterns.compile_pattern(pattern)
     except ValueError as error:
         raise invalid("Invalid filter pattern definition.") from error
 

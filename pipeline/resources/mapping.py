@@ -86,7 +86,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
     # By the table's name, as the ARN of a planned stream is incomplete.
     stale = [entry for entry in others if table and _table_name(entry["EventSourceArn"]) == table]
     current = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
-    current = _with_filters(lambda_, _wait_while_transitional(lambda_, current))
+    current = with_filters(lambda_, _wait_while_transitional(lambda_, current))
     normalized = normalize({**DEFAULTS, **desired})
     compared = {setting: value for setting, value in normalized.items() if setting not in _NOT_COMPARED}
     if tags and current:
@@ -99,13 +99,27 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
     return _move(lambda_, stale, desired, result) if stale else result
 
 
-def wait(lambda_: LambdaClient, uuid: str) -> dict[str, Any]:
-    """Wait until the mapping is enabled or disabled, for at most 10 minutes, and return it as `describe` does.
+def set_enabled(lambda_: LambdaClient, function_name: str, stream_arn: str, *, enabled: bool) -> Change:
+    """Enable or disable the mapping, which keeps its place in the stream. Afterwards, call `wait` with the state.
+
+    Raises UserError if the mapping does not exist. Lambda API reference: UpdateEventSourceMapping, "Enabled".
+    """
+    resource = f"mapping {_table_name(stream_arn)} -> {function_name}"
+    listed = describe(lambda_, function_name, stream_arn)
+    if listed is None or listed["State"] == "Deleting":
+        raise UserError(f"{resource} does not exist")
+    # A list may be seconds old.
+    current = to_create_parameters(lambda_.get_event_source_mapping(UUID=listed["UUID"]))
+    current = _wait_while_transitional(lambda_, current) or current
+    return _apply(lambda_, resource, current, {}, change.diff(current, {"Enabled": enabled}), await_role=False)
+
+
+def wait(lambda_: LambdaClient, uuid: str, states: tuple[str, ...] = ("Enabled", "Disabled")) -> dict[str, Any]:
+    """Wait until the mapping is in one of the states, for at most 10 minutes, and return it as `describe` does.
 
     Lambda API reference: GetEventSourceMapping.
     """
-    state = {"state": "success", "matcher": "path", "argument": "State"}
-    settled = [{**state, "expected": "Enabled"}, {**state, "expected": "Disabled"}]
+    settled = [{"state": "success", "matcher": "path", "argument": "State", "expected": state} for state in states]
     change.wait_until(lambda_, "MappingSettled", "GetEventSourceMapping", *settled, delay=0.5, timeout=600, UUID=uuid)
     return to_create_parameters(lambda_.get_event_source_mapping(UUID=uuid))
 
@@ -148,7 +162,7 @@ def _wait_while_transitional(lambda_: LambdaClient, current: dict[str, Any] | No
     return current
 
 
-def _with_filters(lambda_: LambdaClient, current: dict[str, Any] | None) -> dict[str, Any] | None:
+def with_filters(lambda_: LambdaClient, current: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the mapping with its filters. A list omits them if a customer managed key encrypts them.
 
     Lambda API reference: GetEventSourceMapping, "FilterCriteriaError".

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("tasks.py", "dev.py", "pipeline", "localaws", "lambda_src", "policies", ".env.example")
+PARTS = ("tasks.py", "dev.py", "filter_patterns.py", "pipeline", "localaws", "lambda_src", "policies", ".env.example")
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 
 

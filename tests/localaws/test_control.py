@@ -92,6 +92,7 @@ def test_lock_of_a_killed_process_is_released(directory: Path) -> None:
     assert run_start(directory).endswith("True")
 
 
+@pytest.mark.proof  # waits until the server looks at its record
 @pytest.mark.parametrize("text", ['{"id": "of another server"}', None], ids=["another", "none"])
 def test_server_exits_when_the_record_is_not_its_own(tmp_path: Path, text: str | None) -> None:
     process, _ = start(tmp_path)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.proof  # what is late takes time, and is not shortened
+
 LOG = allow(LOGS)
 FUNCTION = {"Runtime": "python3.11", "Handler": "code.handler"}
 

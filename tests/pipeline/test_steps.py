@@ -14,7 +14,7 @@ from botocore.client import BaseClient
 
 import tasks
 from localaws import control
-from pipeline import session, smoke, status, steps
+from pipeline import records, replay, session, smoke, status, steps
 from pipeline.deployment import Deployment
 from pipeline.events import Changed, Started, Waiting
 from pipeline.settings import DERIVED, load
@@ -168,6 +168,11 @@ STEPS: dict[str, Callable[[Deployment], Events[Any]]] = {
     "put-item": lambda d: steps.put_item(d, [("--item", '{"name": "test3"}')]),
     "fetch-logs": lambda d: steps.fetch_logs(d, since_ms=0, pattern="", request_id="", last=1, timeout=30),
     "smoke": smoke.run,
+    "records": records.records,
+    "replay": replay.replay,
+    "redrive": lambda d: replay.redrive(d) if d.settings.on_failure else steps.resume(d),
+    "pause": steps.pause,
+    "resume": steps.resume,
 }
 
 
@@ -177,6 +182,7 @@ def deployed(deployment: Callable[..., Deployment]) -> list[Deployment]:
     deployments = [deployment(name, **overrides) for name, overrides in VARIANTS.items()]
     for d in deployments:
         list(steps.deploy(d))
+    d.client("sqs").create_queue(QueueName="discarded")
     return deployments
 
 

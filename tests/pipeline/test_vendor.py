@@ -214,7 +214,11 @@ def test_installed_packages_are_kept_while_nothing_changes(
 
 @pytest.mark.parametrize(
     "line",
-    ["-r base.txt", "--requirement=base.txt", "outer\n-c base.txt", "outer\n--constraint base.txt"],
+    [
+        "-r base.txt",
+        "outer\n--constraint base.txt",
+        *(pytest.param(each, marks=pytest.mark.proof) for each in ("--requirement=base.txt", "outer\n-c base.txt")),
+    ],
 )
 def test_a_list_that_the_requirements_name_counts(root: Path, wheel: Callable[..., None], line: str) -> None:
     wheel("outer", version="1.0")
@@ -227,7 +231,16 @@ def test_a_list_that_the_requirements_name_counts(root: Path, wheel: Callable[..
     assert "'2.0'" in (install(root, f"{line}\n") / "outer.py").read_text()
 
 
-@pytest.mark.parametrize("line", ["./ours", "-e ./ours", "ours @ file://{root}/ours", "{root}/ours # code of ours"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "./ours",
+        *(
+            pytest.param(each, marks=pytest.mark.proof)
+            for each in ("-e ./ours", "ours @ file://{root}/ours", "{root}/ours # code of ours")
+        ),
+    ],
+)
 def test_the_code_of_a_local_package_counts(root: Path, wheel: Callable[..., None], line: str) -> None:
     del wheel
     ours = root / "ours"
@@ -269,9 +282,12 @@ def test_nothing_that_names_this_machine_is_installed(root: Path, wheel: Callabl
 def test_installations_at_once_end_with_one_whole_folder(root: Path, wheel: Callable[..., None]) -> None:
     wheel("outer", requires="inner")
     wheel("inner")
+    requirements = root / "lambda_src" / "requirements.txt"
+    requirements.write_text("outer\n")
     context = multiprocessing.get_context("fork")
     with context.Pool(4) as pool:
-        folders = set(pool.starmap(install, [(root, "outer\n")] * 4))
+        work = (requirements, root / "build" / "vendor", "python3.13", "x86_64")
+        folders = set(pool.starmap(vendor.install, [work] * 4))
     assert [modules(folder) for folder in folders] == [["inner", "outer"]]
     assert list((root / "build" / "vendor").iterdir()) == list(folders)
 

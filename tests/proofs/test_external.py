@@ -1,4 +1,4 @@
-"""Made-up tables of others: deploy, smoke --observe, status and clean leave every attribute, tag and item of them.
+"""Made-up tables of others: deploy, smoke --observe, status, adopt and clean leave every attribute, tag and item.
 
 `invoke dev.soak --only external` makes up 200 tables.
 """
@@ -141,6 +141,9 @@ def test_a_table_of_others_stays_as_it_is(
         for words in (("--dry", "deploy"), ("deploy",), ("deploy", "--adopt"), ("status",)):
             project.run(*words, **settings)
             assert state(dynamodb, name) == before, words
+        # Without --write. The table may have the tag of another pipeline, which is an error.
+        project.invoke("adopt", PIPELINE_NAME="guest", TABLE_NAME=name)
+        assert state(dynamodb, name) == before, "adopt"
         observe(project, name, keys, settings)
         assert state(dynamodb, name) == before, "smoke"
         project.run("clean", "--adopt", "--delete-data", "--backup", **settings)

@@ -78,9 +78,9 @@ class Progress:
 
 
 def test_no_record_is_lost_or_invented_or_out_of_order(
-    project: ForkedProject, count: Callable[[int, int], int], record_figures: Callable[[str], None]
+    project: ForkedProject, tmp_path: Path, count: Callable[[int, int], int], record_figures: Callable[[str], None]
 ) -> None:
-    handled_file = project.folder.parent / "handled.jsonl"
+    handled_file = tmp_path / "handled.jsonl"
     settings: dict[str, Any] = {
         "FUNCTION_ENVIRONMENT": json.dumps({"HANDLED": str(handled_file), "SEED": "1"}),
         "FUNCTION_RESPONSE_TYPES": "ReportBatchItemFailures",

@@ -150,6 +150,7 @@ def test_later_layer_wins(client: Any) -> None:
     assert function.invoke().payload == "upper"
 
 
+@pytest.mark.proof  # asks a dozen interpreters
 @pytest.mark.parametrize("version", [f"3.{minor}" for minor in range(9, 15)])
 def test_function_runs_on_the_python_of_its_runtime_if_installed(either: Any, version: str) -> None:
     """Another Python than the server's cannot import the C runtime client, so it uses ours."""
@@ -431,6 +432,7 @@ def test_deleted_function_leaves_no_process(client: Any) -> None:
     until(lambda: not is_running(process_id))
 
 
+@pytest.mark.proof  # starts a local AWS of its own
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_idle_processes_end_with_the_server(tmp_path: Path, number: int) -> None:
     server, client = own_server(tmp_path)
@@ -440,6 +442,7 @@ def test_idle_processes_end_with_the_server(tmp_path: Path, number: int) -> None
     until(lambda: not is_running(process_id))
 
 
+@pytest.mark.proof  # starts a local AWS of its own
 def test_busy_processes_end_with_the_server(tmp_path: Path) -> None:
     server, client = own_server(tmp_path)
     code = """

@@ -93,6 +93,7 @@ def test_message_over_a_megabyte_becomes_several_events(data: bytes) -> None:
     assert [len(each.encode()) <= MEGABYTE - 26 for each in messages] == [True] * 4
 
 
+@pytest.mark.proof  # prints ten megabytes
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak memory from /proc")
 @pytest.mark.parametrize("code", ["print('x' * 10_000_000)", "print(('x' * 99 + '\\n') * 100_000)"])
 def test_ten_megabytes_of_output_take_no_more_memory(tmp_path: Path, code: str) -> None:

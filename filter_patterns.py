@@ -11,7 +11,7 @@ import ipaddress
 import json
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 Predicate = Callable[[Any], bool]
@@ -57,6 +57,12 @@ def compile_pattern(pattern: Any) -> Predicate:
         return any(_match(list(branch.items()), fields, {}) for branch in branches)
 
     return matches
+
+
+def any_of(patterns: Iterable[Any]) -> Predicate:
+    """A predicate: whether one of the patterns matches a record, or there are no patterns. Raises ValueError."""
+    predicates = [compile_pattern(pattern) for pattern in patterns]
+    return lambda record: not predicates or any(matches(record) for matches in predicates)
 
 
 def _require(valid: object) -> None:

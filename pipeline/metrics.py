@@ -1,0 +1,29 @@
+"""CloudWatch metrics of the function. They come a minute or more late."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from .deployment import Deployment
+
+MINUTES = 15
+
+
+def datapoints(d: Deployment, metric: str, statistic: str, period: int = MINUTES * 60) -> list[dict[str, Any]]:
+    """The metric's data points of the last 15 minutes, `period` seconds each, in any order.
+
+    AWS aligns periods to the clock, so that the minutes may fall into two of them.
+    CloudWatch API reference: GetMetricStatistics.
+    """
+    now = datetime.now(timezone.utc)
+    points: list[dict[str, Any]] = d.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda",
+        MetricName=metric,
+        Dimensions=[{"Name": "FunctionName", "Value": d.settings.function_name}],
+        StartTime=now - timedelta(minutes=MINUTES),
+        EndTime=now,
+        Period=period,
+        Statistics=[statistic],
+    )["Datapoints"]
+    return points

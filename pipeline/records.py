@@ -1,0 +1,167 @@
+"""Reading a stream: the records of all its shards, in the form in which Lambda passes them to a function."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from graphlib import TopologicalSorter
+from typing import Any
+
+import filter_patterns
+
+from . import items
+from .deployment import Deployment
+from .events import Events, Progress, Result, Started
+from .resources.change import UserError
+from .steps import existing, stream_of
+
+Record = dict[str, Any]
+
+RETENTION = timedelta(hours=24)
+# AWS may return empty pages before the next record, and does not say where an open shard ends for now.
+_EMPTY_PAGES = 25
+
+
+def records(d: Deployment, **selection: Any) -> Events[None]:
+    """Show the records of the table's stream that `select` selects. Makes reading calls only."""
+    yield Started("records")
+    stream_arn, count = stream_of(d, existing(d, "table")), 0
+    for record in select(d, stream_arn, **selection):
+        text = f"{_created(record):%Y-%m-%dT%H:%M:%SZ}  {record['eventName']:<6}  {name_of(record)}"
+        yield Result(text, {"records": [{name: record[name] for name in record if name != "eventSourceARN"}]})
+        count += 1
+    began = datetime.fromisoformat(stream_arn.rpartition("/")[2]).replace(tzinfo=timezone.utc)
+    horizon = max(began, datetime.now(timezone.utc) - RETENTION)
+    why = "the stream was created then" if horizon == began else "older ones are trimmed"
+    yield Result("", {"records": []})
+    yield Progress("records", f"{count} of the records since {horizon:%Y-%m-%dT%H:%M:%SZ}: {why}")
+
+
+def select(
+    d: Deployment, stream_arn: str, *, since: int = 0, until: int = 0, key: str = "", pattern: str = "", last: int = 0
+) -> Iterator[Record]:
+    """Select records of the table's stream. 0 and "" select all. Raises UserError for a wrong key or pattern.
+
+    `since` and `until` are in milliseconds since 1970. `key` is the value of the partition key, or the key attributes
+    as JSON. `pattern` is a filter pattern. `last` is how many of the newest records.
+    """
+    streams = d.client("dynamodbstreams")
+    has_key = any_pattern("--key", [_key_pattern(key, existing(d, "table"))] if key else [])
+    matches = any_pattern("--filter", [pattern] if pattern else [])
+    earliest, latest = (datetime.fromtimestamp(ms // 1000, timezone.utc) for ms in (since, until))
+    selected = (
+        record
+        for shard in _shards(streams, stream_arn)
+        for record in read(streams, stream_arn, shard)
+        if earliest <= _created(record) and (not until or _created(record) <= latest)
+        if has_key(record) and matches(record)
+    )
+    if not last:
+        return selected
+    # Several shards are open at a time: the newest records are not the last ones.
+    newest = heapq.nlargest(last, enumerate(selected), key=lambda each: (_created(each[1]), each[0]))
+    return (record for _, record in sorted(newest, key=lambda each: each[0]))
+
+
+def _created(record: Record) -> datetime:
+    return datetime.fromtimestamp(record["dynamodb"]["ApproximateCreationDateTime"], timezone.utc)
+
+
+def number_of(record: Record) -> str:
+    """The sequence number of a record."""
+    return str(record["dynamodb"]["SequenceNumber"])
+
+
+def name_of(record: Record) -> str:
+    """The sequence number and the key of a record."""
+    return f"{number_of(record)}  {json.dumps(record['dynamodb']['Keys'], ensure_ascii=False)}"
+
+
+def any_pattern(where: str, patterns: list[str]) -> filter_patterns.Predicate:
+    """A predicate: whether one of the filter patterns matches a record, or there are none. Raises UserError."""
+    try:
+        return filter_patterns.any_of(patterns)
+    except ValueError:
+        allowed = 'filter patterns as in FILTER_CRITERIA, such as {"eventName": ["INSERT"]}'
+        raise UserError(f"{where}: {', '.join(patterns)} is not allowed; allowed: {allowed}") from None
+
+
+def _key_pattern(text: str, table: Mapping[str, Any]) -> str:
+    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    names = items.key_names(table)
+    document = text if text.startswith("{") else json.dumps({names[0]: {types[names[0]]: text}})
+    key = to_json(items.parse(document, "--key"))
+    if any(name not in names or list(value) != [types[name]] for name, value in key.items()):
+        allowed = ", ".join(f"{name} of type {types[name]}" for name in names)
+        raise UserError(f"--key: {text!r} is not a key of table {table['TableName']}, which has: {allowed}")
+    patterns = {name: {kind: [content] for kind, content in value.items()} for name, value in key.items()}
+    return json.dumps({"dynamodb": {"Keys": patterns}})
+
+
+def _shards(streams: Any, stream_arn: str) -> list[str]:
+    """The IDs of all shards, parents before their children. DynamoDB API reference: DescribeStream."""
+    parents: dict[str, list[str]] = {}
+    request = {"StreamArn": stream_arn}
+    while True:
+        page = streams.describe_stream(**request)["StreamDescription"]
+        parents |= {shard["ShardId"]: [shard.get("ParentShardId", "")] for shard in page["Shards"]}
+        if not page.get("LastEvaluatedShardId"):
+            return [shard for shard in TopologicalSorter(parents).static_order() if shard in parents]
+        request["ExclusiveStartShardId"] = page["LastEvaluatedShardId"]
+
+
+def read(
+    streams: Any, stream_arn: str, shard: str, start: str = "", end: str = "", limit: int = 1000
+) -> Iterator[Record]:
+    """Yield the records of a shard from one sequence number to another, in pages of up to `limit` records.
+
+    If `start` is trimmed, or "", begins with the oldest record. DynamoDB API reference: GetShardIterator, GetRecords.
+    """
+    position = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": start}
+    oldest = {"ShardIteratorType": "TRIM_HORIZON"}
+    place = {"StreamArn": stream_arn, "ShardId": shard, **(position if start else oldest)}
+    iterator, empty_pages = "", 0
+    while empty_pages < _EMPTY_PAGES:
+        try:
+            iterator = iterator or streams.get_shard_iterator(**place)["ShardIterator"]
+            page = streams.get_records(ShardIterator=iterator, Limit=limit)
+        except streams.exceptions.ExpiredIteratorException:  # after 15 minutes
+            iterator = ""
+            continue
+        except streams.exceptions.TrimmedDataAccessException:
+            iterator, place = "", {"StreamArn": stream_arn, "ShardId": shard, **oldest}
+            continue
+        except streams.exceptions.ResourceNotFoundException:  # the whole shard is trimmed
+            return
+        for record in page["Records"]:
+            number = record["dynamodb"]["SequenceNumber"]
+            if end and int(number) > int(end):
+                return
+            place |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": number}
+            yield _as_event(record, stream_arn)
+            if number == end:
+                return
+        iterator = page.get("NextShardIterator")
+        if not iterator:  # the shard is closed
+            return
+        empty_pages = 0 if page["Records"] else empty_pages + 1
+
+
+def _as_event(record: Record, stream_arn: str) -> Record:
+    """A record of GetRecords as in an event of Lambda, which adds its source and spells the user in another way."""
+    event: Record = to_json(record)
+    if user := event.get("userIdentity"):
+        event["userIdentity"] = {"type": user["Type"], "principalId": user["PrincipalId"]}
+    return {**event, "eventSourceARN": stream_arn}
+
+
+def to_json(value: Any) -> Any:
+    """A value of boto3 as JSON has it: bytes in base64, times in seconds since 1970."""
+
+    def plain(each: Any) -> str | int:
+        return base64.b64encode(each).decode() if isinstance(each, bytes) else int(each.timestamp())
+
+    return json.loads(json.dumps(value, default=plain))

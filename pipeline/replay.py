@@ -1,0 +1,258 @@
+"""Sending records to the function again: those of the stream, or those of the on-failure notes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from . import items, notes, parameters, steps
+from .deployment import Deployment
+from .events import Events, Progress, Result, Started
+from .records import Record, any_pattern, name_of, number_of, read, select
+from .resources import mapping
+from .resources.change import UserError, retry
+
+_EVENT_BYTES = 6 * 1024 * 1024 - 1024
+_PROGRESS_SECONDS = 5
+
+
+@dataclass
+class Tally:
+    """The outcome of a step so far.
+
+    `hold` is called before each invocation. `blocked` are the keys of failed records: their later ones are not sent.
+    """
+
+    step: str
+    hold: Callable[[], None] = lambda: None
+    handled: int = 0
+    failed: int = 0
+    skipped: int = 0
+    blocked: set[str] = field(default_factory=set)
+    shown: float = field(default_factory=time.monotonic)
+
+    def fail(self, record: Record, reason: str) -> Result:
+        """Count a record as failed, and say why."""
+        self.failed += 1
+        self.blocked.add(_key(record))
+        failed = {"sequence_number": number_of(record), "keys": record["dynamodb"]["Keys"], "reason": reason}
+        return Result(f"failed  {name_of(record)}  {reason}", {"failed": [failed]})
+
+    def result(self, text: str = "", **values: Any) -> Result:
+        """The result of the command. The failed records are in it already."""
+        text = f"{self.handled} records handled, {self.failed} failed, {self.skipped} skipped{text}"
+        return Result(text, {"handled": self.handled, "failed": [], "skipped": self.skipped, **values})
+
+
+def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> Events[None]:
+    """Send the records that `select` selects to the function. With `to`, to one with the code of lambda_src/ there."""
+    yield Started("replay")
+    stream_arn, tally = steps.stream_of(d, steps.existing(d, "table")), Tally("replay")
+    if to:
+        role_arn = yield from steps.create_role(to)
+        yield from steps.put_policy(to, role_arn)
+        yield from steps.create_function(to, role_arn)
+        yield Started("replay")
+        target = {**parameters.mapping(to.settings, stream_arn), "FunctionArn": to.settings.function_name}
+    else:
+        target = _mapping(d, stream_arn)
+    records = _matching(select(d, stream_arn, **selection), target, tally)
+    if d.dry_run:
+        count = sum(1 for _ in records)
+        yield Result(f"{count} records to send to {target['FunctionArn']}, {tally.skipped} to skip", {"records": count})
+        return
+    yield from _send(to or d, target, records, tally)
+    yield tally.result()
+    if tally.failed:
+        raise UserError(f"{tally.failed} records failed; correct the function, then replay them again")
+
+
+def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
+    """Send the records of the on-failure notes to the function. Delete each note once all its records were handled.
+
+    `skip_superseded` leaves out records whose item has changed since.
+    """
+    yield Started("redrive")
+    place, table = _place(d), steps.existing(d, "table")
+    target = _mapping(d, str(table["LatestStreamArn"]))
+    if skip_superseded and "NEW" not in table["StreamSpecification"].get("StreamViewType", ""):
+        raise UserError("--skip-superseded needs the new images of items, which STREAM_VIEW_TYPE leaves out")
+    yield Progress("redrive", f"about {place.count()} messages in {d.settings.on_failure}")
+    if d.dry_run:
+        yield Result(f"redrive would send the records of its notes to {target['FunctionArn']}", {"notes": {}})
+        return
+    tally, count = Tally("redrive", place.hold), {"deleted": 0, "kept": 0, "lost": 0, "other": 0}
+    is_wanted = partial(_is_current, d, table["TableArn"]) if skip_superseded else lambda _: True
+    try:
+        for name, batch in _in_order(place, table, target, count):
+            failed, records = tally.failed, _records_of(d, place, name, batch)
+            yield from _send(d, target, _matching(records, target, tally, is_wanted), tally)
+            if [number_of(each) for each in records[:1] + records[-1:]] != _ends(batch):
+                count["lost"] += 1
+                left = f"the stream keeps a record for 24 hours, and has {len(records)} of its {batch['batchSize']}"
+                loss = f"{name}: {left}, which arrived from {batch['approximateArrivalOfFirstRecord']} on"
+                yield Result(f"lost    note {loss}", {"lost": [loss]})
+            elif tally.failed > failed:
+                count["kept"] += 1
+            else:
+                place.delete(name)
+                count["deleted"] += 1
+    finally:
+        place.release()
+    yield tally.result("; notes: " + ", ".join(f"{number} {what}" for what, number in count.items()), notes=count)
+    if stay := count["kept"] + count["lost"]:
+        advice = "correct the function and run redrive again; delete lost ones by hand"
+        raise UserError(f"{stay} notes stay in {d.settings.on_failure}: {advice}")
+
+
+def _records_of(d: Deployment, place: notes.Queue | notes.Bucket, name: str, batch: Mapping[str, Any]) -> list[Record]:
+    """The records of a note. From the stream, with PARALLELIZATION_FACTOR above 1, also those between them."""
+    if isinstance(place, notes.Bucket):
+        return place.records(name)
+    (first, last), limit = _ends(batch), min(batch["batchSize"], 1000)
+    return list(read(d.client("dynamodbstreams"), batch["streamArn"], batch["shardId"], first, last, limit))
+
+
+def _ends(batch: Mapping[str, Any]) -> list[str]:
+    return [batch["startSequenceNumber"], batch["endSequenceNumber"]]
+
+
+def _place(d: Deployment) -> notes.Queue | notes.Bucket:
+    """Where ON_FAILURE keeps the notes."""
+    arn = d.settings.on_failure
+    service = arn.split(":")[2] if arn else ""
+    if service == "sqs":
+        # It holds the messages before each invocation, which takes up to half of that time.
+        return notes.Queue(d.client("sqs"), arn, 2 * d.settings.function_timeout + 20)
+    if service == "s3":
+        return notes.Bucket(d.client("s3"), arn)
+    reason = f"{arn} is an SNS topic, which keeps no notes" if arn else "is empty, so there are no notes"
+    raise UserError(f"ON_FAILURE: {reason}; allowed: the ARN of an SQS queue or an S3 bucket")
+
+
+def _mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:
+    """The mapping as it is deployed. Raises UserError if there is none."""
+    lambda_ = d.client("lambda")
+    current = mapping.with_filters(lambda_, mapping.describe(lambda_, d.settings.function_name, stream_arn))
+    if current is None:
+        raise UserError(f"{stream_arn} is not mapped to function {d.settings.function_name}; try: invoke map-stream")
+    return current
+
+
+def _in_order(
+    place: notes.Queue | notes.Bucket, table: Mapping[str, Any], target: Mapping[str, Any], count: dict[str, int]
+) -> list[tuple[str, dict[str, Any]]]:
+    """The names and the batches of our notes in the order of their records, which a queue does not have."""
+    ours = {}
+    for name, text in place.receive():
+        if batch := notes.batch_of(text, table["TableArn"], target["FunctionArn"]):
+            ours[name] = batch
+        else:
+            count["other"] += 1
+    return sorted(ours.items(), key=lambda each: (each[1]["streamArn"], int(each[1]["startSequenceNumber"])))
+
+
+def _is_current(d: Deployment, table_arn: str, record: Record) -> bool:
+    """Whether the item is still as the change left it. Compares Python values, as sets have no order."""
+    key, image = items.parse(json.dumps(record["dynamodb"]["Keys"])), record["dynamodb"].get("NewImage")
+    item = d.client("dynamodb").get_item(TableName=table_arn, Key=key, ConsistentRead=True).get("Item")
+    if not item or not image:
+        return not item and not image
+    value = TypeDeserializer().deserialize
+    return bool(value({"M": item}) == value({"M": items.parse(json.dumps(image))}))
+
+
+def _matching(
+    records: Iterable[Record],
+    target: Mapping[str, Any],
+    tally: Tally,
+    is_wanted: Callable[[Record], bool] = lambda _: True,
+) -> Iterator[Record]:
+    """The records that are wanted and match the mapping's filters. Counts the others as skipped."""
+    filters = target["FilterCriteria"].get("Filters", ())
+    matches = any_pattern("FILTER_CRITERIA", [each.get("Pattern", "") for each in filters])
+    for record in records:
+        if matches(record) and is_wanted(record):
+            yield record
+        else:
+            tally.skipped += 1
+
+
+def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], tally: Tally) -> Events[None]:
+    """Send the records in batches as the mapping makes them. Emits those that fail, with the reason.
+
+    A batch that fails is bisected if the mapping does so, and not tried again otherwise. The records after a failed one
+    of the same key are not sent.
+    """
+    for batch in _batches(records, target["BatchSize"]):
+        parts = [batch]
+        while parts:
+            part = []
+            for record in parts.pop():
+                if _key(record) in tally.blocked:
+                    yield tally.fail(record, "not sent: an earlier record of its key failed")
+                else:
+                    part.append(record)
+            if not part:
+                continue
+            tally.hold()
+            count, reason = _invoke(d.client("lambda"), target, part)
+            tally.handled += count
+            rest = part[count:]
+            if target["BisectBatchOnFunctionError"] and len(part) > 1:
+                # After a partial failure, the rest begins with the record that failed.
+                middle = 0 if count else len(rest) // 2
+                parts += [rest[middle:], rest[:middle]]
+            else:
+                yield from [tally.fail(record, reason) for record in rest]
+        if time.monotonic() > tally.shown + _PROGRESS_SECONDS:
+            tally.shown = time.monotonic()
+            yield Progress(tally.step, tally.result().text)
+
+
+def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+    """Batches of up to `size` records and 6 MB."""
+    batch: list[Record] = []
+    room = _EVENT_BYTES
+    for record in records:
+        length = len(json.dumps(record)) + 2
+        if batch and (len(batch) == size or length > room):
+            yield batch
+            batch, room = [], _EVENT_BYTES
+        batch.append(record)
+        room -= length
+    if batch:
+        yield batch
+
+
+def _key(record: Record) -> str:
+    return json.dumps(record["dynamodb"]["Keys"], sort_keys=True)
+
+
+def _invoke(lambda_: Any, target: Mapping[str, Any], batch: list[Record]) -> tuple[int, str]:
+    """Invoke the function. Returns how many records it handled, and why it failed at the next one.
+
+    Lambda developer guide: "Configuring partial batch response with DynamoDB and Lambda".
+    """
+    event = json.dumps({"Records": batch}).encode()
+    response = retry(lambda: lambda_.invoke(FunctionName=target["FunctionArn"], Payload=event))
+    text = response["Payload"].read()
+    answer = json.loads(text or b"null")
+    if response.get("FunctionError"):
+        error = answer if isinstance(answer, dict) else {}
+        return 0, f"{error.get('errorType', response['FunctionError'])}: {error.get('errorMessage', '')}"
+    if "ReportBatchItemFailures" not in target["FunctionResponseTypes"]:
+        return len(batch), ""
+    indices = {number_of(record): index for index, record in enumerate(batch)}
+    try:
+        failures = (answer or {}).get("batchItemFailures") or []
+        first = min((indices[each["itemIdentifier"]] for each in failures), default=len(batch))
+    except (AttributeError, LookupError, TypeError):
+        return 0, f"its response names no record of the batch: {text.decode(errors='replace')[:200]}"
+    return first, "reported in batchItemFailures"
