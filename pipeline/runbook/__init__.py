@@ -145,7 +145,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
         "require_variables": [f': "${{{name}?set this variable of the function}}"' for name in variables],
         "trust_policy": _document(policies.trust_policy(root, lambda: tokens, write=False)),
-        "table_id": quote(settings.table_arn or settings.table_name),
+        "table_arn": quote(settings.table_arn),
         "policies_tag": _policies_tag(settings, root, with_key=False),
         "policies_tag_with_key": _policies_tag(settings, root, with_key=True),
         "write_inline_policies": [

@@ -42,8 +42,10 @@ log_group_name=@log_group_name
 stream_view_type=@stream_view_type
 #@if own table
 key_type=@key_type
+table_id=$table_name # for --table-name
+#@if TABLE_ARN
+table_id=@table_arn
 #@end
-table_id=@table_id # for --table-name
 #@if ROLE_ARN
 role_arn=@role_arn
 #@end ROLE_ARN
