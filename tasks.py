@@ -11,10 +11,11 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from invoke import Collection, Context, Exit, task
 
@@ -28,24 +29,20 @@ if Path(sys.argv[0]).name in ("invoke", "inv", "__main__.py"):  # not in a test 
 
 import dev  # noqa: E402
 from pipeline import settings as declared  # noqa: E402
+from pipeline.deployment import Deployment  # noqa: E402
+from pipeline.events import Changed, Events, Started, changes  # noqa: E402
+from pipeline.report import Report, confirm  # noqa: E402
 from pipeline.resources.change import Change, UserError  # noqa: E402
+from pipeline.settings import Settings  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from typing import TypeAlias
-
     from localaws.control import Server
-    from pipeline.deployment import Deployment
-    from pipeline.events import Events
-    from pipeline.report import Report
-    from pipeline.settings import Settings
 
-    Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
+Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
 
 ROOT = Path(__file__).resolve().parent
 LOCAL = ROOT / ".local"
 
-ADOPT = "Take over existing resources that are not tagged as this pipeline's."
 YES = "Skip the confirmation that TARGET=aws asks for."
 YES_TABLE = "Skip the confirmation that a table of others (TABLE_ARN) needs."
 COMMON = {
@@ -53,7 +50,7 @@ COMMON = {
     "json": "Print one JSON document (docs/json.md) on stdout, and the lines on stderr.",
     "verbose": "Log every AWS call and its time on stderr.",
 }
-STEP = {**COMMON, "adopt": ADOPT, "yes": YES}
+STEP = {**COMMON, "adopt": "Take over existing resources that are not tagged as this pipeline's.", "yes": YES}
 SELECT = {
     "since": "Only records since 90s, 15m or 2h ago, or since a time such as 2026-01-31T08:00:00Z.",
     "until": "Only records until such a time.",
@@ -72,7 +69,6 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
 
     from localaws.control import ControlError
     from pipeline import errors
-    from pipeline.report import Report
 
     report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), step=name)
     code = 1
@@ -126,7 +122,6 @@ def _settings(report: Report, overrides: Words) -> Settings:
 def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, adopt: bool = False) -> Deployment:
     """The deployment of the settings. Starts the local AWS if that is the target."""
     from pipeline import echo, session, teardown
-    from pipeline.deployment import Deployment
 
     settings = _settings(report, overrides)
     endpoint = _start_local_aws(settings).endpoint if settings.target == "local" else None
@@ -141,30 +136,26 @@ def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, ado
     return deployment
 
 
-def _run_step(
-    c: Context, name: str, overrides: Words, *, verbose: bool, json: bool, yes: bool, adopt: bool = False
-) -> None:
+def _run_step(c: Context, name: str, overrides: Words, *, verbose: bool, json: bool, yes: bool, adopt: bool) -> None:
     """Run the step of this name. With TARGET=aws, plan it first: without changes, the plan is the result.
 
     Asks for confirmation if the step replaces something or changes more than it creates; `deploy` for any change.
     """
     from pipeline import steps
-    from pipeline.events import Changed
-    from pipeline.report import confirm
 
     with _task(c, name, json) as report:
         deployment = _connect(c, report, overrides, verbose=verbose, adopt=adopt)
         step: Callable[[Deployment], Events[Any]] = getattr(steps, name.replace("-", "_"))
         if deployment.settings.target == "aws" and not deployment.dry_run:
             events = list(step(deployment.as_dry_run()))
-            changes = [event.change for event in events if isinstance(event, Changed)]
-            actions = Counter(change.action for change in changes if not change.resource.startswith("zip "))
+            planned = changes(events)
+            actions = Counter(change.action for change in planned if not change.resource.startswith("zip "))
             altered = actions["updated"] + actions["replaced"] + actions["deleted"]
             if not altered and not actions["created"]:
                 report.render(e for e in events if not isinstance(e, Changed) or e.change.action == "unchanged")
                 return
             if name == "deploy" or actions["replaced"] or altered > actions["created"]:
-                confirm(name, changes, ("y", "yes"), assume_yes=yes)
+                confirm(name, planned, ("y", "yes"), assume_yes=yes)
         report.render(step(deployment))
 
 
@@ -215,7 +206,6 @@ def create_role(
     """Create or update the role of the function, from policies/trust-policy.json.
 
     With an existing role (ROLE_ARN), checks that it has the permissions in policies/, and leaves it as it is.
-
     Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, ROLE_PERMISSIONS_BOUNDARY, ROLE_MANAGED_POLICY_ARNS, ROLE_OPTIONS,
     TAGS; for the check, also those of put-policy.
     """
@@ -257,7 +247,7 @@ def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool =
     BISECT_BATCH_ON_FUNCTION_ERROR, FUNCTION_RESPONSE_TYPES, PARALLELIZATION_FACTOR, FILTER_CRITERIA,
     TUMBLING_WINDOW_IN_SECONDS, ON_FAILURE, MAPPING_ENABLED, MAPPING_OPTIONS, TAGS.
     """
-    _run_step(c, "map-stream", set, verbose=verbose, json=json, yes=yes)
+    _run_step(c, "map-stream", set, verbose=verbose, json=json, yes=yes, adopt=False)
 
 
 @task(
@@ -271,8 +261,8 @@ def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool =
 )
 def put_item(
     c: Context,
-    item: str | None = None,
-    file: str | None = None,
+    item: str = "",
+    file: str = "",
     set: Words = None,
     yes: bool = False,
     verbose: bool = False,
@@ -283,32 +273,27 @@ def put_item(
     Asks first if the table is that of TABLE_ARN. Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
     """
     from pipeline import steps
-    from pipeline.events import Changed
-    from pipeline.report import confirm
 
     with _task(c, "put-item", json) as report:
         lines = _item_lines(item, file)
         deployment = _connect(c, report, set, verbose=verbose)
         if deployment.settings.table_arn and not deployment.dry_run:
-            events = steps.put_item(deployment.as_dry_run(), lines)
-            changes = [event.change for event in events if isinstance(event, Changed)]
-            confirm("put-item", changes, ("y", "yes"), assume_yes=yes)
+            planned = changes(steps.put_item(deployment.as_dry_run(), lines))
+            confirm("put-item", planned, ("y", "yes"), assume_yes=yes)
         report.render(steps.put_item(deployment, lines))
 
 
-def _item_lines(item: str | None, file: str | None) -> list[tuple[str, str]]:
+def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
     """The text of each item, with its place for error messages."""
     if item and file:
         raise UserError("pass either --item or --file, not both")
     if item:
         return [("--item", item)]
     if not file and sys.stdin.isatty():
-        raise UserError(
-            'no item: pass --item \'{"name": "test3"}\', --file FILE, or one item per line on standard input'
-        )
-    source = "standard input" if file in (None, "-") else str(file)
+        raise UserError('no item: pass --item \'{"name": "test3"}\', --file FILE, or one per line on standard input')
+    source = "standard input" if file in ("", "-") else file
     try:
-        text = sys.stdin.read() if file in (None, "-") else Path(source).read_text(encoding="utf-8")
+        text = sys.stdin.read() if file in ("", "-") else Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--file: {file!r} cannot be read: {error}") from None
     lines = [(f"{source} line {number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
@@ -398,7 +383,6 @@ def smoke(
     ROLE_NAME, SMOKE_TIMEOUT, SMOKE_ITEM.
     """
     from pipeline import smoke as smoke_test
-    from pipeline.report import confirm
 
     with _task(c, "smoke", json) as report:
         if observe and write:
@@ -437,17 +421,16 @@ def clean(
 ) -> None:
     """Delete everything except a table that holds items, and verify that nothing remains."""
     from pipeline import teardown
-    from pipeline.report import confirm
 
     with _task(c, "clean", json) as report:
         if backup and not delete_data:
             raise UserError("--backup requires --delete-data; a table that holds items is not deleted without it")
         deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
-        options = {"delete_data": delete_data, "backup_first": backup, "keep_logs": keep_logs}
+        options = {"delete_data": delete_data, "back_up": backup, "keep_logs": keep_logs}
         if not deployment.dry_run:
-            changes = teardown.plan(deployment, **options)  # raises for what must not be deleted
+            planned = changes(teardown.clean(deployment.as_dry_run(), **options))  # raises for what must not be deleted
             if deployment.settings.target == "aws":
-                confirm("clean", changes, (deployment.settings.pipeline_name,), assume_yes=yes)
+                confirm("clean", planned, (deployment.settings.pipeline_name,), assume_yes=yes)
         report.render(teardown.clean(deployment, **options))
 
 
@@ -460,12 +443,10 @@ def status(c: Context, check: bool = False, set: Words = None, verbose: bool = F
     from pipeline import status as pipeline_status
 
     with _task(c, "status", json) as report:
-        collected = pipeline_status.collect(_connect(c, report, set, verbose=verbose))
-        report.result("\n".join(collected.lines()), collected.document())
-    if check and collected.drifted:
-        raise Exit(
-            f"status: {len(collected.drifted)} of {len(collected.changes)} resources differ from the settings", code=2
-        )
+        result = pipeline_status.collect(_connect(c, report, set, verbose=verbose))
+        report.result("\n".join(result.lines()), result.document())
+    if check and result.drifted:
+        raise Exit(f"status: {len(result.drifted)} of {len(result.changes)} resources differ from the settings", code=2)
 
 
 @task(
@@ -477,7 +458,6 @@ def adopt(
 ) -> None:
     """Show what a deploy would change in resources that exist already, and the lines for .env that prevent it."""
     from pipeline import adopt as adopting
-    from pipeline.report import confirm
 
     with _task(c, "adopt", json) as report:
         deployment = _connect(c, report, set, verbose=verbose)
@@ -497,22 +477,27 @@ def adopt(
             report.render(adopting.show(adoption))
 
 
-@task(
-    iterable=["set"],
-    help={
-        "format": "sh: a shell script. md: a page for people.",
-        "check": "Exit with code 1 if this file, a script or with the ending .md a page, is out of date.",
-        "set": COMMON["set"],
-    },
-)
-def runbook(c: Context, format: str = "sh", check: str = "", set: Words = None) -> None:
-    """Print the procedure as AWS CLI commands. Does not contact AWS."""
+RUNBOOK = {
+    "format": "sh: a shell script. md: a page for people. py: Invoke tasks on boto3 alone.",
+    "task": "With --format py: only this task, such as create-table.",
+    "check": "Exit with code 1 if this file is out of date. A page ends in .md, Invoke tasks in .py.",
+    "set": COMMON["set"],
+}
+
+
+@task(iterable=["set"], help=RUNBOOK)
+def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set: Words = None) -> None:
+    """Print the procedure as AWS CLI commands or as Invoke tasks. Does not contact AWS."""
     from pipeline import runbook as runbooks
+    from pipeline.runbook import python
 
     with _task(c, "runbook", json=False) as report:
-        write = {"sh": runbooks.script, "md": runbooks.page}.get("md" if check.endswith(".md") else format)
+        kind = Path(check).suffix[1:] if check.endswith((".md", ".py")) else format
+        write: Any = {"sh": runbooks.script, "md": runbooks.page, "py": partial(python.tasks, task=task)}.get(kind)
         if not write:
-            raise UserError(f"--format: {format!r} is not allowed; allowed: sh or md")
+            raise UserError(f"--format: {format!r} is not allowed; allowed: sh, md or py")
+        if task and kind != "py":
+            raise UserError(f"--task: {task!r} is not allowed with --format {kind}; allowed with --format py")
         text = write(_settings(report, set), ROOT)
         if check:
             runbooks.compare(Path(check), text)
@@ -528,7 +513,7 @@ def pause(c: Context, set: Words = None, yes: bool = False, verbose: bool = Fals
 
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, MAPPING_ENABLED.
     """
-    _run_step(c, "pause", set, verbose=verbose, json=json, yes=yes)
+    _run_step(c, "pause", set, verbose=verbose, json=json, yes=yes, adopt=False)
 
 
 @task(iterable=["set"], help={**COMMON, "yes": YES})
@@ -537,7 +522,7 @@ def resume(c: Context, set: Words = None, yes: bool = False, verbose: bool = Fal
 
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME.
     """
-    _run_step(c, "resume", set, verbose=verbose, json=json, yes=yes)
+    _run_step(c, "resume", set, verbose=verbose, json=json, yes=yes, adopt=False)
 
 
 def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict[str, Any]:
@@ -612,8 +597,6 @@ def redrive(
 
 def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment], Events[None]], *, yes: bool) -> None:
     """Run a step. With TARGET=aws, show first what it will do, and ask."""
-    from pipeline.report import confirm
-
     if d.settings.target == "aws" and not d.dry_run and not yes:
         report.render(step(d.as_dry_run()))
         confirm(report.task, [], ("y", "yes"), assume_yes=False)
@@ -643,7 +626,6 @@ def local_stop(c: Context, json: bool = False) -> None:
 
 def _stop_local_aws() -> Events[None]:
     from localaws import control
-    from pipeline.events import Changed, Started
 
     yield Started("local.stop")
     stopped = control.stop(LOCAL)
@@ -666,26 +648,6 @@ def local_status(c: Context, json: bool = False) -> None:
 
 
 local = Collection("local", local_start, local_stop, local_status)
-namespace = Collection(
-    zip_code,
-    create_table,
-    create_role,
-    put_policy,
-    create_function,
-    map_stream,
-    put_item,
-    fetch_logs,
-    deploy,
-    smoke,
-    adopt,
-    runbook,
-    clean,
-    status,
-    pause,
-    resume,
-    records,
-    replay,
-    redrive,
-    local,
-    dev.namespace,
-)
+STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
+DAY_TWO = (pause, resume, records, replay, redrive)
+namespace = Collection(*STEPS, deploy, smoke, adopt, runbook, clean, status, *DAY_TWO, local, dev.namespace)

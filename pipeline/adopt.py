@@ -6,67 +6,21 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial, reduce
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from dotenv import set_key
 
-from . import external, parameters, policies, steps
-from .events import Changed, Result, Started
+from . import external, items, parameters, policies, steps
+from .deployment import Deployment
+from .events import Changed, Events, Result, Started
 from .resources import function, log_group, mapping, role, table
 from .resources.change import OWNER_TAG, Change, Diff, UserError, check_owner, retry
-from .settings import DERIVED
+from .settings import DERIVED, Settings, parameters_of
 
-if TYPE_CHECKING:
-    from pathlib import Path
+Load = Callable[[Mapping[str, str]], Settings]
 
-    from .deployment import Deployment
-    from .events import Events
-    from .settings import Settings
-
-    Load = Callable[[Mapping[str, str]], Settings]
-
-# Where the description of a resource has the value of each setting.
-_PATHS = {
-    "table": {
-        "TABLE_BILLING_MODE": "BillingMode",
-        "TABLE_READ_CAPACITY_UNITS": "ProvisionedThroughput.ReadCapacityUnits",
-        "TABLE_WRITE_CAPACITY_UNITS": "ProvisionedThroughput.WriteCapacityUnits",
-        "STREAM_VIEW_TYPE": "StreamSpecification.StreamViewType",
-        "TABLE_DELETION_PROTECTION_ENABLED": "DeletionProtectionEnabled",
-        "TABLE_POINT_IN_TIME_RECOVERY_ENABLED": "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled",
-    },
-    "role": {"ROLE_PERMISSIONS_BOUNDARY": "PermissionsBoundary", "ROLE_MANAGED_POLICY_ARNS": "ManagedPolicyArns"},
-    "function": {
-        "FUNCTION_RUNTIME": "Runtime",
-        "FUNCTION_HANDLER": "Handler",
-        "FUNCTION_MEMORY_SIZE": "MemorySize",
-        "FUNCTION_TIMEOUT": "Timeout",
-        "FUNCTION_ENVIRONMENT": "Environment.Variables",
-        "FUNCTION_ARCHITECTURE": "Architectures",
-        "FUNCTION_EPHEMERAL_STORAGE": "EphemeralStorage.Size",
-        "FUNCTION_LAYERS": "Layers",
-        "FUNCTION_TRACING": "TracingConfig.Mode",
-        "FUNCTION_LOG_FORMAT": "LoggingConfig.LogFormat",
-        "FUNCTION_LOG_LEVEL": "LoggingConfig.ApplicationLogLevel",
-        "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "ReservedConcurrentExecutions",
-    },
-    "log_group": {"LOG_RETENTION_IN_DAYS": "retentionInDays"},
-    "mapping": {
-        "BATCH_SIZE": "BatchSize",
-        "MAXIMUM_BATCHING_WINDOW_IN_SECONDS": "MaximumBatchingWindowInSeconds",
-        "STARTING_POSITION": "StartingPosition",
-        "MAXIMUM_RETRY_ATTEMPTS": "MaximumRetryAttempts",
-        "MAXIMUM_RECORD_AGE_IN_SECONDS": "MaximumRecordAgeInSeconds",
-        "BISECT_BATCH_ON_FUNCTION_ERROR": "BisectBatchOnFunctionError",
-        "FUNCTION_RESPONSE_TYPES": "FunctionResponseTypes",
-        "PARALLELIZATION_FACTOR": "ParallelizationFactor",
-        "FILTER_CRITERIA": "FilterCriteria",
-        "TUMBLING_WINDOW_IN_SECONDS": "TumblingWindowInSeconds",
-        "ON_FAILURE": "DestinationConfig.OnFailure.Destination",
-        "MAPPING_ENABLED": "Enabled",
-    },
-}
 _MODULES: dict[str, Any] = {"table": table, "role": role, "function": function, "mapping": mapping}
 _NAMES = ("PIPELINE_NAME", "TABLE_ARN", "TABLE_NAME", "ROLE_ARN", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME")
 # A plan checks the code in lambda_src/, which may not be that of the function.
@@ -106,7 +60,7 @@ def collect(d: Deployment, env_file: Path, load: Load, load_file: Load) -> Adopt
         for diff in change.diffs if change.action == "updated" else ():
             if write := _write_for(d, kept, change, diff):
                 adoption.writes.append(write)
-            elif diff.setting not in (_PATHS["function"][name] for name in _OF_CODE):
+            elif diff.setting not in (parameters_of("function")[name] for name in _OF_CODE):
                 adoption.unkept.append(f"{diff.setting} of {change.resource}")
     # The function last: a plan reads other tags only if those of the function differ.
     adoption.writes.sort(key=lambda each: each[0].resource.startswith("function "))
@@ -191,17 +145,15 @@ def _values(d: Deployment) -> dict[str, Any]:
     found = _existing(d)
     values: dict[str, Any] = {}
     for kind, current in found.items():
-        for name, path in _PATHS[kind].items():
-            values[name] = reduce(lambda value, member: value and value.get(member), path.split("."), current)
+        values |= parameters.to_settings(kind, current)
         if module := _MODULES.get(kind):
-            covered = {"Tags", *(path.partition(".")[0] for path in _PATHS[kind].values())}
+            covered = {"Tags", *(path.partition(".")[0] for path in parameters_of(kind).values())}
             others = {name: current[name] for name in module.DEFAULTS if name not in covered}
             values[f"{kind.upper()}_OPTIONS"] = {n: each for n, each in others.items() if each != module.DEFAULTS[n]}
     if "log_group" in found:
         values["LOG_RETENTION_IN_DAYS"] = found["log_group"]["retentionInDays"] or 0
     if "table" in found:
-        types = {each["AttributeName"]: each["AttributeType"] for each in found["table"]["AttributeDefinitions"]}
-        keys = [f"{each['AttributeName']}:{types[each['AttributeName']]}" for each in found["table"]["KeySchema"]]
+        keys = [f"{name}:{kind}" for name, kind in items.key_types(found["table"]).items()]
         values["TABLE_KEY"], values["TABLE_SORT_KEY"] = [*keys, ""][:2]
     if "function" in found:
         usual = {"LogGroup": f"/aws/lambda/{d.settings.function_name}", "SystemLogLevel": "INFO"}

@@ -25,8 +25,7 @@ from botocore.waiter import Waiter
 # The file that holds a value: fileb://... for bytes; file://... or None for a text.
 FileOf = Callable[[bytes | str], str | None]
 
-# Texts that are not themselves as an argument: the AWS CLI reads files (version 1 also addresses), and `--` ends its
-# options.
+# Texts that an argument cannot be: the AWS CLI reads files (version 1 also addresses), and `--` ends its options.
 _NOT_LITERAL = re.compile(r"file://|fileb://|https?://|--\Z")
 # The value of $NAME within a JSON string, if the value has quotes, backslashes or line breaks.
 _JSON_VAR = (

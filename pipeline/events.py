@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -53,6 +53,11 @@ class Result:
 Event = Started | Waiting | Changed | Progress | Result
 # A step: it yields events and returns what the next step needs.
 Events: TypeAlias = Generator[Event, None, Returned]
+
+
+def changes(events: Iterable[Event]) -> list[Change]:
+    """Run a step, and return the changes among its events."""
+    return [event.change for event in events if isinstance(event, Changed)]
 
 
 def finish(step: str, change: Change, goal: str, wait: Callable[[], Any]) -> Events[None]:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from . import echo
-from .events import Changed, Started
+from .deployment import Deployment
+from .events import Changed, Events, Started
 from .resources import mapping, table
 from .resources.change import Change, UserError, retry
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from .deployment import Deployment
-    from .events import Events
 
 # AWS Database Blog: "Simplify cross-account stream processing with AWS Lambda and Amazon DynamoDB".
 _STREAM_ACTIONS = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
@@ -33,7 +29,7 @@ def check_table(d: Deployment) -> Events[dict[str, Any]]:
 
 
 def describe_table(d: Deployment) -> dict[str, Any]:
-    """The table, as `table.describe_only` returns it. Its TableName is the ARN, which each call takes as the name.
+    """The table, as `table.describe` returns it, without tags. Its TableName is the ARN, which calls take as a name.
 
     Raises UserError if the table does not exist, and with a command for its owner if another account may not read it.
     DynamoDB developer guide: "Cross-account access with resource-based policies in DynamoDB".
@@ -41,7 +37,7 @@ def describe_table(d: Deployment) -> dict[str, Any]:
     arn = d.settings.table_arn
     _, partition, _, _, owner, _ = arn.split(":")
     try:
-        current = table.describe_only(d.client("dynamodb"), arn)
+        current = table.describe(d.client("dynamodb"), arn, tags=False)
     except ClientError as error:
         account = d.client("sts").get_caller_identity()["Account"]
         if error.response["Error"]["Code"] != "AccessDeniedException" or owner == account:
@@ -52,9 +48,7 @@ def describe_table(d: Deployment) -> dict[str, Any]:
             + _policy_for_owner(d, arn, f"arn:{partition}:iam::{account}:root", ["dynamodb:DescribeTable"])
         ) from None
     if current is None:
-        raise UserError(
-            f"TABLE_ARN: {arn} does not exist in account {owner}; correct it, or leave it empty to create one"
-        )
+        raise UserError(f"TABLE_ARN: {arn} does not exist in account {owner}; correct it, or unset it to create one")
     return {**current, "TableName": arn}
 
 

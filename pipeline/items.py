@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import Any
 
@@ -16,7 +16,7 @@ from .resources.change import Change, UserError, backoff
 
 # docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _ITEM_BYTES = 400 * 1024
-_KEY_BYTES = {"HASH": 2048, "RANGE": 1024}
+_KEY_BYTES = (2048, 1024)  # of the partition key, of the sort key
 _BATCH_ITEMS = 25
 _BATCH_BYTES = 16 * 1024 * 1024
 _NUMBER_DIGITS, _NUMBER_EXPONENT = 38, 125
@@ -55,15 +55,14 @@ def parse(text: str, where: str = "the item") -> dict[str, Any]:
 
 def check(item: Mapping[str, Any], table: Mapping[str, Any], where: str = "the item") -> None:
     """Raise UserError for an item that the table would not accept. `table` is as DescribeTable returns it."""
-    kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
-    for name, role in ((each["AttributeName"], each["KeyType"]) for each in table["KeySchema"]):
-        expected = f"the key of {table['TableName']} is {name} of type {kinds[name]}"
+    for (name, expected_kind), limit in zip(key_types(table).items(), _KEY_BYTES, strict=False):
+        expected = f"the key of {table['TableName']} is {name} of type {expected_kind}"
         if name not in item:
             raise UserError(f"{where} has no attribute {name!r}; {expected}")
         kind, value = next(iter(item[name].items()))
-        if kind != kinds[name]:
+        if kind != expected_kind:
             raise UserError(f"{where}: {name!r} is of type {kind}; {expected}")
-        length, limit = len(value.encode() if isinstance(value, str) else value), _KEY_BYTES[role]
+        length = len(value.encode() if isinstance(value, str) else value)
         if not 1 <= length <= limit:
             raise UserError(f"{where}: {name!r} has {length} bytes; allowed in this key: 1 to {limit}")
     if (total := size(item)) > _ITEM_BYTES:
@@ -93,9 +92,10 @@ def _value_size(value: Mapping[str, Any]) -> int:
     return len(content.encode() if isinstance(content, str) else content)
 
 
-def key_names(table: Mapping[str, Any]) -> list[str]:
-    """The names of the key attributes, partition key first."""
-    return [each["AttributeName"] for each in table["KeySchema"]]
+def key_types(table: Mapping[str, Any]) -> dict[str, str]:
+    """The type of each key attribute by its name, partition key first."""
+    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    return {each["AttributeName"]: types[each["AttributeName"]] for each in table["KeySchema"]}
 
 
 def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Change:
@@ -107,24 +107,24 @@ def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]
     if len(items) == 1:
         client.put_item(TableName=name, Item=items[0])
     else:
-        for batch in _batches(items, key_names(table)):
+        names = [*key_types(table)]
+        for batch in batches(items, _BATCH_ITEMS, _BATCH_BYTES, lambda item: repr([item[name] for name in names])):
             _write(client, name, batch)
     return Change(f"{len(items)} item{'s' if len(items) > 1 else ''} in table {name}", "created")
 
 
-def _batches(items: Sequence[Mapping[str, Any]], keys: list[str]) -> Iterator[list[Mapping[str, Any]]]:
-    """Batches within the limits of BatchWriteItem: number of items, size, and no key twice."""
-    batch: list[Mapping[str, Any]] = []
-    seen: set[str] = set()
+def batches(entries: Iterable[Any], most: int, room: int, key: Callable[[Any], Any] = id) -> Iterator[list[Any]]:
+    """Batches of up to `most` entries and `room` bytes of JSON, without two entries of the same `key`."""
+    batch: list[Any] = []
+    seen: set[Any] = set()
     total = 0
-    for item in items:
-        key = repr([item[name] for name in keys])
-        length = len(json.dumps(item, default=lambda binary: base64.b64encode(binary).decode()))
-        if batch and (len(batch) == _BATCH_ITEMS or key in seen or total + length > _BATCH_BYTES):
+    for entry in entries:
+        length = len(json.dumps(entry, default=lambda binary: base64.b64encode(binary).decode())) + 2
+        if batch and (len(batch) == most or key(entry) in seen or total + length > room):
             yield batch
             batch, seen, total = [], set(), 0
-        batch.append(item)
-        seen.add(key)
+        batch.append(entry)
+        seen.add(key(entry))
         total += length
     if batch:
         yield batch

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from typing import Any
 
 from . import archive
 from .resources.change import OWNER_TAG, UserError, record, reject_unsupported
@@ -12,12 +14,8 @@ from .resources.function import PARAMETERS as FUNCTION_PARAMETERS
 from .resources.mapping import PARAMETERS as MAPPING_PARAMETERS
 from .resources.role import PARAMETERS as ROLE_PARAMETERS
 from .resources.table import PARAMETERS as TABLE_PARAMETERS
+from .settings import CREATE_CALLS, Settings, parameters_of
 from .validators import check_options
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from .settings import Settings
 
 # Stands for an ARN where only the form of a request is checked.
 PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
@@ -49,70 +47,47 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 def table(settings: Settings) -> dict[str, Any]:
     """CreateTable's parameters, and UpdateContinuousBackups' PointInTimeRecoverySpecification."""
     keys = [key.rpartition(":") for key in (settings.table_key, settings.table_sort_key) if key]
+    roles = ("HASH", "RANGE")
     desired = {
         "TableName": settings.table_name,
         "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, _, kind in keys],
-        "KeySchema": [
-            {"AttributeName": name, "KeyType": role}
-            for (name, _, _), role in zip(keys, ("HASH", "RANGE"), strict=False)
-        ],
-        "BillingMode": settings.table_billing_mode,
-        "StreamSpecification": {"StreamEnabled": True, "StreamViewType": settings.stream_view_type},
-        "DeletionProtectionEnabled": settings.table_deletion_protection_enabled,
-        "PointInTimeRecoverySpecification": {
-            "PointInTimeRecoveryEnabled": settings.table_point_in_time_recovery_enabled
-        },
+        "KeySchema": [{"AttributeName": key[0], "KeyType": role} for key, role in zip(keys, roles, strict=False)],
+        **from_settings("table", settings),
         "Tags": tag_list(tags(settings)),
     }
-    if settings.table_billing_mode == "PROVISIONED":
-        desired["ProvisionedThroughput"] = {
-            "ReadCapacityUnits": settings.table_read_capacity_units,
-            "WriteCapacityUnits": settings.table_write_capacity_units,
-        }
-    operation = "dynamodb CreateTable"
-    return _with_options("TABLE_OPTIONS", operation, desired, settings.table_options, TABLE_PARAMETERS)
+    desired["StreamSpecification"] = {"StreamEnabled": True, **desired["StreamSpecification"]}
+    if settings.table_billing_mode != "PROVISIONED":
+        del desired["ProvisionedThroughput"]
+    return _with_options("table", settings, desired, TABLE_PARAMETERS)
 
 
 def role(settings: Settings, trust_policy: Mapping[str, Any]) -> dict[str, Any]:
     """CreateRole's parameters, with the document as a mapping, and the ManagedPolicyArns to attach."""
-    managed = list(settings.role_managed_policy_arns)
     desired = {
         "RoleName": settings.role_name,
         "AssumeRolePolicyDocument": trust_policy,
-        "PermissionsBoundary": settings.role_permissions_boundary,
-        "ManagedPolicyArns": managed,
-        "Tags": tag_list({**tags(settings), **record([*settings.tags, *managed])}),
+        **from_settings("role", settings),
+        "Tags": tag_list({**tags(settings), **record([*settings.tags, *settings.role_managed_policy_arns])}),
     }
-    return _with_options("ROLE_OPTIONS", "iam CreateRole", desired, settings.role_options, ROLE_PARAMETERS)
+    return _with_options("role", settings, desired, ROLE_PARAMETERS)
 
 
 def function(settings: Settings, role_arn: str, code: bytes) -> dict[str, Any]:
     """CreateFunction's parameters, `code` being the zip, and what `function.ensure` takes besides them."""
-    logging = {"LogFormat": settings.function_log_format}
-    if settings.function_log_format == "JSON":
-        logging["ApplicationLogLevel"] = settings.function_log_level
     desired = {
         "FunctionName": settings.function_name,
         "Role": role_arn,
         "Code": {"ZipFile": code},
-        "Runtime": settings.function_runtime,
-        "Handler": settings.function_handler,
-        "MemorySize": settings.function_memory_size,
-        "Timeout": settings.function_timeout,
-        "Environment": {"Variables": dict(settings.function_environment)},
+        **from_settings("function", settings),
         "Architectures": [settings.function_architecture],
-        "EphemeralStorage": {"Size": settings.function_ephemeral_storage},
-        "Layers": list(settings.function_layers),
-        "TracingConfig": {"Mode": settings.function_tracing},
-        "LoggingConfig": logging,
-        "ReservedConcurrentExecutions": settings.function_reserved_concurrent_executions,
         "Tags": tags(settings),
     }
+    if settings.function_log_format != "JSON":
+        del desired["LoggingConfig"]["ApplicationLogLevel"]
     if place := code_object(settings, code):
         desired["Code"] = {"S3Bucket": place["Bucket"], "S3Key": place["Key"]}
         desired["CodeSha256"] = archive.sha256(code)
-    operation = "lambda CreateFunction"
-    return _with_options("FUNCTION_OPTIONS", operation, desired, settings.function_options, FUNCTION_PARAMETERS)
+    return _with_options("function", settings, desired, FUNCTION_PARAMETERS)
 
 
 def code_object(settings: Settings, code: bytes) -> dict[str, Any]:
@@ -141,28 +116,19 @@ def log_group(settings: Settings) -> dict[str, Any]:
 
 def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
     """CreateEventSourceMapping's parameters."""
-    operation = "lambda CreateEventSourceMapping"
     if settings.filter_criteria:
-        check_options("FILTER_CRITERIA", operation, {"FilterCriteria": settings.filter_criteria})
+        check_options("FILTER_CRITERIA", CREATE_CALLS["mapping"], {"FilterCriteria": settings.filter_criteria})
         _check_patterns(settings.filter_criteria)
     desired = {
         "FunctionName": settings.function_name,
         "EventSourceArn": stream_arn,
-        "StartingPosition": settings.starting_position,
-        "BatchSize": settings.batch_size,
-        "MaximumBatchingWindowInSeconds": settings.maximum_batching_window_in_seconds,
-        "MaximumRetryAttempts": settings.maximum_retry_attempts,
-        "MaximumRecordAgeInSeconds": settings.maximum_record_age_in_seconds,
-        "BisectBatchOnFunctionError": settings.bisect_batch_on_function_error,
-        "ParallelizationFactor": settings.parallelization_factor,
+        **from_settings("mapping", settings),
         "FunctionResponseTypes": [each for each in [settings.function_response_types] if each != "none"],
-        "FilterCriteria": dict(settings.filter_criteria),
-        "TumblingWindowInSeconds": settings.tumbling_window_in_seconds,
-        "DestinationConfig": {"OnFailure": {"Destination": settings.on_failure} if settings.on_failure else {}},
-        "Enabled": settings.mapping_enabled,
         "Tags": tags(settings),
     }
-    return _with_options("MAPPING_OPTIONS", operation, desired, settings.mapping_options, MAPPING_PARAMETERS)
+    if not settings.on_failure:
+        desired["DestinationConfig"] = {"OnFailure": {}}
+    return _with_options("mapping", settings, desired, MAPPING_PARAMETERS)
 
 
 def _check_patterns(filter_criteria: Mapping[str, Any]) -> None:
@@ -209,12 +175,31 @@ def policy_tokens(settings: Settings, arn: str) -> dict[str, str]:
     }
 
 
-def _with_options(
-    setting: str, operation: str, desired: dict[str, Any], options: Mapping[str, Any], supported: Iterable[str]
-) -> dict[str, Any]:
+def from_settings(resource: str, settings: Settings) -> dict[str, Any]:
+    """The parameters that have settings of their own, each with the value of its setting."""
+    desired: dict[str, Any] = {}
+    for name, path in parameters_of(resource).items():
+        *parents, parameter = path.split(".")
+        value = getattr(settings, name.lower())
+        parent = reduce(lambda outer, member: outer.setdefault(member, {}), parents, desired)
+        parent[parameter] = list(value) if isinstance(value, tuple) else value
+    return desired
+
+
+def to_settings(resource: str, current: Any) -> dict[str, Any]:
+    """The values of the settings, by name, from the parameters. The opposite of `from_settings`."""
+    return {
+        name: reduce(lambda outer, member: outer and outer.get(member), path.split("."), current)
+        for name, path in parameters_of(resource).items()
+    }
+
+
+def _with_options(kind: str, settings: Settings, desired: dict[str, Any], supported: Iterable[str]) -> dict[str, Any]:
     """The parameters with those of an *_OPTIONS setting, checked against AWS's model of the call and our modules."""
+    setting = f"{kind.upper()}_OPTIONS"
+    options = getattr(settings, setting.lower())
     merged = _merged(desired, options, setting)
-    check_options(setting, operation, {name: merged[name] for name in options})
+    check_options(setting, CREATE_CALLS[kind], {name: merged[name] for name in options})
     reject_unsupported(setting, options, supported)
     return merged
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import parameters
 from .resources.change import UserError
+from .settings import Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from .settings import Settings
-
-    Tokens = Callable[[], Mapping[str, str]]
+Tokens = Callable[[], Mapping[str, str]]
 
 TRUST, EXECUTION, ON_FAILURE = "trust-policy.json", "execution-policy.json", "on-failure.json"
 TABLE_KEY = "table-key.json"
@@ -54,9 +51,7 @@ def inline_policies(
     }
     documents = {name: generated.get(file) or render(root / "policies" / file, tokens) for name, file in files.items()}
     # Characters without white space, which IAM does not count.
-    sizes = {
-        files[name]: len("".join(json.dumps(each, ensure_ascii=False).split())) for name, each in documents.items()
-    }
+    sizes = {files[name]: len("".join(json.dumps(doc, ensure_ascii=False).split())) for name, doc in documents.items()}
     if (total := sum(sizes.values())) > INLINE_POLICIES_CHARACTERS:
         listed = ", ".join(f"{file} {size}" for file, size in sizes.items())
         raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import heapq
 import json
+import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from graphlib import TopologicalSorter
@@ -23,6 +24,7 @@ Record = dict[str, Any]
 RETENTION = timedelta(hours=24)
 # AWS may return empty pages before the next record, and does not say where an open shard ends for now.
 _EMPTY_PAGES = 25
+_LIST_SHARDS_SECONDS = 5.0
 
 
 def records(d: Deployment, **selection: Any) -> Events[None]:
@@ -90,12 +92,11 @@ def any_pattern(where: str, patterns: list[str]) -> filter_patterns.Predicate:
 
 
 def _key_pattern(text: str, table: Mapping[str, Any]) -> str:
-    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
-    names = items.key_names(table)
-    document = text if text.startswith("{") else json.dumps({names[0]: {types[names[0]]: text}})
-    key = to_json(items.parse(document, "--key"))
-    if any(name not in names or list(value) != [types[name]] for name, value in key.items()):
-        allowed = ", ".join(f"{name} of type {types[name]}" for name in names)
+    types = items.key_types(table)
+    name, kind = next(iter(types.items()))
+    key = to_json(items.parse(text if text.startswith("{") else json.dumps({name: {kind: text}}), "--key"))
+    if any(list(value) != [types.get(name)] for name, value in key.items()):
+        allowed = ", ".join(f"{name} of type {kind}" for name, kind in types.items())
         raise UserError(f"--key: {text!r} is not a key of table {table['TableName']}, which has: {allowed}")
     patterns = {name: {kind: [content] for kind, content in value.items()} for name, value in key.items()}
     return json.dumps({"dynamodb": {"Keys": patterns}})
@@ -148,6 +149,29 @@ def read(
         if not iterator:  # the shard is closed
             return
         empty_pages = 0 if page["Records"] else empty_pages + 1
+
+
+def follow(streams: Any, stream_arn: str) -> Iterator[list[Record]]:
+    """Yield the records since the previous time, [] if there are none, as GetRecords returns them.
+
+    Starts at the first call of `next`, with the open shards, and goes on in those that follow them.
+    """
+    iterators: dict[str, str] = {}  # by shard; "" at the end of a closed one
+    listed = 0.0
+    while True:
+        if time.monotonic() - listed > _LIST_SHARDS_SECONDS:
+            kind = "TRIM_HORIZON" if listed else "LATEST"  # the records of a later shard are all new
+            for shard in [each for each in _shards(streams, stream_arn) if each not in iterators]:
+                iterator = streams.get_shard_iterator(StreamArn=stream_arn, ShardId=shard, ShardIteratorType=kind)
+                iterators[shard] = iterator["ShardIterator"]
+            listed = time.monotonic()
+        new: list[Record] = []
+        for shard, iterator in iterators.items():
+            if iterator:
+                page = streams.get_records(ShardIterator=iterator)
+                new += page["Records"]
+                iterators[shard] = page.get("NextShardIterator", "")
+        yield new
 
 
 def _as_event(record: Record, stream_arn: str) -> Record:

@@ -190,7 +190,7 @@ def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], t
     A batch that fails is bisected if the mapping does so, and not tried again otherwise. The records after a failed one
     of the same key are not sent.
     """
-    for batch in _batches(records, target["BatchSize"]):
+    for batch in items.batches(records, target["BatchSize"], _EVENT_BYTES):
         parts = [batch]
         while parts:
             part = []
@@ -214,21 +214,6 @@ def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], t
         if time.monotonic() > tally.shown + _PROGRESS_SECONDS:
             tally.shown = time.monotonic()
             yield Progress(tally.step, tally.result().text)
-
-
-def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    """Batches of up to `size` records and 6 MB."""
-    batch: list[Record] = []
-    room = _EVENT_BYTES
-    for record in records:
-        length = len(json.dumps(record)) + 2
-        if batch and (len(batch) == size or length > room):
-            yield batch
-            batch, room = [], _EVENT_BYTES
-        batch.append(record)
-        room -= length
-    if batch:
-        yield batch
 
 
 def _key(record: Record) -> str:

@@ -11,16 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .events import Changed, Event, Progress, Result, Started
-from .resources.change import Action, Change, Diff, UserError
+from .resources.change import Change, Diff, UserError
 
-SIGNS: dict[Action, str] = {
-    "created": "+",
-    "updated": "~",
-    "replaced": "!",
-    "unchanged": "=",
-    "deleted": "-",
-    "absent": "=",
-}
+SIGNS = {"created": "+", "updated": "~", "replaced": "!", "unchanged": "=", "deleted": "-", "absent": "="}
 
 _VALUE_CHARACTERS = 60
 
@@ -132,10 +125,7 @@ def _shown(value: Any) -> str:
 
 
 def confirm(step: str, changes: Sequence[Change], words: tuple[str, ...], *, assume_yes: bool) -> None:
-    """Show the planned changes on stderr, and return if a person types one of `words`. Otherwise raise UserError.
-
-    `assume_yes` (--yes) skips the question.
-    """
+    """Show the changes on stderr. Raise UserError unless a person types one of `words`, or `assume_yes` is true."""
     sys.stderr.write("".join(line(step, change) + "\n" for change in changes))
     if assume_yes:
         return

@@ -27,6 +27,8 @@ from .settings import Settings
 
 # The responses of a plan's reads, with the time of each.
 Recent = dict[str, tuple[float, dict[str, Any]]]
+Answer = tuple[AWSResponse, dict[str, Any]]
+Echo = Callable[[Call], None]
 
 _OK = AWSResponse("", 200, HTTPHeaders(), None)
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
@@ -45,7 +47,7 @@ def connect(
     *,
     dry_run: bool = False,
     verbose: bool = False,
-    echo: Callable[[Call], None] | None = None,
+    echo: Echo | None = None,
 ) -> Callable[..., Any]:
     """A function from a service's name ("dynamodb") to its one client for the target.
 
@@ -122,9 +124,7 @@ def _note_call(params: Mapping[str, Any], model: OperationModel, context: dict[s
     context["read"] = call if is_read(model.name) and model.name not in ("Scan", "GetRecords") else ""
 
 
-def _answer_write(
-    model: OperationModel, context: dict[str, Any], **_: Any
-) -> tuple[AWSResponse, dict[str, Any]] | None:
+def _answer_write(model: OperationModel, context: dict[str, Any], **_: Any) -> Answer | None:
     """Answer a writing call as AWS would, as far as the answer is predictable."""
     if is_read(model.name):
         return None
@@ -151,7 +151,7 @@ def _remember_read(context: dict[str, Any], parsed_response: Any, recent: Recent
         recent.setdefault(context["read"], (time.monotonic(), deepcopy(parsed_response)))
 
 
-def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
+def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> Answer | None:
     """Answer a read as AWS answered the plan's, once. A write makes all earlier responses obsolete."""
     if not context["read"]:
         recent.clear()
@@ -163,12 +163,7 @@ def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> tuple[AWS
     return _OK, remembered[1]
 
 
-def _outlast(
-    response: tuple[Any, dict[str, Any]] | None,
-    caught_exception: Exception | None,
-    request_dict: dict[str, Any],
-    **_: Any,
-) -> float | None:
+def _outlast(response: Any, caught_exception: Exception | None, request_dict: dict[str, Any], **_: Any) -> float | None:
     """The pause before another attempt where boto3 makes no more: AWS is unavailable or throttles for up to 15 seconds.
 
     An endpoint that takes no connection is a mistake in the settings: the error is reported after boto3's attempts.

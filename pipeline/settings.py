@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import io
 import os
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 # The parser behind dotenv_values: that skips a line that it cannot parse, and does not report line numbers.
 from dotenv.parser import parse_stream
@@ -14,10 +16,6 @@ from dotenv.parser import parse_stream
 from . import validators
 from .resources.change import UserError
 from .validators import aws_parameter, boolean, choice, integer, json_object, string_list, text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-    from pathlib import Path
 
 
 class SettingsError(UserError):
@@ -28,13 +26,28 @@ _NAME = r"[A-Za-z0-9_-]"
 _TABLE = r"[A-Za-z0-9_.-]{3,255}"
 _REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}"
 _TABLE_ARN = rf"arn:aws[a-z-]*:dynamodb:{_REGION}:\d{{12}}:table/{_TABLE}"
-_MAPPING = "lambda CreateEventSourceMapping"
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/([!-~]+/)?[\w+=,.@-]{1,64}"
 _POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+"
 
 
-def _setting(default: Any, parse: Callable[[str], Any]) -> Any:
-    return field(metadata={"default": default, "parse": parse})
+# The call that creates each resource.
+CREATE_CALLS = {
+    "table": "dynamodb CreateTable",
+    "role": "iam CreateRole",
+    "function": "lambda CreateFunction",
+    "mapping": "lambda CreateEventSourceMapping",
+}
+
+
+def _setting(default: Any, parse: Callable[[str], Any], parameter: str = "") -> Any:
+    """`parameter` is the resource, and the parameter of it that this is: "function EphemeralStorage.Size"."""
+    return field(metadata={"default": default, "parse": parse, "parameter": parameter})
+
+
+def _limited_by_aws(default: Any, parameter: str) -> Any:
+    """A setting with the limits of AWS's model of the create call."""
+    resource, path = parameter.split(" ")
+    return _setting(default, aws_parameter(f"{CREATE_CALLS[resource]} {path}"), parameter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,63 +66,72 @@ class Settings:
     table_name: str = _setting("", text(_TABLE, "3 to 255 letters, digits, -, _ and ."))
     table_key: str = _setting("name:S", validators.key)
     table_sort_key: str = _setting("", validators.key)
-    table_billing_mode: str = _setting("PAY_PER_REQUEST", aws_parameter("dynamodb CreateTable BillingMode"))
-    table_read_capacity_units: int = _setting(
-        1, aws_parameter("dynamodb CreateTable ProvisionedThroughput.ReadCapacityUnits")
+    table_billing_mode: str = _limited_by_aws("PAY_PER_REQUEST", "table BillingMode")
+    table_read_capacity_units: int = _limited_by_aws(1, "table ProvisionedThroughput.ReadCapacityUnits")
+    table_write_capacity_units: int = _limited_by_aws(1, "table ProvisionedThroughput.WriteCapacityUnits")
+    stream_view_type: str = _limited_by_aws("", "table StreamSpecification.StreamViewType")
+    table_deletion_protection_enabled: bool = _setting(False, boolean, "table DeletionProtectionEnabled")
+    table_point_in_time_recovery_enabled: bool = _setting(
+        False, boolean, "table PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled"
     )
-    table_write_capacity_units: int = _setting(
-        1, aws_parameter("dynamodb CreateTable ProvisionedThroughput.WriteCapacityUnits")
-    )
-    stream_view_type: str = _setting("", aws_parameter("dynamodb CreateTable StreamSpecification.StreamViewType"))
-    table_deletion_protection_enabled: bool = _setting(False, boolean)
-    table_point_in_time_recovery_enabled: bool = _setting(False, boolean)
     table_options: Mapping[str, Any] = _setting({}, json_object)
 
     role_arn: str = _setting("", text(_ROLE_ARN, "the ARN of a role, such as arn:aws:iam::123456789012:role/service/x"))
     role_name: str = _setting("", aws_parameter("iam CreateRole RoleName"))
     policy_name: str = _setting("", aws_parameter("iam PutRolePolicy PolicyName"))
-    role_permissions_boundary: str = _setting("", text(_POLICY_ARN, "the ARN of a policy"))
-    role_managed_policy_arns: tuple[str, ...] = _setting((), string_list(_POLICY_ARN, "ARNs of policies"))
+    role_permissions_boundary: str = _setting("", text(_POLICY_ARN, "the ARN of a policy"), "role PermissionsBoundary")
+    role_managed_policy_arns: tuple[str, ...] = _setting(
+        (), string_list(_POLICY_ARN, "ARNs of policies"), "role ManagedPolicyArns"
+    )
     role_options: Mapping[str, Any] = _setting({}, json_object)
 
     function_name: str = _setting("", text(_NAME + "{1,64}", "1 to 64 letters, digits, - and _"))
-    function_runtime: str = _setting("python3.13", text(r"python3\.\d{1,2}", "a Python runtime, such as python3.13"))
+    function_runtime: str = _setting(
+        "python3.13", text(r"python3\.\d{1,2}", "a Python runtime, such as python3.13"), "function Runtime"
+    )
     function_handler: str = _setting(
         "example.lambda_handler",
         text(r"(?=\S{3,128}$)[^.].*\.[^.]+", "MODULE.FUNCTION, such as example.lambda_handler"),
+        "function Handler",
     )
-    function_memory_size: int = _setting(128, aws_parameter("lambda CreateFunction MemorySize"))
-    function_timeout: int = _setting(30, aws_parameter("lambda CreateFunction Timeout"))
-    function_environment: Mapping[str, str] = _setting({}, validators.environment)
-    function_architecture: str = _setting("x86_64", choice("x86_64", "arm64"))
-    function_ephemeral_storage: int = _setting(512, aws_parameter("lambda CreateFunction EphemeralStorage.Size"))
-    function_layers: tuple[str, ...] = _setting((), aws_parameter("lambda CreateFunction Layers"))
-    function_tracing: str = _setting("PassThrough", aws_parameter("lambda CreateFunction TracingConfig.Mode"))
-    function_log_format: str = _setting("Text", aws_parameter("lambda CreateFunction LoggingConfig.LogFormat"))
-    function_log_level: str = _setting("INFO", aws_parameter("lambda CreateFunction LoggingConfig.ApplicationLogLevel"))
+    function_memory_size: int = _limited_by_aws(128, "function MemorySize")
+    function_timeout: int = _limited_by_aws(30, "function Timeout")
+    function_environment: Mapping[str, str] = _setting({}, validators.environment, "function Environment.Variables")
+    function_architecture: str = _setting("x86_64", choice("x86_64", "arm64"), "function Architectures")
+    function_ephemeral_storage: int = _limited_by_aws(512, "function EphemeralStorage.Size")
+    function_layers: tuple[str, ...] = _limited_by_aws((), "function Layers")
+    function_tracing: str = _limited_by_aws("PassThrough", "function TracingConfig.Mode")
+    function_log_format: str = _limited_by_aws("Text", "function LoggingConfig.LogFormat")
+    function_log_level: str = _limited_by_aws("INFO", "function LoggingConfig.ApplicationLogLevel")
     function_reserved_concurrent_executions: int | None = _setting(
-        None, aws_parameter("lambda PutFunctionConcurrency ReservedConcurrentExecutions")
+        None,
+        aws_parameter("lambda PutFunctionConcurrency ReservedConcurrentExecutions"),
+        "function ReservedConcurrentExecutions",
     )
     function_options: Mapping[str, Any] = _setting({}, json_object)
     code_bucket: str = _setting("", text(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket"))
 
     log_retention_in_days: int = _setting(30, validators.retention_days)
 
-    batch_size: int = _setting(100, aws_parameter(f"{_MAPPING} BatchSize"))
-    maximum_batching_window_in_seconds: int = _setting(0, aws_parameter(f"{_MAPPING} MaximumBatchingWindowInSeconds"))
+    batch_size: int = _limited_by_aws(100, "mapping BatchSize")
+    maximum_batching_window_in_seconds: int = _limited_by_aws(0, "mapping MaximumBatchingWindowInSeconds")
     # DynamoDB streams do not support AT_TIMESTAMP.
-    starting_position: str = _setting("TRIM_HORIZON", choice("TRIM_HORIZON", "LATEST"))
-    maximum_retry_attempts: int = _setting(10, aws_parameter(f"{_MAPPING} MaximumRetryAttempts"))
-    maximum_record_age_in_seconds: int = _setting(-1, validators.record_age)
-    bisect_batch_on_function_error: bool = _setting(True, boolean)
-    function_response_types: str = _setting("none", choice("ReportBatchItemFailures", "none"))
-    parallelization_factor: int = _setting(1, aws_parameter(f"{_MAPPING} ParallelizationFactor"))
-    filter_criteria: Mapping[str, Any] = _setting({}, json_object)
-    tumbling_window_in_seconds: int = _setting(0, aws_parameter(f"{_MAPPING} TumblingWindowInSeconds"))
-    on_failure: str = _setting(
-        "", text(r"arn:aws[a-z-]*:(sqs|sns|s3):.*:.+", "the ARN of an SQS queue, an SNS topic or an S3 bucket")
+    starting_position: str = _setting("TRIM_HORIZON", choice("TRIM_HORIZON", "LATEST"), "mapping StartingPosition")
+    maximum_retry_attempts: int = _limited_by_aws(10, "mapping MaximumRetryAttempts")
+    maximum_record_age_in_seconds: int = _setting(-1, validators.record_age, "mapping MaximumRecordAgeInSeconds")
+    bisect_batch_on_function_error: bool = _setting(True, boolean, "mapping BisectBatchOnFunctionError")
+    function_response_types: str = _setting(
+        "none", choice("ReportBatchItemFailures", "none"), "mapping FunctionResponseTypes"
     )
-    mapping_enabled: bool = _setting(True, boolean)
+    parallelization_factor: int = _limited_by_aws(1, "mapping ParallelizationFactor")
+    filter_criteria: Mapping[str, Any] = _setting({}, json_object, "mapping FilterCriteria")
+    tumbling_window_in_seconds: int = _limited_by_aws(0, "mapping TumblingWindowInSeconds")
+    on_failure: str = _setting(
+        "",
+        text(r"arn:aws[a-z-]*:(sqs|sns|s3):.*:.+", "the ARN of an SQS queue, an SNS topic or an S3 bucket"),
+        "mapping DestinationConfig.OnFailure.Destination",
+    )
+    mapping_enabled: bool = _setting(True, boolean, "mapping Enabled")
     mapping_options: Mapping[str, Any] = _setting({}, json_object)
 
     smoke_timeout: int = _setting(120, integer(1, 3600))
@@ -132,16 +154,23 @@ DERIVED: dict[str, Callable[[str], str]] = {
 
 
 class Declaration(NamedTuple):
-    """One setting as declared: its name in `.env`, its default value and its parser."""
+    """One setting as declared: its name in `.env`, its default value, its parser, and its resource and parameter."""
 
     name: str
     default: Any
     parse: Callable[[str], Any]
+    parameter: str
 
 
 def declarations() -> list[Declaration]:
     """All settings, in the order of the code, which is the order of `.env.example`."""
     return [Declaration(each.name.upper(), **each.metadata) for each in fields(Settings) if each.metadata]
+
+
+def parameters_of(resource: str) -> dict[str, str]:
+    """The path of the parameter that each setting of a resource is, by name: "EphemeralStorage.Size"."""
+    paths = [(each.name, *each.parameter.split(" ")) for each in declarations() if each.parameter]
+    return {name: path for name, owner, path in paths if owner == resource}
 
 
 def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, str]) -> Settings:
@@ -156,7 +185,7 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
     problems += [f"--set: {_unknown(name, known)}" for name in overrides if name not in known]
     texts = {**in_file, **environment, **overrides}
     values: dict[str, Any] = {}
-    for name, default, parse in declared:
+    for name, default, parse, _ in declared:
         text, field_name = texts.get(name, ""), name.lower()
         try:
             values[field_name] = parse(text) if text else default
@@ -166,9 +195,13 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
         if not text and field_name in DERIVED:
             values[field_name] = DERIVED[field_name](values.get("pipeline_name", ""))
     if values.get("role_arn"):
-        problems += _apply_role_arn(values, texts)
-    if values.get("table_arn"):
-        problems += _apply_table_arn(values, texts, {**environment, **overrides})
+        problems += _apply_arn("ROLE", values, texts, chosen=())
+    if arn := values.get("table_arn"):
+        problems += _apply_arn("TABLE", values, texts, chosen={**environment, **overrides})
+        region = arn.split(":")[3]
+        if (other := values.get("aws_region")) not in ("", None, region):
+            problems.append(f"AWS_REGION: {other!r} is not allowed; allowed: {region}, the region of TABLE_ARN")
+        values["aws_region"] = region
     elif not values.get("stream_view_type"):
         values["stream_view_type"] = "NEW_AND_OLD_IMAGES"
     keys = [str(values.get(name)).rpartition(":")[0] for name in ("table_key", "table_sort_key")]
@@ -182,28 +215,17 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
     return Settings(**values, aws_environment={k: v for k, v in in_file.items() if k not in known})
 
 
-def _apply_role_arn(values: dict[str, Any], texts: Mapping[str, str]) -> Iterator[str]:
-    """Take the role's name from ROLE_ARN. Yields the problems with settings that would shape the role."""
-    for name, default, _ in declarations():
-        shapes = name == "POLICY_NAME" or (name.startswith("ROLE_") and name != "ROLE_ARN")
-        if shapes and texts.get(name) and values.get(name.lower()) != default:
-            yield f"{name}: {texts[name]!r} is not allowed with ROLE_ARN, whose role is not changed; remove one of them"
-    values["role_name"] = values["role_arn"].rpartition("/")[2]
+def _apply_arn(kind: str, values: dict[str, Any], texts: Mapping[str, str], chosen: Container[str]) -> Iterator[str]:
+    """Take the resource's name from TABLE_ARN or ROLE_ARN. Yields the problems with settings that would shape it.
 
-
-def _apply_table_arn(values: dict[str, Any], texts: Mapping[str, str], chosen: Container[str]) -> Iterator[str]:
-    """Take the table's name and the region from TABLE_ARN. Yields the problems with settings that contradict it.
-
-    A default in a file may come from .env.example. The names in `chosen` were set for this run.
+    A default in a file may come from .env.example. The names in `chosen` are refused with any value.
     """
-    _, _, _, region, _, resource = values["table_arn"].split(":")
-    for name, default, _ in declarations():
-        shapes = name.startswith("TABLE_") and name != "TABLE_ARN"
+    for name, default, *_ in declarations():
+        shapes = (name.startswith(f"{kind}_") and name != f"{kind}_ARN") or (kind, name) == ("ROLE", "POLICY_NAME")
         if shapes and texts.get(name) and (name in chosen or values.get(name.lower()) != default):
-            yield f"{name}: {texts[name]!r} is not allowed with TABLE_ARN, whose table is only read; remove one of them"
-    if values.get("aws_region") not in ("", None, region):
-        yield f"AWS_REGION: {values['aws_region']!r} is not allowed; allowed: {region}, the region of TABLE_ARN"
-    values["table_name"], values["aws_region"] = resource.removeprefix("table/"), region
+            reason = f"is not allowed with {kind}_ARN, whose {kind.lower()} is not changed; remove one of them"
+            yield f"{name}: {texts[name]!r} {reason}"
+    values[f"{kind.lower()}_name"] = values[f"{kind.lower()}_arn"].rpartition("/")[2]
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, str]:

@@ -1,7 +1,4 @@
-"""`smoke`: an end-to-end test. Write a unique item, find it in the function's log, delete it.
-
-With --observe, find the next record that others cause instead.
-"""
+"""`smoke`: an end-to-end test with an item of its own, or with the next record that others cause (--observe)."""
 
 from __future__ import annotations
 
@@ -9,23 +6,20 @@ import base64
 import re
 import secrets
 import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 from json import dumps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import items, log_reader, parameters, steps, stream_reader
-from .events import Result, Started, Waiting
+from . import items, log_reader, parameters, steps
+from .deployment import Deployment
+from .events import Events, Result, Started, Waiting
+from .records import follow
 from .resources import mapping as mappings
 from .resources import role
 from .resources.change import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from .deployment import Deployment
-    from .events import Events
 
 _MARKER = "smoke"
 _MARKER_VALUE = re.compile(r"smoke[0-9a-f]{32}")
@@ -49,8 +43,7 @@ class _Trial:
     """An item, and what it passes on its way to the log, as the resource modules describe it.
 
     `role` is None if the role is gone. `events` reads the log events that show the item or the observed record,
-    `put_ms` is AWS's time of the put in whole seconds, and `began` the local time of it. `earlier` are the IDs of
-    invocations before the put.
+    `put_ms` is AWS's time of the put in whole seconds, `began` the local time. `earlier` are invocations before it.
     """
 
     d: Deployment
@@ -62,6 +55,11 @@ class _Trial:
     put_ms: int = 0
     began: float = 0.0
     earlier: frozenset[str] = frozenset()
+
+    @property
+    def deadline(self) -> float:
+        """The local time at which SMOKE_TIMEOUT ends."""
+        return self.began + self.d.settings.smoke_timeout
 
     def invocations(self) -> list[log_reader.Invocation]:
         """The invocations since the put, of anybody's records."""
@@ -110,7 +108,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         invocation = _wait_for_end(trial, event)
     finally:
         if item:
-            dynamodb.delete_item(TableName=name, Key={key: item[key] for key in items.key_names(trial.table)})
+            dynamodb.delete_item(TableName=name, Key={key: item[key] for key in items.key_types(trial.table)})
     if item or trial.mapping["FunctionResponseTypes"]:  # otherwise a batch is done when its invocation succeeds
         _check_not_repeated(trial, event, invocation)
     line, request_id = event["message"].rstrip("\n"), invocation.request_id
@@ -125,25 +123,20 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
 
 def _with_next_record(trial: _Trial) -> _Trial:
     """The trial of the next record. Raises UserError if there is none within SMOKE_TIMEOUT."""
-    stream = stream_reader.follow(trial.d.client("dynamodbstreams"), trial.table["LatestStreamArn"])
-    timeout, began = trial.d.settings.smoke_timeout, time.monotonic()
-    for pause in _pauses():
+    stream = follow(trial.d.client("dynamodbstreams"), trial.table["LatestStreamArn"])
+    timeout = trial.d.settings.smoke_timeout
+    for _ in _tries(time.monotonic() + timeout):
         if records := next(stream):
             put_ms = int(records[0]["dynamodb"]["ApproximateCreationDateTime"].timestamp() * 1000)
             trial = replace(trial, put_ms=put_ms, began=time.monotonic())
             return replace(trial, events=partial(_observed, trial, records, stream))
-        if time.monotonic() - began > timeout:
-            raise UserError(
-                f"no record within {timeout} s: nobody wrote to table {trial.d.settings.table_name}. Try again when it "
-                "is in use, raise SMOKE_TIMEOUT, or let smoke put an item: invoke smoke --write"
-            )
-        time.sleep(pause)
-    raise AssertionError
+    raise UserError(
+        f"no record within {timeout} s: nobody wrote to table {trial.d.settings.table_name}. Try again when it is in "
+        "use, raise SMOKE_TIMEOUT, or let smoke put an item: invoke smoke --write"
+    )
 
 
-def _observed(
-    trial: _Trial, records: list[dict[str, Any]], stream: Iterator[list[dict[str, Any]]]
-) -> Iterator[dict[str, Any]]:
+def _observed(trial: _Trial, records: list[Any], stream: Iterator[list[Any]]) -> Iterator[dict[str, Any]]:
     """The log events that show the first record; with filters, which may discard it, any record from it on."""
     if trial.mapping["FilterCriteria"]:
         records += next(stream)
@@ -191,10 +184,7 @@ def _existing(d: Deployment) -> _Trial:
 
 
 def has_user_items(dynamodb: Any, table_name: str) -> bool:
-    """Whether the table holds items other than those of an interrupted smoke. Stops at the first one.
-
-    DynamoDB API reference: Scan.
-    """
+    """Whether the table holds items other than those of an interrupted smoke. DynamoDB API reference: Scan."""
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=table_name,
         ConsistentRead=True,
@@ -218,63 +208,58 @@ def new_item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[dict[s
     number = f"{secrets.randbelow(10**28) + 10**28}7"
     unique = {"S": marker, "N": number, "B": marker.encode()}
     in_record = {"S": marker, "N": number, "B": base64.b64encode(marker.encode()).decode()}
-    kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
-    hash_key, *_ = keys = items.key_names(table)
+    hash_key, *_ = kinds = items.key_types(table)
     if hash_key in extra:
         raise UserError(f"SMOKE_ITEM: {hash_key!r} is the partition key, which smoke generates; leave it out")
     if reserved := {_MARKER, _ATTEMPT} & extra.keys():
         raise UserError(f"SMOKE_ITEM: {reserved.pop()!r} marks the items of smoke; choose another attribute")
-    key = {name: {kinds[name]: unique[kinds[name]]} for name in keys}
+    key = {name: {kind: unique[kind]} for name, kind in kinds.items()}
     item = {_MARKER: {"S": marker}, _ATTEMPT: {"N": "1"}, **key, **extra}
     items.check(item, table, "SMOKE_ITEM")
     return item, in_record[kinds[hash_key]]
 
 
-def _pauses() -> Iterator[float]:
+def _tries(deadline: float) -> Iterator[float]:
+    """Yield the time of each try, at growing intervals. The last try is after the deadline."""
     pause = _FIRST_PAUSE_SECONDS
-    while True:
-        yield pause
+    while (now := time.monotonic()) < deadline:
+        yield now
+        time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+    yield now
 
 
 def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> dict[str, Any]:
     """The log event that shows it. Writes an item again meanwhile if the mapping may have missed it."""
     rewrite = _FIRST_REWRITE_SECONDS
     next_write = trial.began + rewrite
-    for pause in _pauses():
+    for now in _tries(trial.deadline):
         if event := next(trial.events(), None):
             return event
-        now = time.monotonic()
-        waited = now - trial.began
-        long = pause > _LONGEST_PAUSE_SECONDS / 4
-        if waited > trial.d.settings.smoke_timeout or (long and _is_broken(trial.invocations())):
-            what = "item" if item else "record"
-            raise UserError(f"the {what} did not appear in the log within {waited:.0f} s. {_likely_cause(trial)}")
+        if now > trial.began + _LONGEST_PAUSE_SECONDS and _is_broken(trial.invocations()):
+            break
         if item and trial.mapping["StartingPosition"] == "LATEST" and now > next_write:
             item[_ATTEMPT] = {"N": str(int(item[_ATTEMPT]["N"]) + 1)}  # an identical put creates no record
             trial.d.client("dynamodb").put_item(TableName=trial.table["TableName"], Item=item)
             rewrite = min(rewrite * 2, _LONGEST_REWRITE_SECONDS)
             next_write = now + rewrite
-        time.sleep(pause)
-    raise AssertionError
+    what, waited = "item" if item else "record", f"{now - trial.began:.0f} s"
+    raise UserError(f"the {what} did not appear in the log within {waited}. {_likely_cause(trial)}")
 
 
 def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation:
     """The invocation that logged the event, once it ended. Raises UserError if it failed."""
     settings = trial.d.settings
-    for pause in _pauses():
+    for _ in _tries(trial.deadline):
         invocation = log_reader.invocation_of(trial.d.client("logs"), trial.log_group, event)
         if invocation.failure:
             raise UserError(f"the function logged the item, and then failed:\n{invocation.failure}")
         if invocation.report:
             return invocation
-        if time.monotonic() - trial.began > settings.smoke_timeout:
-            raise UserError(
-                f"the function logged the item, but its invocation {invocation.request_id} did not end within "
-                f"{settings.smoke_timeout} s; FUNCTION_TIMEOUT is {settings.function_timeout}"
-            )
-        time.sleep(pause)
-    raise AssertionError
+    raise UserError(
+        f"the function logged the item, but its invocation {invocation.request_id} did not end within "
+        f"{settings.smoke_timeout} s; FUNCTION_TIMEOUT is {settings.function_timeout}"
+    )
 
 
 def _check_not_repeated(trial: _Trial, event: dict[str, Any], invocation: log_reader.Invocation) -> None:
@@ -283,30 +268,24 @@ def _check_not_repeated(trial: _Trial, event: dict[str, Any], invocation: log_re
     The deletion of the item creates a record too, which follows in the same shard. Once the log shows it, AWS is done
     with the records before it. A filter may hide it, so that the wait for it is short.
     """
-    deadline = time.monotonic() + (0 if trial.mapping["FilterCriteria"] else _REDELIVERY_SECONDS)
-    for pause in _pauses():
+    for _ in _tries(time.monotonic() + (0 if trial.mapping["FilterCriteria"] else _REDELIVERY_SECONDS)):
         messages = [each["message"].rstrip("\n") for each in trial.events()]
         later = [each for each in messages if messages.count(each) > invocation.lines.count(each)]
-        if later or time.monotonic() > deadline:
+        if later:
             break
-        time.sleep(pause)
     records = set(_EVENT_ID.findall(event["message"]))
     repeated = any(records.intersection(_EVENT_ID.findall(each)) for each in later)
     outcome = trial.current_mapping()["LastProcessingResult"]
     if repeated or (not later and outcome.startswith("PROBLEM")):
+        advice = "The invocation failed; see: invoke fetch-logs"
+        if trial.d.settings.function_response_types != "none":
+            advice = (
+                "With FUNCTION_RESPONSE_TYPES=ReportBatchItemFailures, the function must return "
+                '{"batchItemFailures": []} or nothing when it succeeded; any other response fails the whole batch.'
+            )
         raise UserError(
-            f"the function logged the item, but Lambda delivers its record again (last result: {outcome}). "
-            f"{_response_advice(trial.d)}"
+            f"the function logged the item, but Lambda delivers its record again (last result: {outcome}). {advice}"
         )
-
-
-def _response_advice(d: Deployment) -> str:
-    if d.settings.function_response_types == "none":
-        return "The invocation failed; see: invoke fetch-logs"
-    return (
-        "With FUNCTION_RESPONSE_TYPES=ReportBatchItemFailures, the function must return "
-        '{"batchItemFailures": []} or nothing when it succeeded; any other response fails the whole batch.'
-    )
 
 
 def _likely_cause(trial: _Trial) -> str:

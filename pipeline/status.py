@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import log_reader, metrics, parameters, policies, steps
+from .deployment import Deployment
+from .log_reader import Invocation
 from .report import SIGNS, diff_text, document_of
 from .resources import mapping, role, table
-from .resources.change import own_tags
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .deployment import Deployment
-    from .log_reader import Invocation
-    from .resources.change import Change
+from .resources.change import Change, own_tags
 
 
 @dataclass(frozen=True)
@@ -57,9 +53,8 @@ def state(change: Change) -> str:
 def collect(d: Deployment) -> Status:
     """Plan a deploy and read the facts. Makes reading calls only."""
     changes = steps.plan(d)
-    # The plan's attributes are those after a deploy. These are the current ones.
-    # The plan has looked at a TABLE_ARN already.
-    current = table.describe_only(d.client("dynamodb"), d.settings.table_arn or d.settings.table_name)
+    # The plan, which has looked at a TABLE_ARN already, has the attributes after a deploy. These are the current ones.
+    current = table.describe(d.client("dynamodb"), d.settings.table_arn or d.settings.table_name, tags=False)
     mappings = mapping.of_function(d.client("lambda"), d.settings.function_name)
     stream = str(current["LatestStreamArn"]) if current else ""
     ours = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
@@ -114,16 +109,11 @@ def _stream(d: Deployment, arn: str) -> str:
 
 def _metrics(d: Deployment) -> dict[str, Any]:
     """The function's CloudWatch metrics of the last minutes; empty if there are none."""
-    shown = {
-        "iterator age": ("IteratorAge", "Maximum"),
-        "invocations": ("Invocations", "Sum"),
-        "errors": ("Errors", "Sum"),
-    }
     facts: dict[str, Any] = {}
-    for name, (metric, statistic) in shown.items():
+    for name, metric in (("iterator age", "IteratorAge"), ("invocations", "Invocations"), ("errors", "Errors")):
+        statistic, unit = ("Maximum", " ms") if metric == "IteratorAge" else ("Sum", "")
         if values := [point[statistic] for point in metrics.datapoints(d, metric, statistic)]:
-            value = sum(values) if statistic == "Sum" else max(values)
-            facts[name] = f"{value:.0f}{' ms' if metric == 'IteratorAge' else ''} in {metrics.MINUTES} min"
+            facts[name] = f"{max(values) if unit else sum(values):.0f}{unit} in {metrics.MINUTES} min"
     return facts
 
 
@@ -136,6 +126,10 @@ def _last_invocation(d: Deployment) -> dict[str, Any]:
     failed = [invocation for invocation in invocations if invocation.failure]
     if failed:
         facts["last error"] = f"{_summary(failed[-1])}: {failed[-1].failure.splitlines()[0]}"
+    if d.settings.target == "aws":
+        facts["logs as of"] = (
+            "up to an hour ago, if another log stream is newer"  # DescribeLogStreams, lastEventTimestamp
+        )
     return facts
 
 

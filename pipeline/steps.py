@@ -6,24 +6,19 @@ a dry run the clients write nothing, and there is nothing to wait for.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from . import archive, external, items, log_reader, metrics, parameters, policies, role_check
-from .events import Changed, Result, Started, Waiting, finish
+from .deployment import Deployment
+from .events import Changed, Events, Result, Started, Waiting, changes, finish
 from .resources import code_object, function, log_group, mapping, role, table
-from .resources.change import Change, UserError, check_owner, retry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
-
-    from .deployment import Deployment
-    from .events import Events
-    from .resources.change import Action
-    from .settings import Settings
+from .resources.change import Action, Change, UserError, check_owner, retry
+from .settings import Settings
 
 
 def deploy(d: Deployment) -> Events[None]:
@@ -51,8 +46,7 @@ def deploy(d: Deployment) -> Events[None]:
 
 def plan(d: Deployment) -> list[Change]:
     """The changes that `deploy` would make in AWS. Reads only."""
-    events = (event for event in deploy(d.as_dry_run()) if isinstance(event, Changed))
-    return [event.change for event in events if event.step != "zip-code"]
+    return [change for change in changes(deploy(d.as_dry_run())) if not change.resource.startswith("zip ")]
 
 
 def check(d: Deployment, key_arn: str = "") -> None:
@@ -196,8 +190,7 @@ def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tag
     change = retry(lambda: function.ensure(d.client("lambda"), desired, adopt=d.adopt))
     retagged = any(diff.setting == "Tags" for diff in change.diffs) and change.action != "created"
     group = parameters.log_group(d.settings)
-    # If the pipeline creates the log group, its events expire, `clean` can delete it, and the role does not need
-    # logs:CreateLogGroup.
+    # A log group of ours expires its events, is deleted by `clean`, and spares the role logs:CreateLogGroup.
     ensure_group = partial(log_group.ensure, d.client("logs"), group, adopt=d.adopt, tags=tags or retagged)
     yield Changed("create-function", retry(ensure_group))
     wait = partial(function.wait, d.client("lambda"), d.settings.function_name)
@@ -211,8 +204,7 @@ def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *,
     if not current_table:
         current_table = existing(d, "table")
         # A mapping belongs to its function: only a mapping of our function is changed.
-        owner_tags = existing(d, "function")["Tags"]
-        check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
+        check_owner(f"function {d.settings.function_name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
     desired = parameters.mapping(d.settings, stream_of(d, current_table))
     change = external.map_stream(d, desired, tags=tags)
     if change.action in ("created", "replaced"):
@@ -257,13 +249,11 @@ def resume(d: Deployment) -> Events[None]:
 
 def _set_enabled(d: Deployment, step: str, *, enabled: bool) -> Events[Change]:
     stream_arn, lambda_ = existing(d, "table")["LatestStreamArn"], d.client("lambda")
-    owner_tags = existing(d, "function")["Tags"]
-    check_owner(f"function {d.settings.function_name}", owner_tags, d.settings.pipeline_name)
+    check_owner(f"function {d.settings.function_name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
     change = retry(lambda: mapping.set_enabled(lambda_, d.settings.function_name, stream_arn, enabled=enabled))
     state = "Enabled" if enabled else "Disabled"
-    yield from finish(
-        step, change, f"to become {state}", lambda: mapping.wait(lambda_, change.attributes["UUID"], (state,))
-    )
+    wait = partial(mapping.wait, lambda_, change.attributes["UUID"], (state,))
+    yield from finish(step, change, f"to become {state}", wait)
     return change
 
 
@@ -295,9 +285,7 @@ def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:
     yield Changed("put-item", items.put(d.client("dynamodb"), current, [item for _, item in parsed]))
 
 
-def fetch_logs(
-    d: Deployment, *, since_ms: int, pattern: str, request_id: str, last: int, timeout: float
-) -> Events[None]:
+def fetch_logs(d: Deployment, *, since_ms: int, pattern: str, request_id: str, last: int, timeout: int) -> Events[None]:
     """Read the newest `last` invocations (0: all) since a time in milliseconds; see log_reader.fetch.
 
     `timeout` is in seconds: how long to wait for a log group that does not exist yet.

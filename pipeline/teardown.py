@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from . import parameters, policies, role_check, smoke
-from .events import Changed, Started, Waiting, finish
+from .deployment import Deployment
+from .events import Changed, Events, Started, Waiting, finish
 from .resources import backup, code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from .deployment import Deployment
-    from .events import Events
-
-# How long AWS may still list what it has deleted: IAM user guide, "Changes that I make are not always immediately
-# visible".
+# AWS may still list what it has deleted: IAM user guide, "Changes that I make are not always immediately visible".
 _STALE_READS_SECONDS = 15.0
 
 
-def clean(
-    d: Deployment, *, delete_data: bool = False, backup_first: bool = False, keep_logs: bool = False
-) -> Events[None]:
+def clean(d: Deployment, *, delete_data: bool = False, back_up: bool = False, keep_logs: bool = False) -> Events[None]:
     """Delete everything in dependency order, wait for each deletion, and verify that nothing remains.
 
-    Keeps a table that holds items, unless `delete_data`; `backup_first` backs it up before it is deleted. Run `plan`
-    first: it raises UserError for what is not ours or is protected, before the first deletion.
+    Keeps a table that holds items, unless `delete_data`; `back_up` backs it up before it is deleted. Run it as
+    a dry run first: that raises UserError for what is not ours or is protected, before the first deletion.
     """
     yield Started("clean")
     kept = []
-    for event in _delete_all(d, delete_data=delete_data, backup_first=backup_first, keep_logs=keep_logs):
+    for event in _delete_all(d, delete_data=delete_data, back_up=back_up, keep_logs=keep_logs):
         if isinstance(event, Changed):
             if event.change.action == "absent":
                 continue
@@ -50,17 +43,11 @@ def clean(
     yield Changed("clean", Change(f"pipeline {d.settings.pipeline_name}", "absent", note=note))
 
 
-def plan(d: Deployment, **options: bool) -> list[Change]:
-    """The changes that `clean` would make with these options. Reads only."""
-    return [event.change for event in clean(d.as_dry_run(), **options) if isinstance(event, Changed)]
-
-
-def _delete_all(d: Deployment, *, delete_data: bool, backup_first: bool, keep_logs: bool) -> Events[None]:
+def _delete_all(d: Deployment, *, delete_data: bool, back_up: bool, keep_logs: bool) -> Events[None]:
     settings, owner, lambda_ = d.settings, d.settings.pipeline_name, d.client("lambda")
     for entry in _mappings(d):
         change = retry(partial(mapping.delete, lambda_, entry["UUID"]))
         yield from finish("clean", change, "to be deleted", partial(mapping.wait_until_deleted, lambda_, entry["UUID"]))
-    yield from _detach_from_vpc(d)
     delete_function = partial(function.delete, lambda_, settings.function_name, owner=owner, adopt=d.adopt)
     yield Changed("clean", retry(delete_function))
     if settings.code_bucket:
@@ -73,28 +60,14 @@ def _delete_all(d: Deployment, *, delete_data: bool, backup_first: bool, keep_lo
     else:
         delete_group = partial(log_group.delete, d.client("logs"), group, owner=owner, adopt=d.adopt)
         yield Changed("clean", retry(delete_group))
-    listed = {
-        "policy_names": policies.inline_policy_names(settings, d.root),
-        "managed_policy_arns": settings.role_managed_policy_arns,
-    }
-    delete_role = partial(role.delete, d.client("iam"), settings.role_name, owner=owner, adopt=d.adopt, **listed)
+    names, arns = policies.inline_policy_names(settings, d.root), settings.role_managed_policy_arns
+    delete_role = partial(role.delete, d.client("iam"), settings.role_name, names, arns, owner=owner, adopt=d.adopt)
     yield Changed("clean", role_check.unmanaged(settings.role_arn) if settings.role_arn else retry(delete_role))
     # Last, when nothing reads the table anymore: an item that was written meanwhile keeps it.
-    yield from _delete_table(d, delete_data=delete_data, backup_first=backup_first)
+    yield from _delete_table(d, delete_data=delete_data, back_up=back_up)
 
 
-def _detach_from_vpc(d: Deployment) -> Events[None]:
-    """Remove the function from its VPC: Lambda needs the role to remove the function's network interfaces.
-
-    Lambda developer guide: "Giving Lambda functions access to resources in an Amazon VPC".
-    """
-    of_function = (d.client("lambda"), d.settings.function_name)
-    change = retry(lambda: function.detach_from_vpc(*of_function))
-    if change.action == "updated":
-        yield from finish("clean", change, "to leave its VPC", lambda: function.wait(*of_function))
-
-
-def _delete_table(d: Deployment, *, delete_data: bool, backup_first: bool) -> Events[None]:
+def _delete_table(d: Deployment, *, delete_data: bool, back_up: bool) -> Events[None]:
     name, dynamodb, owner = d.settings.table_name, d.client("dynamodb"), d.settings.pipeline_name
     if d.settings.table_arn:
         yield Changed("clean", Change(f"table {name}", "unchanged", note="kept; TABLE_ARN: read only"))
@@ -111,7 +84,7 @@ def _delete_table(d: Deployment, *, delete_data: bool, backup_first: bool) -> Ev
         if note:
             yield Changed("clean", Change(f"table {name}", "unchanged", attributes=current, note=note))
             return
-        if backup_first:
+        if back_up:
             change = retry(lambda: backup.create(dynamodb, name))
             wait = partial(backup.wait, dynamodb, change.attributes["BackupArn"])
             yield from finish("clean", change, "to become AVAILABLE", wait)
@@ -154,8 +127,7 @@ def summarize_remaining(d: Deployment) -> str:
 def _mappings(d: Deployment) -> list[dict[str, Any]]:
     """The function's mappings, also those on deleted streams. Raises UserError if the function or one is not ours.
 
-    A mapping on our table belongs to its function. A mapping on another table is ours if its tag says so: TABLE_NAME
-    was different when it was created.
+    A mapping on our table belongs to its function. One on another table, from an earlier TABLE_NAME, has our tag.
     """
     name, owner, lambda_ = d.settings.function_name, d.settings.pipeline_name, d.client("lambda")
     if current := function.describe(lambda_, name):

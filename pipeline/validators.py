@@ -55,13 +55,12 @@ def check_options(setting: str, path: str, options: Mapping[str, Any]) -> None:
 
     members = _input_shape(path).members
     for name, value in options.items():
+        where = f"{setting}: {name}"
         if name not in members:
-            raise UserError(
-                f"{setting}: {name} is not a parameter of {path.split(' ')[1]}; its parameters: {', '.join(members)}"
-            )
+            raise UserError(f"{where} is not a parameter of {path.split(' ')[1]}; its parameters: {', '.join(members)}")
         report = ParamValidator().validate(value, members[name])
         if report.has_errors():
-            raise UserError(f"{setting}: {name}: {report.generate_report()}".replace("\n", "; "))
+            raise UserError(f"{where}: {report.generate_report()}".replace("\n", "; "))
 
 
 def _input_shape(path: str) -> Any:
@@ -181,10 +180,7 @@ def strings(value: str) -> dict[str, str]:
 
 
 def environment(value: str) -> dict[str, str]:
-    """The variables of a function, without those that Lambda sets itself.
-
-    Lambda developer guide: "Working with environment variables".
-    """
+    """A function's variables, except those of Lambda. Lambda developer guide: "Working with environment variables"."""
     variables = strings(value)
     for name in variables:
         if not re.fullmatch(r"[A-Za-z]\w+", name, re.ASCII):
@@ -197,10 +193,7 @@ def environment(value: str) -> dict[str, str]:
 
 
 def tags(value: str) -> dict[str, str]:
-    """Tags that AWS accepts, without the tag that marks a pipeline's resources.
-
-    General reference: "Tagging AWS resources".
-    """
+    """Tags that AWS accepts, without those that a pipeline sets itself. General reference: "Tagging AWS resources"."""
     tags = strings(value)
     if len(tags) > _TAGS:
         raise ValueError(f"up to {_TAGS} tags")

@@ -182,28 +182,33 @@ def test_a_wrong_arn_is_one_error_before_the_first_write(project: ForkedProject,
 # --- The runbook ------------------------------------------------------------------------------------------------------
 
 
+RUNBOOKS = pytest.mark.parametrize(("form", "name", "shell"), [("sh", "book", "dash"), ("py", "tasks.py", "invoke")])
+
+
 @pytest.mark.proof  # two dozen starts of the AWS CLI
-def test_the_script_of_the_runbook_uses_the_role_and_leaves_it(
-    project: ForkedProject, role: Callable[..., str], tmp_path: Path
+@RUNBOOKS
+def test_the_runbook_uses_the_role_and_leaves_it(
+    project: ForkedProject, role: Callable[..., str], tmp_path: Path, form: str, name: str, shell: str
 ) -> None:
     arn = role(READ_STREAM, WRITE_LOG)
     before = project.snapshot()
-    path = tmp_path / "runbook.sh"
-    path.write_text(project.run("runbook", ROLE_ARN=arn))
+    path = tmp_path / name
+    path.write_text(project.run("runbook", "--format", form, ROLE_ARN=arn))
     script = Script(path, project.endpoint)
     for part in ("deploy", "deploy", "smoke", "clean"):
-        script.run("dash", part)
+        script.run(shell, part)
     assert project.snapshot() == before
 
 
 @pytest.mark.proof
-def test_the_script_of_the_runbook_stops_before_the_first_write_if_the_role_lacks_a_permission(
-    project: ForkedProject, role: Callable[..., str], tmp_path: Path
+@RUNBOOKS
+def test_the_runbook_stops_before_the_first_write_if_the_role_lacks_a_permission(
+    project: ForkedProject, role: Callable[..., str], tmp_path: Path, form: str, name: str, shell: str
 ) -> None:
     arn = role({**READ_STREAM, "Action": READ[1:]}, WRITE_LOG)
-    path = tmp_path / "runbook.sh"
-    path.write_text(project.run("runbook", ROLE_ARN=arn))
-    refused = Script(path, project.endpoint)("dash", "deploy")
+    path = tmp_path / name
+    path.write_text(project.run("runbook", "--format", form, ROLE_ARN=arn))
+    refused = Script(path, project.endpoint)(shell, "deploy")
     assert refused.returncode == 1
     assert "role role-0 does not allow: dynamodb:DescribeStream" in refused.stderr
     assert project.snapshot()["tables"] == []

@@ -329,7 +329,12 @@ def test_runbook_does_not_contact_the_target(new_project: Callable[[], Project])
 
 
 def test_another_format_is_refused(project: ForkedProject) -> None:
-    assert "--format: 'html' is not allowed; allowed: sh or md" in project.refusal("runbook", "--format", "html")
+    assert "--format: 'html' is not allowed; allowed: sh, md or py" in project.refusal("runbook", "--format", "html")
+
+
+def test_one_task_of_the_shell_script_is_refused(project: ForkedProject) -> None:
+    refusal = project.refusal("runbook", "--task", "create-table")
+    assert "--task: 'create-table' is not allowed with --format sh; allowed with --format py" in refusal
 
 
 def test_echo_prints_commands_on_stderr_and_results_on_stdout(project: ForkedProject) -> None:

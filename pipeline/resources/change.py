@@ -23,8 +23,7 @@ RECORD_TAG = "pipeline:added"
 SETTLE_TIMEOUT = 120.0  # seconds
 TAGS_TIMEOUT = 10.0
 
-# What AWS says, as "CODE: MESSAGE", while it refuses a call only for a while. From botocore's service models, and the
-# API references of the calls.
+# What AWS says, as "CODE: MESSAGE", while it refuses a call only for a while: botocore's models, API references.
 _NOT_YET = (
     # An earlier change is in progress.
     "ConcurrentModification|EntityTemporarilyUnmodifiable|OperationAborted|ResourceConflict|ResourceInUse|TableInUse|"
@@ -86,11 +85,7 @@ class UserError(Exception):
 
 def diff(current: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[Diff, ...]:
     """Return each parameter in `desired` whose current value differs. `current` is {} for a new resource."""
-    return tuple(
-        Diff(setting, current.get(setting), value)
-        for setting, value in desired.items()
-        if current.get(setting) != value
-    )
+    return tuple(Diff(name, current.get(name), new) for name, new in desired.items() if current.get(name) != new)
 
 
 def is_dry_run(response: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import change
@@ -43,8 +44,7 @@ def describe(lambda_: LambdaClient, name: str, *, secrets: bool = False) -> dict
     """Return the function under the names of CreateFunction's parameters, or None if it does not exist.
 
     Adds FunctionArn, CodeSha256, State and LastUpdateStatus with their reasons, and ReservedConcurrentExecutions (None
-    if there are none). Without `secrets`, hides the values of the environment variables.
-    Lambda API reference: GetFunction.
+    if there are none). Without `secrets`, hides the environment variables' values. Lambda API reference: GetFunction.
     """
     try:
         response = lambda_.get_function(FunctionName=name)
@@ -70,8 +70,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
 
     `desired` holds CreateFunction's parameters, and ReservedConcurrentExecutions as in PutFunctionConcurrency. Omitted
     parameters get AWS's defaults. The code is compared by CodeSha256, which `desired` must hold too if Code is an S3
-    object (S3Bucket, S3Key) instead of the ZipFile's bytes. Retries for up to a minute while Lambda does not see a new
-    role yet.
+    object (S3Bucket, S3Key) instead of the ZipFile's bytes. Retries for up to two minutes until Lambda sees the role.
 
     Raises UserError if the function belongs to another pipeline (unless `adopt`). Lambda API reference:
     CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration, PutFunctionConcurrency, TagResource.
@@ -98,7 +97,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
         pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
         note = _failure(current) or (f"cannot compare the environment variables: {hidden['Message']}" if hidden else "")
         return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
-    pending = _update(lambda_, ours, normalized, code, {each.setting for each in diffs})
+    pending = _update(lambda_, ours, {**normalized, "Code": code}, {each.setting for each in diffs})
     attributes = _hide_secrets({**current, **normalized})
     return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)
 
@@ -106,8 +105,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
 def wait(lambda_: LambdaClient, name: str) -> None:
     """Wait until the function is created and updated, for at most 10 minutes.
 
-    Raises UserError with AWS's reason if the creation or update failed.
-    Lambda developer guide: "Lambda function states".
+    Raises UserError, with AWS's reason, if either failed. Lambda developer guide: "Lambda function states".
     """
     _wait_until_settled(lambda_, name)
     # The call that the waiter used: GetFunction may still return an older state.
@@ -116,30 +114,25 @@ def wait(lambda_: LambdaClient, name: str) -> None:
 
 
 def delete(lambda_: LambdaClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
-    """Delete the function. Raises UserError if it belongs to another pipeline. Lambda API reference: DeleteFunction."""
+    """Delete the function, after it has left its VPC. Raises UserError if it belongs to another pipeline.
+
+    Lambda developer guide: "Giving Lambda functions access to resources in an Amazon VPC".
+    Lambda API reference: DeleteFunction, UpdateFunctionConfiguration.
+    """
     resource = f"function {name}"
     current = describe(lambda_, name)
     if current is None:
         return Change(resource, "absent")
     change.check_owner(resource, current["Tags"], owner, adopt=adopt or None)
+    attached = current["VpcConfig"]["SubnetIds"]
+    if attached:
+        # Lambda needs the role, which may be deleted next, to remove the function's network interfaces.
+        _wait_until_settled(lambda_, name)
+        empty: Any = {"SubnetIds": [], "SecurityGroupIds": []}
+        if not change.is_dry_run(lambda_.update_function_configuration(FunctionName=name, VpcConfig=empty)):
+            wait(lambda_, name)
     lambda_.delete_function(FunctionName=name)
-    return Change(resource, "deleted", attributes=current)
-
-
-def detach_from_vpc(lambda_: LambdaClient, name: str) -> Change:
-    """Remove the function from its VPC, if it is in one. To wait until that is done, call `wait`.
-
-    Lambda API reference: UpdateFunctionConfiguration, where empty lists remove the VPC.
-    """
-    resource = f"function {name}"
-    current = describe(lambda_, name)
-    if current is None or not current["VpcConfig"]["SubnetIds"]:
-        return Change(resource, "absent" if current is None else "unchanged")
-    _wait_until_settled(lambda_, name)
-    empty: Any = {"SubnetIds": [], "SecurityGroupIds": []}
-    response = lambda_.update_function_configuration(FunctionName=name, VpcConfig=empty)
-    diffs = (Diff("VpcConfig", current["VpcConfig"], empty),)
-    return Change(resource, "updated", diffs, attributes=current, pending=not change.is_dry_run(response))
+    return Change(resource, "deleted", attributes=current, note="detached from its VPC first" if attached else "")
 
 
 def _failure(configuration: Mapping[str, Any]) -> str:
@@ -158,10 +151,7 @@ def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
 
 
 def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags in GetFunction's response, which omits them if the caller lacks a permission.
-
-    Lambda API reference: GetFunction, "TagsError".
-    """
+    """Return the tags. GetFunction's response omits them if the caller may not read them (API reference: TagsError)."""
     if "Tags" not in response and "TagsError" not in response:
         arn = response["Configuration"]["FunctionArn"]
         response = {"Tags": lambda_.list_tags(Resource=arn)["Tags"]}  # raises what AWS hides
@@ -175,11 +165,8 @@ def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     """Fill in nested defaults, remove what AWS adds, and sort lists whose order has no meaning."""
-    logging = {
-        "LogFormat": "Text",
-        "LogGroup": f"/aws/lambda/{parameters['FunctionName']}",
-        **parameters["LoggingConfig"],
-    }
+    group = f"/aws/lambda/{parameters['FunctionName']}"
+    logging = {"LogFormat": "Text", "LogGroup": group, **parameters["LoggingConfig"]}
     if logging["LogFormat"] == "JSON":
         logging = {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **logging}
     network = {**DEFAULTS["VpcConfig"], **parameters["VpcConfig"]}
@@ -209,26 +196,20 @@ def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mappi
     return Change(f"function {name}", "created", diffs, attributes=attributes, pending=not change.is_dry_run(response))
 
 
-def _update(
-    lambda_: LambdaClient,
-    current: Mapping[str, Any],
-    desired: Mapping[str, Any],
-    code: Mapping[str, Any],
-    settings: set[str],
-) -> bool:
+def _update(lambda_: LambdaClient, current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> bool:
     """Update the settings, and return whether AWS is still working on it. AWS accepts one update at a time."""
     name = current["FunctionName"]
     pending = False
     if settings & {"CodeSha256", "Architectures"}:
         _wait_until_settled(lambda_, name)
-        response = lambda_.update_function_code(FunctionName=name, Architectures=desired["Architectures"], **code)
+        code = {"Architectures": desired["Architectures"], **desired["Code"]}
+        response = lambda_.update_function_code(FunctionName=name, **code)
         pending = not change.is_dry_run(response)
     parameters = {setting: desired[setting] for setting in sorted(settings - _NOT_CONFIGURATION)}
     if parameters:
         _wait_until_settled(lambda_, name)
-        response = change.retry_while_role_propagates(
-            lambda: lambda_.update_function_configuration(FunctionName=name, **parameters)
-        )
+        update = partial(lambda_.update_function_configuration, FunctionName=name, **parameters)
+        response = change.retry_while_role_propagates(update)
         pending = not change.is_dry_run(response)
     if "ReservedConcurrentExecutions" in settings:
         _wait_until_settled(lambda_, name)

@@ -69,7 +69,7 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
     diffs = change.diff({**current, "tags": change.own_tags(current["tags"], normalized["tags"])}, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current)
-    _update(logs, current, normalized, {each.setting for each in diffs})
+    _update(logs, current, normalized)
     return Change(resource, "updated", diffs, attributes={**current, **normalized})
 
 
@@ -85,8 +85,7 @@ def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
 def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
     """Delete the log group and its logs.
 
-    Raises UserError if the log group belongs to another pipeline or is protected from deletion.
-    CloudWatch Logs API reference: DeleteLogGroup.
+    Raises UserError if it belongs to another pipeline or is protected. CloudWatch Logs API reference: DeleteLogGroup.
     """
     resource = f"log group {name}"
     current = describe(logs, name)
@@ -115,13 +114,11 @@ def _create(logs: CloudWatchLogsClient, desired: Mapping[str, Any], normalized: 
     return Change(f"log group {name}", "created", change.diff({}, desired), attributes=normalized)
 
 
-def _update(
-    logs: CloudWatchLogsClient, current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]
-) -> None:
-    name = current["logGroupName"]
-    if "retentionInDays" in settings and desired["retentionInDays"]:
-        logs.put_retention_policy(logGroupName=name, retentionInDays=desired["retentionInDays"])
-    elif "retentionInDays" in settings:
+def _update(logs: CloudWatchLogsClient, current: Mapping[str, Any], desired: Mapping[str, Any]) -> None:
+    name, days = current["logGroupName"], desired["retentionInDays"]
+    if days and days != current["retentionInDays"]:
+        logs.put_retention_policy(logGroupName=name, retentionInDays=days)
+    elif days != current["retentionInDays"]:
         logs.delete_retention_policy(logGroupName=name)
     removed, put = change.tag_changes(change.own_tags(current["tags"], desired["tags"]), desired["tags"])
     if removed:

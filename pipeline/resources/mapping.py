@@ -125,10 +125,7 @@ def wait(lambda_: LambdaClient, uuid: str, states: tuple[str, ...] = ("Enabled",
 
 
 def delete(lambda_: LambdaClient, uuid: str) -> Change:
-    """Delete the mapping. To wait until it is gone, call `wait_until_deleted`.
-
-    Lambda API reference: DeleteEventSourceMapping.
-    """
+    """Delete the mapping. To wait, call `wait_until_deleted`. Lambda API reference: DeleteEventSourceMapping."""
     try:
         current = to_create_parameters(lambda_.get_event_source_mapping(UUID=uuid))
     except lambda_.exceptions.ResourceNotFoundException:

@@ -1,22 +1,18 @@
-"""The IAM role of a Lambda function and its policies: describe, create or update, delete.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import role`). It needs only boto3.
-"""
+"""The IAM role of a Lambda function and its policies: describe, create or update, delete."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import change
-from .change import OWNER_TAG, RECORD_TAG, Change, Diff, UserError
+from .change import OWNER_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-
     from types_boto3_iam import IAMClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
@@ -41,19 +37,16 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
     IAM API reference: GetRole, ListAttachedRolePolicies.
     """
     try:
-        role = iam.get_role(RoleName=name)["Role"]
+        role: Mapping[str, Any] = iam.get_role(RoleName=name)["Role"]
         pages = iam.get_paginator("list_attached_role_policies").paginate(RoleName=name)
         attached = [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
     except iam.exceptions.NoSuchEntityException:
         return None
-    document: Any = role["AssumeRolePolicyDocument"]  # boto3 decodes and parses it
     return {
+        **{setting: role.get(setting, default) for setting, default in DEFAULTS.items()},
         "RoleName": role["RoleName"],
         "Arn": role["Arn"],
-        "Path": role["Path"],
-        "AssumeRolePolicyDocument": normalize_trust(document),
-        "Description": role.get("Description", ""),
-        "MaxSessionDuration": role.get("MaxSessionDuration", 3600),
+        "AssumeRolePolicyDocument": normalize_trust(role["AssumeRolePolicyDocument"]),  # boto3 decodes and parses it
         "PermissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
         "ManagedPolicyArns": sorted(attached),
         "Tags": change.tag_map(role.get("Tags", ())),
@@ -117,17 +110,16 @@ def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
 def delete(
     iam: IAMClient,
     name: str,
+    policy_names: Collection[str] = (),
+    arns: Collection[str] = (),
     *,
     owner: str = "",
     adopt: bool = False,
-    policy_names: Collection[str] = (),
-    managed_policy_arns: Collection[str] = (),
 ) -> Change:
     """Delete the role, after its inline policies and the attachments of its managed policies.
 
-    Leaves the role as it is, with a note, if others added policies to it, unless `adopt`: those that are neither listed
-    in `policy_names` and `managed_policy_arns` nor recorded in the role's tags. Raises UserError if the role belongs to
-    another pipeline or is in an instance profile.
+    Leaves the role as it is, with a note, if it has `foreign_policies` (unless `adopt`). Raises UserError if the role
+    belongs to another pipeline or is in an instance profile.
     IAM API reference: DeleteRole, which requires a role without policies.
     """
     resource = f"role {name}"
@@ -139,7 +131,7 @@ def delete(
     if profiles:
         names = ", ".join(profile["InstanceProfileName"] for profile in profiles)
         raise UserError(f"{resource} is in the instance profile {names}; remove it there and run the step again")
-    foreign = foreign_policies(iam, name, policy_names, managed_policy_arns)
+    foreign = foreign_policies(iam, name, policy_names, arns)
     if foreign and owner and not adopt:
         note = f"kept because others added its {', '.join(foreign)}; delete it too with --adopt"
         return Change(resource, "unchanged", attributes=current, note=note)
@@ -151,23 +143,19 @@ def delete(
     return Change(resource, "deleted", attributes=current)
 
 
-def foreign_policies(
-    iam: IAMClient, name: str, policy_names: Collection[str], managed_policy_arns: Collection[str]
-) -> list[str]:
+def foreign_policies(iam: IAMClient, name: str, policy_names: Collection[str], arns: Collection[str]) -> list[str]:
     """Return the role's policies that others added, each with its kind; [] if the role does not exist.
 
+    Those are neither in `policy_names`, nor in `arns` (of managed policies), nor recorded in the role's tags.
     IAM API reference: GetRole, ListAttachedRolePolicies, ListRolePolicies.
     """
     current = describe(iam, name)
     if current is None:
         return []
-    inline, managed, tags = inline_policy_names(iam, name), current["ManagedPolicyArns"], current["Tags"]
-    foreign = [f"inline policy {each}" for each in inline if not _is_ours(each, policy_names, tags, POLICIES_TAG)]
-    return foreign + [f"managed policy {each}" for each in managed if not _is_ours(each, managed_policy_arns, tags)]
-
-
-def _is_ours(name: str, listed: Collection[str], tags: Mapping[str, str], tag: str = RECORD_TAG) -> bool:
-    return name in listed or change.is_recorded(name, tags, tag)
+    inline, tags = sorted({*inline_policy_names(iam, name)} - {*policy_names}), current["Tags"]
+    managed = sorted({*current["ManagedPolicyArns"]} - {*arns})
+    foreign = [f"inline policy {each}" for each in inline if not change.is_recorded(each, tags, POLICIES_TAG)]
+    return foreign + [f"managed policy {each}" for each in managed if not change.is_recorded(each, tags)]
 
 
 def _ignore_missing(iam: IAMClient, delete: Callable[[], Any]) -> None:
@@ -177,12 +165,7 @@ def _ignore_missing(iam: IAMClient, delete: Callable[[], Any]) -> None:
 
 
 def ensure_policies(
-    iam: IAMClient,
-    role_name: str,
-    documents: Mapping[str, Mapping[str, Any]],
-    *,
-    owner: str = "",
-    adopt: bool = False,
+    iam: IAMClient, role_name: str, documents: Mapping[str, Mapping[str, Any]], *, owner: str = "", adopt: bool = False
 ) -> Iterator[Change]:
     """Put the role's inline policies, and delete those that an earlier call put and `documents` no longer has.
 
@@ -249,10 +232,8 @@ def describe_policy(iam: IAMClient, role_name: str, policy_name: str) -> Mapping
 
 def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:
     name = desired["RoleName"]
-    parameters = {setting: value for setting, value in desired.items() if setting != "ManagedPolicyArns"}
+    parameters = {setting: value for setting, value in desired.items() if value and setting != "ManagedPolicyArns"}
     parameters["AssumeRolePolicyDocument"] = json.dumps(desired["AssumeRolePolicyDocument"])
-    if not parameters.get("PermissionsBoundary"):
-        parameters.pop("PermissionsBoundary", None)
     role = iam.create_role(**parameters)["Role"]
     for arn in normalized["ManagedPolicyArns"]:
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
@@ -267,9 +248,8 @@ def _update(iam: IAMClient, current: Mapping[str, Any], desired: Mapping[str, An
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=document)
     if settings & {"Description", "MaxSessionDuration"}:
         # Both, as AWS resets an omitted duration to one hour.
-        iam.update_role(
-            RoleName=name, Description=desired["Description"], MaxSessionDuration=desired["MaxSessionDuration"]
-        )
+        description, duration = desired["Description"], desired["MaxSessionDuration"]
+        iam.update_role(RoleName=name, Description=description, MaxSessionDuration=duration)
     if "PermissionsBoundary" in settings and desired["PermissionsBoundary"]:
         iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=desired["PermissionsBoundary"])
     elif "PermissionsBoundary" in settings:

@@ -1,10 +1,8 @@
-"""A DynamoDB table and its stream: describe, create or update, wait, delete.
-
-To reuse this module, copy it and `change.py` into one folder (`from steps import table`). It needs only boto3.
-"""
+"""A DynamoDB table and its stream: describe, create or update, wait, delete."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +12,6 @@ from . import change
 from .change import OWNER_TAG, Change, Diff, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
     from types_boto3_dynamodb import DynamoDBClient
 
 # AWS's defaults. A parameter that `desired` omits is compared with its default, so that removing an option resets it.
@@ -35,39 +31,30 @@ PARAMETERS = {*DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions"}
 # Parameters that `ensure` does not change, as items would be lost or AWS cannot change them, and the advice for each.
 _IMMUTABLE = {
     "KeySchema": "Copy the items to a table with another name, or delete the table and create it again",
-    "AttributeDefinitions": "They belong to the keys. Choose another table name, or delete the table and "
-    "create it again",
+    "AttributeDefinitions": "They belong to the keys. Choose another table name, or delete the table first",
 }
 
 _NO_STREAM = {"StreamEnabled": False}
 
 
-def describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
+def describe(dynamodb: DynamoDBClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
     """Return the table under the names of CreateTable's parameters, or None if it does not exist.
 
     Adds TableArn, TableStatus, ItemCount, Replicas, LatestStreamArn ("" if the table never had a stream) and
-    PointInTimeRecoverySpecification. `Tags` maps names to values. A table in status CREATING or DELETING has no
-    `Tags`, and its point-in-time recovery is not read.
+    PointInTimeRecoverySpecification. `Tags` maps names to values. Without `tags`, and for a table in status CREATING or
+    DELETING, there are no `Tags`, and point-in-time recovery is not read.
     DynamoDB API reference: DescribeTable, DescribeContinuousBackups, ListTagsOfResource.
     """
     # Backups and tags may see a table later than DescribeTable does, or no longer: then look again.
-    return change.retry(partial(_describe, dynamodb, name))
+    return change.retry(partial(_describe, dynamodb, name, tags))
 
 
-def describe_only(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
-    """Return what DescribeTable alone says about the table, as `describe` does, or None if it does not exist.
-
-    Without `Tags`, and with point-in-time recovery as if it were off.
-    """
+def _describe(dynamodb: DynamoDBClient, name: str, tags: bool) -> dict[str, Any] | None:
     try:
-        return to_create_parameters(dynamodb.describe_table(TableName=name)["Table"])
+        current = to_create_parameters(dynamodb.describe_table(TableName=name)["Table"])
     except dynamodb.exceptions.ResourceNotFoundException:
         return None
-
-
-def _describe(dynamodb: DynamoDBClient, name: str) -> dict[str, Any] | None:
-    current = describe_only(dynamodb, name)
-    if current is None or current["TableStatus"] in ("CREATING", "DELETING"):
+    if not tags or current["TableStatus"] in ("CREATING", "DELETING"):
         return current
     recovery: Mapping[str, Any] = {}
     if current["TableStatus"] in ("ACTIVE", "UPDATING"):  # an archived table, for example, has no backups to describe
@@ -128,8 +115,7 @@ def wait(dynamodb: DynamoDBClient, name: str) -> dict[str, Any]:
 def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
     """Delete the table and all its items. To wait until it is gone, call `wait_until_deleted`.
 
-    Raises UserError if the table belongs to another pipeline or is protected from deletion.
-    DynamoDB API reference: DeleteTable.
+    Raises UserError if it belongs to another pipeline or is protected. DynamoDB API reference: DeleteTable.
     """
     resource = f"table {name}"
     current = describe(dynamodb, name)
@@ -213,9 +199,8 @@ def _update(
         response = dynamodb.update_table(TableName=name, **parameters)
         written = not change.is_dry_run(response)
         if parameters.get("StreamSpecification", _NO_STREAM)["StreamEnabled"]:
-            attributes["LatestStreamArn"] = (
-                response["TableDescription"]["LatestStreamArn"] if written else _predicted_stream(current["TableArn"])
-            )
+            stream = response["TableDescription"]["LatestStreamArn"]
+            attributes["LatestStreamArn"] = stream if written else _predicted_stream(current["TableArn"])
     if "PointInTimeRecoverySpecification" in settings:
         _wait_until_active(dynamodb, name)
         _update_recovery(dynamodb, name, desired["PointInTimeRecoverySpecification"])
@@ -236,9 +221,7 @@ def _update(
     return Change(f"table {name}", "replaced", diffs, attributes=attributes, note=note, pending=written)
 
 
-def _updates(
-    current: Mapping[str, Any], desired: Mapping[str, Any], settings: Collection[str]
-) -> Iterator[dict[str, Any]]:
+def _updates(current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> Iterator[dict[str, Any]]:
     """Yield the parameters of each UpdateTable call, in order."""
     mode, limits = ("BillingMode", "ProvisionedThroughput"), ("OnDemandThroughput",)
     # The limits belong to on-demand mode: AWS takes them after the change to it, and before the change from it.

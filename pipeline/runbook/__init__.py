@@ -182,13 +182,12 @@ def _check_variables(settings: Settings) -> None:
 def _smoke_item(settings: Settings, table: Mapping[str, Any]) -> dict[str, Any]:
     """PutItem's and DeleteItem's parameters: a new key, and a number that makes each put a change."""
     unique = {"S": "$marker", "N": "$number", "B": "$encoded"}
-    kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
-    hash_key, *_ = keys = items.key_names(table)
-    new = {name: {kinds[name]: shell_var(unique[kinds[name]])} for name in keys}
+    hash_key, *_ = kinds = items.key_types(table)
+    new = {name: {kind: shell_var(unique[kind])} for name, kind in kinds.items()}
     extra = items.parse(json.dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {}
     marks = {"smoke": {"S": shell_var("$marker")}, "smoke_attempt": {"N": shell_var("$tries")}}
     item = {**marks, **new, **extra, hash_key: new[hash_key]}
-    return {"Item": item, "Key": {name: item[name] for name in keys}}
+    return {"Item": item, "Key": {name: item[name] for name in kinds}}
 
 
 def _document(document: Mapping[str, Any]) -> str:

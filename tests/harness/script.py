@@ -1,4 +1,4 @@
-"""A runbook's shell script, run as an operator runs it: with the AWS CLI and credentials, in a folder of its own."""
+"""A runbook, run as an operator runs it: with the AWS CLI or Invoke, and credentials, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Script:
-    """A script, and the endpoint of the AWS that it uses."""
+    """A shell script or a tasks.py, and the endpoint of the AWS that it uses."""
 
     path: Path
     endpoint: str
 
     def __call__(self, shell: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run the script in `shell` with these words and with `variables` in its environment."""
+        """Run the script in `shell` with these words and with `variables` in its environment.
+
+        The shell "invoke" runs a tasks.py.
+        """
         environment = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.path.parent),
@@ -26,7 +29,7 @@ class Script:
             "AWS_SECRET_ACCESS_KEY": "anything",
             **variables,
         }
-        command = [shell, "-eu", str(self.path), *words]
+        command = [shell, *words] if shell == "invoke" else [shell, "-eu", str(self.path), *words]
         return subprocess.run(
             command, cwd=self.path.parent, env=environment, capture_output=True, text=True, timeout=900, check=False
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.stub import Stubber
 
-from pipeline import external, steps, stream_reader
+from pipeline import external, records, steps
 from pipeline.deployment import Deployment
 from pipeline.resources.change import UserError
 from pipeline.settings import load
@@ -148,7 +148,7 @@ def test_the_reader_follows_a_shard_to_those_after_it(
     aws: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     streams = aws("dynamodbstreams")
-    monkeypatch.setattr(stream_reader, "_LIST_SHARDS_SECONDS", -1)
+    monkeypatch.setattr(records, "_LIST_SHARDS_SECONDS", -1)
     stream_arn, numbers = f"{ARN}/stream/1", {"StartingSequenceNumber": "1" * 21}
     with Stubber(streams) as stub:
 
@@ -161,19 +161,19 @@ def test_the_reader_follows_a_shard_to_those_after_it(
             expected = {"StreamArn": stream_arn, "ShardId": f"shardId-{name:0>20}", "ShardIteratorType": kind}
             stub.add_response("get_shard_iterator", {"ShardIterator": f"{name}-0"}, expected)
 
-        def records(iterator: str, event_id: str, following: str) -> None:
-            page = {"Records": [{"eventID": event_id}] if event_id else [], "NextShardIterator": following}
-            page = {name: value for name, value in page.items() if value != ""}
-            stub.add_response("get_records", page, {"ShardIterator": iterator})
+        def page(iterator: str, event_id: str, following: str) -> None:
+            response = {"Records": [{"eventID": event_id}] if event_id else [], "NextShardIterator": following}
+            response = {name: value for name, value in response.items() if value != ""}
+            stub.add_response("get_records", response, {"ShardIterator": iterator})
 
         shards("old")
         iterator("old", "LATEST")
-        records("old-0", "", "old-1")
+        page("old-0", "", "old-1")
         shards("old")
-        records("old-1", "a", "")
+        page("old-1", "a", "")
         shards("old", "new")
         iterator("new", "TRIM_HORIZON")
-        records("new-0", "b", "new-1")
-        pages = itertools.islice(stream_reader.follow(streams, stream_arn), 3)
-        found = [[record["eventID"] for record in page] for page in pages]
+        page("new-0", "b", "new-1")
+        pages = itertools.islice(records.follow(streams, stream_arn), 3)
+        found = [[record["eventID"] for record in some] for some in pages]
     assert found == [[], ["a"], ["b"]]

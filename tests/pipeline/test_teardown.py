@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import teardown
 from pipeline.deployment import Deployment
-from pipeline.events import Changed
+from pipeline.events import Changed, changes
 from pipeline.resources import function
 from pipeline.resources.change import UserError
 from pipeline.settings import load
@@ -34,8 +34,8 @@ def deployment(aws: Callable[[str], Any], dry_run: Callable[[str], Any]) -> Depl
 
 
 def test_clean_deletes_what_exists_and_reports_that_nothing_remains(deployment: Deployment) -> None:
-    changes = [event.change for event in teardown.clean(deployment) if isinstance(event, Changed)]
-    assert [(change.resource, change.action, change.note) for change in changes] == [
+    deleted = changes(teardown.clean(deployment))
+    assert [(change.resource, change.action, change.note) for change in deleted] == [
         ("role stream-demo-role", "deleted", ""),
         ("pipeline stream-demo", "absent", "nothing remains"),
     ]
@@ -43,7 +43,7 @@ def test_clean_deletes_what_exists_and_reports_that_nothing_remains(deployment: 
 
 
 def test_the_plan_of_clean_deletes_nothing(deployment: Deployment) -> None:
-    (change,) = teardown.plan(deployment)
+    (change,) = changes(teardown.clean(deployment.as_dry_run()))
     assert (change.resource, change.action) == ("role stream-demo-role", "deleted")
     assert teardown.remaining(deployment) == ["role stream-demo-role"]
 
@@ -51,7 +51,7 @@ def test_the_plan_of_clean_deletes_nothing(deployment: Deployment) -> None:
 def test_clean_refuses_a_role_of_another_pipeline(deployment: Deployment, aws: Callable[[str], Any]) -> None:
     aws("iam").tag_role(RoleName="stream-demo-role", Tags=[{"Key": "pipeline", "Value": "another"}])
     with pytest.raises(UserError, match="role stream-demo-role already exists and belongs to pipeline 'another'"):
-        teardown.plan(deployment)
+        changes(teardown.clean(deployment.as_dry_run()))
 
 
 def test_a_resource_that_disappears_after_a_moment_does_not_remain(

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localaws.delays import DELAYS
+from tests.harness.script import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.harness.project import Project
 
@@ -44,4 +46,13 @@ def test_second_deploy_changes_and_a_third_right_after_clean_creates(new_project
     assert "Timeout: 30 -> 7" in changed
     project.run("clean", **protected, **settings)
     assert project.run("deploy", "clean", **settings).count("\n+ ") >= 5
+    assert project.is_empty()
+
+
+def test_the_tasks_to_paste_end_well_at_once(new_project: Callable[[], Project], tmp_path: Path) -> None:
+    project = new_project()
+    project.run("local.start", LOCAL_AWS_DELAYS="0.5")
+    tasks = Script(tmp_path / "tasks.py", project.endpoint)
+    tasks.path.write_text(project.run("runbook", "--format", "py", TABLE_POINT_IN_TIME_RECOVERY_ENABLED="true"))
+    assert tasks.run("invoke", "deploy", "smoke", "clean").endswith("clean: done\n")
     assert project.is_empty()

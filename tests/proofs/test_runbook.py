@@ -1,6 +1,7 @@
 """Runbooks of made-up settings create what `invoke deploy` creates, attribute by attribute, and delete all of it.
 
-`invoke dev.soak --only runbook` compares 50 settings. Each takes half a minute: the AWS CLI starts some fifty times.
+`invoke dev.soak --only runbook` compares 50 settings. A shell script takes half a minute: the AWS CLI starts some fifty
+times. The tasks to paste (`--format py`) run every part twice.
 """
 
 from __future__ import annotations
@@ -89,11 +90,20 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.parametrize(
+    ("form", "file", "shell", "times", "kind"),
+    [("sh", "runbook.sh", "sh", 1, "runbooks"), ("py", "tasks.py", "invoke", 2, "files of tasks")],
+)
 def test_the_runbook_of_any_settings_creates_and_deletes_what_deploy_and_clean_do(
     project: ForkedProject,
     tmp_path: Path,
     count: Callable[[int, int], int],
     record_figures: Callable[[str], None],
+    form: str,
+    file: str,
+    shell: str,
+    times: int,
+    kind: str,
 ) -> None:
     compared = 0
 
@@ -112,17 +122,19 @@ def test_the_runbook_of_any_settings_creates_and_deletes_what_deploy_and_clean_d
         deployed = project.snapshot()
         unprotect(project, settings)
         project.run("clean", **settings)
-        script = Script(tmp_path / "runbook.sh", project.endpoint)
-        script.path.write_text(project.run("runbook", **settings), encoding="utf-8")
-        script.run("sh", "deploy", **json.loads(settings.get("FUNCTION_ENVIRONMENT", "{}")))
-        assert project.snapshot() == deployed, settings
+        script = Script(tmp_path / file, project.endpoint)
+        script.path.write_text(project.run("runbook", "--format", form, **settings), encoding="utf-8")
+        for _ in range(times):
+            script.run(shell, "deploy", **json.loads(settings.get("FUNCTION_ENVIRONMENT", "{}")))
+            assert project.snapshot() == deployed, settings
         unprotect(project, settings)
-        script.run("sh", "clean")
-        assert project.is_empty(), settings
+        for _ in range(times):
+            script.run(shell, "clean")
+            assert project.is_empty(), settings
         compared += 1
 
     compare()
-    record_figures(f"{compared} runbooks created what deploy creates, attribute by attribute, and left nothing")
+    record_figures(f"{compared} {kind} created what deploy creates, attribute by attribute, and left nothing")
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])

@@ -456,14 +456,14 @@ def test_an_environment_that_may_not_be_decrypted_is_no_difference(
     assert result.note == "cannot compare the environment variables: not authorized to perform: kms:Decrypt"
 
 
-def test_a_function_in_a_vpc_is_detached(aws: Aws, dry_run: Aws, calls: Calls, desired: dict[str, Any]) -> None:
+def test_a_function_in_a_vpc_is_detached_before_it_is_deleted(aws: Aws, calls: Calls, desired: dict[str, Any]) -> None:
     function.ensure(aws("lambda"), desired)
     calls.clear()
-    assert function.detach_from_vpc(dry_run("lambda"), "test").action == "unchanged"
 
     with altered(aws("lambda"), "GetFunction", lambda parsed: parsed["Configuration"].update(VpcConfig=NETWORK)):
-        result = function.detach_from_vpc(aws("lambda"), "test")
+        result = function.delete(aws("lambda"), "test")
 
-    assert (result.action, result.pending) == ("updated", True)
+    assert (result.action, result.note) == ("deleted", "detached from its VPC first")
     empty: dict[str, Any] = {"SubnetIds": [], "SecurityGroupIds": []}
-    assert calls.writes == [("UpdateFunctionConfiguration", {"FunctionName": "test", "VpcConfig": empty})]
+    detached = ("UpdateFunctionConfiguration", {"FunctionName": "test", "VpcConfig": empty})
+    assert calls.writes == [detached, ("DeleteFunction", {"FunctionName": "test"})]

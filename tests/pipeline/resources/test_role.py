@@ -282,7 +282,7 @@ def test_delete_removes_the_listed_and_the_recorded_policies_first(aws: Aws) -> 
     put(aws("iam"), {"recorded": DOCUMENT}, owner="demo")
     aws("iam").put_role_policy(RoleName="runs", PolicyName="listed", PolicyDocument=json.dumps(DOCUMENT))
 
-    role.delete(aws("iam"), "runs", owner="demo", policy_names=["listed"], managed_policy_arns=[MANAGED])
+    role.delete(aws("iam"), "runs", ["listed"], [MANAGED], owner="demo")
 
     assert role.describe(aws("iam"), "runs") is None
 
