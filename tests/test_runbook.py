@@ -146,7 +146,7 @@ def test_deploy_reverts_changes_by_hand(project: ForkedProject, script: Script) 
 def test_check_exits_with_2_and_names_what_differs(project: ForkedProject, tmp_path: Path) -> None:
     script = written(project, tmp_path, PIPELINE_NAME="checked")
     missing = script("sh", "--check")
-    assert (missing.returncode, missing.stdout.count(": missing\n")) == (2, 9)
+    assert (missing.returncode, missing.stdout.count(": missing\n")) == (2, 8)
     project.run("deploy", PIPELINE_NAME="checked")
     before = project.snapshot()
     assert ": as this script says\n" in script.run("sh", "--check")
