@@ -480,23 +480,28 @@ def adopt(
 RUNBOOK = {
     "format": "sh: a shell script. md: a page for people. py: Invoke tasks on boto3 alone.",
     "task": "With --format py: only this task, such as create-table.",
+    "check": "Exit with code 1 if this file is out of date. A page ends in .md, Invoke tasks in .py.",
     "set": COMMON["set"],
 }
 
 
 @task(iterable=["set"], help=RUNBOOK)
-def runbook(c: Context, format: str = "sh", task: str = "", set: Words = None) -> None:
+def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set: Words = None) -> None:
     """Print the procedure as AWS CLI commands or as Invoke tasks. Does not contact AWS."""
     from pipeline import runbook as runbooks
     from pipeline.runbook import python
 
     with _task(c, "runbook", json=False) as report:
-        write: Any = {"sh": runbooks.script, "md": runbooks.page, "py": partial(python.tasks, task=task)}.get(format)
+        kind = Path(check).suffix[1:] if check.endswith((".md", ".py")) else format
+        write: Any = {"sh": runbooks.script, "md": runbooks.page, "py": partial(python.tasks, task=task)}.get(kind)
         if not write:
             raise UserError(f"--format: {format!r} is not allowed; allowed: sh, md or py")
-        if task and format != "py":
-            raise UserError(f"--task: {task!r} is not allowed with --format {format}; allowed with --format py")
-        report.result(write(_settings(report, set), ROOT).rstrip("\n"))
+        if task and kind != "py":
+            raise UserError(f"--task: {task!r} is not allowed with --format {kind}; allowed with --format py")
+        text = write(_settings(report, set), ROOT)
+        if check:
+            runbooks.compare(Path(check), text)
+        report.result(f"{check} is up to date" if check else text.rstrip("\n"))
 
 
 # --- Day two ----------------------------------------------------------------------------------------------------------

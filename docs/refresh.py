@@ -1,4 +1,4 @@
-"""Update the command outputs in README.md and docs/*.md, or check that they are up to date.
+"""Update the command outputs in README.md, docs/*.md and the runbook's answers.md, or check that they are up to date.
 
     python docs/refresh.py            writes the pages
     python docs/refresh.py --check    exits 1 and names the pages that are out of date
@@ -19,7 +19,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+ANSWERS = ROOT / "pipeline" / "runbook" / "answers.md"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ANSWERS)
 BLOCK = re.compile(r"(<!-- output of: (.+?) -->\n)(?:(```text\n)(.*?)(```\n)|(.*?)(<!-- end -->\n))", re.DOTALL)
 VARYING = ((r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", "ID"), (r"\d+", "0"), (r"[ \t]+", " "))
 # The environment without the settings of the person who runs this, and with the commands of this Python.

@@ -143,6 +143,80 @@ def test_deploy_reverts_changes_by_hand(project: ForkedProject, script: Script) 
     project.run("clean", **SETTINGS)
 
 
+def test_check_exits_with_2_and_names_what_differs(project: ForkedProject, tmp_path: Path) -> None:
+    script = written(project, tmp_path, PIPELINE_NAME="checked")
+    missing = script("sh", "--check")
+    assert (missing.returncode, missing.stdout.count(": missing\n")) == (2, 8)
+    project.run("deploy", PIPELINE_NAME="checked")
+    before = project.snapshot()
+    assert ": as this script says\n" in script.run("sh", "--check")
+    project.client("lambda").update_function_configuration(FunctionName="checked", Timeout=99, MemorySize=999)
+    finished = script("sh", "--check")
+    assert (finished.returncode, finished.stdout.count("differs")) == (2, 1)
+    assert "function checked: differs in MemorySize Timeout\n" in finished.stdout
+    assert "function checked: as this script says\n" in script.run("sh", "--step", "create-function")
+    assert project.snapshot() == before
+    project.run("clean", PIPELINE_NAME="checked")
+
+
+def test_check_exits_with_2_for_a_resource_of_others(project: ForkedProject, tmp_path: Path) -> None:
+    project.run("create-role", PIPELINE_NAME="theirs", ROLE_NAME="ours-role")
+    finished = written(project, tmp_path, PIPELINE_NAME="ours")("sh", "--check")
+    project.run("clean", PIPELINE_NAME="theirs", ROLE_NAME="ours-role")
+    assert finished.returncode == 2
+    assert "role ours-role already exists without the tag pipeline=ours" in finished.stderr
+
+
+def test_pause_and_resume_change_the_state_of_the_mapping(project: ForkedProject, tmp_path: Path) -> None:
+    script = written(project, tmp_path, PIPELINE_NAME="paused")
+    project.run("deploy", PIPELINE_NAME="paused")
+    before = project.snapshot()
+    assert "records are trimmed 24 hours after they were written" in script.run("sh", "pause")
+    (mapping,) = project.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    assert mapping["State"] == "Disabled"
+    script.run("sh", "resume")
+    assert project.snapshot() == before
+    project.run("clean", PIPELINE_NAME="paused")
+
+
+def test_each_step_adds_its_exit_status_to_the_log(project: ForkedProject, tmp_path: Path) -> None:
+    script = written(project, tmp_path, PIPELINE_NAME="logged")
+    log = tmp_path / "log"
+    for part, code in (("status", 0), ("pause", 1), ("clean", 0)):
+        assert script("sh", part, RUNBOOK_LOG=str(log)).returncode == code
+    entry = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ arn:aws:\S+ "
+    assert re.fullmatch(f"{entry}status 0\n{entry}pause 1\n{entry}clean 0\n", log.read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["logs", "8x"], "logs: '8x' is not allowed; allowed: a number of minutes"),
+        (["--step", "drop-table"], "Steps: create-role put-policy create-function create-table map-stream smoke"),
+        (["--step"], "usage:"),
+        (["--step", "put-policy"], "role run-book-role does not exist; first run: sh "),
+    ],
+)
+def test_a_mistake_is_explained(project: ForkedProject, tmp_path: Path, words: list[str], expected: str) -> None:
+    finished = written(project, tmp_path, PIPELINE_NAME="run-book")("sh", *words)
+    assert finished.returncode == 1
+    assert expected in finished.stderr
+
+
+def test_a_log_file_that_cannot_be_written_is_named(project: ForkedProject, tmp_path: Path) -> None:
+    finished = written(project, tmp_path)("sh", "status", RUNBOOK_LOG="/nowhere/log")
+    assert (finished.returncode, "RUNBOOK_LOG: /nowhere/log cannot be written" in finished.stderr) == (1, True)
+
+
+def test_check_of_a_file_says_whether_it_is_up_to_date(project: ForkedProject, tmp_path: Path) -> None:
+    path = str(written(project, tmp_path).path)
+    assert project.run("runbook", "--check", path) == f"{path} is up to date\n"
+    refused = project.invoke("runbook", "--check", path, BATCH_SIZE="7").expect(1)
+    assert f"{path} is out of date" in refused.stderr
+    assert "--batch-size 7 " in refused.stderr
+    assert "No such file" in project.refusal("runbook", "--check", "missing.sh")
+
+
 def test_clean_keeps_a_table_with_items_unless_told_to_delete_data(project: ForkedProject, script: Script) -> None:
     project.run("deploy", **SETTINGS)
     key = SETTINGS["TABLE_KEY"].removesuffix(":S")
@@ -182,7 +256,7 @@ def test_the_commands_of_the_page_deploy_test_and_delete(project: ForkedProject,
     pasted = Script(tmp_path / "pasted.sh", project.endpoint)
     pasted.path.write_text("".join(blocks))
     printed = pasted.run("sh", **VARIABLES)
-    assert re.search(r'map-stream: done\n\{.*"INSERT".*\nclean: nothing is left\n', printed)
+    assert re.search(r'map-stream: done\n.*\n\{.*"INSERT".*\n(.*\n)+clean: nothing is left\n', printed)
     assert project.is_empty()
 
 

@@ -7,6 +7,7 @@ here calls AWS.
 from __future__ import annotations
 
 import base64
+import difflib
 import json
 import re
 import textwrap
@@ -22,7 +23,7 @@ from botocore import xform_name
 from botocore.model import OperationModel
 
 from pipeline import archive, echo, items, parameters, policies, role_check, steps
-from pipeline.echo import double_quoted, quote, shell_var
+from pipeline.echo import double_quoted, json_text, quote, shell_var
 from pipeline.resources.change import UserError, record
 from pipeline.resources.role import POLICIES_TAG
 from pipeline.settings import Settings
@@ -37,9 +38,21 @@ _OF_THE_SHELL = {
 _EMBEDDED_BYTES = 1024 * 1024  # a larger zip is a file beside the script
 _WIDTH = 120
 
+# Where AWS's answer has a parameter, and the parameters that a query does not compare.
+_PLACES = {
+    "Layers": "Layers[].Arn",
+    "ManagedPolicyArns": "AttachedPolicies[].PolicyArn",
+    "PermissionsBoundary": "PermissionsBoundary.PermissionsBoundaryArn",
+}
+_KEPT = {"AssumeRolePolicyDocument", "AttributeDefinitions", "ProvisionedThroughput", "StartingPosition", "Tags"}
+
 _PLACEHOLDER = re.compile(r"(?<!\$)@([a-z0-9_]+)")
 _COMMAND = re.compile(r"\baws (\S+) (\S+) ")
-_STEP = re.compile(r"((?:^# [^\n]*\n)+)^(\w+)\(\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+_QUERY = re.compile(r"--query=([\w.[\]]*)$")
+_STEP = re.compile(
+    r"((?:^# [^\n]*\n)+)^(\w+)\(\) \{\n(.*?)^\}(?:\n\nverify_\w+\(\) \{\n(.*?)^\})?", re.MULTILINE | re.DOTALL
+)
+_ANSWER = re.compile(r"<!-- output of: [^\n]* (\S+) -->\n(```text\n.*?```)\n", re.DOTALL)
 
 
 def script(settings: Settings, root: Path) -> str:
@@ -50,16 +63,30 @@ def script(settings: Settings, root: Path) -> str:
 def page(settings: Settings, root: Path) -> str:
     """The Markdown page, with the commands of the script."""
     values = _values(settings, root)
-    preparation, _, steps = _template(settings).partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
-    *forward, clean = [_section(step, values) for step in _STEP.findall(steps)]
+    preparation, _, rest = _template(settings).partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
+    steps, operation, _ = re.split("# --- (?:Day two|Parts) ---\n", rest)
+    recorded = _template(settings, "answers.md")
+    recorded = re.sub(r"the-(pipeline|table|role|function)", lambda of: getattr(settings, f"{of[1]}_name"), recorded)
+    answers = dict(_ANSWER.findall(recorded))
+    forward = [_section(step, values, answers) for step in _STEP.findall(steps)]
+    *others, clean = [_section(step, values, answers) for step in _STEP.findall(operation)]
     text = Template(_template(settings, "runbook.md")).substitute(
         {name: getattr(settings, name) for name in (*_NAMES, "aws_region")},
         needs=values["needs"],
         preparation=_fill(preparation, values) + "prepare",
         steps="\n\n".join(f"## {number}. {section}" for number, section in enumerate(forward, 1)),
+        operation="\n\n".join(f"## {section}" for section in others),
         clean=f"## Roll back: {clean}",
     )
     return text.replace("`invoke smoke`", "`invoke smoke --observe`") if settings.table_arn else text
+
+
+def compare(path: Path, current: str) -> None:
+    """Raise UserError with the first lines in which the file differs from `current`."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    changes = [line for line in difflib.unified_diff(lines, current.splitlines(), n=0) if line[0] in "+-"][2:]
+    if changes:
+        raise UserError("\n  ".join([f"{path} is out of date. Lines that differ (+ is up to date):", *changes[:12]]))
 
 
 def _template(settings: Settings, name: str = "runbook.sh") -> str:
@@ -72,14 +99,16 @@ def _template(settings: Settings, name: str = "runbook.sh") -> str:
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#@"))
 
 
-def _section(step: tuple[str, str, str], values: Mapping[str, Any]) -> str:
-    """A step of the page: the comment of its shell function as prose, and its body as a block of commands."""
-    comment, name, body = step
+def _section(step: tuple[str, str, str, str], values: Mapping[str, Any], answers: Mapping[str, str]) -> str:
+    """A step of the page: the comment of its shell function as prose, the commands, and an answer to expect."""
+    comment, function, body, verification = step
+    name = function.replace("_", "-")
     title, _, text = comment.replace("# ", "").rstrip().partition("\n")
-    reason, *notes = re.sub(r"\n(?!Expect:|If it fails:)", " ", text).splitlines()
-    commands = _fill(re.sub("^    ", "", body, flags=re.MULTILINE), values)
-    twin = f"The same with this project: `invoke {name.replace('_', '-')}`."
-    return "\n\n".join([title, reason, f"```sh\n{commands}```", *notes, twin])
+    reason, *notes = re.sub(r"\n(?!Expect:|If it fails:|Undo:)", " ", text).splitlines()
+    commands = _fill(re.sub("^    ", "", body + verification, flags=re.MULTILINE), values)
+    notes.insert(1, answers[name])
+    notes.append(f"The same with this project: `invoke {name}`.")
+    return "\n\n".join([title, reason, f"```sh\n{commands}```", *notes])
 
 
 def _values(settings: Settings, root: Path) -> dict[str, Any]:
@@ -99,9 +128,10 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         del table["PointInTimeRecoverySpecification"]
     if not settings.role_permissions_boundary:
         del role["PermissionsBoundary"]
-    function = parameters.function(named, "", code)
+    function = parameters.function(named, shell_var("$role_arn"), code)
     # The members of Code are parameters of UpdateFunctionCode, and CreateFunction's zip is an argument of its own.
-    function = {**function["Code"], **function}
+    function = {**function["Code"], **function, "CodeSha256": shell_var("$code_sha256")}
+    state = "Enabled" if settings.mapping_enabled else "Disabled"
     upload = parameters.code_object(named, code)
     place = quote(f"s3://{upload['Bucket']}/{upload['Key']}") if upload else ""
     return {
@@ -118,19 +148,20 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "table_arn": quote(settings.table_arn),
         "policies_tag": _policies_tag(settings, root, with_key=False),
         "policies_tag_with_key": _policies_tag(settings, root, with_key=True),
-        "put_inline_policies": [
-            f"put_inline_policy {quote(name)} <<JSON\n{_document(document)}\nJSON"
+        "write_inline_policies": [
+            f"cat >{quote(shell_var('$work') + f'/inline-{name}.json')} <<JSON\n{_document(document)}\nJSON"
             for name, document in inline_policies.items()
         ],
         "role_arn": quote(settings.role_arn),
         "simulations": role_check.simulations(inline_policies, named.aws_region)[0],
         "inline_policies": [{"PolicyName": name} for name in inline_policies],
+        "policy_names": [quote(name) for name in inline_policies],
         "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
         "role": role,
         "log_group": parameters.log_group(named),
         "function": function,
         "table": table,
-        "mapping": parameters.mapping(named, shell_var("$stream_arn")),
+        "mapping": {**parameters.mapping(named, shell_var("$stream_arn")), "State": state},
         "item": _smoke_item(settings, table),
     }
 
@@ -160,7 +191,7 @@ def _smoke_item(settings: Settings, table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _document(document: Mapping[str, Any]) -> str:
-    return double_quoted(json.dumps(document, indent=2, ensure_ascii=False))
+    return double_quoted(json.dumps(document, indent=2, ensure_ascii=False).replace("`", "\\u0060"))
 
 
 def _fill(template: str, values: Mapping[str, Any]) -> str:
@@ -176,7 +207,10 @@ def _filled(line: str, values: Mapping[str, Any]) -> Iterator[str]:
     before, after = line[: match.start()], line[match.end() :]
     if isinstance(value, str):
         yield before + value + after
-    elif command := _COMMAND.search(before):
+    elif (command := _COMMAND.search(before)) and (path := _QUERY.search(before)):
+        if query := _differences(_operations(command[1])[command[2]], path[1], value):
+            yield before[: path.start(1)] + quote(query) + after
+    elif command:
         for each in value if isinstance(value, list) else [value]:
             if arguments := _arguments(command[1], command[2], each, before):
                 yield _laid_out(before, arguments, after)
@@ -195,6 +229,29 @@ def _arguments(service: str, command: str, values: Mapping[str, Any], line: str)
     }
     zip_file = f"fileb://{shell_var('$work')}/function.zip"
     return echo.command(echo.Call(operation, taken), lambda value: zip_file if isinstance(value, bytes) else None)[1:]
+
+
+def _differences(operation: OperationModel, path: str, values: Mapping[str, Any]) -> str:
+    """A JMESPath query, at `path` in the answer, for `found` and the names of what AWS has with other values."""
+    shape: Any = operation.output_shape
+    for name in re.findall(r"[A-Za-z]\w*", path):
+        shape = getattr(shape.members[name], "member", shape.members[name])  # of a list
+    places = {_PLACES.get(name, name): each for name, each in values.items() if each is not None and name not in _KEPT}
+    known = {place: each for place, each in places.items() if re.split(r"\W", place)[0] in shape.members}
+    conditions = ",\n        ".join(line for place, each in known.items() for line in _conditions(place, each))
+    return conditions and f'{path}[\n        `"found"`,\n        {conditions}\n    ][?@ != `true`]'
+
+
+def _conditions(path: str, value: Any) -> Iterator[str]:
+    """JMESPath expressions that are true, or `path` if AWS has another value there. AWS may leave out an empty one."""
+    literal = json_text(value).replace("`", "\\u0060")
+    if isinstance(value, dict) and value and path != "Environment.Variables":
+        for name, each in value.items():
+            yield from _conditions(f"{path}.{name}", each)
+    elif isinstance(value, list) and all(isinstance(each, str) for each in value):
+        yield f'sort({path} || `[]`) == `{json_text(sorted(value))}` || `"{path}"`'
+    else:
+        yield f'{path if value else f"({path} || `{literal}`)"} == `{literal}` || `"{path}"`'
 
 
 @cache

@@ -137,6 +137,17 @@ def test_the_runbook_of_any_settings_creates_and_deletes_what_deploy_and_clean_d
     record_figures(f"{compared} {kind} created what deploy creates, attribute by attribute, and left nothing")
 
 
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_every_part_runs_in_every_shell(project: ForkedProject, tmp_path: Path, shell: str) -> None:
+    script = Script(tmp_path / "runbook.sh", project.endpoint)
+    script.path.write_text(project.run("runbook", PIPELINE_NAME="parts"), encoding="utf-8")
+    steps = ("create-role", "put-policy", "create-function", "create-table", "map-stream", "smoke")
+    parts = [*(("--step", step) for step in steps), ("deploy",), ("--check",), ("status",), ("logs",), ("logs", "5")]
+    for part in [*parts, ("pause",), ("resume",), ("--check",), ("smoke",), ("clean",), ("clean",)]:
+        assert "differs" not in script.run(shell, *part)
+    assert project.is_empty()
+
+
 def unprotect(project: ForkedProject, settings: dict[str, str]) -> None:
     """Allow the deletion of the table, as an operator does by hand."""
     if settings.get("TABLE_DELETION_PROTECTION_ENABLED") == "true":

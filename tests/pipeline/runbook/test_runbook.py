@@ -104,7 +104,7 @@ def test_names_account_and_region_are_variables_within_documents_and_arguments()
     written = script(PIPELINE_NAME="orders", AWS_REGION="cn-north-1")
     assert '"arn:aws-cn:dynamodb:$AWS_REGION:$account_id:table/$table_name/stream/*"' in written
     assert 'log_group_name="/aws/lambda/$function_name"' in written
-    assert written.count("orders") == len(["pipeline", "table", "role", "function", "policy", "policy in clean"])
+    assert written.count("orders") == len(["pipeline", "table", "role", "function", *["policy"] * 4])
 
 
 def test_a_deletion_protected_table_has_a_runbook() -> None:
@@ -176,11 +176,64 @@ def test_the_page_has_every_command_of_the_script() -> None:
 
 def test_the_page_has_a_heading_a_reason_and_what_to_expect_for_each_step() -> None:
     written = page(PIPELINE_NAME="orders")
-    steps = ["create-role", "put-policy", "create-function", "create-table", "map-stream", "smoke", "clean"]
+    steps = ["create-role", "put-policy", "create-function", "create-table", "map-stream", "smoke"]
+    parts = [*steps, "status", "fetch-logs", "pause", "resume", "clean"]
     assert written.startswith("# Runbook: orders\n")
-    assert re.findall(r"The same with this project: `invoke (\S+)`\.", written) == steps
-    assert (written.count("\nExpect: "), written.count("\nIf it fails: ")) == (7, 7)
+    assert re.findall(r"The same with this project: `invoke (\S+)`\.", written) == parts
+    assert [written.count(f"\n{note}: ") for note in ("Expect", "If it fails", "Undo")] == [len(parts)] * 3
     assert re.findall(r"^## (\d|Roll back)", written, re.MULTILINE) == [*"123456", "Roll back"]
+
+
+def test_the_page_opens_with_the_symptoms() -> None:
+    opening = page().split("## Before the first step")[0]
+    symptoms = [
+        "in the wrong account",
+        "Nothing arrives",
+        "Lag",
+        "Throttled",
+        "Poison record",
+        "Notes pile up",
+        "bad deploy",
+    ]
+    assert [symptom for symptom in symptoms if symptom not in opening] == []
+    assert "`invoke redrive`" in opening
+    assert "`invoke replay " in opening
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"TABLE_ARN": "arn:aws:dynamodb:us-east-1:123456789012:table/orders"},
+        {"ROLE_ARN": "arn:aws:iam::123456789012:role/service"},
+    ],
+    ids=["own", "a table of others", "a role of others"],
+)
+def test_the_page_shows_an_answer_with_the_names_of_the_settings_for_each_part(settings: dict[str, str]) -> None:
+    written = page(FUNCTION_NAME="order-handler", **settings)
+    assert written.count("```text\n") == written.count("\nExpect: ")
+    assert "\nfunction order-handler: as this script says\n" in written
+    assert not re.findall(r"the-(?:pipeline|table|role|function)", written)
+
+
+def test_each_step_of_the_page_ends_with_the_command_that_verifies_it() -> None:
+    steps = re.findall(r"\n## [1-5]\. .*?```sh\n(.*?)```", page(), re.DOTALL)
+    assert [re.findall(r"^\w+", step, re.MULTILINE)[-1].partition("_")[0] for step in steps] == ["verify"] * 5
+
+
+def test_a_file_that_is_up_to_date_passes_the_check(tmp_path: Path) -> None:
+    path = tmp_path / "runbook.sh"
+    path.write_text(script())
+    runbook.compare(path, script())
+
+
+def test_the_check_shows_the_lines_in_which_a_file_is_out_of_date(tmp_path: Path) -> None:
+    path = tmp_path / "runbook.md"
+    path.write_text(page(LOG_RETENTION_IN_DAYS="7"))
+    with pytest.raises(UserError, match="is out of date") as caught:
+        runbook.compare(path, page(LOG_RETENTION_IN_DAYS="90"))
+    assert re.search(r"\n  -.*--retention-in-days 7\n.*\n?  \+.*--retention-in-days 90", str(caught.value))
+    assert len(str(caught.value).splitlines()) < 20
 
 
 # --- A table of others ------------------------------------------------------------------------------------------------
