@@ -43,10 +43,20 @@ def test_a_step_that_only_creates_does_not_ask(project: ForkedProject, account: 
 @pytest.mark.parametrize(
     ("step", "settings", "shown"),
     [
-        ("create-table", {"STREAM_VIEW_TYPE": "KEYS_ONLY"}, "! create-table     table stream-demo"),
+        pytest.param(
+            *("create-table", {"STREAM_VIEW_TYPE": "KEYS_ONLY"}, "! create-table     table stream-demo"),
+            marks=pytest.mark.proof,
+        ),
         ("map-stream", {"STARTING_POSITION": "LATEST"}, "! map-stream       mapping stream-demo -> stream-demo"),
         ("create-role", {"ROLE_OPTIONS": '{"Description": "new"}'}, "~ create-role      role stream-demo-role"),
-        ("create-function", {"FUNCTION_TIMEOUT": "9"}, "~ create-function  function stream-demo  Timeout: 30 -> 9"),
+        pytest.param(
+            *(
+                "create-function",
+                {"FUNCTION_TIMEOUT": "9"},
+                "~ create-function  function stream-demo  Timeout: 30 -> 9",
+            ),
+            marks=pytest.mark.proof,
+        ),
     ],
 )
 def test_a_step_that_replaces_or_changes_something_asks(
@@ -186,7 +196,7 @@ def test_tags_that_may_not_be_read_are_an_error_that_names_the_permission(
 # --- Mistakes, before the first write ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["local", "aws"])
+@pytest.mark.parametrize("target", ["aws", pytest.param("local", marks=pytest.mark.proof)])
 @pytest.mark.parametrize(
     ("name", "value", "error"),
     [

@@ -95,7 +95,7 @@ def test_clean_asks_for_the_pipelines_name_on_a_real_account(project: ForkedProj
     assert re.search(r"- clean +table stream-demo.*Type stream-demo to continue: .*nothing remains", shown, re.DOTALL)
 
 
-@pytest.mark.parametrize("answer", ["y", "stream-dem"])
+@pytest.mark.parametrize("answer", [pytest.param("y", marks=pytest.mark.proof), "stream-dem"])
 def test_clean_deletes_nothing_for_another_word(project: ForkedProject, account: dict[str, Any], answer: str) -> None:
     project.invoke("deploy", "--yes", **account).expect(0)
     before = project.snapshot()

@@ -37,7 +37,7 @@ def test_smoke_prints_the_time_the_record_and_the_request_id(project: ForkedProj
 
 
 @pytest.mark.parametrize("key", ["id:S", "id:N", "id:B"])
-@pytest.mark.parametrize("sort_key", ["", "at:N", "at:B"])
+@pytest.mark.parametrize("sort_key", ["", pytest.param("at:N", marks=pytest.mark.proof), "at:B"])
 def test_smoke_works_with_any_key(project: ForkedProject, key: str, sort_key: str) -> None:
     name = "key-" + re.sub(r"\W", "-", key + sort_key)
     settings = {"PIPELINE_NAME": name, "TABLE_KEY": key, "TABLE_SORT_KEY": sort_key}
@@ -83,7 +83,8 @@ def test_smoke_deletes_its_item_also_when_it_fails(project: ForkedProject) -> No
     assert project.client("dynamodb").scan(TableName="silent")["Items"] == []
 
 
-def test_smoke_ignores_errors_that_the_function_itself_logs(project: ForkedProject) -> None:
+@pytest.mark.parametrize("log_format", ["Text", pytest.param("JSON", marks=pytest.mark.proof)])
+def test_smoke_ignores_errors_that_the_function_itself_logs(project: ForkedProject, log_format: str) -> None:
     code = """
 import logging, time
 
@@ -94,8 +95,7 @@ def lambda_handler(event, context):
     print(event)
 """
     with function_code(project, code):
-        project.run("deploy", "smoke", PIPELINE_NAME="grumbling")
-        project.run("deploy", "smoke", PIPELINE_NAME="grumbling", FUNCTION_LOG_FORMAT="JSON")
+        project.run("deploy", "smoke", PIPELINE_NAME="grumbling", FUNCTION_LOG_FORMAT=log_format)
 
 
 def test_smoke_shows_the_traceback_of_a_failing_function(project: ForkedProject) -> None:
@@ -166,11 +166,12 @@ REPORTING = {"FUNCTION_RESPONSE_TYPES": "ReportBatchItemFailures"}
             {},
             r"logged the item, and then failed:\n\[ERROR\] KeyError: 'price'",
         ),
-        (
+        pytest.param(
             "times-out",
             "    import time; time.sleep(9)\n",
             {"FUNCTION_TIMEOUT": "1"},
             r"logged the item, and then failed:\n.*Task timed out after 1.00 seconds",
+            marks=pytest.mark.proof,
         ),
         (
             "returns-a-sentence",

@@ -99,6 +99,7 @@ def test_more_than_250_mb_unzipped_is_an_error_that_lists_the_largest_files(sour
         build(source)
 
 
+@pytest.mark.proof  # zips 50 MB
 def test_more_than_50_mb_zipped_without_code_bucket_is_an_error_that_lists_the_largest_files(source: Path) -> None:
     (source / "model.bin").write_bytes(random.Random(2).randbytes(52 * 2**20))  # noqa: S311 - not for secrets
     zipped = build(source)

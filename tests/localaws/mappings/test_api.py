@@ -431,6 +431,7 @@ def slow(tmp_path: Path) -> Iterator[Pipe]:
         process.wait(timeout=10)
 
 
+@pytest.mark.proof  # as late as AWS
 def test_states_last_as_long_as_on_aws(slow: Pipe) -> None:
     mapping_id = slow.map()["UUID"]
     seen = [slow.mapping(mapping_id)["State"]]
@@ -440,12 +441,14 @@ def test_states_last_as_long_as_on_aws(slow: Pipe) -> None:
     assert seen == ["Creating", "Deleting"]
 
 
+@pytest.mark.proof  # as late as AWS
 def test_mapping_in_transition_is_in_use(slow: Pipe) -> None:
     mapping_id = slow.map()["UUID"]
     with pytest.raises(ClientError, match="ResourceInUseException"):
         slow.client("lambda").update_event_source_mapping(UUID=mapping_id, BatchSize=1)
 
 
+@pytest.mark.proof  # as late as AWS
 def test_latest_loses_records_written_before_it_takes_effect(slow: Pipe) -> None:
     """AWS can lose the first records after Enabled. With delays on, the local AWS does too."""
     mapping_id = slow.map(StartingPosition="LATEST")["UUID"]
