@@ -24,8 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Run two workers more than there are CPUs: most tests wait for another process at times."""
-    return (os.cpu_count() or 1) + 2
+    """Run one worker more than there are CPUs: most tests wait for another process at times."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

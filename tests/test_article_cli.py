@@ -18,6 +18,8 @@ from tests.harness.snapshot import take, without_ours
 if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject
 
+pytestmark = pytest.mark.proof  # each command starts the AWS CLI
+
 # Differences from the article: the runtime (python3.7 is retired), and `--query` instead of jq.
 ARTICLE = """
 aws dynamodb create-table \

@@ -365,6 +365,7 @@ def test_on_aws_replay_shows_the_number_of_records_and_asks(three: Pipeline) -> 
     assert (ended.writes, three.handled) == ([], [])
 
 
+@pytest.mark.proof  # starts a local AWS of its own
 def test_replay_to_local_runs_the_code_in_lambda_src_and_writes_nothing_on_aws(
     three: Pipeline, new_project: Callable[[], Project]
 ) -> None:

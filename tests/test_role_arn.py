@@ -69,6 +69,7 @@ def missing(stderr: str) -> list[dict[str, Any]]:
     return list(document["Statement"])
 
 
+@pytest.mark.proof  # starts the AWS CLI
 def test_a_role_made_by_the_aws_cli_serves_the_whole_life_and_stays_as_it_was(
     project: ForkedProject, tmp_path: Path
 ) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.proof  # each test starts uv and pip
+
 PROJECT = """
 [project]
 name = "ours"
@@ -216,8 +218,9 @@ def test_installed_packages_are_kept_while_nothing_changes(
     "line",
     [
         "-r base.txt",
+        "--requirement=base.txt",
+        "outer\n-c base.txt",
         "outer\n--constraint base.txt",
-        *(pytest.param(each, marks=pytest.mark.proof) for each in ("--requirement=base.txt", "outer\n-c base.txt")),
     ],
 )
 def test_a_list_that_the_requirements_name_counts(root: Path, wheel: Callable[..., None], line: str) -> None:
@@ -233,13 +236,7 @@ def test_a_list_that_the_requirements_name_counts(root: Path, wheel: Callable[..
 
 @pytest.mark.parametrize(
     "line",
-    [
-        "./ours",
-        *(
-            pytest.param(each, marks=pytest.mark.proof)
-            for each in ("-e ./ours", "ours @ file://{root}/ours", "{root}/ours # code of ours")
-        ),
-    ],
+    ["./ours", "-e ./ours", "ours @ file://{root}/ours", "{root}/ours # code of ours"],
 )
 def test_the_code_of_a_local_package_counts(root: Path, wheel: Callable[..., None], line: str) -> None:
     del wheel
