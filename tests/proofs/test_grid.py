@@ -83,7 +83,7 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
 # Not in the grid: names (another name is another resource), keys (see below), and settings that no resource has.
 NO_ATTRIBUTE = {
     "PIPELINE_NAME", "TARGET", "AWS_REGION", "AWS_PROFILE", "AWS_ACCOUNT_ID", "AWS_ENDPOINT_URL",
-    "TABLE_ARN", "TABLE_NAME", "TABLE_KEY", "TABLE_SORT_KEY", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME",
+    "ROLE_ARN", "TABLE_ARN", "TABLE_NAME", "TABLE_KEY", "TABLE_SORT_KEY", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME",
     "CODE_BUCKET", "SMOKE_TIMEOUT", "SMOKE_ITEM", "LOCAL_PORT", "LOCAL_IDLE_HOURS", "LOCAL_AWS_DELAYS",
 }  # fmt: skip
 
