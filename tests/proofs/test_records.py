@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.harness.records import Record, put
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject
 
 pytestmark = pytest.mark.proof
-
-Record = tuple[str, int]  # key and number
 
 KEYS = 40
 STALLED_SECONDS = 60
@@ -104,18 +104,6 @@ def test_no_record_is_lost_or_invented_or_out_of_order(
         f"{len(written)} records, {handled} handled, {len(progress.given_up)} delivered to the on-failure destination, "
         f"none lost, none invented, in order per key;\n{progress.handlings} handlings, function killed {kills} times"
     )
-
-
-def put(project: ForkedProject, written: dict[Record, bool]) -> None:
-    """Put an item for each record; the value is whether it is poison."""
-    dynamodb = project.client("dynamodb")
-    waiting = [
-        {"name": {"S": key}, "number": {"N": str(number)}, **({"poison": {"BOOL": True}} if poison else {})}
-        for (key, number), poison in written.items()
-    ]
-    while waiting:
-        batch, waiting = waiting[:25], waiting[25:]
-        dynamodb.batch_write_item(RequestItems={"stream-demo": [{"PutRequest": {"Item": item}} for item in batch]})
 
 
 def follow(project: ForkedProject, handled_file: Path, queue: str, count: int) -> tuple[Progress, int]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness.project import bare_environment
+from tests.harness.records import Record, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject
 
 pytestmark = pytest.mark.proof
-
-Record = tuple[str, int]  # key and number
 
 KEYS = 40
 STALLED_SECONDS = 60
@@ -88,18 +87,6 @@ def test_a_redrive_that_is_killed_at_random_loses_and_invents_no_record(
         f"the last one took {seconds:.0f} s;\n{len(handlings)} handlings: "
         "each record handled, none invented, in order per key, no note left"
     )
-
-
-def put(project: ForkedProject, written: dict[Record, bool]) -> None:
-    """Put an item for each record; the value is whether it is poison."""
-    dynamodb = project.client("dynamodb")
-    waiting = [
-        {"name": {"S": key}, "number": {"N": str(number)}, **({"poison": {"BOOL": True}} if poison else {})}
-        for (key, number), poison in written.items()
-    ]
-    while waiting:
-        batch, waiting = waiting[:25], waiting[25:]
-        dynamodb.batch_write_item(RequestItems={"stream-demo": [{"PutRequest": {"Item": item}} for item in batch]})
 
 
 def read(path: Path) -> list[Record]:
