@@ -35,7 +35,7 @@ _OF_THE_SHELL = {
     "AWS_PAGER", "ENV", "HOME", "IFS", "OPTARG", "OPTIND", "PATH", "PPID", "PS1", "PS2", "PS4", "PWD", "SHELLOPTS",
     "TMPDIR", "UID",
 }  # fmt: skip
-_EMBEDDED_BYTES = 1024 * 1024  # a larger zip is a file beside the script
+EMBEDDED_BYTES = 1024 * 1024  # a larger zip is a file beside the script or the tasks
 _WIDTH = 120
 
 # Where AWS's answer has a parameter, and the parameters that a query does not compare.
@@ -140,14 +140,14 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "key_type": table["AttributeDefinitions"][0]["AttributeType"],
         "code_sha256": quote(archive.sha256(code)),
         "upload_code": [f'aws s3 cp "$work/function.zip" {place}'] if upload else [],
-        "code": textwrap.wrap(base64.b64encode(code).decode(), _WIDTH) if len(code) <= _EMBEDDED_BYTES else [],
+        "code": textwrap.wrap(base64.b64encode(code).decode(), _WIDTH) if len(code) <= EMBEDDED_BYTES else [],
         "expected_account": quote(settings.aws_account_id if settings.target == "aws" else ""),
         "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
         "require_variables": [f': "${{{name}?set this variable of the function}}"' for name in variables],
         "trust_policy": _document(policies.trust_policy(root, lambda: tokens, write=False)),
         "table_arn": quote(settings.table_arn),
-        "policies_tag": _policies_tag(settings, root, with_key=False),
-        "policies_tag_with_key": _policies_tag(settings, root, with_key=True),
+        "policies_tag": policies_tag(settings, root, with_key=False),
+        "policies_tag_with_key": policies_tag(settings, root, with_key=True),
         "write_inline_policies": [
             f"cat >{quote(shell_var('$work') + f'/inline-{name}.json')} <<JSON\n{_document(document)}\nJSON"
             for name, document in inline_policies.items()
@@ -166,7 +166,8 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     }
 
 
-def _policies_tag(settings: Settings, root: Path, *, with_key: bool) -> str:
+def policies_tag(settings: Settings, root: Path, *, with_key: bool) -> str:
+    """The value of the role's tag that records its inline policies. `with_key`: with that for TABLE_ARN's key."""
     return record(policies.inline_policy_names(settings, root, with_key=with_key), POLICIES_TAG)[POLICIES_TAG]
 
 

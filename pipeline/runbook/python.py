@@ -14,11 +14,10 @@ from typing import Any
 import botocore.session
 
 from pipeline import items, parameters, policies, role_check, steps
-from pipeline.resources.change import UserError, record
-from pipeline.resources.role import POLICIES_TAG
+from pipeline.resources.change import UserError
+from pipeline.runbook import EMBEDDED_BYTES, policies_tag
 from pipeline.settings import Settings
 
-_EMBEDDED_BYTES = 1024 * 1024  # a larger zip is a file beside the tasks
 _WIDTH = 120
 _CONDITION = re.compile(r"^( *)#@if (not )?(\w+)\n(.*?)^\1#@end\n", re.MULTILINE | re.DOTALL)
 _PLACEHOLDER = re.compile(r"^(.*?)\$(\w+)", re.MULTILINE)
@@ -56,7 +55,6 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     tokens = parameters.policy_tokens(named, f"arn:{partition}:iam::<ACCOUNT_ID>:root")
     trust_policy = policies.trust_policy(root, lambda: tokens, write=False)
     documents = policies.inline_policies(named, root, lambda: tokens, write=False)
-    policy_names = [policies.inline_policy_names(settings, root, with_key=with_key) for with_key in (False, True)]
     code = steps.build_zip(settings, root)
     function, table = parameters.function(named, "", code), parameters.table(named)
     role, mapping = parameters.role(named, {}), parameters.mapping(named, "")
@@ -76,8 +74,8 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "trust_policy": trust_policy,
         "account_in_trust_policy": "<ACCOUNT_ID>" in json.dumps(trust_policy),
         "policies": documents,
-        "policies_tag": record(policy_names[0], POLICIES_TAG)[POLICIES_TAG],
-        "policies_tag_with_key": record(policy_names[1], POLICIES_TAG)[POLICIES_TAG],
+        "policies_tag": policies_tag(settings, root, with_key=False),
+        "policies_tag_with_key": policies_tag(settings, root, with_key=True),
         "permissions": role_check.simulations(documents, named.aws_region)[0],
         "recovery": table["PointInTimeRecoverySpecification"],
         "code": function["Code"],
@@ -86,7 +84,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "item": item,
         "key": {**{name: item[name] for name in kinds}, hash_key: {kinds[hash_key]: "\ufdd0marker\ufdd1"}},
         "binary": kinds[hash_key] == "B",
-        "zip": textwrap.wrap(base64.b64encode(code).decode(), 100) if len(code) <= _EMBEDDED_BYTES else [],
+        "zip": textwrap.wrap(base64.b64encode(code).decode(), 100) if len(code) <= EMBEDDED_BYTES else [],
     }
 
 
