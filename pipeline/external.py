@@ -39,7 +39,7 @@ def describe_table(d: Deployment) -> dict[str, Any]:
     try:
         current = table.describe(d.client("dynamodb"), arn, tags=False)
     except ClientError as error:
-        account = d.caller_identity["Account"]
+        account = d.client("sts").get_caller_identity()["Account"]
         if error.response["Error"]["Code"] != "AccessDeniedException" or owner == account:
             raise
         raise UserError(
@@ -59,7 +59,7 @@ def map_stream(d: Deployment, desired: Mapping[str, Any], *, tags: bool) -> Chan
     """
     lambda_, stream_arn = d.client("lambda"), desired["EventSourceArn"]
     owner = stream_arn.split(":")[4]
-    foreign = d.settings.table_arn != "" and d.caller_identity["Account"] != owner
+    foreign = d.settings.table_arn != "" and d.client("sts").get_caller_identity()["Account"] != owner
     try:
         return retry(lambda: mapping.ensure(lambda_, desired, tags=tags, await_role=not foreign))
     except ClientError as error:
