@@ -115,7 +115,7 @@ class Function(models.LambdaFunction):
     def copy_as_version(self, number: int) -> Function:
         """A published version, which no update of the function changes."""
         version = copy.copy(self)
-        version._plain, version.code = dict(self._plain), dict(self.code)
+        version.code = dict(self.code)
         version.revision_id = str(uuid.uuid4())
         version.set_version(number)
         return version
@@ -158,8 +158,9 @@ class Function(models.LambdaFunction):
         return self._updating()
 
     def _store(self, spec: Mapping[str, Any]) -> None:
-        for name in set(_PLAIN) & set(spec):
-            self._plain[name] = None if spec[name] == {"TargetArn": ""} else spec[name] or None
+        names = set(_PLAIN) & set(spec)
+        plain = {name: None if spec[name] == {"TargetArn": ""} else spec[name] or None for name in names}
+        self._plain = {**self._plain, **plain}  # the published versions keep the old one
         if spec.get("TracingConfig"):
             self.tracing_config = spec["TracingConfig"]
         if spec.get("SnapStart"):
