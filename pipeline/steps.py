@@ -222,7 +222,7 @@ def rollback(d: Deployment, *, version: str = "") -> Events[None]:
     if not live:
         raise UserError("FUNCTION_ALIAS is empty, so no versions are published. Set it, such as FUNCTION_ALIAS=live")
     check_owner(f"function {name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
-    current = alias.describe(lambda_, name, live) or {"FunctionVersion": "0"}
+    current = alias.existing(lambda_, name, live)
     published = {entry["Version"]: alias.summary(entry) for entry in alias.versions(lambda_, name)[1:]}
     previous = current["FunctionVersion"]
     chosen = version or max((each for each in published if int(each) < int(previous)), key=int, default="")
@@ -245,6 +245,8 @@ def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *,
         current_table = existing(d, "table")
         # A mapping belongs to its function: only a mapping of our function is changed.
         check_owner(f"function {d.settings.function_name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
+        if d.settings.function_alias:
+            alias.existing(d.client("lambda"), d.settings.function_name, d.settings.function_alias)
     desired = parameters.mapping(d.settings, stream_of(d, current_table))
     change = external.map_stream(d, desired, tags=tags)
     if change.action in ("created", "replaced"):

@@ -35,6 +35,13 @@ def describe(lambda_: LambdaClient, function_name: str, name: str) -> dict[str, 
     return {"Description": "", **alias, "FunctionName": function_name, "RoutingConfig": routing}
 
 
+def existing(lambda_: LambdaClient, function_name: str, name: str) -> dict[str, Any]:
+    """Return the alias as `describe` does. Raises UserError if it does not exist."""
+    if current := describe(lambda_, function_name, name):
+        return current
+    raise UserError(f"alias {function_name}:{name} does not exist; create it with: invoke create-function")
+
+
 def versions(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any]]:
     """Return the configurations of $LATEST and of the published versions, the oldest first; [] without the function.
 
@@ -82,9 +89,7 @@ def point_at(lambda_: LambdaClient, function_name: str, name: str, version: str)
 
     Raises UserError if the alias does not exist. Lambda API reference: UpdateAlias.
     """
-    current = describe(lambda_, function_name, name)
-    if current is None:
-        raise UserError(f"alias {function_name}:{name} does not exist; create it with: invoke create-function")
+    current = existing(lambda_, function_name, name)
     owner, newest = current["Description"].partition(";")[0], versions(lambda_, function_name)[-1]["Version"]
     return _point(lambda_, current, version, owner if version == newest else _rolled_back(owner, newest))
 
@@ -96,8 +101,7 @@ def delete_versions(lambda_: LambdaClient, function_name: str, kept: int, *, pla
     """
     entries = versions(lambda_, function_name)
     old = [entry["Version"] for entry in entries[1 : max(1, len(entries) + planned - kept)]]
-    pages = lambda_.get_paginator("list_aliases").paginate(FunctionName=function_name) if old else ()
-    aliases: list[Any] = [alias for page in pages for alias in page["Aliases"]]
+    aliases = _aliases(lambda_, function_name) if old else []
     weights = [(each.get("RoutingConfig") or {}).get("AdditionalVersionWeights", {}) for each in aliases]
     named = {each["FunctionVersion"] for each in aliases}.union(*weights)
     for version in [each for each in old if each not in named]:
@@ -107,11 +111,18 @@ def delete_versions(lambda_: LambdaClient, function_name: str, kept: int, *, pla
 
 def delete_others(lambda_: LambdaClient, function_name: str, owner: str, name: str) -> Iterator[Change]:
     """Delete the aliases of the pipeline `owner`, except the one of this `name`. Lambda API reference: DeleteAlias."""
-    for page in lambda_.get_paginator("list_aliases").paginate(FunctionName=function_name):
-        for alias in page["Aliases"]:
-            if _tags(alias).get(OWNER_TAG) == owner and alias["Name"] != name:
-                lambda_.delete_alias(FunctionName=function_name, Name=alias["Name"])
-                yield Change(f"alias {function_name}:{alias['Name']}", "deleted", attributes=alias)
+    for alias in _aliases(lambda_, function_name):
+        if _tags(alias).get(OWNER_TAG) == owner and alias["Name"] != name:
+            lambda_.delete_alias(FunctionName=function_name, Name=alias["Name"])
+            yield Change(f"alias {function_name}:{alias['Name']}", "deleted", attributes=alias)
+
+
+def _aliases(lambda_: LambdaClient, function_name: str) -> list[Any]:
+    pages = lambda_.get_paginator("list_aliases").paginate(FunctionName=function_name)
+    try:
+        return [alias for page in pages for alias in page["Aliases"]]
+    except lambda_.exceptions.ResourceNotFoundException:
+        return []
 
 
 def _newest(lambda_: LambdaClient, function_name: str, current: Mapping[str, Any] | None, *, publish: bool) -> str:
