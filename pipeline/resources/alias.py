@@ -146,7 +146,7 @@ def _point(lambda_: LambdaClient, current: Mapping[str, Any], version: str, desc
     resource = f"alias {current['FunctionName']}:{current['Name']}"
     diffs = change.diff(current, {"FunctionVersion": version, "Description": description, "RoutingConfig": {}})
     if not diffs:
-        return Change(resource, "unchanged", attributes=current)
+        return Change(resource, "unchanged", attributes=current, note=f"version {version}")
     key = {name: current[name] for name in ("FunctionName", "Name", "RevisionId")}
     no_weights: Any = {"AdditionalVersionWeights": {}}
     lambda_.update_alias(**key, FunctionVersion=version, Description=description, RoutingConfig=no_weights)

@@ -514,13 +514,15 @@ verify_create_function() {
     verify "concurrency of function $function_name" aws lambda get-function-concurrency --function-name="$function_name" --query=@function
 #@if FUNCTION_ALIAS
     alias_exists || :
-    case $answer in *'rolled back'*)
-        say "alias $function_alias: ${answer#*; }"
-        exit_status=2
-        return
-        ;;
+    case $answer in
+        *'rolled back'*)
+            say "alias $function_alias: ${answer#*; }"
+            exit_status=2
+            ;;
+        *)
+            verify "alias $function_alias" aws lambda get-function-configuration --function-name="$function_name" --qualifier="$function_alias" --query=@function
+            ;;
     esac
-    verify "alias $function_alias" aws lambda get-function-configuration --function-name="$function_name" --qualifier="$function_alias" --query=@function
 #@end FUNCTION_ALIAS
 }
 
