@@ -264,7 +264,9 @@ def _of_records(d: Deployment, parts: Parts, recent: list[Invocation], *, idle: 
             fix = "invoke replay, or STARTING_POSITION=TRIM_HORIZON, then: invoke map-stream"
             yield Cause("records before LATEST", evidence, fix, certain=False)
         else:
-            fix = "wait some minutes, which AWS may take to begin; then: invoke pause resume"
+            window = entry["MaximumBatchingWindowInSeconds"]
+            evidence += f", whose batching window is {window} s" if window else ""
+            fix = "wait, as AWS may take minutes to begin; then: invoke pause resume"
             yield Cause("readable but not delivered", evidence, fix, certain=False)
     runs = [each for each in recent if each.started_ms / 1000 > minute_ago]
     written = [each for each in found if _created(each) > minute_ago]

@@ -214,6 +214,15 @@ def test_doctor_names_records_from_before_a_mapping_that_starts_at_latest(projec
     assert "FAIL  records before LATEST: GetRecords returns 1 records" in doctor.stdout
 
 
+def test_doctor_names_records_that_can_be_read_but_are_not_delivered(project: ForkedProject) -> None:
+    settings = {"PIPELINE_NAME": "waiting", "MAXIMUM_BATCHING_WINDOW_IN_SECONDS": "300"}
+    project.run("deploy", **settings)
+    project.run("put-item", "--item", '{"name": "x"}', **settings)
+    doctor = project.invoke("doctor", **settings).expect(1)
+    assert "FAIL  readable but not delivered: GetRecords returns 1 records, and mapping" in doctor.stdout
+    assert "has delivered none, whose batching window is 300 s" in doctor.stdout
+
+
 def test_smoke_and_doctor_name_the_record_that_blocks_the_shard(project: ForkedProject) -> None:
     settings = {"PIPELINE_NAME": "blocked", "MAXIMUM_RETRY_ATTEMPTS": "-1"}
     with function_code(project, FAIL):
