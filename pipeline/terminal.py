@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-from invoke.exceptions import ParseError
 
 # Whether Ctrl-C raises KeyboardInterrupt. Otherwise, and the second time, it ends the process.
 _interruptible = False
@@ -56,19 +52,6 @@ def prepare() -> None:
         setattr(sys, name, _Stream(stream))
     signal.signal(signal.SIGINT, _interrupt)
     sys.unraisablehook = _interrupt_again
-
-
-def suggest_names(task_names: Callable[[], Iterable[str]]) -> None:
-    """Let Invoke's message about an unknown task or flag suggest a similar one. Invoke has no hook for that."""
-
-    def text(error: ParseError) -> str:
-        message = str(error.args[0])
-        unknown = re.fullmatch(r"No idea what '(.+)' is!", message)
-        known = [*task_names(), *(error.context.flags if error.context else ())]
-        near = difflib.get_close_matches(unknown[1], known, n=1) if unknown else ()
-        return f"{message} Did you mean {near[0]}?" if near else message
-
-    ParseError.__str__ = text  # type: ignore[method-assign, assignment]
 
 
 def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
