@@ -72,7 +72,8 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
     from localaws.control import ControlError
     from pipeline import errors
 
-    report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), step=name)
+    live = terminal.is_interactive() and not json and not c.config.run.echo
+    report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), live=live, step=name)
     code = 1
     try:
         with terminal.interruptible():
