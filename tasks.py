@@ -382,8 +382,8 @@ def smoke(
 ) -> None:
     """Test end to end: write an item, find it in the function's log, delete it.
 
-    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN,
-    ROLE_NAME, SMOKE_TIMEOUT, SMOKE_ITEM.
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME,
+    SMOKE_TIMEOUT, SMOKE_ITEM.
     """
     from pipeline import smoke as smoke_test
 
