@@ -6,7 +6,9 @@ are imported by the tasks that need them, so that `invoke --list` and completion
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import sys
 import threading
 import time
@@ -17,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from invoke import Collection, Context, Exit, task
+from invoke import Collection, Context, Exit, ParseError, task
 
 # Invoke turns bytecode caching off, and so would compile the project again for each command. Python's default is back.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
@@ -70,7 +72,8 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
     from localaws.control import ControlError
     from pipeline import errors
 
-    report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), step=name)
+    live = terminal.is_interactive() and not json and not c.config.run.echo
+    report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), live=live, step=name)
     code = 1
     try:
         with terminal.interruptible():
@@ -660,3 +663,15 @@ local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, records, replay, redrive)
 namespace = Collection(*STEPS, deploy, smoke, adopt, runbook, clean, status, doctor, *DAY_TWO, local, dev.namespace)
+
+
+def _with_suggestion(error: ParseError) -> str:
+    """Invoke's message about an unknown task or flag, and a similar name. Invoke has no hook for that."""
+    message = str(error.args[0])
+    unknown = re.fullmatch(r"No idea what '(.+)' is!", message)
+    known = [*namespace.task_names, *(error.context.flags if error.context else ())]
+    near = difflib.get_close_matches(unknown[1], known, n=1) if unknown else ()
+    return f"{message} Did you mean {near[0]}?" if near else message
+
+
+ParseError.__str__ = _with_suggestion  # type: ignore[method-assign, assignment]

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import archive, external, items, log_reader, metrics, parameters, policies, role_check
 from .deployment import Deployment
-from .events import Changed, Events, Result, Started, Waiting, changes, finish
+from .events import Changed, Events, Progress, Result, Started, Waiting, changes, finish
 from .resources import code_object, function, log_group, mapping, role, table
 from .resources.change import Action, Change, UserError, check_owner, retry
 from .settings import Settings
@@ -287,7 +287,11 @@ def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:
     parsed = [(where, items.parse(text, where)) for where, text in lines]
     for where, item in parsed:
         items.check(item, current, where)
-    yield Changed("put-item", items.put(d.client("dynamodb"), current, [item for _, item in parsed]))
+    total = len(parsed)
+    for count in items.put(d.client("dynamodb"), current, [item for _, item in parsed]):
+        yield Progress("put-item", f"{count} of {total} items written", count, total)
+    resource = f"{total} item{'s' if total > 1 else ''} in table {current['TableName']}"
+    yield Changed("put-item", Change(resource, "created"))
 
 
 def fetch_logs(d: Deployment, *, since_ms: int, pattern: str, request_id: str, last: int, timeout: int) -> Events[None]:

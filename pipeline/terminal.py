@@ -54,6 +54,12 @@ def prepare() -> None:
     sys.unraisablehook = _interrupt_again
 
 
+def is_interactive() -> bool:
+    """Whether a person watches, on a terminal that can move the cursor."""
+    plain = {"CI", "NO_COLOR"} & os.environ.keys() or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
+    return not plain and sys.stdout.isatty() and sys.stderr.isatty()
+
+
 def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
     """Deliver a Ctrl-C once more that came in a callback of the interpreter, which can raise nothing."""
     global _interruptible  # noqa: PLW0603
