@@ -74,13 +74,24 @@ def fetch(
     yield from _events(logs, parameters)
 
 
-def newest(
-    logs: CloudWatchLogsClient, group: str, *, since_ms: int, last: int
-) -> tuple[list[LogEvent], list[LogEvent]]:
-    """The events of the newest `last` invocations since a time in milliseconds, and of all that began after them.
+def select(
+    logs: CloudWatchLogsClient, group: str, *, since_ms: int, last: int, pattern: str = "", request_id: str = ""
+) -> Iterable[Invocation]:
+    """The newest `last` invocations, the newest last, or with 0 all of them as they end. The rest is as in `fetch`."""
+    if last and not pattern and not request_id:
+        found = invocations(newest(logs, group, since_ms=since_ms, last=last)[0])
+        # Lines outside an invocation do not count.
+        oldest = next(iter([each.started_ms for each in found if each.request_id][-last:]), 0)
+        return [each for each in found if each.started_ms >= oldest]
+    events = fetch(logs, group, since_ms=since_ms, pattern=pattern, request_id=request_id)
+    return invocations(events)[-last:] if last else grouped([events])
 
+
+def newest(logs: Any, group: str, *, since_ms: int, last: int) -> tuple[list[LogEvent], int, list[LogEvent]]:
+    """The events of the newest `last` invocations and of all that began after them.
+
+    Also returns when the oldest of them began (or since_ms, if there are fewer) and all events since then.
     Reads backwards to the start of the oldest of them, so that the time does not grow with what the log group holds.
-    Also returns all events since that start: those of earlier invocations are among them.
     CloudWatch Logs API reference: FilterLogEvents with startFromHead, GetLogEvents.
     """
     backwards: Any = {"startTime": max(since_ms, _REVERSIBLE_SINCE_MS), "startFromHead": False}
@@ -92,8 +103,9 @@ def newest(
         streams.setdefault(event["logStreamName"], []).append(event)
     read = list(chain.from_iterable(streams.values()))
     if start_ms == since_ms:
-        return read, read
-    return [event for name in streams for event in _whole(logs, group, streams[name], since_ms, start_ms)], read
+        return read, start_ms, read
+    whole = (_whole(logs, group, events, since_ms, start_ms) for events in streams.values())
+    return list(chain.from_iterable(whole)), start_ms, read
 
 
 def _whole(logs: Any, group: str, events: list[LogEvent], since_ms: int, start_ms: int) -> list[LogEvent]:
@@ -151,29 +163,29 @@ def follow(
     events since `since_ms`. The log group may be created later. Makes up to four calls a second.
     CloudWatch Logs API reference: FilterLogEvents.
     """
-    begin, read = newest(logs, group, since_ms=since_ms, last=last) if last and not pattern else ([], [])
-    yield sorted(begin, key=lambda event: event["timestamp"])
-    seen = {event["eventId"]: event["timestamp"] for event in read}
-    since_ms, newest_ms = min(seen.values(), default=since_ms), max(seen.values(), default=since_ms)
+    seen: dict[str, int] = {}
+    if last and not pattern:
+        events, since_ms, read = newest(logs, group, since_ms=since_ms, last=last)
+        yield sorted(events, key=lambda event: event["timestamp"])
+        seen = {event["eventId"]: event["timestamp"] for event in read}
+    newest_ms = since_ms
     held: list[LogEvent] = []
+    parameters = {"logGroupName": group, "interleaved": True, **({"filterPattern": pattern} if pattern else {})}
     for overlap_ms in cycle(_OVERLAPS_MS):
-        parameters = {"logGroupName": group, "startTime": max(since_ms, newest_ms - overlap_ms), "interleaved": True}
-        for page in _pages(logs, {**parameters, "filterPattern": pattern} if pattern else parameters):
+        for page in _pages(logs, {**parameters, "startTime": max(since_ms, newest_ms - overlap_ms)}):
             new = [event for event in page if event["eventId"] not in seen]
             known_ms = max((event["timestamp"] for event in held), default=0)
             held = sorted([*held, *new], key=lambda event: event["timestamp"])
             yield [event for event in held if event["timestamp"] <= known_ms]
             held = [event for event in held if event["timestamp"] > known_ms]
             # A function may log a time in the future.
-            newest_ms = max([newest_ms, *(min(event["timestamp"], event["ingestionTime"]) for event in new)])
-            seen.update((event["eventId"], event["timestamp"]) for event in new)
+            newest_ms = max([newest_ms, *(min(event["timestamp"], event["ingestionTime"]) for event in page)])
+            seen |= {event["eventId"]: event["timestamp"] for event in new}
             seen = {event: time_ms for event, time_ms in seen.items() if time_ms >= newest_ms - max(_OVERLAPS_MS)}
-            if until():
-                break
             time.sleep(_CALL_SECONDS)
-        if until():
-            yield held
-            return
+            if until():
+                yield held
+                return
         time.sleep(_POLL_SECONDS)
 
 
@@ -258,9 +270,9 @@ def _events(logs: Any, parameters: Mapping[str, Any]) -> Iterator[LogEvent]:
 
 
 def _pages(logs: Any, parameters: Mapping[str, Any]) -> Iterator[list[LogEvent]]:
-    """The pages of FilterLogEvents; none for a log group that does not exist."""
+    """The pages of FilterLogEvents. A log group that does not exist (yet) has an empty one."""
     try:
         for page in logs.get_paginator("filter_log_events").paginate(**parameters):
             yield page["events"]
     except logs.exceptions.ResourceNotFoundException:
-        return
+        yield []

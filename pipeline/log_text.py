@@ -20,7 +20,8 @@ _ERROR = re.compile(r'\[(ERROR|CRITICAL)\]|"level": ?"(ERROR|CRITICAL|FATAL)"')
 
 def text(invocation: Invocation, *, pretty: bool = False, color: bool = False) -> str:
     """The lines of an invocation. With `pretty`, JSON is indented; with `color`, errors and timeouts are red."""
-    shown = []
+    continues = not any(invocation.request_id in line for line in invocation.lines)
+    shown = [f"RequestId: {invocation.request_id} continues"] if continues else []
     for line in invocation.lines:
         is_error = FAILURE.search(line) or _ERROR.search(line) or (line == invocation.report and _FAILED.search(line))
         shown_line = _indented(line) if pretty else line

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from . import archive, external, items, log_reader, log_text, metrics, parameters, policies, role_check
 from .deployment import Deployment
@@ -22,6 +22,8 @@ from .settings import Settings
 
 # While logs are followed, an invocation that runs for longer is shown in parts.
 _PART_SECONDS = 10.0
+
+Show: TypeAlias = Callable[[log_reader.Invocation], str]
 
 
 def deploy(d: Deployment) -> Events[None]:
@@ -288,52 +290,29 @@ def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:
     yield Changed("put-item", items.put(d.client("dynamodb"), current, [item for _, item in parsed]))
 
 
-def fetch_logs(
-    d: Deployment,
-    *,
-    since_ms: int,
-    pattern: str,
-    request_id: str,
-    last: int,
-    timeout: int,
-    show: Callable[[log_reader.Invocation], str] = log_text.text,
-) -> Events[None]:
-    """Read the newest `last` invocations (0: all, in the order in which they end) since a time in milliseconds.
+def fetch_logs(d: Deployment, *, timeout: int, show: Show = log_text.text, **selection: Any) -> Events[None]:
+    """Show the invocations that log_reader.select selects.
 
-    `pattern` and `request_id` are those of log_reader.fetch. `timeout` is in seconds: how long to wait for a log group
-    that does not exist yet.
+    `timeout` is in seconds: how long to wait for a log group that does not exist yet.
     """
     logs, group = d.client("logs"), parameters.log_group_name(d.settings)
     yield Started("fetch-logs")
     yield Waiting("fetch-logs", f"log group {group} to exist")
     log_group.wait(logs, group, timeout)
-    if last and not pattern and not request_id:
-        events, _ = log_reader.newest(logs, group, since_ms=since_ms, last=last)
-    else:
-        events = log_reader.fetch(logs, group, since_ms=since_ms, pattern=pattern, request_id=request_id)
-    for invocation in log_reader.invocations(events)[-last:] if last else log_reader.grouped([events]):
+    for invocation in log_reader.select(logs, group, **selection):
         yield Result(show(invocation), {"invocations": [vars(invocation)]})
     yield Result("", {"invocations": []})
 
 
-def follow_logs(
-    d: Deployment,
-    *,
-    since_ms: int,
-    pattern: str,
-    request_id: str,
-    last: int,
-    show: Callable[[log_reader.Invocation], str],
-    until: Callable[[], bool],
-) -> Events[None]:
-    """Show invocations as they end, as fetch_logs reads them, until `until()`. One that runs for long comes in parts."""
+def follow_logs(d: Deployment, *, request_id: str, show: Show, **selection: Any) -> Events[None]:
+    """Show invocations as they end, see log_reader.follow. One that runs for longer comes in parts."""
     logs, group = d.client("logs"), parameters.log_group_name(d.settings)
     yield Started("fetch-logs")
     exists = log_group.describe(logs, group, tags=False)
     yield Progress("fetch-logs", f"log group {group}{'' if exists else ' does not exist yet'}; Ctrl-C ends")
     summary = log_text.Summary()
-    polls = log_reader.follow(logs, group, since_ms=since_ms, last=last, pattern=pattern, until=until)
-    for invocation in log_reader.grouped(polls, patience=0 if pattern else _PART_SECONDS):
+    polls = log_reader.follow(logs, group, **selection)
+    for invocation in log_reader.grouped(polls, patience=0 if selection["pattern"] else _PART_SECONDS):
         if request_id in ("", invocation.request_id):
             summary.add(invocation)
             yield Result(show(invocation), vars(invocation))

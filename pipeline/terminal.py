@@ -93,7 +93,7 @@ def interruptible() -> Iterator[None]:
 
 
 def until_interrupted() -> Callable[[], bool]:
-    """A function that returns whether to end: after a Ctrl-C, or when nobody reads stdout. A second Ctrl-C interrupts."""
+    """A function: whether Ctrl-C came, or nobody reads stdout any more. A second Ctrl-C interrupts."""
     interrupts: list[object] = []
 
     def note(*_: object) -> None:
