@@ -200,7 +200,7 @@ def invocation_of(logs: CloudWatchLogsClient, group: str, event: Mapping[str, An
 
 def invocations(events: Iterable[Mapping[str, Any]]) -> list[Invocation]:
     """Group events by invocation, the newest last."""
-    return sorted(grouped([events]), key=lambda invocation: invocation.started_ms)
+    return sorted(grouped([events]), key=lambda invocation: (invocation.started_ms, invocation.log_stream))
 
 
 def grouped(polls: Iterable[Iterable[Mapping[str, Any]]], patience: float = math.inf) -> Iterator[Invocation]:
