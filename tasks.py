@@ -312,7 +312,9 @@ def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
         "filter": "Show only lines that match this CloudWatch Logs filter pattern.",
         "request_id": "Show only the invocation with this request ID.",
         "last": "Number of invocations to show. 0: all.",
-        "timeout": "Seconds to wait for a log group that does not exist yet.",
+        "follow": "Show each new invocation when it ends, until Ctrl-C. With --json: a document a line.",
+        "pretty": "Indent lines that are JSON.",
+        "timeout": "Seconds to wait for a log group that does not exist yet. --follow waits until it does.",
         **COMMON,
     },
 )
@@ -322,6 +324,8 @@ def fetch_logs(
     filter: str = "",
     request_id: str = "",
     last: str = "10",
+    follow: bool = False,
+    pretty: bool = False,
     timeout: str = "30",
     set: Words = None,
     verbose: bool = False,
@@ -331,16 +335,23 @@ def fetch_logs(
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
-    from pipeline import steps, validators
+    from pipeline import log_text, steps, validators
 
     with _task(c, "fetch-logs", json) as report:
-        options = {
+        options: dict[str, Any] = {
             "since_ms": _parsed("--since", since, partial(validators.timestamp, now=time.time())),
             "last": _parsed("--last", last, validators.integer(0, 1_000_000)),
-            "timeout": _parsed("--timeout", timeout, validators.integer(0, 3600)),
+            "pattern": filter,
+            "request_id": request_id,
+            "show": partial(log_text.text, pretty=pretty, color=terminal.has_colors()),
         }
+        wait = _parsed("--timeout", timeout, validators.integer(0, 3600))
+        report.streaming, report.live = json and follow, False
         deployment = _connect(c, report, set, verbose=verbose)
-        report.render(steps.fetch_logs(deployment, pattern=filter, request_id=request_id, **options))
+        if follow:
+            report.render(steps.follow_logs(deployment, until=terminal.until_interrupted(), **options))
+        else:
+            report.render(steps.fetch_logs(deployment, timeout=wait, **options))
 
 
 def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:

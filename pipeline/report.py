@@ -25,8 +25,9 @@ class Report:
     """The report of one task.
 
     With `live`, a region of the terminal shows what runs. With `dry_run`, it lists every attribute of a change, and
-    counts the changes at the end. `about` describes the pipeline in the JSON document. `summarize` says what exists
-    when the task is interrupted or fails.
+    counts the changes at the end. With `streaming`, each result is a JSON document on a line of its own, and a document
+    of the task only follows if it fails. `about` describes the pipeline in the JSON document. `summarize` says what
+    exists when the task is interrupted or fails.
     """
 
     task: str
@@ -35,6 +36,7 @@ class Report:
     live: bool = False
     about: dict[str, str] = field(default_factory=dict)
     summarize: Callable[[], str] = str
+    streaming: bool = False
     step: str = ""
     _steps: list[dict[str, Any]] = field(default_factory=list)
     _started: dict[str, float] = field(default_factory=dict)
@@ -79,6 +81,9 @@ class Report:
 
     def result(self, text: str, values: Mapping[str, Any] | None = None) -> None:
         """Print the answer of a command: `text` on stdout, or `values` in the document, which joins lists."""
+        if self.streaming:
+            print(json.dumps(values), flush=True)  # noqa: T201 - a document
+            return
         for name, value in (values or {}).items():
             if isinstance(value, list) and self.as_json:
                 self._results.setdefault(name, []).extend(value)
@@ -94,7 +99,7 @@ class Report:
             actions = ("created", "updated", "replaced", "deleted", "unchanged")
             counts = ", ".join(f"{count[action]} {action}" for action in actions)
             self._line(f"plan: {counts}; nothing was written" if self._steps else "plan: nothing to change")
-        if not self.as_json:
+        if not self.as_json or (self.streaming and not error):
             return
         document = {
             "version": 2,
@@ -105,7 +110,8 @@ class Report:
             "result": self._results,
             "error": error or None,
         }
-        print(json.dumps(document, indent=2, default=str), flush=True)  # noqa: T201 - the document
+        indent = None if self.streaming else 2
+        print(json.dumps(document, indent=indent, default=str), flush=True)  # noqa: T201 - the document
 
     def _line(self, text: str) -> None:
         """A line for a person: on stdout, unless the document goes there."""
