@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.harness.forked import KillPoint
 from tests.harness.project import target_aws
 
 if TYPE_CHECKING:
@@ -177,10 +178,19 @@ def test_a_deploy_of_other_code_ends_a_rollback(pipeline: Pipeline) -> None:
     assert (pipeline.live, pipeline.answer()) == ("3", "newest")
 
 
-def test_a_deploy_that_was_killed_before_the_alias_moved_moves_it_the_next_time(twice: Pipeline) -> None:
+@pytest.mark.parametrize(
+    "point", [KillPoint("before", "PublishVersion"), KillPoint("after", "PublishVersion")], ids=str
+)
+def test_the_deploy_after_one_that_was_killed_moves_the_alias(pipeline: Pipeline, point: KillPoint) -> None:
+    words = ("deploy", "--set", f"PIPELINE_NAME={pipeline.name}", "--set", "FUNCTION_ALIAS=live")
+    pipeline.project.kill_at(point, *words, "--set", "FUNCTION_TIMEOUT=9").expect(-9)
+    pipeline.deploy(FUNCTION_TIMEOUT="9")
+    assert (pipeline.live, pipeline.versions) == ("2", ["1", "2"])
+
+
+def test_an_alias_that_was_moved_by_hand_is_moved_back(twice: Pipeline) -> None:
     twice.function.update_alias(FunctionName=twice.name, Name="live", FunctionVersion="1")
-    twice.deploy()
-    assert twice.live == "2"
+    assert "FunctionVersion: 1 -> 2" in twice.deploy().stdout
 
 
 def test_status_shows_the_versions_and_a_rollback(twice: Pipeline) -> None:
