@@ -232,7 +232,7 @@ def rollback(d: Deployment, *, version: str = "") -> Events[None]:
     if not live:
         raise UserError("FUNCTION_ALIAS is empty, so no versions are published. Set it, such as FUNCTION_ALIAS=live")
     check_owner(f"function {name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
-    current = alias.existing(lambda_, name, live)
+    current = alias.existing(lambda_, parameters.alias(d.settings))
     published = {entry["Version"]: alias.summary(entry) for entry in alias.versions(lambda_, name)[1:]}
     previous = current["FunctionVersion"]
     chosen = version or max((each for each in published if int(each) < int(previous)), key=int, default="")
@@ -243,7 +243,7 @@ def rollback(d: Deployment, *, version: str = "") -> Events[None]:
         raise UserError(f"--to: {chosen!r} is not allowed; {known}")
     if chosen == previous and not current["RoutingConfig"]:
         raise UserError(f"alias {live} is at version {chosen} already; {known}")
-    yield Changed("rollback", retry(lambda: alias.point_at(lambda_, name, live, chosen)))
+    yield Changed("rollback", retry(lambda: alias.point_at(lambda_, parameters.alias(d.settings), chosen)))
     was = published.get(previous, previous)
     yield Result(f"Alias {live} was at {was}, and is at {published[chosen]}.", {"from": previous, "to": chosen})
 
@@ -256,7 +256,7 @@ def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *,
         # A mapping belongs to its function: only a mapping of our function is changed.
         check_owner(f"function {d.settings.function_name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
         if d.settings.function_alias:
-            alias.existing(d.client("lambda"), d.settings.function_name, d.settings.function_alias)
+            alias.existing(d.client("lambda"), parameters.alias(d.settings))
     desired = parameters.mapping(d.settings, stream_of(d, current_table))
     change = external.map_stream(d, desired, tags=tags)
     if change.action in ("created", "replaced"):

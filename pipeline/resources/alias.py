@@ -35,11 +35,13 @@ def describe(lambda_: LambdaClient, function_name: str, name: str) -> dict[str, 
     return {"Description": "", **alias, "FunctionName": function_name, "RoutingConfig": routing}
 
 
-def existing(lambda_: LambdaClient, function_name: str, name: str) -> dict[str, Any]:
-    """Return the alias as `describe` does. Raises UserError if it does not exist."""
-    if current := describe(lambda_, function_name, name):
-        return current
-    raise UserError(f"alias {function_name}:{name} does not exist; create it with: invoke create-function")
+def existing(lambda_: LambdaClient, desired: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the alias as `describe` does. Raises UserError if it does not exist, or belongs to another pipeline."""
+    current, resource = describe(lambda_, desired["FunctionName"], desired["Name"]), _resource(desired)
+    if current is None:
+        raise UserError(f"{resource} does not exist; create it with: invoke create-function")
+    change.check_owner(resource, _tags(current), _tags(desired)[OWNER_TAG])
+    return current
 
 
 def versions(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any]]:
@@ -69,7 +71,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, publish: bool =
     Raises UserError if the alias belongs to another pipeline (unless `adopt`).
     Lambda API reference: PublishVersion, CreateAlias, UpdateAlias.
     """
-    resource, owner = f"alias {desired['FunctionName']}:{desired['Name']}", desired["Description"]
+    resource, owner = _resource(desired), desired["Description"]
     current = describe(lambda_, desired["FunctionName"], desired["Name"])
     if current:
         change.check_owner(resource, _tags(current), _tags(desired)[OWNER_TAG], adopt=adopt)
@@ -84,13 +86,13 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, publish: bool =
     return _point(lambda_, current, newest, owner)
 
 
-def point_at(lambda_: LambdaClient, function_name: str, name: str, version: str) -> Change:
+def point_at(lambda_: LambdaClient, desired: Mapping[str, Any], version: str) -> Change:
     """Point the alias at an existing version, at once. At one that is not the newest, it is rolled back: see `ensure`.
 
-    Raises UserError if the alias does not exist. Lambda API reference: UpdateAlias.
+    Raises UserError if there is no such alias of the pipeline. Lambda API reference: UpdateAlias.
     """
-    current = existing(lambda_, function_name, name)
-    owner, newest = current["Description"].partition(";")[0], versions(lambda_, function_name)[-1]["Version"]
+    current, owner = existing(lambda_, desired), desired["Description"]
+    newest = versions(lambda_, desired["FunctionName"])[-1]["Version"]
     return _point(lambda_, current, version, owner if version == newest else _rolled_back(owner, newest))
 
 
@@ -130,9 +132,8 @@ def _newest(lambda_: LambdaClient, function_name: str, current: Mapping[str, Any
     latest, *published = versions(lambda_, function_name) or [{}]
     contents = [{name: each[name] for name in each.keys() & _COMPARED} for each in (latest, *published[-1:])]
     if not publish and contents[1:] == contents[:1]:
-        # A list may be seconds old.
-        versions_ = (str(published[-1]["Version"]), str(current["FunctionVersion"]) if current else "")
-        return max(versions_, key=_number)
+        named = str(current["FunctionVersion"]) if current else ""
+        return max(str(published[-1]["Version"]), named, key=_number)  # a list may be seconds old
     response = lambda_.publish_version(FunctionName=function_name)
     if change.is_dry_run(response):
         return NEW
@@ -143,7 +144,7 @@ def _newest(lambda_: LambdaClient, function_name: str, current: Mapping[str, Any
 
 
 def _point(lambda_: LambdaClient, current: Mapping[str, Any], version: str, description: str) -> Change:
-    resource = f"alias {current['FunctionName']}:{current['Name']}"
+    resource = _resource(current)
     diffs = change.diff(current, {"FunctionVersion": version, "Description": description, "RoutingConfig": {}})
     if not diffs:
         return Change(resource, "unchanged", attributes=current, note=f"version {version}")
@@ -151,6 +152,10 @@ def _point(lambda_: LambdaClient, current: Mapping[str, Any], version: str, desc
     no_weights: Any = {"AdditionalVersionWeights": {}}
     lambda_.update_alias(**key, FunctionVersion=version, Description=description, RoutingConfig=no_weights)
     return Change(resource, "updated", diffs, attributes={**current, "FunctionVersion": version})
+
+
+def _resource(alias: Mapping[str, Any]) -> str:
+    return f"alias {alias['FunctionName']}:{alias['Name']}"
 
 
 def _number(version: str) -> int:
