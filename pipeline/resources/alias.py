@@ -137,10 +137,11 @@ def _newest(lambda_: LambdaClient, function_name: str, current: Mapping[str, Any
     response = lambda_.publish_version(FunctionName=function_name)
     if change.is_dry_run(response):
         return NEW
-    # Lambda does not invoke a version before it is Active.
-    waiter, version = lambda_.get_waiter("published_version_active"), response["Version"]
-    waiter.wait(FunctionName=function_name, Qualifier=version)
-    return version
+    key = {"FunctionName": function_name, "Qualifier": response["Version"]}
+    # Lambda does not invoke a Pending version.
+    settled = {"state": "success", "matcher": "path", "argument": "State != 'Pending'", "expected": True}
+    change.wait_until(lambda_, "VersionSettled", "GetFunctionConfiguration", settled, delay=0.5, timeout=600, **key)
+    return response["Version"]
 
 
 def _point(lambda_: LambdaClient, current: Mapping[str, Any], version: str, description: str) -> Change:

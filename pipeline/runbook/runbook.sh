@@ -227,8 +227,8 @@ find_versions() {
 # the newest version. Then delete the oldest ones, except those that an alias names.
 publish() {
     new=$(retry aws lambda publish-version --function-name="$function_name" --query Version --output text)
-    wait_for Active aws lambda get-function-configuration --function-name="$function_name" --qualifier="$new" \
-        --query State --output text
+    wait_for True aws lambda get-function-configuration --function-name="$function_name" --qualifier="$new" \
+        --query "State != 'Pending'" --output text
     description="pipeline=$pipeline_name"
     if ! alias_exists; then
         aws lambda create-alias --function-name="$function_name" --name="$function_alias" --function-version="$new" \
