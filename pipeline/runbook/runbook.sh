@@ -242,7 +242,7 @@ publish() {
         --query 'Aliases[].[FunctionVersion, keys(RoutingConfig.AdditionalVersionWeights || `{}`)][][]' --output text
     named=" $(printf %s "$answer" | tr '\t\n' '  ') "
     find_versions
-    for each in $(printf '%s\n' $versions | sort -rn | tail -n "+$((versions_kept + 1))"); do
+    for each in $(printf %s "$versions" | tr ' ' '\n' | sort -rn | tail -n "+$((versions_kept + 1))"); do
         case $named in *" $each "*) continue ;; esac
         ask aws lambda delete-function --function-name="$function_name" --qualifier="$each"
     done
