@@ -1,4 +1,4 @@
-"""Tasks for those who work on the project: `invoke dev.check`, `dev.coverage`, `dev.bench`, `dev.soak` (CONTRIBUTING.md)."""
+"""Tasks for those who work on the project: `invoke dev.check`, `dev.bench` and the others (CONTRIBUTING.md)."""
 
 from __future__ import annotations
 
