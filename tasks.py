@@ -722,9 +722,8 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, records, replay, redrive, load)
-namespace = Collection(
-    *STEPS, deploy, smoke, adopt, runbook, clean, status, doctor, graph, *DAY_TWO, local, dev.namespace
-)
+AROUND = (deploy, smoke, clean, status, doctor, graph, adopt, runbook)
+namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 
 def _with_suggestion(error: ParseError) -> str:

@@ -11,6 +11,7 @@ from . import causes, parameters, replay, status
 from .deployment import Deployment
 from .events import Events, Result, Started
 from .resources import log_group
+from .resources.change import UserError
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,8 @@ def draw(d: Deployment, *, mermaid: bool) -> Events[None]:
     yield Started("graph")
     nodes = list(_nodes(d))
     edges = [{"from": each.above, "to": each.name, "text": each.edge} for each in nodes if each.above]
-    values = {
-        "nodes": [{"name": each.name, "title": each.title, "facts": each.facts} for each in nodes],
-        "edges": edges,
-    }
-    yield Result("\n".join(_mermaid(nodes) if mermaid else _text(nodes)), values)
+    shown = [{"name": each.name, "title": each.title, "facts": each.facts} for each in nodes]
+    yield Result("\n".join(_mermaid(nodes) if mermaid else _text(nodes)), {"nodes": shown, "edges": edges})
 
 
 def _nodes(d: Deployment) -> Iterator[Node]:
@@ -49,10 +47,10 @@ def _nodes(d: Deployment) -> Iterator[Node]:
     if settings.on_failure:
         kind, name = settings.on_failure.split(":")[2], settings.on_failure.split(":")[-1]
         yield Node("failed", f"{kind} {name}", list(_notes(d)), "mapping", "on failure", aside=True)
-    facts = (
-        [str(function["State"]), str(function["Runtime"]), f"{function['MemorySize']} MB"] if function else ["missing"]
-    )
-    facts += [f"{name}: {value}" for name, value in status.function_metrics(d).items()] if function else []
+    facts = ["missing"]
+    if function:
+        facts = [function["State"], function["Runtime"], f"{function['MemorySize']} MB"]
+        facts += [f"{name}: {value}" for name, value in status.function_metrics(d).items()]
     batches = f"batches of up to {entry['BatchSize']}" if entry else ""
     yield Node("function", f"function {settings.function_name}", facts, "mapping", batches)
     group = parameters.log_group_name(settings)
@@ -69,6 +67,8 @@ def _notes(d: Deployment) -> Iterator[str]:
             yield f"about {replay.place_of(d).count()} messages"
     except ClientError:
         return
+    except UserError:
+        yield "missing"
 
 
 def _text(nodes: list[Node]) -> Iterator[str]:
