@@ -22,7 +22,6 @@ FAILURE = re.compile(r'\[ERROR\] |"level": ?"ERROR", ?"errorMessage"|Error: Runt
 # Lambda's own lines, in the text and in the JSON log format.
 _TEXT_MARK = re.compile(r"(START|END|REPORT) RequestId: (\S+)")
 _JSON_MARK = re.compile(r'\{"time":.*"type": ?"platform\.(start|runtimeDone|report)".*"requestId": ?"([^"]+)"')
-_INIT = re.compile(r'INIT_START |\{"time":.*"type": ?"platform\.initStart"')
 # A filter pattern: the lines with one of these terms.
 _STARTS = '?"START RequestId" ?"platform.start"'
 
@@ -114,22 +113,23 @@ def newest(logs: Any, group: str, *, since_ms: int, last: int) -> tuple[list[Log
 
 
 def _whole(logs: Any, group: str, events: list[LogEvent], since_ms: int, start_ms: int) -> list[LogEvent]:
-    """One log stream since `start_ms` without an earlier invocation, and with what came before its first START."""
+    """One log stream since `start_ms`, without the rest of an earlier invocation, and with what came before a START."""
     marks = [_mark(event)[0] for event in events]
     first = next(filter(None, marks), "")
-    if first and first != "start":
-        return events[marks.index("report") + 1 :] if "report" in marks else []
-    if not first:  # an earlier invocation is running, or the process is starting
-        return list(dropwhile(lambda event: not _INIT.match(event["message"]), events))
-    before: list[LogEvent] = []
-    span = {"startTime": since_ms, "endTime": start_ms, "limit": 100}
-    for event in chain.from_iterable(map(reversed, _backwards(logs, group, events[0]["logStreamName"], span))):
-        if _mark(event)[0]:
-            break
-        before.insert(0, event)
-        if _INIT.match(event["message"]):
-            break
-    return before + events
+    if first in ("", "start"):
+        before, mark = [], ""
+        span = {"startTime": since_ms, "endTime": start_ms, "limit": 100}
+        for event in chain.from_iterable(map(reversed, _backwards(logs, group, events[0]["logStreamName"], span))):
+            mark = _mark(event)[0]
+            if mark:
+                break
+            before.append(event)
+        if mark in ("", "report"):
+            return [*reversed(before), *events]
+    # The START of a later invocation, or what follows the earlier one's REPORT.
+    if first == "start":
+        return events[marks.index("start") :]
+    return events[marks.index("report") + 1 :] if "report" in marks else []
 
 
 def _backwards(logs: Any, group: str, stream: str, span: Mapping[str, Any]) -> Iterator[list[LogEvent]]:
