@@ -331,7 +331,7 @@ def fetch_logs(
     verbose: bool = False,
     json: bool = False,
 ) -> None:
-    """Show the newest invocations in the function's log, across log streams.
+    """Show the newest invocations in the function's log, across log streams, or follow it.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
