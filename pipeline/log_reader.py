@@ -27,7 +27,6 @@ _STARTS = '?"START RequestId" ?"platform.start"'
 
 # FilterLogEvents reads backwards only from 2024 on.
 _REVERSIBLE_SINCE_MS = 1_704_067_200_000
-_MAX_PAGE = 10_000
 # CloudWatch Logs allows a few calls of FilterLogEvents a second, for all callers of an account.
 _CALL_SECONDS, _POLL_SECONDS = 0.25, 1.0
 # FilterLogEvents finds events seconds late, some streams later than others. Every tenth poll looks further back.
@@ -84,9 +83,9 @@ def select(
     """The newest `last` invocations, the newest last, or with 0 all of them as they end. The rest is as in `fetch`."""
     if last and not pattern and not request_id:
         found = invocations(newest(logs, group, since_ms=since_ms, last=last)[0])
-        # Lines outside an invocation do not count.
-        oldest = next(iter([each.started_ms for each in found if each.request_id][-last:]), 0)
-        return [each for each in found if each.started_ms >= oldest]
+        # Lines outside an invocation do not count, unless there are no others.
+        counted = [each for each in found if each.request_id][-last:] or found[-last:]
+        return [each for each in found if each.started_ms >= counted[0].started_ms]
     events = fetch(logs, group, since_ms=since_ms, pattern=pattern, request_id=request_id)
     return invocations(events)[-last:] if last else grouped([events])
 
@@ -99,7 +98,7 @@ def newest(logs: Any, group: str, *, since_ms: int, last: int) -> tuple[list[Log
     CloudWatch Logs API reference: FilterLogEvents with startFromHead, GetLogEvents.
     """
     backwards: Any = {"startTime": max(since_ms, _REVERSIBLE_SINCE_MS), "startFromHead": False}
-    marks = _events(logs, {"logGroupName": group, "filterPattern": _STARTS, "limit": min(last, _MAX_PAGE), **backwards})
+    marks = _events(logs, {"logGroupName": group, "filterPattern": _STARTS, "limit": min(last, 10_000), **backwards})
     starts = (event["timestamp"] for event in marks if _mark(event)[0] == "start")
     start_ms = next(islice(starts, last - 1, None), since_ms)
     streams: dict[str, list[LogEvent]] = {}

@@ -300,6 +300,16 @@ def test_the_newest_invocation_is_read_without_the_earlier_ones(logs: Any, group
     assert len(read) < 200, "of 1,040"
 
 
+def test_without_starts_the_newest_log_streams_are_selected(logs: Any, group: str) -> None:
+    now = int(time.time() * 1000)
+    for number in range(3):  # as with SystemLogLevel=WARN
+        put_lines(logs, group, str(number), (now + number, "print"), (now + number + 9, "print"))
+
+    found = log_reader.select(logs, group, since_ms=now - 1000, last=2)
+
+    assert [(each.log_stream, len(each.lines)) for each in found] == [("1", 2), ("2", 2)]
+
+
 def test_a_time_before_2024_selects_all_invocations(logs: Any, group: str) -> None:
     now = int(time.time() * 1000)
     put_lines(logs, group, "one", (now, START.format(FIRST)), (now, REPORT.format(FIRST)))

@@ -54,9 +54,9 @@ def test_the_summary_counts_invocations_in_both_formats() -> None:
     summary.add(invocation(report=f'{{"type":"platform.report","record":{{"metrics":{metrics},"status":"success"}}}}'))
 
     assert str(summary) == (
-        "3 invocations, 1 failed, 1 cold starts; duration p50 20 ms, max 1000 ms; memory used at most 41 MB"
+        "invocations: 3, failed: 1, cold starts: 1; duration: p50 20 ms, max 1000 ms; memory used: at most 41 MB"
     )
 
 
 def test_the_summary_of_nothing_has_no_durations() -> None:
-    assert str(Summary()) == "0 invocations, 0 failed, 0 cold starts"
+    assert str(Summary()) == "invocations: 0, failed: 0, cold starts: 0"
