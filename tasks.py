@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from invoke import Collection, Context, Exit, ParseError, task
 
@@ -40,6 +40,7 @@ from pipeline.settings import Settings  # noqa: E402
 if TYPE_CHECKING:
     from localaws.control import Server
 
+Parsed = TypeVar("Parsed")
 Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
 
 ROOT = Path(__file__).resolve().parent
@@ -354,7 +355,7 @@ def fetch_logs(
             report.render(steps.fetch_logs(deployment, timeout=wait, **options))
 
 
-def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
+def _parsed(flag: str, value: str, parse: Callable[[str], Parsed]) -> Parsed:
     """The value of a flag. Raises UserError with the allowed values."""
     try:
         return parse(value)
@@ -626,6 +627,43 @@ def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment]
     report.render(step(d))
 
 
+@task(
+    iterable=["set"],
+    help={
+        "items": "How many items to write, and then to delete.",
+        "rate": "How many items to write a second. 0: as fast as possible.",
+        "connections": "How many connections to write over.",
+        "yes": YES,
+        **COMMON,
+    },
+)
+def load(
+    c: Context, items: str = "1000", rate: str = "0", connections: str = "10",
+    set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False,
+) -> None:  # fmt: skip
+    """Write many items, follow each into the function's log, and show what was lost and how long it took.
+
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME,
+    SMOKE_TIMEOUT, SMOKE_ITEM.
+    """
+    from pipeline import load as load_test
+    from pipeline import validators
+
+    with _task(c, "load", json) as report:
+        options: dict[str, Any] = {
+            "total": _parsed("--items", items, validators.integer(1, 10_000_000)),
+            "rate": _parsed("--rate", rate, validators.decimal(0, 1_000_000)),
+            "connections": _parsed("--connections", connections, validators.integer(1, load_test.MAX_CONNECTIONS)),
+        }
+        deployment = _connect(c, report, set, verbose=verbose)
+        if deployment.settings.table_arn:
+            raise UserError("load writes only into a table of the pipeline, not into one of others (TABLE_ARN)")
+        if deployment.settings.target == "aws" and not report.dry_run:
+            print(load_test.cost(options["total"]), file=sys.stderr)
+            confirm("load", [], ("y", "yes"), assume_yes=yes)
+        report.render(load_test.run(deployment, **options))
+
+
 # --- The local AWS ----------------------------------------------------------------------------------------------------
 
 
@@ -672,7 +710,7 @@ def local_status(c: Context, json: bool = False) -> None:
 
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
-DAY_TWO = (pause, resume, records, replay, redrive)
+DAY_TWO = (pause, resume, records, replay, redrive, load)
 namespace = Collection(*STEPS, deploy, smoke, adopt, runbook, clean, status, doctor, *DAY_TWO, local, dev.namespace)
 
 

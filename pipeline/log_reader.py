@@ -99,7 +99,7 @@ def newest(logs: Any, group: str, *, since_ms: int, last: int) -> tuple[list[Log
     """
     backwards: Any = {"startTime": max(since_ms, _REVERSIBLE_SINCE_MS), "startFromHead": False}
     marks = _events(logs, {"logGroupName": group, "filterPattern": _STARTS, "limit": min(last, 10_000), **backwards})
-    starts = (event["timestamp"] for event in marks if _mark(event)[0] == "start")
+    starts = (event["timestamp"] for event in marks if mark_of(event)[0] == "start")
     start_ms = next(islice(starts, last - 1, None), since_ms)
     streams: dict[str, list[LogEvent]] = {}
     for event in fetch(logs, group, since_ms=start_ms):
@@ -113,13 +113,13 @@ def newest(logs: Any, group: str, *, since_ms: int, last: int) -> tuple[list[Log
 
 def _whole(logs: Any, group: str, events: list[LogEvent], since_ms: int, start_ms: int) -> list[LogEvent]:
     """One log stream since `start_ms`, without the rest of an earlier invocation, and with what came before a START."""
-    marks = [_mark(event)[0] for event in events]
+    marks = [mark_of(event)[0] for event in events]
     first = next(filter(None, marks), "")
     if first in ("", "start"):
         before, mark = [], ""
         span = {"startTime": since_ms, "endTime": start_ms, "limit": 100}
         for event in chain.from_iterable(map(reversed, _backwards(logs, group, events[0]["logStreamName"], span))):
-            mark = _mark(event)[0]
+            mark = mark_of(event)[0]
             if mark:
                 break
             before.append(event)
@@ -240,7 +240,7 @@ class _Process:
 
     def add(self, event: Mapping[str, Any]) -> Invocation | None:
         """Add an event. Returns the invocation that it ends."""
-        mark, request_id = _mark(event)
+        mark, request_id = mark_of(event)
         line, time_ms, ended = event["message"].rstrip("\n"), event["timestamp"], None
         if time_ms < self.ended_ms:
             return Invocation(self.ended_id, self.name, time_ms, (line,))
@@ -263,7 +263,7 @@ class _Process:
         return Invocation(self.request_id, self.name, self.started_ms, lines, report)
 
 
-def _mark(event: Mapping[str, Any]) -> tuple[str, str]:
+def mark_of(event: Mapping[str, Any]) -> tuple[str, str]:
     """The kind (start, end, report) and the request ID of a line of Lambda's own; "" and "" for another line."""
     found = _TEXT_MARK.match(event["message"]) or _JSON_MARK.match(event["message"])
     return (found[1].lower(), found[2]) if found else ("", "")
