@@ -333,7 +333,7 @@ def fetch_logs(
     verbose: bool = False,
     json: bool = False,
 ) -> None:
-    """Show the newest invocations in the function's log, across log streams.
+    """Show the newest invocations in the function's log, across log streams, or follow it.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
@@ -345,7 +345,7 @@ def fetch_logs(
             "last": _parsed("--last", last, validators.integer(0, 1_000_000)),
             "pattern": filter,
             "request_id": request_id,
-            "show": partial(log_text.text, pretty=pretty, color=terminal.has_colors()),
+            "show": partial(log_text.text, pretty=pretty, color=terminal.is_interactive()),
         }
         wait = _parsed("--timeout", timeout, validators.integer(0, 3600))
         report.streaming, report.live = json and follow, False
@@ -472,6 +472,17 @@ def doctor(c: Context, set: Words = None, verbose: bool = False, json: bool = Fa
 
     with _task(c, "doctor", json) as report:
         report.render(pipeline_doctor.diagnose(_connect(c, report, set, verbose=verbose)))
+
+
+@task(iterable=["set"], help={"format": "text: a drawing. mermaid: a Mermaid flowchart, for Markdown.", **COMMON})
+def graph(c: Context, format: str = "text", set: Words = None, verbose: bool = False, json: bool = False) -> None:
+    """Draw the deployed pipeline with states and counts."""
+    from pipeline import graph as pipeline_graph
+
+    with _task(c, "graph", json) as report:
+        if format not in ("text", "mermaid"):
+            raise UserError(f"--format: {format!r} is not allowed; allowed: text or mermaid")
+        report.render(pipeline_graph.draw(_connect(c, report, set, verbose=verbose), mermaid=format == "mermaid"))
 
 
 @task(
@@ -727,7 +738,8 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, rollback, records, replay, redrive, load)
-namespace = Collection(*STEPS, deploy, smoke, adopt, runbook, clean, status, doctor, *DAY_TWO, local, dev.namespace)
+AROUND = (deploy, smoke, clean, status, doctor, graph, adopt, runbook)
+namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 
 def _with_suggestion(error: ParseError) -> str:
