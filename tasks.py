@@ -348,6 +348,19 @@ def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
         raise UserError(f"{flag}: {value!r} is not allowed; allowed: {error}") from None
 
 
+@task(iterable=["set"], help=STEP)
+def create_alarms(
+    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
+) -> None:
+    """Create or update the CloudWatch alarms, which notify ALARM_TOPIC_ARN. Without it, delete them.
+
+    An alarm costs about 0.10 USD a month: see CloudWatch pricing.
+    Settings: PIPELINE_NAME, FUNCTION_NAME, ON_FAILURE, ALARM_TOPIC_ARN, ALARM_ITERATOR_AGE, ALARM_ERRORS,
+    ALARM_THROTTLES, ALARM_NOTES, TAGS.
+    """
+    _run_step(c, "create-alarms", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
+
+
 # --- The chains -------------------------------------------------------------------------------------------------------
 
 
@@ -650,4 +663,4 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, records, replay, redrive)
-namespace = Collection(*STEPS, deploy, smoke, adopt, runbook, clean, status, *DAY_TWO, local, dev.namespace)
+namespace = Collection(*STEPS, create_alarms, deploy, smoke, adopt, runbook, clean, status, *DAY_TWO, local, dev.namespace)
