@@ -110,11 +110,11 @@ def _settings(report: Report, overrides: Words) -> Settings:
 
     env_file = declared.find_env_file(ROOT, os.environ)
     settings = declared.load(env_file, os.environ, declared.parse_overrides(overrides or ()))
-    parameters.check(settings)
     if not settings.aws_region:
         from pipeline import session
 
         settings = session.with_region(settings)
+    parameters.check(settings)
     report.about = {"pipeline": settings.pipeline_name, "target": settings.target, "region": settings.aws_region}
     return settings
 
@@ -663,4 +663,6 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, records, replay, redrive)
-namespace = Collection(*STEPS, create_alarms, deploy, smoke, adopt, runbook, clean, status, *DAY_TWO, local, dev.namespace)
+namespace = Collection(
+    *STEPS, create_alarms, deploy, smoke, adopt, runbook, clean, status, *DAY_TWO, local, dev.namespace
+)
