@@ -45,10 +45,10 @@ class Status:
 
 def state(change: Change) -> str:
     """The resource's state, in AWS's word where there is one."""
-    if change.action in ("created", "deleted"):
-        return "missing" if change.action == "created" else "obsolete"
-    alarmed = change.attributes.get("StateValue")
-    return str(change.attributes.get("TableStatus") or change.attributes.get("State") or alarmed or "present")
+    if change.action in ("created", "deleted", "absent"):
+        return "obsolete" if change.action == "deleted" else "missing"
+    names = ("TableStatus", "State", "StateValue")
+    return str(next((state for name in names if (state := change.attributes.get(name))), "present"))
 
 
 def collect(d: Deployment) -> Status:

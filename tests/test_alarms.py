@@ -135,6 +135,16 @@ def test_adopt_takes_over_an_alarm_of_others(project: ForkedProject) -> None:
     assert alarms(project)["errors"]["MetricName"] == "Errors"
 
 
+def test_adopt_tags_an_alarm_of_others_and_changes_nothing_else(project: ForkedProject) -> None:
+    theirs = {"AlarmName": "stream-demo-errors", "EvaluationPeriods": 1, "ComparisonOperator": "GreaterThanThreshold"}
+    project.client("cloudwatch").put_metric_alarm(**theirs, MetricName="m", Namespace="n", Period=60, Statistic="Sum")
+    output = project.run("adopt", "--write", **ALL)
+    (project.folder / ".env").unlink()
+    assert "~ adopt            alarm stream-demo-errors  Tags: {} -> " in output
+    assert alarms(project)["errors"]["MetricName"] == "m"
+    project.run("deploy", **ALL)
+
+
 def test_a_plan_lists_the_alarms_and_writes_nothing(project: ForkedProject) -> None:
     ended = project.invoke("--dry", "deploy", **ALL).expect(0)
     assert len(re.findall(r"^\+ create-alarms    alarm ", ended.stdout, re.MULTILINE)) == 4
