@@ -462,6 +462,15 @@ def status(c: Context, check: bool = False, set: Words = None, verbose: bool = F
         raise Exit(f"status: {len(result.drifted)} of {len(result.changes)} resources differ from the settings", code=2)
 
 
+@task(iterable=["set"], help=COMMON)
+def doctor(c: Context, set: Words = None, verbose: bool = False, json: bool = False) -> None:
+    """Find out why the pipeline does not work: the cause, the evidence, the command that fixes it. Reads only."""
+    from pipeline import doctor as pipeline_doctor
+
+    with _task(c, "doctor", json) as report:
+        report.render(pipeline_doctor.diagnose(_connect(c, report, set, verbose=verbose)))
+
+
 @task(
     iterable=["set"],
     help={"write": "Write the settings and policies shown, and tag the resources.", **COMMON, "yes": YES},
@@ -663,6 +672,5 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, records, replay, redrive)
-namespace = Collection(
-    *STEPS, create_alarms, deploy, smoke, adopt, runbook, clean, status, *DAY_TWO, local, dev.namespace
-)
+AROUND = (create_alarms, deploy, smoke, adopt, runbook, clean, status, doctor)
+namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)

@@ -31,6 +31,11 @@ class Invocation:
     report: str = ""
 
     @property
+    def ended(self) -> bool:
+        """Whether the log shows its end."""
+        return bool(self.report or self.failure)
+
+    @property
     def failure(self) -> str:
         """The first line that says that the invocation failed, or ""."""
         return next((line for line in self.lines if FAILURE.search(line)), "")

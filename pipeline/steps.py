@@ -148,8 +148,13 @@ def _check_role(d: Deployment, key_arn: str) -> Change:
     role_arn, caller = d.settings.role_arn, d.caller_identity
     if role_arn.split(":")[4] != caller["Account"]:
         raise UserError(f"ROLE_ARN: {role_arn} is not in the account of the credentials, which is {caller['Account']}")
-    documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn), key_arn=key_arn, write=False)
+    documents = role_documents(d, role_arn, key_arn, write=False)
     return role_check.check(d.client("iam"), role_arn, d.settings.aws_region, documents)
+
+
+def role_documents(d: Deployment, role_arn: str, key_arn: str = "", *, write: bool = True) -> dict[str, dict[str, Any]]:
+    """The inline policies that the role needs, by name; see policies.inline_policies."""
+    return policies.inline_policies(d.settings, d.root, _tokens(d, role_arn), key_arn=key_arn, write=write)
 
 
 def put_policy(d: Deployment, role_arn: str = "", key_arn: str = "") -> Events[None]:
@@ -164,7 +169,7 @@ def put_policy(d: Deployment, role_arn: str = "", key_arn: str = "") -> Events[N
     if not role_arn:
         role_arn = existing(d, "role")["Arn"]
         key_arn = external.table_key_arn(d, existing(d, "table")) if d.settings.table_arn else ""
-    documents = policies.inline_policies(d.settings, d.root, _tokens(d, role_arn), key_arn=key_arn)
+    documents = role_documents(d, role_arn, key_arn)
     put = partial(role.ensure_policies, d.client("iam"), d.settings.role_name, documents)
     for change in put(owner=d.settings.pipeline_name, adopt=d.adopt):
         yield Changed("put-policy", change)
