@@ -190,6 +190,11 @@ def test_the_page_has_a_heading_a_reason_and_what_to_expect_for_each_step() -> N
     assert re.findall(r"^## (\d|Roll back)", written, re.MULTILINE) == [*"123456", "Roll back"]
 
 
+def test_the_page_leads_from_each_alarm_to_its_symptom() -> None:
+    opening = page(ALARM_TOPIC_ARN=TOPIC).split("## Before the first step")[0]
+    assert re.findall(r"`(\S+)`: see", opening) == ["iterator-age", "errors", "throttles", "notes"]
+
+
 def test_the_page_opens_with_the_symptoms() -> None:
     opening = page().split("## Before the first step")[0]
     symptoms = [
