@@ -486,6 +486,17 @@ def doctor(c: Context, set: Words = None, verbose: bool = False, json: bool = Fa
         report.render(pipeline_doctor.diagnose(_connect(c, report, set, verbose=verbose)))
 
 
+@task(iterable=["set"], help={"format": "text: a drawing. mermaid: a Mermaid flowchart, for Markdown.", **COMMON})
+def graph(c: Context, format: str = "text", set: Words = None, verbose: bool = False, json: bool = False) -> None:
+    """Draw the deployed pipeline with states and counts."""
+    from pipeline import graph as pipeline_graph
+
+    with _task(c, "graph", json) as report:
+        if format not in ("text", "mermaid"):
+            raise UserError(f"--format: {format!r} is not allowed; allowed: text or mermaid")
+        report.render(pipeline_graph.draw(_connect(c, report, set, verbose=verbose), mermaid=format == "mermaid"))
+
+
 @task(
     iterable=["set"],
     help={"write": "Write the settings and policies shown, and tag the resources.", **COMMON, "yes": YES},
@@ -724,7 +735,7 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, records, replay, redrive, load)
-AROUND = (create_alarms, deploy, smoke, adopt, runbook, clean, status, doctor)
+AROUND = (create_alarms, deploy, smoke, clean, status, doctor, graph, adopt, runbook)
 namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 
