@@ -72,6 +72,8 @@ def _comparable(value: Any) -> Any:
     """Return `value` without generated attributes and with its lists sorted."""
     if isinstance(value, dict):
         attributes = {name: _comparable(each) for name, each in value.items() if name not in _GENERATED}
+        if attributes.get("Description") == "":  # the same as none
+            del attributes["Description"]
         if "EventSourceArn" in attributes:  # a stream's ARN ends with its creation time
             attributes["EventSourceArn"] = attributes["EventSourceArn"].partition("/stream/")[0]
         return attributes
