@@ -92,10 +92,10 @@ def compare(path: Path, current: str) -> None:
 
 def _template(settings: Settings, name: str = "runbook.sh") -> str:
     text = (_FOLDER / name).read_text(encoding="utf-8")
-    role = "own role" if settings.role_arn else "ROLE_ARN"
-    alias = "no alias" if settings.function_alias else "FUNCTION_ALIAS"
-    text = re.sub(rf"^#@if ({role}|{alias})\n.*?^#@end \1\n", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"^#@(if|end) (own role|ROLE_ARN|no alias|FUNCTION_ALIAS)\n", "", text, flags=re.MULTILINE)
+    absent = ("own role" if settings.role_arn else "ROLE_ARN") + ("" if settings.alarm_topic_arn else "|alarms")
+    absent += "|no alias" if settings.function_alias else "|FUNCTION_ALIAS"
+    text = re.sub(rf"^#@if ({absent})\n.*?^#@end \1\n", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^#@(if|end) (own role|ROLE_ARN|alarms|no alias|FUNCTION_ALIAS)\n", "", text, flags=re.MULTILINE)
     left_out = "own table" if settings.table_arn else "TABLE_ARN"
     text = re.sub(rf"^#@if {left_out}\n.*?^(?=#@(if|end))", "", text, flags=re.MULTILINE | re.DOTALL)
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#@"))
@@ -138,6 +138,11 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     lambda_arn = f"arn:{partition}:lambda:{shell_var('$AWS_REGION')}:{shell_var('$account_id')}:function"
     mapping["FunctionArn"] = f"{lambda_arn}:{mapping['FunctionName']}"
     upload = parameters.code_object(named, code)
+    alarms = parameters.alarms(named)
+    alarm_names = [alarm["AlarmName"] for alarm in alarms]
+    describe_alarms = _operations("cloudwatch")["describe-alarms"]
+    queries = [_differences(describe_alarms, "MetricAlarms[0].", alarm) for alarm in alarms]
+    alarm_queries = zip(map(quote, alarm_names), map(quote, queries), strict=True)
     place = quote(f"s3://{upload['Bucket']}/{upload['Key']}") if upload else ""
     return {
         **{name: quote(str(getattr(settings, name))) for name in (*_NAMES, *_PLAIN)},
@@ -167,6 +172,12 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "function": function,
         "table": table,
         "mapping": mapping,
+        "alarms": alarms,
+        "alarm_names": [quote(name) for name in alarm_names],
+        "all_alarms": {"AlarmNames": alarm_names},
+        "alarms_tag": {"Tags": {parameters.ALARMS_TAG: " ".join(alarm_names)}},
+        "tag_list": {"Tags": parameters.tag_list(parameters.tags(named))},
+        "verify_alarms": [f"verify_alarm {name} {query}" for name, query in alarm_queries],
         "item": _smoke_item(settings, table),
     }
 
