@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -504,62 +505,49 @@ def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set
         report.result(f"{check} is up to date" if check else text.rstrip("\n"))
 
 
-@task(
-    iterable=["for_", "set"],
-    help={"for": "Only for deploy, smoke, status, clean or operate (docs/safety.md). Repeatable.", **LOCAL_TASK},
-)
+FOR = "Only for deploy, smoke, status, clean or operate, the tasks of day two. Repeatable, or separated by commas."
+
+
+@task(iterable=["for_", "set"], help={"for": FOR, **LOCAL_TASK})
 def permissions(c: Context, for_: Words = None, set: Words = None, json: bool = False) -> None:
-    """Print the IAM policy for who runs these tasks with these settings. Does not contact AWS.
+    """Print the IAM policy that a person or a CI job needs to run these tasks. Does not contact AWS.
 
     Rehearses the tasks on a local AWS of its own, and allows the calls that they made.
     """
     from json import dumps
     from tempfile import TemporaryDirectory
 
-    from pipeline import permissions as rehearsals
-
-    with _task(c, "permissions", json) as report:
-        groups = [each for words in for_ or () for each in words.split(",")] or list(rehearsals.REHEARSALS)
-        if unknown := [each for each in groups if each not in rehearsals.REHEARSALS]:
-            allowed = ", ".join(rehearsals.REHEARSALS)
-            raise UserError(f"--for: {unknown[0]!r} is not allowed; allowed: {allowed}")
-        settings = _settings(report, set)
-        with TemporaryDirectory(prefix="permissions-") as folder:
-            policy = _rehearse(settings, groups, Path(folder))
-        report.result(dumps(policy, indent=2), policy)
-
-
-def _rehearse(settings: Settings, groups: Sequence[str], folder: Path) -> dict[str, Any]:
-    """The policy that allows the calls of the tasks of these groups, on a local AWS in `folder`."""
-    from dataclasses import replace
-
     from localaws import ACCOUNT_ID, control, existing
-    from localaws.iam import access_log, generated_policy
+    from localaws.iam import generated_policy
     from pipeline import permissions as rehearsals
     from pipeline import session
 
-    account = settings.aws_account_id or (settings.role_arn or f"::::{ACCOUNT_ID}").split(":")[4]
-    settings = replace(settings, target="local")
-    rehearsals.write_project(settings, ROOT, folder)
-    server, _ = control.start(folder, 0, 1, access_log=True)
-    try:
-
-        def client_of(access_key: str) -> Callable[..., Any]:
-            return session.connect(settings, server.endpoint, access_key=access_key)
-
-        admin = Deployment(settings, client_of(account), folder, adopt=True)
-        for arn in rehearsals.existing_resources(settings):
-            existing.create(client_of, account, arn, view_type=settings.stream_view_type)
-        iam = admin.client("iam")
-        user = iam.create_user(UserName="operator")["User"]["Arn"]
-        iam.attach_user_policy(UserName="operator", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
-        key = iam.create_access_key(UserName="operator")["AccessKey"]["AccessKeyId"]
+    with _task(c, "permissions", json) as report, TemporaryDirectory(prefix="permissions-") as folder:
+        groups = [group for words in for_ or () for group in words.split(",")] or [*rehearsals.REHEARSALS]
         for group in groups:
-            print(f"permissions: rehearsing {group}", file=sys.stderr)
-            rehearsals.rehearse(group, Deployment(settings, client_of(key), folder), admin)
-        return generated_policy.generate(folder / access_log.NAME, user)
-    finally:
-        control.stop(folder)
+            if group not in rehearsals.REHEARSALS:
+                allowed = ", ".join(rehearsals.REHEARSALS)
+                raise UserError(f"--for: {group!r} is not allowed; allowed: {allowed}")
+        settings = _settings(report, set)
+        account = settings.aws_account_id or settings.role_arn.partition("::")[2][:12]
+        if not account and settings.target == "aws":
+            raise UserError("AWS_ACCOUNT_ID is empty; set it, as a policy names its resources by account")
+        settings, place = replace(settings, target="local"), Path(folder)
+        server, _ = control.start(place, port=0, idle_hours=0.1, access_log=True)
+        try:
+
+            def client_of(access_key: str) -> Callable[..., Any]:
+                return session.connect(settings, server.endpoint, access_key=access_key)
+
+            admin = client_of(account or ACCOUNT_ID)
+            for arn in rehearsals.existing_resources(settings):
+                existing.create(client_of, account or ACCOUNT_ID, arn, view_type=settings.stream_view_type)
+            user, key = existing.create_administrator(admin("iam"))
+            report.render(rehearsals.rehearse(groups, settings, ROOT, place, operator=client_of(key), admin=admin))
+            policy = generated_policy.generate(place, user)
+        finally:
+            control.stop(place)
+        report.result(dumps(policy, indent=2), policy)
 
 
 # --- Day two ----------------------------------------------------------------------------------------------------------
@@ -708,4 +696,6 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, records, replay, redrive)
-namespace = Collection(*STEPS, deploy, smoke, adopt, runbook, permissions, clean, status, *DAY_TWO, local, dev.namespace)
+namespace = Collection(
+    *STEPS, deploy, smoke, adopt, runbook, permissions, clean, status, *DAY_TWO, local, dev.namespace
+)

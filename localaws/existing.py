@@ -16,6 +16,13 @@ _EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 _TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
 
 
+def create_administrator(iam: Any) -> tuple[str, str]:
+    """Create a user who may do everything; return its ARN and its access key. Its calls get into the access log."""
+    user = iam.create_user(UserName="administrator")["User"]
+    iam.put_user_policy(UserName=user["UserName"], PolicyName="everything", PolicyDocument=_document(_EVERYTHING))
+    return user["Arn"], iam.create_access_key(UserName=user["UserName"])["AccessKey"]["AccessKeyId"]
+
+
 def create(client_of: Callable[[str], Client], account: str, arn: str, *, view_type: str = "") -> None:
     """Create a table with a stream of `view_type`, a role, a queue, a topic, a bucket, a layer version or a KMS alias.
 
@@ -28,9 +35,7 @@ def create(client_of: Callable[[str], Client], account: str, arn: str, *, view_t
         _create_table(client, name.rpartition("/")[2], view_type or "NEW_AND_OLD_IMAGES", account)
     elif service == "iam":
         _, *path, role = name.split("/")
-        client.create_role(
-            RoleName=role, Path="/".join(["", *path, ""]), AssumeRolePolicyDocument=_document(_TRUST)
-        )
+        client.create_role(RoleName=role, Path="/".join(["", *path, ""]), AssumeRolePolicyDocument=_document(_TRUST))
         client.put_role_policy(RoleName=role, PolicyName="everything", PolicyDocument=_document(_EVERYTHING))
     elif service == "sqs":
         client.create_queue(QueueName=name, Attributes={"FifoQueue": "true"} if name.endswith(".fifo") else {})

@@ -29,7 +29,7 @@ from moto.sts.responses import TokenResponse
 from localaws import signature
 from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, writes
 from localaws.iam import managed_policies, propagation, simulation, users
-from localaws.lambda_ import api, settings
+from localaws.lambda_ import api, layers, settings
 from localaws.logs import storage
 
 if TYPE_CHECKING:
@@ -75,6 +75,9 @@ def patch_moto(functions: Functions) -> None:
     for call in ("get_session_token", "get_federation_token"):
         _wrap(TokenResponse, call, users.issue_session)
     _wrap(STSBackend, "get_caller_identity", users.caller_identity)
+
+    for call in ("get_layer_version", "layers_versions_by_arn"):
+        _wrap(lambda_models.LambdaBackend, call, layers.find)
 
     # For each message that it returns, moto counts the queue's messages several times.
     _replace(sqs_models.SQSBackend, "is_message_valid_based_on_retention_period", _is_retained)

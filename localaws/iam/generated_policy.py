@@ -10,6 +10,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from localaws.iam import access_log
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,14 +28,14 @@ _GENERATED = (
     (re.compile(r"(:logs:.*:log-group:):.*"), r"\1*"),
     (re.compile(r"(:logs:.*:log-group:[^:*]+).*"), r"\1"),
 )
-# A policy that is detached may be any that was attached before.
-_UNCONDITIONAL = ("iam:DetachRolePolicy",)
+# A policy to detach is any that was attached before. A mapping that was just deleted has no function.
+_UNCONDITIONAL = ("iam:DetachRolePolicy", "lambda:GetEventSourceMapping")
 
 
-def generate(log: Path, caller: str) -> dict[str, Any]:
-    """Generate the policy from the log's entries about a caller, by ARN: one statement a resource and condition."""
+def generate(directory: Path, caller: str) -> dict[str, Any]:
+    """Generate the policy from the access log's entries about a caller, by ARN: one statement a resource and condition."""
     used: dict[tuple[str, str], set[tuple[tuple[str, str], ...]]] = {}
-    for line in log.read_text().splitlines():
+    for line in (directory / access_log.NAME).read_text().splitlines():
         entry = json.loads(line)
         if entry["caller"] == caller:
             action, context = entry["action"], tuple(sorted(entry["context"].items()))
@@ -65,7 +67,8 @@ def _conditions(contexts: set[tuple[tuple[str, str], ...]]) -> Conditions:
 
 def _statement(resource: str, conditions: Conditions, actions: list[str], sids: dict[str, int]) -> dict[str, Any]:
     """A statement. Its Sid is its only action or names the resource's type. `sids` counts them: each must be unique."""
-    words = actions[0].split(":") if len(actions) == 1 else ["any"] if resource == "*" else _kind(resource)
+    kind = ["any", "resource"] if resource == "*" else _kind(resource)
+    words = actions[0].split(":") if len(actions) == 1 else kind
     sid = "".join(word[:1].upper() + word[1:] for word in re.split(r"\W+", " ".join(words)))
     sids[sid] = sids.get(sid, 0) + 1
     statement: dict[str, Any] = {
