@@ -341,7 +341,7 @@ def fetch_logs(
         report.render(steps.fetch_logs(deployment, pattern=filter, request_id=request_id, **options))
 
 
-def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
+def _parsed(flag: str, value: str, parse: Callable[[str], Any]) -> Any:
     """The value of a flag. Raises UserError with the allowed values."""
     try:
         return parse(value)
@@ -505,48 +505,39 @@ def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set
         report.result(f"{check} is up to date" if check else text.rstrip("\n"))
 
 
-FOR = "Only for deploy, smoke, status, clean or operate, the tasks of day two. Repeatable, or separated by commas."
+FOR = "Only for these tasks: deploy, smoke, status, clean, or operate (day two). Repeatable, or separated by commas."
 
 
 @task(iterable=["for_", "set"], help={"for": FOR, **LOCAL_TASK})
 def permissions(c: Context, for_: Words = None, set: Words = None, json: bool = False) -> None:
-    """Print the IAM policy that a person or a CI job needs to run these tasks. Does not contact AWS.
+    """Print the IAM policy that whoever runs these tasks needs. Does not contact AWS.
 
-    Rehearses the tasks on a local AWS of its own, and allows the calls that they made.
+    Rehearses the tasks on a local AWS of its own, and allows exactly what they called.
     """
     from json import dumps
     from tempfile import TemporaryDirectory
 
-    from localaws import ACCOUNT_ID, control, existing
-    from localaws.iam import generated_policy
+    from localaws import rehearsal
     from pipeline import permissions as rehearsals
-    from pipeline import session
+    from pipeline import session, validators
 
     with _task(c, "permissions", json) as report, TemporaryDirectory(prefix="permissions-") as folder:
-        groups = [group for words in for_ or () for group in words.split(",")] or [*rehearsals.REHEARSALS]
-        for group in groups:
-            if group not in rehearsals.REHEARSALS:
-                allowed = ", ".join(rehearsals.REHEARSALS)
-                raise UserError(f"--for: {group!r} is not allowed; allowed: {allowed}")
-        settings = _settings(report, set)
+        parse = validators.string_list("|".join(rehearsals.GROUPS), f"{', '.join(rehearsals.GROUPS)}")
+        groups = _parsed("--for", ",".join(for_ or rehearsals.GROUPS), parse)
+        settings, place = _settings(report, set), Path(folder)
         account = settings.aws_account_id or settings.role_arn.partition("::")[2][:12]
-        if not account and settings.target == "aws":
-            raise UserError("AWS_ACCOUNT_ID is empty; set it, as a policy names its resources by account")
-        settings, place = replace(settings, target="local"), Path(folder)
-        server, _ = control.start(place, port=0, idle_hours=0.1, access_log=True)
-        try:
-
-            def client_of(access_key: str) -> Callable[..., Any]:
-                return session.connect(settings, server.endpoint, access_key=access_key)
-
-            admin = client_of(account or ACCOUNT_ID)
-            for arn in rehearsals.existing_resources(settings):
-                existing.create(client_of, account or ACCOUNT_ID, arn, view_type=settings.stream_view_type)
-            user, key = existing.create_administrator(admin("iam"))
-            report.render(rehearsals.rehearse(groups, settings, ROOT, place, operator=client_of(key), admin=admin))
-            policy = generated_policy.generate(place, user)
-        finally:
-            control.stop(place)
+        if settings.target == "aws" and not account:
+            raise UserError("AWS_ACCOUNT_ID is empty; set it, as a policy names resources by their account")
+        settings = replace(settings, target="local", function_environment={})
+        policy = rehearsal.record(
+            place,
+            lambda endpoint, access_key: session.connect(settings, endpoint, access_key=access_key),
+            lambda *clients: report.render(
+                rehearsals.rehearse(groups, settings, ROOT, place, rehearsal.leave_note, *clients)
+            ),
+            account=account,
+            existing=rehearsals.existing_resources(settings),
+        )
         report.result(dumps(policy, indent=2), policy)
 
 

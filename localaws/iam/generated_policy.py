@@ -1,7 +1,6 @@
 """The IAM policy that allows what a caller did according to the access log, and nothing else.
 
-IAM Access Analyzer does the same with CloudTrail: IAM user guide, "IAM Access Analyzer policy generation". Which actions
-have resources, and in which form, is in the Service Authorization Reference of each service.
+IAM Access Analyzer does the same with CloudTrail: IAM user guide, "IAM Access Analyzer policy generation".
 """
 
 from __future__ import annotations
@@ -33,7 +32,10 @@ _UNCONDITIONAL = ("iam:DetachRolePolicy", "lambda:GetEventSourceMapping")
 
 
 def generate(directory: Path, caller: str) -> dict[str, Any]:
-    """Generate the policy from the access log's entries about a caller, by ARN: one statement a resource and condition."""
+    """Generate the policy from the access log's entries about a caller, by ARN.
+
+    There is one statement for each resource and condition.
+    """
     used: dict[tuple[str, str], set[tuple[tuple[str, str], ...]]] = {}
     for line in (directory / access_log.NAME).read_text().splitlines():
         entry = json.loads(line)

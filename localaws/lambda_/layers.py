@@ -1,6 +1,7 @@
 """Layers of other accounts: moto finds those of the own account only.
 
-Every layer version counts as shared with all accounts. Lambda developer guide, "Granting layer access to other accounts".
+Every layer version counts as shared with all accounts (Lambda developer guide, "Granting layer access to other
+accounts").
 """
 
 from __future__ import annotations
