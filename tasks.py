@@ -510,33 +510,31 @@ FOR = "Only for these tasks: deploy, smoke, status, clean, or operate (day two).
 
 @task(iterable=["for_", "set"], help={"for": FOR, **LOCAL_TASK})
 def permissions(c: Context, for_: Words = None, set: Words = None, json: bool = False) -> None:
-    """Print the IAM policy that whoever runs these tasks needs. Does not contact AWS.
+    """Print the IAM policy for whoever runs these tasks: exactly what they call. Does not contact AWS.
 
-    Rehearses the tasks on a local AWS of its own, and allows exactly what they called.
+    Rehearses the tasks on a local AWS of its own.
     """
     from json import dumps
     from tempfile import TemporaryDirectory
 
     from localaws import rehearsal
-    from pipeline import permissions as rehearsals
-    from pipeline import session, validators
+    from pipeline import permissions, session, validators
 
     with _task(c, "permissions", json) as report, TemporaryDirectory(prefix="permissions-") as folder:
-        parse = validators.string_list("|".join(rehearsals.GROUPS), f"{', '.join(rehearsals.GROUPS)}")
-        groups = _parsed("--for", ",".join(for_ or rehearsals.GROUPS), parse)
-        settings, place = _settings(report, set), Path(folder)
+        parse = validators.string_list("|".join(permissions.GROUPS), ", ".join(permissions.GROUPS))
+        groups = _parsed("--for", ",".join(for_ or permissions.GROUPS), parse)
+        settings, place = replace(_settings(report, set), function_environment={}), Path(folder)
         account = settings.aws_account_id or settings.role_arn.partition("::")[2][:12]
         if settings.target == "aws" and not account:
             raise UserError("AWS_ACCOUNT_ID is empty; set it, as a policy names resources by their account")
-        settings = replace(settings, target="local", function_environment={})
+        settings = replace(settings, target="local")
+        steps = partial(permissions.rehearse, groups, settings, ROOT, place, rehearsal.leave_note)
         policy = rehearsal.record(
             place,
             lambda endpoint, access_key: session.connect(settings, endpoint, access_key=access_key),
-            lambda *clients: report.render(
-                rehearsals.rehearse(groups, settings, ROOT, place, rehearsal.leave_note, *clients)
-            ),
+            lambda *clients: report.render(steps(*clients)),
             account=account,
-            existing=rehearsals.existing_resources(settings),
+            existing=f"{settings} arn:aws:s3:::{settings.code_bucket}",
         )
         report.result(dumps(policy, indent=2), policy)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,13 @@ from localaws import ACCOUNT_ID, control
 from localaws.iam import generated_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     Client = Callable[[str], Any]
 
 _SERVICES = ("dynamodb", "iam", "kms", "lambda", "s3", "sns", "sqs")
+_NAMED = re.compile(r"arn:[\w-]+:[\w-]+:[\w-]*:(?:\d{12}|aws)?:[^\s'\"]+|(?<![\w/:])alias/[\w/-]+")
 _EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 _TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
 
@@ -30,17 +32,18 @@ def record(
     rehearse: Callable[[Client, Client], None],
     *,
     account: str,
-    existing: Iterable[str],
+    existing: str,
 ) -> dict[str, Any]:
     """Call `rehearse` with the clients of a user and of the root user; return the policy that the user needed.
 
     `connect` returns clients for an endpoint and an access key. `account` is the ID of the account, "" for that of
-    made-up credentials. `existing` has the ARNs to create first. Raises ControlError.
+    made-up credentials. What the text `existing` names, by ARNs or as aliases of KMS keys, is created first. Raises
+    ControlError.
     """
     server, _ = control.start(directory, port=0, idle_hours=0.1, access_log=True)
     try:
         root = connect(server.endpoint, account or ACCOUNT_ID)
-        for arn in existing:
+        for arn in dict.fromkeys(_NAMED.findall(existing)):
             create(lambda owner: connect(server.endpoint, owner), account or ACCOUNT_ID, arn)
         iam = root("iam")
         user = iam.create_user(UserName="user")["User"]["Arn"]
@@ -53,7 +56,7 @@ def record(
 
 
 def create(client_of: Callable[[str], Client], account: str, arn: str) -> None:
-    """Create a table with a stream, a role, a managed policy, a queue, a topic, a bucket, a layer version or a KMS alias.
+    """Create a table, a role, a managed policy, a queue, a topic, a bucket, a layer version or the alias of a KMS key.
 
     `client_of` returns the clients of an account. `account` uses the resource: it may use a table of another account,
     and owns a bucket. A role trusts Lambda and may do everything. Other resources, and what AWS owns, are left out.

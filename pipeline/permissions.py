@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,55 +25,47 @@ Client = Callable[..., Any]
 GROUPS = ("deploy", "smoke", "status", "clean", "operate")
 
 
-def existing_resources(settings: Settings) -> list[str]:
-    """The ARNs, and the aliases of KMS keys, in the settings: what no task creates."""
-    arns = re.findall(r"arn:[\w-]+:[^\s'\"]+|(?<![\w/:])alias/[\w/-]+", str(settings))
-    return [*dict.fromkeys(arns + [f"arn:aws:s3:::{name}" for name in [settings.code_bucket] if name])]
-
-
 def rehearse(
-    groups: Iterable[str],
-    settings: Settings,
-    root: Path,
-    folder: Path,
-    leave_note: Callable[[Client, str, str, records.Record], None],
-    *clients: Client,
+    groups: Iterable[str], settings: Settings, root: Path, folder: Path, leave_note: Callable[..., None], *who: Client
 ) -> Events[None]:
-    """Run the tasks of each group of GROUPS. `clients` are those of operator and admin.
+    """Run the tasks of each group of GROUPS. `who` are the clients of operator and admin.
 
-    `root` is the project's folder, `folder` one for copies with other code: a function that prints its event.
-    `leave_note` puts a note about a record of the function with an ARN into ON_FAILURE.
+    `root` is the project's folder, `folder` one for two projects with other code. `leave_note` puts a note about a
+    record into ON_FAILURE. It takes clients, the ARN in ON_FAILURE, the function's ARN and the record.
     """
     yield Started("permissions")
-    operator, admin = (_deployment(settings, root, folder / str(number), each) for number, each in enumerate(clients))
+    operator, admin = (_deployment(settings, client, root, folder / str(number)) for number, client in enumerate(who))
     if settings.code_bucket:
         (operator.root / "lambda_src" / "large").write_bytes(os.urandom(archive.DIRECT_UPLOAD_BYTES))
     # With these, records reach the function at once, and the table can be deleted.
-    usable = {"filter_criteria": {}, "maximum_batching_window_in_seconds": 0, "mapping_enabled": True}
-    usable |= {"tumbling_window_in_seconds": 0, "table_deletion_protection_enabled": False}
+    usable = {"filter_criteria": {}, "maximum_batching_window_in_seconds": 0, "tumbling_window_in_seconds": 0}
+    usable |= {"mapping_enabled": True, "table_deletion_protection_enabled": False}
     for group in groups:
         yield Progress("permissions", f"rehearsing {group} on a local AWS of its own")
+        user, owner = _with(operator, **usable), _with(admin, **usable)
         if group == "deploy":
-            _deploy(operator, admin)
+            _run(steps.deploy(operator))
+            for _ in _situations(admin):
+                _run(steps.deploy(operator))
             continue
-        user, owner = (_with(each, **usable) for each in (operator, admin))
         _run(steps.deploy(owner), smoke.run(owner))
         if group == "smoke":
             _smoke(user, owner)
-        elif group == "status":
-            status.collect(user)
+        elif group == "operate":
+            _operate(user, owner, leave_note)
         elif group == "clean":
             _clean(user, owner)
         else:
-            _operate(user, owner, leave_note)
+            for _ in _situations(admin):
+                status.collect(operator)
 
 
-def _deployment(settings: Settings, root: Path, folder: Path, client: Client) -> Deployment:
+def _deployment(settings: Settings, client: Client, root: Path, folder: Path) -> Deployment:
+    """A project with the policies, and a function that only prints its event: the real one may need other resources."""
     shutil.copytree(root / "policies", folder / "policies")
     module, _, name = settings.function_handler.rpartition(".")
     path = folder / "lambda_src" / f"{module.replace('.', '/')}.py"
     path.parent.mkdir(parents=True)
-    # The code of the two differs, so that a deploy updates it.
     path.write_text(f"# {folder}\ndef {name}(event, context):\n    print(event)\n")
     return Deployment(settings, client, folder, adopt=True)
 
@@ -88,13 +79,11 @@ def _run(*steps: Iterable[Any]) -> None:
         list(events)
 
 
-def _deploy(operator: Deployment, admin: Deployment) -> None:
-    """Create everything, and change everything that earlier settings, another pipeline or a person may have set."""
-    s, policy = operator.settings, _any_policy(admin)
-    concurrency, days = s.function_reserved_concurrent_executions, s.log_retention_in_days
-    foreign = {"pipeline_name": "other", "tags": {"other": ""}, "log_retention_in_days": 0}
-    foreign |= {"batch_size": s.batch_size % 2 + 1, "role_managed_policy_arns": ()}
-    other = {
+def _situations(admin: Deployment) -> Iterator[None]:
+    """Deploy with other settings, and as another pipeline: everything differs that a deploy updates."""
+    s, iam = admin.settings, admin.client("iam")
+    policy = f"arn:{iam.meta.partition}:iam::aws:policy/ReadOnlyAccess"
+    other: dict[str, Any] = {
         "tags": {"other": ""},
         "table_deletion_protection_enabled": not s.table_deletion_protection_enabled,
         "table_point_in_time_recovery_enabled": not s.table_point_in_time_recovery_enabled,
@@ -103,28 +92,26 @@ def _deploy(operator: Deployment, admin: Deployment) -> None:
         "role_managed_policy_arns": (policy,),
         "role_options": {**s.role_options, "Description": "other"},
         "function_memory_size": s.function_memory_size + 1,
-        "function_reserved_concurrent_executions": 1 if concurrency is None else None,
-        "log_retention_in_days": 1 if days != 1 else 3,
+        "function_reserved_concurrent_executions": 1 if s.function_reserved_concurrent_executions is None else None,
         "starting_position": "LATEST" if s.starting_position == "TRIM_HORIZON" else "TRIM_HORIZON",
     }
-    _run(steps.deploy(operator))
+    foreign: dict[str, Any] = {"pipeline_name": "other", "tags": {"other": ""}, "role_managed_policy_arns": ()}
+    foreign |= {"batch_size": s.batch_size % 2 + 1, "log_retention_in_days": 0 if s.log_retention_in_days else 1}
+    # A list of mappings leaves out filters that a key encrypts.
+    foreign |= {"mapping_options": {**s.mapping_options, "KMSKeyArn": policy.replace(":iam:", ":kms:")}}
     for settings in (other, foreign):
         _run(steps.deploy(_with(admin, **settings)))
         if not s.role_arn:
             document = json.dumps({**steps.existing(admin, "role")["AssumeRolePolicyDocument"], "Id": "other"})
-            admin.client("iam").update_assume_role_policy(RoleName=s.role_name, PolicyDocument=document)
-        _run(steps.deploy(operator))
-
-
-def _any_policy(d: Deployment) -> str:
-    return f"arn:{d.client('iam').meta.partition}:iam::aws:policy/ReadOnlyAccess"
+            iam.update_assume_role_policy(RoleName=s.role_name, PolicyDocument=document)
+        yield
 
 
 def _smoke(operator: Deployment, admin: Deployment) -> None:
     """Put an item; then observe the record of another one."""
     table = steps.existing(admin, "table")
-    _run(smoke.run(operator))
     put = {"TableName": table["TableName"], "Item": smoke.new_item(table, {})[0]}
+    _run(smoke.run(operator))
     threading.Timer(1, admin.client("dynamodb").put_item, kwargs=put).start()
     _run(smoke.run(operator, observe=True))
 
@@ -136,19 +123,18 @@ def _operate(operator: Deployment, admin: Deployment, leave_note: Callable[..., 
     _run(steps.fetch_logs(operator, since_ms=0, pattern="", request_id="", last=1, timeout=9))
     _run(steps.resume(operator), replay.replay(operator))
     if on_failure.split(":")[2:3] in (["sqs"], ["s3"]):
-        function, record = steps.existing(admin, "function"), next(records.select(admin, table["LatestStreamArn"]))
-        leave_note(admin.client, on_failure, function["FunctionArn"], record)
+        record = next(records.select(admin, table["LatestStreamArn"]))
+        leave_note(admin.client, on_failure, steps.existing(admin, "function")["FunctionArn"], record)
         images = table["StreamSpecification"]["StreamViewType"]
         _run(replay.redrive(operator, skip_superseded="NEW" in images))
 
 
 def _clean(operator: Deployment, admin: Deployment) -> None:
-    """Delete everything, also what earlier settings left: another table's mapping, uploaded code, attached policies."""
+    """Delete everything, also what earlier settings left: another table's mapping, attached policies, uploaded code."""
     s = operator.settings
     other = {"table_arn": "", "table_name": "other", "stream_view_type": s.stream_view_type or "NEW_AND_OLD_IMAGES"}
-    _run(
-        steps.deploy(_with(admin, **other)), steps.deploy(_with(admin, role_managed_policy_arns=(_any_policy(admin),)))
-    )
+    _run(steps.deploy(_with(admin, **other)))
+    next(_situations(_with(admin, table_deletion_protection_enabled=True)))
     if s.code_bucket:
         code = {"Bucket": s.code_bucket, "Key": f"{s.pipeline_name}/{'0' * 64}.zip", "Body": b""}
         code_object.ensure(admin.client("s3"), code)
