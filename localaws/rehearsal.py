@@ -43,7 +43,7 @@ def record(
     server, _ = control.start(directory, port=0, idle_hours=0.1, access_log=True)
     try:
         root = connect(server.endpoint, account or ACCOUNT_ID)
-        for arn in dict.fromkeys(_NAMED.findall(existing)):
+        for arn in named(existing):
             create(lambda owner: connect(server.endpoint, owner), account or ACCOUNT_ID, arn)
         iam = root("iam")
         user = iam.create_user(UserName="user")["User"]["Arn"]
@@ -53,6 +53,11 @@ def record(
         return generated_policy.generate(directory, user)
     finally:
         control.stop(directory)
+
+
+def named(text: str) -> list[str]:
+    """The ARNs and the aliases of KMS keys in a text."""
+    return [*dict.fromkeys(_NAMED.findall(text))]
 
 
 def create(client_of: Callable[[str], Client], account: str, arn: str) -> None:
