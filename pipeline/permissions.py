@@ -44,10 +44,12 @@ def rehearse(
         yield Progress("permissions", f"rehearsing {group} on a local AWS of its own")
         user, owner = _with(operator, **usable), _with(admin, **usable)
         if group == "deploy":
-            _run(steps.deploy(operator))
+            _run(steps.deploy(operator.as_dry_run()), steps.deploy(operator))
             for _ in _situations(admin):
                 _run(steps.deploy(operator))
             continue
+        if group == "status":
+            status.collect(operator)  # before anything exists
         _run(steps.deploy(owner), smoke.run(owner))
         if group == "smoke":
             _smoke(user, owner)
