@@ -15,6 +15,7 @@ MODULES = {
 }
 # The top layer first. Each package may import those below it, and the modules of the bottom layer.
 LAYERS = [
+    ["localaws.rehearsal"],
     ["localaws.__main__"],
     ["localaws.moto_patches"],
     ["localaws.mappings"],
