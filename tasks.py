@@ -6,7 +6,9 @@ are imported by the tasks that need them, so that `invoke --list` and completion
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import sys
 import threading
 import time
@@ -18,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from invoke import Collection, Context, Exit, task
+from invoke import Collection, Context, Exit, ParseError, task
 
 # Invoke turns bytecode caching off, and so would compile the project again for each command. Python's default is back.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
@@ -71,7 +73,8 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
     from localaws.control import ControlError
     from pipeline import errors
 
-    report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), step=name)
+    live = terminal.is_interactive() and not json and not c.config.run.echo
+    report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), live=live, step=name)
     code = 1
     try:
         with terminal.interruptible():
@@ -310,7 +313,9 @@ def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
         "filter": "Show only lines that match this CloudWatch Logs filter pattern.",
         "request_id": "Show only the invocation with this request ID.",
         "last": "Number of invocations to show. 0: all.",
-        "timeout": "Seconds to wait for a log group that does not exist yet.",
+        "follow": "Show each new invocation when it ends, until Ctrl-C. With --json: a document a line.",
+        "pretty": "Indent lines that are JSON.",
+        "timeout": "Seconds to wait for a log group that does not exist yet. --follow waits until it does.",
         **COMMON,
     },
 )
@@ -320,6 +325,8 @@ def fetch_logs(
     filter: str = "",
     request_id: str = "",
     last: str = "10",
+    follow: bool = False,
+    pretty: bool = False,
     timeout: str = "30",
     set: Words = None,
     verbose: bool = False,
@@ -329,16 +336,23 @@ def fetch_logs(
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
-    from pipeline import steps, validators
+    from pipeline import log_text, steps, validators
 
     with _task(c, "fetch-logs", json) as report:
-        options = {
+        options: dict[str, Any] = {
             "since_ms": _parsed("--since", since, partial(validators.timestamp, now=time.time())),
             "last": _parsed("--last", last, validators.integer(0, 1_000_000)),
-            "timeout": _parsed("--timeout", timeout, validators.integer(0, 3600)),
+            "pattern": filter,
+            "request_id": request_id,
+            "show": partial(log_text.text, pretty=pretty, color=terminal.has_colors()),
         }
+        wait = _parsed("--timeout", timeout, validators.integer(0, 3600))
+        report.streaming, report.live = json and follow, False
         deployment = _connect(c, report, set, verbose=verbose)
-        report.render(steps.fetch_logs(deployment, pattern=filter, request_id=request_id, **options))
+        if follow:
+            report.render(steps.follow_logs(deployment, until=terminal.until_interrupted(), **options))
+        else:
+            report.render(steps.fetch_logs(deployment, timeout=wait, **options))
 
 
 def _parsed(flag: str, value: str, parse: Callable[[str], Any]) -> Any:
@@ -380,8 +394,8 @@ def smoke(
 ) -> None:
     """Test end to end: write an item, find it in the function's log, delete it.
 
-    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN,
-    ROLE_NAME, SMOKE_TIMEOUT, SMOKE_ITEM.
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME,
+    SMOKE_TIMEOUT, SMOKE_ITEM.
     """
     from pipeline import smoke as smoke_test
 
@@ -448,6 +462,15 @@ def status(c: Context, check: bool = False, set: Words = None, verbose: bool = F
         report.result("\n".join(result.lines()), result.document())
     if check and result.drifted:
         raise Exit(f"status: {len(result.drifted)} of {len(result.changes)} resources differ from the settings", code=2)
+
+
+@task(iterable=["set"], help=COMMON)
+def doctor(c: Context, set: Words = None, verbose: bool = False, json: bool = False) -> None:
+    """Find out why the pipeline does not work: the cause, the evidence, the command that fixes it. Reads only."""
+    from pipeline import doctor as pipeline_doctor
+
+    with _task(c, "doctor", json) as report:
+        report.render(pipeline_doctor.diagnose(_connect(c, report, set, verbose=verbose)))
 
 
 @task(
@@ -685,6 +708,17 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, records, replay, redrive)
-namespace = Collection(
-    *STEPS, deploy, smoke, adopt, runbook, permissions, clean, status, *DAY_TWO, local, dev.namespace
-)
+AROUND = (status, doctor, adopt, runbook, permissions)
+namespace = Collection(*STEPS, deploy, smoke, clean, *AROUND, *DAY_TWO, local, dev.namespace)
+
+
+def _with_suggestion(error: ParseError) -> str:
+    """Invoke's message about an unknown task or flag, and a similar name. Invoke has no hook for that."""
+    message = str(error.args[0])
+    unknown = re.fullmatch(r"No idea what '(.+)' is!", message)
+    known = [*namespace.task_names, *(error.context.flags if error.context else ())]
+    near = difflib.get_close_matches(unknown[1], known, n=1) if unknown else ()
+    return f"{message} Did you mean {near[0]}?" if near else message
+
+
+ParseError.__str__ = _with_suggestion  # type: ignore[method-assign, assignment]

@@ -36,10 +36,12 @@ class Changed:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a long step is. For a person, on stderr."""
+    """How far a long step is: `done` of `total` items, 0 if that is unknown. For a person, on stderr."""
 
     step: str
     text: str
+    done: int = 0
+    total: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeSerializer
 
-from .resources.change import Change, UserError, backoff
+from .resources.change import UserError, backoff
 
 # docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _ITEM_BYTES = 400 * 1024
@@ -98,19 +98,22 @@ def key_types(table: Mapping[str, Any]) -> dict[str, str]:
     return {each["AttributeName"]: types[each["AttributeName"]] for each in table["KeySchema"]}
 
 
-def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Change:
-    """Write the items in order, 25 per call, and repeat those that AWS leaves unprocessed.
+def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+    """Write the items in order, 25 per call, and repeat those that AWS leaves unprocessed. Yields how many are written.
 
     DynamoDB API reference: PutItem for one, BatchWriteItem for more.
     """
     name = table["TableName"]
     if len(items) == 1:
         client.put_item(TableName=name, Item=items[0])
+        yield 1
     else:
+        written = 0
         names = [*key_types(table)]
         for batch in batches(items, _BATCH_ITEMS, _BATCH_BYTES, lambda item: repr([item[name] for name in names])):
             _write(client, name, batch)
-    return Change(f"{len(items)} item{'s' if len(items) > 1 else ''} in table {name}", "created")
+            written += len(batch)
+            yield written
 
 
 def batches(entries: Iterable[Any], most: int, room: int, key: Callable[[Any], Any] = id) -> Iterator[list[Any]]:

@@ -72,6 +72,11 @@ def _created(record: Record) -> datetime:
     return datetime.fromtimestamp(record["dynamodb"]["ApproximateCreationDateTime"], timezone.utc)
 
 
+def time_text(seconds: float) -> str:
+    """A time in seconds since 1970, for a person."""
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def number_of(record: Record) -> str:
     """The sequence number of a record."""
     return str(record["dynamodb"]["SequenceNumber"])

@@ -19,11 +19,26 @@ _TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "
 def check(iam: Any, role_arn: str, region: str, documents: Mapping[str, Mapping[str, Any]]) -> Change:
     """Check that Lambda may assume the role, and that the role allows what the documents allow.
 
-    IAM simulates the role's policies. If the caller may not simulate, the policies that the caller may read decide.
     Raises UserError, with the missing statements, if something is known to be missing. The note of the Change names
-    what is unknown. IAM API reference: GetRole, SimulatePrincipalPolicy, GetRolePolicy, GetPolicyVersion.
+    what is unknown.
     """
-    missing = []
+    problem, statements, unknown = missing(iam, role_arn, region, documents)
+    if problem or statements:
+        policy = f"Its policies do not allow:\n{_document(statements)}" if statements else ""
+        advice = "Ask its owner to change it (which takes seconds to take effect), or list less in policies/."
+        raise UserError(f"ROLE_ARN: {role_arn} lacks permissions. {advice}\n{problem}{policy}")
+    return unmanaged(role_arn, f"; cannot be checked: {', '.join(unknown)}" if unknown else "")
+
+
+def missing(
+    iam: Any, role_arn: str, region: str, documents: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, list[dict[str, Any]], list[str]]:
+    """Why Lambda may not assume the role ("" if it may), the statements of the documents that it lacks, the unknown.
+
+    IAM simulates the role's policies. If the caller may not simulate, the policies that the caller may read decide.
+    IAM API reference: GetRole, SimulatePrincipalPolicy, GetRolePolicy, GetPolicyVersion.
+    """
+    lacking = []
     calls, unknown = simulations(documents, region)
     problem = _trust_problem(iam, role_arn)
     if problem is None:
@@ -40,12 +55,8 @@ def check(iam: Any, role_arn: str, region: str, documents: Mapping[str, Mapping[
             elif verdicts != {"allowed"}:  # an action may concern only one of the resources
                 unknown.append(action)
         if denied:
-            missing.append({"Effect": "Allow", "Action": denied, "Resource": resources})
-    if problem or missing:
-        policy = f"Its policies do not allow:\n{_document(missing)}" if missing else ""
-        advice = "Ask its owner to change it (which takes seconds to take effect), or list less in policies/."
-        raise UserError(f"ROLE_ARN: {role_arn} lacks permissions. {advice}\n{problem or ''}{policy}")
-    return unmanaged(role_arn, f"; cannot be checked: {', '.join(unknown)}" if unknown else "")
+            lacking.append({"Effect": "Allow", "Action": denied, "Resource": resources})
+    return problem or "", lacking, unknown
 
 
 def unmanaged(role_arn: str, remark: str = "") -> Change:

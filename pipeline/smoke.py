@@ -13,12 +13,10 @@ from functools import partial
 from json import dumps
 from typing import Any
 
-from . import items, log_reader, parameters, steps
+from . import causes, items, log_reader, parameters
 from .deployment import Deployment
 from .events import Events, Result, Started, Waiting
-from .records import follow
-from .resources import mapping as mappings
-from .resources import role
+from .records import follow, to_json
 from .resources.change import UserError
 
 _MARKER = "smoke"
@@ -34,22 +32,24 @@ _REDELIVERY_SECONDS = 5.0
 _EVENT_ID = re.compile(r"""["']eventID["']: ?["']([0-9a-f]+)""")
 _PLATFORM_LINE = re.compile(r'(INIT_START|START|END|REPORT|XRAY) |\{"time":.*"type": ?"platform\.')
 _CREATED = re.compile(r"""["']ApproximateCreationDateTime["']: ?(\d+)""")
-# One failed invocation may be a transient fault that a retry heals; two are a broken function, if no other succeeds.
-_FAILED_INVOCATIONS = 2
+# When smoke first looks for a cause, and again. It believes a cause that it sees twice: AWS's answers may be old.
+_FIRST_LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 3.0, 4.0
+# What AWS adds to the record of an item.
+_UNKNOWN_BEFORE = ("eventID", "dynamodb.ApproximateCreationDateTime", "dynamodb.SequenceNumber", "dynamodb.SizeBytes")
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """An item, and what it passes on its way to the log, as the resource modules describe it.
+    """An item, and what it passes on its way to the log.
 
-    `role` is None if the role is gone. `events` reads the log events that show the item or the observed record,
-    `put_ms` is AWS's time of the put in whole seconds, `began` the local time. `earlier` are invocations before it.
+    `events` reads the log events that show the item or the observed record, `put_ms` is AWS's time of the put in whole
+    seconds, `began` the local time. `earlier` are invocations before it.
     """
 
     d: Deployment
+    parts: causes.Parts
     table: Mapping[str, Any]
     mapping: Mapping[str, Any]
-    role: Mapping[str, Any] | None
     log_group: str
     events: Callable[[], Iterator[dict[str, Any]]] = lambda: iter(())
     put_ms: int = 0
@@ -64,7 +64,16 @@ class _Trial:
     def invocations(self) -> list[log_reader.Invocation]:
         """The invocations since the put, of anybody's records."""
         events = log_reader.fetch(self.d.client("logs"), self.log_group, since_ms=self.put_ms)
-        return [each for each in log_reader.invocations(events) if each.request_id not in self.earlier]
+        return [each for each in log_reader.invocations(events) if self.is_new(each)]
+
+    def is_new(self, invocation: log_reader.Invocation) -> bool:
+        """Whether the invocation began after the put."""
+        return invocation.started_ms >= self.put_ms and invocation.request_id not in self.earlier
+
+    def cause(self, *, certain: bool) -> causes.Cause | None:
+        """The first cause that applies now."""
+        found = causes.find(self.d, causes.look(self.d), self.is_new)
+        return next((each for each in found if each.certain or not certain), None)
 
     def current_mapping(self) -> Mapping[str, Any]:
         """The mapping as it is now."""
@@ -84,7 +93,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         raise UserError("smoke does not support --dry")
     extra = items.parse(dumps(d.settings.smoke_item), "SMOKE_ITEM") if d.settings.smoke_item else {}
     trial = _existing(d)
-    trial = replace(trial, put_ms=_aws_time_ms(trial.current_mapping()))
+    trial = replace(trial, put_ms=aws_time_ms(trial.current_mapping()))
     trial = replace(trial, earlier=frozenset(each.request_id for each in trial.invocations()))
     dynamodb, name = d.client("dynamodb"), trial.table["TableName"]
     item: dict[str, Any] = {}
@@ -93,9 +102,10 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         trial = _with_next_record(trial)
     else:
         item, term = new_item(trial.table, extra)
+        _check_filters(trial, item)
         began = time.monotonic()
         # The key is random, so that the put overwrites no item of somebody else.
-        put_ms = _aws_time_ms(dynamodb.put_item(TableName=name, Item=item))
+        put_ms = aws_time_ms(dynamodb.put_item(TableName=name, Item=item))
         # The term is unique, so that an early start finds nothing else.
         since_ms, pattern = put_ms - _CLOCK_SKEW_MS, f'"{term}"'
         events = partial(log_reader.fetch, d.client("logs"), trial.log_group, since_ms=since_ms, pattern=pattern)
@@ -157,7 +167,7 @@ def _shows(line: str, record: Mapping[str, Any]) -> bool:
     return all(re.search(rf"(?<![\w.-])({form})(?![\w-]|\.\d)", line) for form in forms)
 
 
-def _aws_time_ms(response: Mapping[str, Any]) -> int:
+def aws_time_ms(response: Mapping[str, Any]) -> int:
     """When AWS answered, in whole seconds. The local clock may be minutes off."""
     return int(parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() * 1000)
 
@@ -169,18 +179,27 @@ def _seconds_in_aws(line: str, timestamp_ms: int) -> float:
 
 
 def _existing(d: Deployment) -> _Trial:
-    """The deployed pipeline. Raises UserError, with the task that creates it, for a part that is missing or off."""
-    name = steps.existing(d, "function")["FunctionName"]
-    table = steps.existing(d, "table")
-    mapping = mappings.describe(d.client("lambda"), name, steps.stream_of(d, table))
-    if mapping is None:
-        missing = f"function {name} has no mapping on the stream of table {table['TableName']}"
-        raise UserError(f"{missing}; create it with: invoke map-stream")
-    if not mapping["Enabled"]:
-        raise UserError(f"mapping {mapping['UUID']} is {mapping['State']}; enable it: MAPPING_ENABLED=true, map-stream")
-    # A role of others (ROLE_ARN) is there: deploy has checked it.
-    current_role = {} if d.settings.role_arn else role.describe(d.client("iam"), d.settings.role_name)
-    return _Trial(d, table, mapping, current_role, parameters.log_group_name(d.settings))
+    """The deployed pipeline. Raises UserError, with the cause, if a part is missing or off."""
+    parts = causes.look(d)
+    if cause := next(causes.of_parts(d, parts), None):
+        raise UserError(str(cause))
+    return _Trial(d, parts, parts.table or {}, parts.mapping or {}, parameters.log_group_name(d.settings))
+
+
+def _check_filters(trial: _Trial, item: Mapping[str, Any]) -> None:
+    """Raise UserError if FILTER_CRITERIA excludes the record of the item. What AWS sets in a record may match."""
+    view, keys = trial.table["StreamSpecification"]["StreamViewType"], items.key_types(trial.table)
+    images = {"NewImage": item} if view.startswith("NEW") else {}
+    change = {"Keys": {name: item[name] for name in keys}, **images, "StreamViewType": view}
+    arn = trial.table["LatestStreamArn"]
+    source = {"eventVersion": "1.1", "eventSource": "aws:dynamodb", "awsRegion": arn.split(":")[3]}
+    record = {"eventName": "INSERT", **source, "dynamodb": to_json(change), "eventSourceARN": arn}
+    patterns = [each["Pattern"] for each in trial.mapping["FilterCriteria"].get("Filters", ())]
+    if (paths := causes.unmatched(patterns, record)) and not {*paths} & {*_UNKNOWN_BEFORE}:
+        raise UserError(
+            f"filter excludes the item: FILTER_CRITERIA does not match {', '.join(paths)} of smoke's item. Nothing was "
+            "written\n  try: add what the filter needs with SMOKE_ITEM, or find the next record: invoke smoke --observe"
+        )
 
 
 def has_user_items(dynamodb: Any, table_name: str) -> bool:
@@ -232,19 +251,38 @@ def _tries(deadline: float) -> Iterator[float]:
 def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> dict[str, Any]:
     """The log event that shows it. Writes an item again meanwhile if the mapping may have missed it."""
     rewrite = _FIRST_REWRITE_SECONDS
-    next_write = trial.began + rewrite
+    next_write, next_look = trial.began + rewrite, trial.began + _FIRST_LOOK_SECONDS
+    # Others' records may fail while the item waits for its batch.
+    batched = trial.began + _LONGEST_PAUSE_SECONDS + trial.mapping["MaximumBatchingWindowInSeconds"]
+    cause = None
     for now in _tries(trial.deadline):
         if event := next(trial.events(), None):
             return event
-        if now > trial.began + _LONGEST_PAUSE_SECONDS and _is_broken(trial.invocations()):
+        if now > batched and causes.is_broken(trial.invocations()):
             break
+        if now > next_look:
+            before, cause = cause, trial.cause(certain=True)
+            if before and cause and before.name == cause.name:
+                break
+            next_look = now + _LOOK_AGAIN_SECONDS
         if item and trial.mapping["StartingPosition"] == "LATEST" and now > next_write:
             item[_ATTEMPT] = {"N": str(int(item[_ATTEMPT]["N"]) + 1)}  # an identical put creates no record
             trial.d.client("dynamodb").put_item(TableName=trial.table["TableName"], Item=item)
             rewrite = min(rewrite * 2, _LONGEST_REWRITE_SECONDS)
             next_write = now + rewrite
     what, waited = "item" if item else "record", f"{now - trial.began:.0f} s"
-    raise UserError(f"the {what} did not appear in the log within {waited}. {_likely_cause(trial)}")
+    cause = trial.cause(certain=False) or _unknown_cause(trial)
+    raise UserError(f"the {what} did not appear in the log within {waited}\n{cause}")
+
+
+def _unknown_cause(trial: _Trial) -> causes.Cause:
+    current = trial.current_mapping()
+    state = f"mapping {current['UUID']} is {current['State']}, last result: {current['LastProcessingResult']}"
+    if trial.invocations():
+        evidence = f"the function ran, but did not log the record ({state})"
+        return causes.Cause("record not logged", evidence, "log the event in the handler: print(event)")
+    evidence = f"the function logged nothing ({state})"
+    return causes.Cause("not delivered yet", evidence, "raise SMOKE_TIMEOUT, as AWS may take minutes to begin")
 
 
 def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation:
@@ -286,27 +324,3 @@ def _check_not_repeated(trial: _Trial, event: dict[str, Any], invocation: log_re
         raise UserError(
             f"the function logged the item, but Lambda delivers its record again (last result: {outcome}). {advice}"
         )
-
-
-def _likely_cause(trial: _Trial) -> str:
-    """Why the log does not show the item: the first of the usual causes that applies."""
-    current, invocations = trial.current_mapping(), trial.invocations()
-    state = f"mapping {current['UUID']} is {current['State']}, last result: {current['LastProcessingResult']}"
-    if failure := next((each.failure for each in invocations if each.failure), ""):
-        return f"The function failed ({state}):\n{failure}"
-    if trial.role is None:
-        return f"The function's role does not exist ({state}); try: invoke create-role put-policy"
-    if current["State"] != "Enabled" or current["LastProcessingResult"].startswith("PROBLEM"):
-        return f"The {state}; try: invoke map-stream"
-    if current.get("FilterCriteria", {}).get("Filters"):
-        return f"FILTER_CRITERIA may not match smoke's item ({state}); add the attributes it needs with SMOKE_ITEM"
-    if invocations:
-        return f"The function ran, but did not log the record ({state}); smoke searches the log for the item's key"
-    missing = "The role may lack logs:CreateLogStream or logs:PutLogEvents"
-    return f"The function logged nothing ({state}). {missing}; try: invoke put-policy"
-
-
-def _is_broken(invocations: list[log_reader.Invocation]) -> bool:
-    """Whether all invocations failed, and not only one."""
-    ended = [each for each in invocations if each.failure or each.report]
-    return len(ended) >= _FAILED_INVOCATIONS and all(each.failure for each in ended)

@@ -58,13 +58,11 @@ def test_smoke_works_with_a_log_group_of_its_own(project: ForkedProject) -> None
     assert "smoke: item reached /jobs/nightly " in output
 
 
-def test_smoke_item_matches_a_filter_and_the_error_without_it_suggests_the_filter(project: ForkedProject) -> None:
+def test_smoke_item_gets_what_the_filter_asks_for(project: ForkedProject) -> None:
     pattern = '{"Filters": [{"Pattern": "{\\"dynamodb\\": {\\"NewImage\\": {\\"done\\": {\\"BOOL\\": [true]}}}}"}]}'
     settings = {"PIPELINE_NAME": "filtered", "FILTER_CRITERIA": pattern}
     project.run("deploy", **settings)
     project.run("smoke", SMOKE_ITEM='{"done": true}', **settings)
-    error = project.refusal("smoke", SMOKE_TIMEOUT="1", **settings)
-    assert "FILTER_CRITERIA may not match smoke's item" in error
 
 
 def test_smoke_deletes_its_item_and_no_other(project: ForkedProject) -> None:
@@ -79,7 +77,7 @@ def test_smoke_deletes_its_item_also_when_it_fails(project: ForkedProject) -> No
     with function_code(project, "def lambda_handler(event, context):\n    return None\n"):
         project.run("deploy", PIPELINE_NAME="silent")
         error = project.refusal("smoke", PIPELINE_NAME="silent", SMOKE_TIMEOUT="1")
-    assert "The function ran, but did not log the record" in error
+    assert "record not logged: the function ran, but did not log the record" in error
     assert project.client("dynamodb").scan(TableName="silent")["Items"] == []
 
 
@@ -104,42 +102,6 @@ def test_smoke_shows_the_traceback_of_a_failing_function(project: ForkedProject)
         error = project.refusal("smoke", PIPELINE_NAME="failing", SMOKE_TIMEOUT="20")
     assert "[ERROR] KeyError: 'no such order'" in error
     assert "Traceback (most recent call last):" in error
-
-
-def test_smoke_shows_the_error_of_a_function_that_cannot_be_imported(project: ForkedProject) -> None:
-    with function_code(project, "import nowhere\nlambda_handler = None\n"):
-        project.run("deploy", PIPELINE_NAME="unimportable")
-        error = project.refusal("smoke", PIPELINE_NAME="unimportable", SMOKE_TIMEOUT="20")
-    assert "Unable to import module 'example': No module named 'nowhere'" in error
-
-
-def test_smoke_reports_a_disabled_mapping_before_it_writes(project: ForkedProject) -> None:
-    project.run("deploy", PIPELINE_NAME="disabled", MAPPING_ENABLED="false")
-    ended = project.invoke("smoke", PIPELINE_NAME="disabled").expect(1)
-    assert re.search(r"mapping [0-9a-f-]{36} is Disabled; enable it: MAPPING_ENABLED=true, map-stream", ended.stderr)
-    assert ended.writes == []
-
-
-def test_smoke_reports_a_missing_mapping(project: ForkedProject) -> None:
-    project.run("deploy", PIPELINE_NAME="unmapped")
-    lambda_ = project.client("lambda")
-    (mapping,) = lambda_.list_event_source_mappings(FunctionName="unmapped")["EventSourceMappings"]
-    lambda_.delete_event_source_mapping(UUID=mapping["UUID"])
-    error = project.refusal("smoke", PIPELINE_NAME="unmapped")
-    assert "function unmapped has no mapping on the stream of table unmapped" in error
-    assert "create it with: invoke map-stream" in error
-
-
-def test_smoke_reports_a_role_that_may_not_write_logs(project: ForkedProject) -> None:
-    project.run("deploy", PIPELINE_NAME="lacking")
-    stream_only = (
-        '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "dynamodb:*", "Resource": "*"}]}'
-    )
-    project.client("iam").put_role_policy(
-        RoleName="lacking-role", PolicyName="lacking-policy", PolicyDocument=stream_only
-    )
-    error = project.refusal("smoke", PIPELINE_NAME="lacking", SMOKE_TIMEOUT="2")
-    assert "The role may lack logs:CreateLogStream or logs:PutLogEvents; try: invoke put-policy" in error
 
 
 def test_smoke_generates_the_partition_key_itself(project: ForkedProject) -> None:

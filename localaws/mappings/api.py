@@ -21,6 +21,7 @@ from localaws.dynamodb.stream import find_stream
 from localaws.errors import AwsError, invalid
 from localaws.lambda_ import names
 from localaws.mappings import options
+from localaws.mappings.encryption import filter_criteria_error
 from localaws.mappings.options import stream_access_problem
 from localaws.mappings.poller import Poller
 from localaws.mappings.state import EventSourceMapping
@@ -85,7 +86,10 @@ class Mappings:
             return self._update(mapping, _body(request)), 202
         if request.method == "DELETE":
             return self._delete(mapping), 202
-        return mapping.describe(), 200
+        error = filter_criteria_error(mapping.options)
+        if not error:
+            return mapping.describe(), 200
+        return {**mapping.describe(), "FilterCriteria": None, "FilterCriteriaError": error}, 200
 
     def _call_tags(self, request: Request, mapping_id: str) -> tuple[dict[str, Any] | None, int]:
         mapping = self._find(mapping_id, signature(request).account)
@@ -122,7 +126,9 @@ class Mappings:
         source, function = request.args.get("EventSourceArn"), request.args.get("FunctionName")
         scope, limit = signature(request), int(request.args.get("MaxItems", 100))
         mappings = [
-            mapping | ({"LastProcessingResult": live.result} if (live := self._mappings.get(mapping["UUID"])) else {})
+            mapping
+            | ({"LastProcessingResult": live.result} if (live := self._mappings.get(mapping["UUID"])) else {})
+            | ({"FilterCriteria": None} if mapping.get("KMSKeyArn") else {})
             for mapping in self._history.seen("", "mapping-listed", self._describe_all).values()
             if mapping["FunctionArn"].split(":")[3:5] == [scope.region, scope.account]
             and source in (None, mapping["EventSourceArn"])

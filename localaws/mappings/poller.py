@@ -17,6 +17,7 @@ from localaws.dynamodb.stream import RETENTION_SECONDS, age
 from localaws.lambda_.code import InvalidZipError
 from localaws.lambda_.functions import FunctionNotFound, Throttled
 from localaws.mappings.batches import Batch, BatchReader, event_json
+from localaws.mappings.encryption import filter_criteria_error
 from localaws.mappings.options import stream_access_problem
 from localaws.mappings.state import Checkpoint
 
@@ -155,6 +156,8 @@ class _Worker:
         stream = self._mapping.stream
         function = self._functions.find(self._mapping.function_arn)
         problem = stream_access_problem(stream.arn, function.role) if function else "Function not found"
+        if error := filter_criteria_error(self._options):
+            problem = error["Message"]
         if problem:
             self._mapping.result = f"PROBLEM: {problem}"
             return [batch]

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("tasks.py", "dev.py", "filter_patterns.py", "pipeline", "localaws", "lambda_src", "policies", ".env.example")
+FILES = ("tasks.py", "dev.py", "filter_patterns.py", ".env.example", "requirements.txt")
+PARTS = (*FILES, "pipeline", "localaws", "lambda_src", "policies")
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 
 

@@ -27,7 +27,7 @@ def statements(folder: Path, *entries: tuple[str, str, dict[str, str]], caller: 
 
 
 def test_the_actions_on_a_resource_are_one_statement(tmp_path: Path) -> None:
-    calls = [(f"dynamodb:{name}", TABLE, {}) for name in ("PutItem", "GetItem", "PutItem")]
+    calls: list[Any] = [(f"dynamodb:{name}", TABLE, {}) for name in ("PutItem", "GetItem", "PutItem")]
     expected = {"Action": ["dynamodb:GetItem", "dynamodb:PutItem"], "Resource": TABLE}
     assert statements(tmp_path, *calls) == [{"Sid": "DynamodbTable", "Effect": "Allow", **expected}]
 

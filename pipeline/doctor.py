@@ -1,0 +1,66 @@
+"""`doctor`: the machine, the credentials, and each usual cause of a pipeline that does not work. Reads only."""
+
+from __future__ import annotations
+
+import platform
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+
+from . import causes
+from .deployment import Deployment
+from .events import Events, Result, Started
+from .resources.change import UserError
+from .smoke import aws_time_ms
+
+# AWS refuses requests whose time is off by more.
+_CLOCK_SECONDS = 5 * 60
+_REQUIREMENT = re.compile(r"^([a-z0-9-]+)(?:\[\w+\])?==([^\s;]+)", re.MULTILINE)
+
+
+def diagnose(d: Deployment) -> Events[None]:
+    """Check the machine and the pipeline. Raises UserError after the last check if one failed."""
+    yield Started("doctor")
+    found = []
+    for text, cause in _machine(d):
+        found += [cause] if cause else []
+        yield Result(f"{'FAIL' if cause else 'ok  '}  {cause or text}", {"machine": [{"check": text, "ok": not cause}]})
+    for cause in causes.find(d, causes.look(d)):
+        found.append(cause)
+        yield Result(f"FAIL  {cause}")
+    healthy = "" if found else f"ok    pipeline {d.settings.pipeline_name}: no known cause of failure"
+    yield Result(healthy, {"healthy": not found, "causes": [asdict(cause) for cause in found]})
+    if found:
+        raise UserError(
+            f"{len(found)} {'cause' if len(found) == 1 else 'causes'} found: {', '.join(each.name for each in found)}"
+        )
+
+
+def _machine(d: Deployment) -> Iterator[tuple[str, causes.Cause | None]]:
+    """What is checked outside AWS, with its cause if it is wrong. A Python that is too old does not start Invoke."""
+    yield f"Python {platform.python_version()}", None
+    wrong = _other_versions(d.root / "requirements.txt")
+    cause = causes.Cause("other versions", ", ".join(wrong), "pip install -r requirements.txt") if wrong else None
+    yield "packages as in requirements.txt", cause
+    caller = d.client("sts").get_caller_identity()
+    yield f"credentials of {caller['Arn']} in {d.client('sts').meta.endpoint_url}", None
+    ahead = time.time() - aws_time_ms(caller) / 1000
+    text = f"clock within {abs(ahead):.0f} s of AWS's"
+    off = f"it is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} AWS's, which refuses more than 5 minutes"
+    yield text, causes.Cause("clock", off, "set the clock") if abs(ahead) > _CLOCK_SECONDS else None
+
+
+def _other_versions(requirements: Path) -> list[str]:
+    """The installed packages in other versions than the file has. A package may have one version for each Python."""
+    pinned: dict[str, set[str]] = {}
+    for name, version in _REQUIREMENT.findall(requirements.read_text(encoding="utf-8")):
+        pinned.setdefault(name, set()).add(version)
+    installed = {each.name.lower(): each.version for each in metadata.distributions() if each.name.lower() in pinned}
+    return [
+        f"{name} {version} instead of {' or '.join(sorted(pinned[name]))}"
+        for name, version in sorted(installed.items())
+        if version not in pinned[name]
+    ]

@@ -1,0 +1,300 @@
+"""The cause by its name: what smoke and doctor say for each way in which a pipeline breaks, each made for real."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+import zipfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.harness.forked import ForkedProject
+
+SPEED = 5  # smoke looks for causes every few seconds
+PRINT = "def lambda_handler(event, context):\n    print(event)\n"
+FAIL = "def lambda_handler(event, context):\n    raise KeyError('no such order')\n"
+READ_STREAM = {"Effect": "Allow", "Action": "dynamodb:*", "Resource": "*"}
+WRITE_LOGS = {"Effect": "Allow", "Action": "logs:*", "Resource": "*"}
+ONLY_DONE = json.dumps({"Filters": [{"Pattern": '{"dynamodb": {"NewImage": {"done": {"BOOL": [true]}}}}'}]})
+
+
+@contextmanager
+def function_code(project: ForkedProject, text: str) -> Iterator[None]:
+    """Replace the code of the function within the block."""
+    source = project.folder / "lambda_src" / "example.py"
+    before = source.read_text()
+    source.write_text(text)
+    try:
+        yield
+    finally:
+        source.write_text(before)
+
+
+def allow_only(*statements: dict[str, Any]) -> Callable[[ForkedProject, str], None]:
+    def break_it(project: ForkedProject, name: str) -> None:
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        put = project.client("iam").put_role_policy
+        put(RoleName=f"{name}-role", PolicyName=f"{name}-policy", PolicyDocument=document)
+
+    return break_it
+
+
+def upload_other_code(project: ForkedProject, name: str) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("other.py", PRINT)
+    project.client("lambda").update_function_code(FunctionName=name, ZipFile=file.getvalue())
+
+
+def mapping_of(project: ForkedProject, name: str) -> str:
+    (mapping,) = project.client("lambda").list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    return str(mapping["UUID"])
+
+
+def disable_mapping(project: ForkedProject, name: str) -> None:
+    project.client("lambda").update_event_source_mapping(UUID=mapping_of(project, name), Enabled=False)
+
+
+def delete_mapping(project: ForkedProject, name: str) -> None:
+    project.client("lambda").delete_event_source_mapping(UUID=mapping_of(project, name))
+
+
+def disable_stream(project: ForkedProject, name: str) -> None:
+    project.client("dynamodb").update_table(TableName=name, StreamSpecification={"StreamEnabled": False})
+
+
+def renew_stream(project: ForkedProject, name: str) -> None:
+    disable_stream(project, name)
+    view = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    project.client("dynamodb").update_table(TableName=name, StreamSpecification=view)
+
+
+def encrypt_filters_with_a_disabled_key(project: ForkedProject, name: str) -> None:
+    kms = project.client("kms")
+    key = kms.create_key()["KeyMetadata"]
+    criteria, uuid = json.loads(ONLY_DONE), mapping_of(project, name)
+    project.client("lambda").update_event_source_mapping(UUID=uuid, KMSKeyArn=key["Arn"], FilterCriteria=criteria)
+    kms.disable_key(KeyId=key["KeyId"])
+
+
+def reserve_nothing(project: ForkedProject, name: str) -> None:
+    project.client("lambda").put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+
+
+def log_elsewhere(project: ForkedProject, name: str) -> None:
+    update = project.client("lambda").update_function_configuration
+    update(FunctionName=name, LoggingConfig={"LogGroup": "/jobs/nightly"})
+
+
+def delete_role(project: ForkedProject, name: str) -> None:
+    iam = project.client("iam")
+    iam.delete_role_policy(RoleName=f"{name}-role", PolicyName=f"{name}-policy")
+    iam.delete_role(RoleName=f"{name}-role")
+
+
+def delete_table(project: ForkedProject, name: str) -> None:
+    project.client("dynamodb").delete_table(TableName=name)
+
+
+def delete_function(project: ForkedProject, name: str) -> None:
+    project.client("lambda").delete_function(FunctionName=name)
+
+
+BEFORE_THE_PUT = {
+    "mapping disabled": (disable_mapping, r"mapping [0-9a-f-]{36} is Disabl(ed|ing) \(User action\)\n  try: .*resume"),
+    "no mapping": (delete_mapping, r"has no mapping on the stream of table \S+, arn:\S+\n  try: invoke map-stream"),
+    "stream off": (disable_stream, r"table \S+ has no stream\n  try: invoke create-table map-stream"),
+    "mapping on an old stream": (renew_stream, r"mapping \S+ reads arn:\S+, not .*\n  try: invoke map-stream"),
+    "filter cannot be decrypted": (encrypt_filters_with_a_disabled_key, r"DisabledException: arn:\S+ is disabled"),
+    "function throttled": (reserve_nothing, r"the reserved concurrency of function \S+ is 0, so it never runs"),
+    "log group of another name": (log_elsewhere, r"logs into /jobs/nightly, not into /aws/lambda/"),
+    "no role": (delete_role, r"role \S+ does not exist\n  try: invoke create-role put-policy"),
+    "no table": (delete_table, r"table \S+ does not exist\n  try: invoke create-table map-stream"),
+    "no function": (delete_function, r"function \S+ does not exist\n  try: invoke deploy"),
+}
+
+
+@pytest.mark.parametrize("cause", BEFORE_THE_PUT)
+def test_smoke_and_doctor_name_what_is_missing_or_off_and_smoke_writes_nothing(
+    project: ForkedProject, cause: str
+) -> None:
+    name = re.sub(r"\W", "-", cause)
+    break_it, evidence = BEFORE_THE_PUT[cause]
+    project.run("deploy", PIPELINE_NAME=name)
+    break_it(project, name)
+    smoke = project.invoke("smoke", PIPELINE_NAME=name).expect(1)
+    assert re.search(rf"^smoke: {cause}: .*{evidence}", smoke.stderr)
+    assert smoke.writes == []
+    doctor = project.invoke("doctor", PIPELINE_NAME=name).expect(1)
+    assert re.search(rf"^FAIL  {cause}: .*{evidence}", doctor.stdout, re.MULTILINE)
+    assert doctor.writes == []
+
+
+def test_smoke_and_doctor_name_a_wrong_region(project: ForkedProject) -> None:
+    project.run("deploy", PIPELINE_NAME="elsewhere")
+    settings = {"PIPELINE_NAME": "elsewhere", "AWS_REGION": "eu-west-1"}
+    assert "smoke: wrong region: neither table elsewhere nor" in project.refusal("smoke", **settings)
+    doctor = project.invoke("doctor", **settings).expect(1)
+    assert "role elsewhere-role does, which is the same in all regions" in doctor.stdout
+
+
+def test_doctor_says_that_nothing_is_deployed(project: ForkedProject) -> None:
+    doctor = project.invoke("doctor", PIPELINE_NAME="never-deployed").expect(1)
+    assert "FAIL  not deployed, or wrong region or account: neither table never-deployed nor" in doctor.stdout
+
+
+AFTER_THE_PUT = {
+    "role cannot read the stream": (PRINT, {}, allow_only(WRITE_LOGS), r"do not allow dynamodb:DescribeStream, .* on"),
+    "role cannot write logs": (PRINT, {}, allow_only(READ_STREAM), r"do not allow logs:CreateLogStream, logs:PutLog"),
+    "handler missing in the zip": (PRINT, {}, upload_other_code, r"Unable to import module 'example': No module named"),
+    "import fails": ("import nowhere\nlambda_handler = None\n", {}, None, r"No module named 'nowhere'"),
+    "handler fails": (FAIL, {}, None, r"\[ERROR\] KeyError: 'no such order'"),
+    "timeout": (
+        "import time\ndef lambda_handler(event, context):\n    time.sleep(9)\n",
+        {"FUNCTION_TIMEOUT": "1"},
+        None,
+        r"Task timed out after 1.00 seconds\n  try: raise FUNCTION_TIMEOUT \(1 s\)",
+    ),
+    "out of memory": (
+        "def lambda_handler(event, context):\n    return bytearray(10 ** 15)\n",
+        {},
+        None,
+        r"MemoryError(.|\n)*\n  try: raise FUNCTION_MEMORY_SIZE \(128 MB\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("cause", AFTER_THE_PUT)
+def test_smoke_and_doctor_name_what_fails_within_seconds(project: ForkedProject, cause: str) -> None:
+    name = re.sub(r"\W", "-", cause)
+    code, settings, break_it, evidence = AFTER_THE_PUT[cause]
+    with function_code(project, code):
+        project.run("deploy", PIPELINE_NAME=name, **settings)
+    if break_it:
+        break_it(project, name)
+    smoke = project.invoke("smoke", PIPELINE_NAME=name, SMOKE_TIMEOUT="600", **settings).expect(1)
+    assert re.search(rf"^{cause}: .*{evidence}", smoke.stderr, re.MULTILINE)
+    doctor = project.invoke("doctor", PIPELINE_NAME=name, **settings).expect(1)
+    assert re.search(rf"^FAIL  {cause}: .*{evidence}", doctor.stdout, re.MULTILINE)
+    assert doctor.writes == []
+
+
+def test_smoke_names_the_key_that_the_filter_asks_for_and_writes_nothing(project: ForkedProject) -> None:
+    settings = {"PIPELINE_NAME": "filtering", "FILTER_CRITERIA": ONLY_DONE}
+    project.run("deploy", **settings)
+    smoke = project.invoke("smoke", **settings).expect(1)
+    expected = "smoke: filter excludes the item: FILTER_CRITERIA does not match dynamodb.NewImage.done.BOOL of smoke's"
+    assert expected in smoke.stderr
+    assert smoke.writes == []
+    project.run("smoke", SMOKE_ITEM='{"done": true}', **settings)
+
+
+def test_doctor_names_the_key_in_which_the_records_differ_from_the_filter(project: ForkedProject) -> None:
+    settings = {"PIPELINE_NAME": "excluding", "FILTER_CRITERIA": ONLY_DONE}
+    project.run("deploy", **settings)
+    project.run("put-item", "--item", '{"name": "x", "done": false}', **settings)
+    doctor = project.invoke("doctor", **settings).expect(1)
+    assert "FAIL  filter excludes the records: none of the 1 records in the stream matches" in doctor.stdout
+    assert "differs in dynamodb.NewImage.done.BOOL" in doctor.stdout
+
+
+def test_doctor_names_records_from_before_a_mapping_that_starts_at_latest(project: ForkedProject) -> None:
+    settings = {"PIPELINE_NAME": "late", "STARTING_POSITION": "LATEST"}
+    project.run("create-table", **settings)
+    project.run("put-item", "--item", '{"name": "x"}', **settings)
+    project.run("deploy", **settings)
+    doctor = project.invoke("doctor", **settings).expect(1)
+    assert "FAIL  records before LATEST: GetRecords returns 1 records" in doctor.stdout
+
+
+def test_doctor_names_records_that_can_be_read_but_are_not_delivered(project: ForkedProject) -> None:
+    settings = {"PIPELINE_NAME": "waiting", "MAXIMUM_BATCHING_WINDOW_IN_SECONDS": "300"}
+    project.run("deploy", **settings)
+    project.run("put-item", "--item", '{"name": "x"}', **settings)
+    doctor = project.invoke("doctor", **settings).expect(1)
+    assert "FAIL  readable but not delivered: GetRecords returns 1 records, and mapping" in doctor.stdout
+    assert "has delivered none, whose batching window is 300 s" in doctor.stdout
+
+
+def test_smoke_and_doctor_name_the_record_that_blocks_the_shard(project: ForkedProject) -> None:
+    settings = {"PIPELINE_NAME": "blocked", "MAXIMUM_RETRY_ATTEMPTS": "-1"}
+    with function_code(project, FAIL):
+        project.run("deploy", **settings)
+    project.run("put-item", "--item", '{"name": "poison"}', **settings)
+    wait_for_failures(project, "blocked", 2)
+    for task in ("smoke", "doctor"):
+        ended = project.invoke(task, **settings).expect(1)
+        output = ended.stdout + ended.stderr
+        assert re.search(r'a record blocks the shard: .*, probably \d+  {"name": {"S": "poison"}}, since \d', output)
+        assert "[ERROR] KeyError: 'no such order'" in output
+
+
+def wait_for_failures(project: ForkedProject, name: str, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while project.run("fetch-logs", "--last", "0", PIPELINE_NAME=name).count("[ERROR]") < count:
+        assert time.monotonic() < deadline
+
+
+def test_doctor_suspects_a_function_that_writes_its_own_table(project: ForkedProject) -> None:
+    loop = """
+import boto3, uuid
+dynamodb = boto3.client("dynamodb")
+
+def lambda_handler(event, context):
+    dynamodb.put_item(TableName="looping", Item={"name": {"S": str(uuid.uuid4())}})
+"""
+    with function_code(project, loop):
+        project.run("deploy", PIPELINE_NAME="looping")
+    allow_only(READ_STREAM, WRITE_LOGS)(project, "looping")
+    project.run("put-item", "--item", '{"name": "x"}', PIPELINE_NAME="looping")
+    deadline = time.monotonic() + 20
+    expected = (
+        "FAIL  function may write its own table (a loop): its role may write to the table, and in the last minute"
+    )
+    while expected not in (output := project.invoke("doctor", PIPELINE_NAME="looping").stdout):
+        assert time.monotonic() < deadline, output
+    project.run("pause", PIPELINE_NAME="looping")
+
+
+def test_doctor_finds_nothing_wrong_with_a_pipeline_that_works(project: ForkedProject) -> None:
+    project.run("deploy", "smoke", PIPELINE_NAME="healthy")
+    ended = project.invoke("doctor", "--json", PIPELINE_NAME="healthy").expect(0)
+    result = json.loads(ended.stdout)["result"]
+    assert result["healthy"] is True
+    assert result["causes"] == []
+    assert all(each["ok"] for each in result["machine"])
+    assert ended.writes == []
+
+
+def test_the_document_of_doctor_has_each_cause_with_its_evidence_and_fix(project: ForkedProject) -> None:
+    project.run("deploy", PIPELINE_NAME="paused")
+    project.run("pause", PIPELINE_NAME="paused")
+    document = json.loads(project.invoke("doctor", "--json", PIPELINE_NAME="paused").expect(1).stdout)
+    (cause,) = document["result"]["causes"]
+    assert (cause["name"], cause["fix"]) == ("mapping disabled", "invoke resume")
+    assert document["error"] == "doctor: 1 cause found: mapping disabled"
+
+
+def test_doctor_reports_a_clock_that_aws_refuses(project: ForkedProject) -> None:
+    doctor = project.invoke("doctor", PIPELINE_NAME="never-deployed", CLOCK_OFFSET="400").expect(1)
+    assert re.search(
+        r"^FAIL  clock: it is \d+ s ahead of AWS's, which refuses more than 5 minutes", doctor.stdout, re.MULTILINE
+    )
+
+
+def test_doctor_reports_packages_of_other_versions(project: ForkedProject) -> None:
+    file = project.folder / "requirements.txt"
+    before = file.read_text()
+    file.write_text(re.sub(r"^boto3==\S+", "boto3==1.0.0", before, flags=re.MULTILINE))
+    try:
+        doctor = project.invoke("doctor", PIPELINE_NAME="never-deployed").expect(1)
+    finally:
+        file.write_text(before)
+    assert re.search(r"FAIL  other versions: boto3 \S+ instead of 1.0.0\n  try: pip install", doctor.stdout)
