@@ -50,6 +50,8 @@ def rehearse(
         if group == "status":
             status.collect(operator)  # before anything exists
         _run(steps.deploy(owner), smoke.run(owner))
+        if group in ("smoke", "status"):  # doctor, and smoke if it fails
+            _run(causes.find(user, causes.look(user)))
         if group == "smoke":
             _run(smoke.run(user))
         elif group == "operate":
@@ -59,8 +61,6 @@ def rehearse(
         else:
             for _ in _situations(admin):
                 status.collect(operator)
-        if group in ("smoke", "status"):  # what doctor reads, and smoke if it fails
-            _run(causes.find(user, causes.look(user)))
 
 
 def _deployment(settings: Settings, client: Client, root: Path, folder: Path) -> Deployment:
