@@ -9,6 +9,7 @@ import io
 import json
 import re
 import zipfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from localaws import ACCOUNT_ID, control
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     Client = Callable[[str], Any]
 
+# IAM user guide, "IAM and AWS STS quotas".
+_MANAGED_POLICY_CHARACTERS = 6144
 _SERVICES = ("dynamodb", "iam", "kms", "lambda", "s3", "sns", "sqs")
 _NAMED = re.compile(r"arn:[\w-]+:[\w-]+:[\w-]*:(?:\d{12}|aws)?:[^\s'\"]+|(?<![\w/:])alias/[\w/-]+")
 _EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
@@ -38,7 +41,7 @@ def record(
 
     `connect` returns clients for an endpoint and an access key. `account` is the ID of the account, "" for that of
     made-up credentials. What the text `existing` names, by ARNs or as aliases of KMS keys, is created first. Raises
-    ControlError.
+    ControlError, also for a policy that is too long.
     """
     server, _ = control.start(directory, port=0, idle_hours=0.1, access_log=True)
     try:
@@ -50,9 +53,17 @@ def record(
         iam.put_user_policy(UserName="user", PolicyName="everything", PolicyDocument=_document(_EVERYTHING))
         key = iam.create_access_key(UserName="user")["AccessKey"]["AccessKeyId"]
         rehearse(connect(server.endpoint, key), root)
-        return generated_policy.generate(directory, user)
+        policy = generated_policy.generate(directory, user)
     finally:
         control.stop(directory)
+    # Without white space, which IAM does not count.
+    characters = len("".join(json.dumps(policy).split()))
+    if characters > _MANAGED_POLICY_CHARACTERS:
+        raise control.ControlError(
+            f"The policy has {characters} characters; allowed in a managed policy: {_MANAGED_POLICY_CHARACTERS}. "
+            "Generate several for fewer tasks: --for deploy, --for clean"
+        )
+    return policy
 
 
 def named(text: str) -> list[str]:
@@ -82,7 +93,8 @@ def create(client_of: Callable[[str], Client], account: str, arn: str) -> None:
     elif service == "s3":
         region = client.meta.region_name
         place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        client.create_bucket(Bucket=name, **place)
+        with suppress(client.exceptions.BucketAlreadyOwnedByYou):  # named twice
+            client.create_bucket(Bucket=name, **place)
     elif service == "kms" and name.startswith("alias/"):
         client.create_alias(AliasName=name, TargetKeyId=client.create_key()["KeyMetadata"]["KeyId"])
     elif name.startswith("layer:"):
