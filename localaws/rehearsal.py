@@ -72,7 +72,7 @@ def named(text: str) -> list[str]:
 
 
 def create(client_of: Callable[[str], Client], account: str, arn: str) -> None:
-    """Create a table, a role, a managed policy, a queue, a topic, a bucket, a layer version or the alias of a KMS key.
+    """Create a table, a role, a managed policy, a queue, a topic, a bucket, a layer version, a KMS key or its alias.
 
     `client_of` returns the clients of an account. `account` uses the resource: it may use a table of another account,
     and owns a bucket. A role trusts Lambda and may do everything. Other resources, and what AWS owns, are left out.
@@ -97,6 +97,8 @@ def create(client_of: Callable[[str], Client], account: str, arn: str) -> None:
             client.create_bucket(Bucket=name, **place)
     elif service == "kms" and name.startswith("alias/"):
         client.create_alias(AliasName=name, TargetKeyId=client.create_key()["KeyMetadata"]["KeyId"])
+    elif service == "kms" and name.startswith("key/"):
+        client.create_key(Tags=[{"TagKey": "_custom_id_", "TagValue": name.partition("/")[2]}])
     elif name.startswith("layer:"):
         _, layer, version = name.split(":")
         for _ in range(int(version)):

@@ -94,7 +94,7 @@ def _situations(admin: Deployment) -> Iterator[None]:
         "role_permissions_boundary": "" if s.role_permissions_boundary else policy,
         "role_managed_policy_arns": (policy,),
         "role_options": {**s.role_options, "Description": "other"},
-        "function_memory_size": s.function_memory_size + 1,
+        "function_tracing": "Active" if s.function_tracing == "PassThrough" else "PassThrough",
         "function_reserved_concurrent_executions": 1 if s.function_reserved_concurrent_executions is None else None,
         "starting_position": "LATEST" if s.starting_position == "TRIM_HORIZON" else "TRIM_HORIZON",
     }

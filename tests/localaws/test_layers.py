@@ -25,7 +25,7 @@ LAYERS = [
     ["localaws.server"],
     ["localaws.service_model", "localaws.control"],
     ["localaws.errors"],
-    ["localaws.signature", "localaws.delays", "localaws.database", "localaws.peers"],
+    ["localaws.signature", "localaws.delays", "localaws.database", "localaws.peers", "localaws.keys"],
     ["localaws"],
 ]
 # Modules that see HTTP requests: the API modules, and those that every request passes through.

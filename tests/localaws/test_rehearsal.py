@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ACCOUNT, OTHER = "600000000000", "700000000000"
 PLACE = f"{REGION}:{ACCOUNT}"
+KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,7 @@ def client_of(endpoint: str) -> ClientOf:
         (f"arn:aws:sqs:{PLACE}:q.fifo", "sqs", "get_queue_url", {"QueueName": "q.fifo"}),
         (f"arn:aws:sns:{PLACE}:t", "sns", "get_topic_attributes", {"TopicArn": f"arn:aws:sns:{PLACE}:t"}),
         ("arn:aws:s3:::rehearsed", "s3", "head_bucket", {"Bucket": "rehearsed"}),
+        (f"arn:aws:kms:{PLACE}:key/{KEY}", "kms", "describe_key", {"KeyId": KEY}),
         ("alias/rehearsed", "kms", "describe_key", {"KeyId": "alias/rehearsed"}),
         (f"arn:aws:lambda:{PLACE}:layer:l:2", "lambda", "get_layer_version", {"LayerName": "l", "VersionNumber": 2}),
     ],
