@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from invoke import Collection, Context, Exit, ParseError, task
 
@@ -41,6 +41,7 @@ from pipeline.settings import Settings  # noqa: E402
 if TYPE_CHECKING:
     from localaws.control import Server
 
+Parsed = TypeVar("Parsed")
 Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
 
 ROOT = Path(__file__).resolve().parent
@@ -355,7 +356,7 @@ def fetch_logs(
             report.render(steps.fetch_logs(deployment, timeout=wait, **options))
 
 
-def _parsed(flag: str, value: str, parse: Callable[[str], Any]) -> Any:
+def _parsed(flag: str, value: str, parse: Callable[[str], Parsed]) -> Parsed:
     """The value of a flag. Raises UserError with the allowed values."""
     try:
         return parse(value)
@@ -471,6 +472,17 @@ def doctor(c: Context, set: Words = None, verbose: bool = False, json: bool = Fa
 
     with _task(c, "doctor", json) as report:
         report.render(pipeline_doctor.diagnose(_connect(c, report, set, verbose=verbose)))
+
+
+@task(iterable=["set"], help={"format": "text: a drawing. mermaid: a Mermaid flowchart, for Markdown.", **COMMON})
+def graph(c: Context, format: str = "text", set: Words = None, verbose: bool = False, json: bool = False) -> None:
+    """Draw the deployed pipeline with states and counts."""
+    from pipeline import graph as pipeline_graph
+
+    with _task(c, "graph", json) as report:
+        if format not in ("text", "mermaid"):
+            raise UserError(f"--format: {format!r} is not allowed; allowed: text or mermaid")
+        report.render(pipeline_graph.draw(_connect(c, report, set, verbose=verbose), mermaid=format == "mermaid"))
 
 
 @task(
@@ -661,6 +673,43 @@ def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment]
     report.render(step(d))
 
 
+@task(
+    iterable=["set"],
+    help={
+        "items": "How many items to write, and then to delete.",
+        "rate": "How many items to write a second. 0: as fast as possible.",
+        "connections": "How many connections to write over.",
+        "yes": YES,
+        **COMMON,
+    },
+)
+def load(
+    c: Context, items: str = "1000", rate: str = "0", connections: str = "10",
+    set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False,
+) -> None:  # fmt: skip
+    """Write many items, follow each into the function's log, and show what was lost and how long it took.
+
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME,
+    SMOKE_TIMEOUT, SMOKE_ITEM.
+    """
+    from pipeline import load as load_test
+    from pipeline import validators
+
+    with _task(c, "load", json) as report:
+        options: dict[str, Any] = {
+            "total": _parsed("--items", items, validators.integer(1, 10_000_000)),
+            "rate": _parsed("--rate", rate, validators.decimal(0, 1_000_000)),
+            "connections": _parsed("--connections", connections, validators.integer(1, load_test.MAX_CONNECTIONS)),
+        }
+        deployment = _connect(c, report, set, verbose=verbose)
+        if deployment.settings.table_arn:
+            raise UserError("load writes only into a table of the pipeline, not into one of others (TABLE_ARN)")
+        if deployment.settings.target == "aws" and not report.dry_run:
+            print(load_test.cost(options["total"]), file=sys.stderr)
+            confirm("load", [], ("y", "yes"), assume_yes=yes)
+        report.render(load_test.run(deployment, **options))
+
+
 # --- The local AWS ----------------------------------------------------------------------------------------------------
 
 
@@ -707,9 +756,9 @@ def local_status(c: Context, json: bool = False) -> None:
 
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
-DAY_TWO = (pause, resume, records, replay, redrive)
-AROUND = (status, doctor, adopt, runbook, permissions)
-namespace = Collection(*STEPS, deploy, smoke, clean, *AROUND, *DAY_TWO, local, dev.namespace)
+DAY_TWO = (pause, resume, records, replay, redrive, load)
+AROUND = (deploy, smoke, clean, status, doctor, graph, adopt, runbook, permissions)
+namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 
 def _with_suggestion(error: ParseError) -> str:

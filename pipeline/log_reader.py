@@ -101,7 +101,7 @@ def newest(logs: Any, group: str, *, since_ms: int, last: int) -> tuple[list[Log
     """
     backwards: Any = {"startTime": max(since_ms, _REVERSIBLE_SINCE_MS), "startFromHead": False}
     marks = _events(logs, {"logGroupName": group, "filterPattern": _STARTS, "limit": min(last, _MAX_PAGE), **backwards})
-    starts = (event["timestamp"] for event in marks if _mark(event)[0] == "start")
+    starts = (event["timestamp"] for event in marks if mark_of(event)[0] == "start")
     start_ms = next(islice(starts, last - 1, None), since_ms)
     streams: dict[str, list[LogEvent]] = {}
     for event in fetch(logs, group, since_ms=start_ms):
@@ -115,7 +115,7 @@ def newest(logs: Any, group: str, *, since_ms: int, last: int) -> tuple[list[Log
 
 def _whole(logs: Any, group: str, events: list[LogEvent], since_ms: int, start_ms: int) -> list[LogEvent]:
     """One log stream since `start_ms` without an earlier invocation, and with what came before its first START."""
-    marks = [_mark(event)[0] for event in events]
+    marks = [mark_of(event)[0] for event in events]
     first = next(filter(None, marks), "")
     if first and first != "start":
         return events[marks.index("report") + 1 :] if "report" in marks else []
@@ -124,7 +124,7 @@ def _whole(logs: Any, group: str, events: list[LogEvent], since_ms: int, start_m
     before: list[LogEvent] = []
     span = {"startTime": since_ms, "endTime": start_ms, "limit": 100}
     for event in chain.from_iterable(map(reversed, _backwards(logs, group, events[0]["logStreamName"], span))):
-        if _mark(event)[0]:
+        if mark_of(event)[0]:
             break
         before.insert(0, event)
         if _INIT.match(event["message"]):
@@ -241,7 +241,7 @@ class _Process:
 
     def add(self, event: Mapping[str, Any]) -> Invocation | None:
         """Add an event. Returns the invocation that it ends."""
-        mark, request_id = _mark(event)
+        mark, request_id = mark_of(event)
         line, time_ms, ended = event["message"].rstrip("\n"), event["timestamp"], None
         if time_ms < self.ended_ms:
             return Invocation(self.ended_id, self.name, time_ms, (line,))
@@ -264,7 +264,7 @@ class _Process:
         return Invocation(self.request_id, self.name, self.started_ms, lines, report)
 
 
-def _mark(event: Mapping[str, Any]) -> tuple[str, str]:
+def mark_of(event: Mapping[str, Any]) -> tuple[str, str]:
     """The kind (start, end, report) and the request ID of a line of Lambda's own; "" and "" for another line."""
     found = _TEXT_MARK.match(event["message"]) or _JSON_MARK.match(event["message"])
     return (found[1].lower(), found[2]) if found else ("", "")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import archive, causes, records, replay, smoke, status, steps, teardown
+from . import archive, causes, graph, load, records, replay, smoke, status, steps, teardown
 from .deployment import Deployment
 from .events import Events, Progress, Started
 from .resources import code_object
@@ -59,6 +59,7 @@ def rehearse(
         elif group == "clean":
             _clean(user, owner)
         else:
+            _run(graph.draw(user, mermaid=False))
             for _ in _situations(admin):
                 status.collect(operator)
 
@@ -117,6 +118,8 @@ def _operate(operator: Deployment, admin: Deployment, leave_note: Callable[..., 
     _run(steps.put_item(operator, [("item", item)]), records.records(operator), steps.pause(operator))
     _run(steps.fetch_logs(operator, timeout=9, since_ms=0, last=1))
     _run(steps.resume(operator), replay.replay(operator))
+    if not operator.settings.table_arn:
+        _run(load.run(operator, total=1, rate=0, connections=1))
     if on_failure.split(":")[2:3] in (["sqs"], ["s3"]):
         record = next(records.select(admin, table["LatestStreamArn"]))
         leave_note(admin.client, on_failure, steps.existing(admin, "function")["FunctionArn"], record)

@@ -76,7 +76,7 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
     `skip_superseded` leaves out records whose item has changed since.
     """
     yield Started("redrive")
-    place, table = _place(d), steps.existing(d, "table")
+    place, table = place_of(d), steps.existing(d, "table")
     target = _mapping(d, str(table["LatestStreamArn"]))
     if skip_superseded and "NEW" not in table["StreamSpecification"].get("StreamViewType", ""):
         raise UserError("--skip-superseded needs the new images of items, which STREAM_VIEW_TYPE leaves out")
@@ -120,7 +120,7 @@ def _ends(batch: Mapping[str, Any]) -> list[str]:
     return [batch["startSequenceNumber"], batch["endSequenceNumber"]]
 
 
-def _place(d: Deployment) -> notes.Queue | notes.Bucket:
+def place_of(d: Deployment) -> notes.Queue | notes.Bucket:
     """Where ON_FAILURE keeps the notes."""
     arn = d.settings.on_failure
     service = arn.split(":")[2] if arn else ""

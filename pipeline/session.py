@@ -61,7 +61,9 @@ def connect(
     """
     session: Any = _local_session(settings, access_key) if settings.target == "local" else _aws_session(settings)
     # An invocation answers when the function has returned.
-    config = Config(retries=_RETRIES, read_timeout=60 + settings.function_timeout, tcp_keepalive=True)
+    config = Config(
+        retries=_RETRIES, read_timeout=60 + settings.function_timeout, tcp_keepalive=True, max_pool_connections=50
+    )
     if settings.target == "local":
         config = config.merge(Config(proxies={}))
     all_dry = dry_run
