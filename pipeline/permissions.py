@@ -114,8 +114,9 @@ def _situations(admin: Deployment) -> Iterator[None]:
 
 def _operate(operator: Deployment, admin: Deployment, leave_note: Callable[..., None]) -> None:
     table, on_failure = steps.existing(admin, "table"), operator.settings.on_failure
-    item = json.dumps(records.to_json(smoke.new_item(table, {})[0]))
-    _run(steps.put_item(operator, [("item", item)]), records.records(operator), steps.pause(operator))
+    lines = [("item", json.dumps(records.to_json(smoke.new_item(table, {})[0])))]
+    _run(steps.put_item(operator, lines), steps.put_item(operator, 2 * lines))  # another call writes many
+    _run(records.records(operator), steps.pause(operator))
     _run(steps.fetch_logs(operator, timeout=9, since_ms=0, last=1))
     _run(steps.resume(operator), replay.replay(operator))
     if not operator.settings.table_arn:

@@ -59,8 +59,8 @@ def connect(endpoint: str, access_key: str) -> Callable[..., Any]:
     return session.connect(load(None, {}, {}), endpoint, access_key=access_key)
 
 
-def invoke(project: ForkedProject, *words: str, **settings: str) -> str:
-    ended = project.invoke(*words, **settings).expect(0)
+def invoke(project: ForkedProject, *words: str, stdin: str = "", **settings: str) -> str:
+    ended = project.invoke(*words, stdin=stdin, **settings).expect(0)
     assert "AccessDenied" not in ended.stdout + ended.stderr
     assert "cannot be" not in ended.stdout + ended.stderr
     return ended.stdout
@@ -97,6 +97,7 @@ def test_the_whole_life_runs_with_the_policy(project: ForkedProject, name: str) 
     invoke(project, "smoke", *write, **account["smoke"])
     assert "Denied" not in project.invoke("doctor", **account["status"]).stdout
     assert "last invocation" in invoke(project, "status", "--check", **account["status"])
+    invoke(project, "graph", **account["status"])
     invoke(project, "adopt", **deployer)
     changed = {"BATCH_SIZE": "7", "FUNCTION_MEMORY_SIZE": "256", "TAGS": "{}", "LOG_RETENTION_IN_DAYS": "7"}
     invoke(project, "deploy", "--yes", **{**deployer, **changed})
@@ -104,8 +105,11 @@ def test_the_whole_life_runs_with_the_policy(project: ForkedProject, name: str) 
     (project.folder / ".env").unlink(missing_ok=True)
     invoke(project, "deploy", "--yes", **deployer)
     invoke(project, "put-item", "--item", '{"name": "a"}', "--yes", **operator)
-    for words in (("pause",), ("resume",), ("records",), ("fetch-logs",), ("replay",)):
-        invoke(project, *words, *(["--yes"] if words[0] in ("pause", "resume", "replay") else []), **operator)
+    invoke(project, "put-item", "--yes", stdin='{"name": "b"}\n{"name": "c"}\n', **operator)
+    for words in ("pause --yes", "resume --yes", "records", "fetch-logs", "replay --yes"):
+        invoke(project, *words.split(), **operator)
+    if "TABLE_ARN" not in named:
+        invoke(project, "load", "--items", "2", "--yes", **operator)
     if "ON_FAILURE" in named:
         redrive_a_note(project, name, named["ON_FAILURE"], operator)
     invoke(project, "clean", "--yes", "--delete-data", "--backup", **account["clean"])
