@@ -545,10 +545,7 @@ FOR = "Only for these tasks: deploy, smoke, status, clean, or operate (day two).
 
 @task(iterable=["for_", "set"], help={"for": FOR, **LOCAL_TASK})
 def permissions(c: Context, for_: Words = None, set: Words = None, json: bool = False) -> None:
-    """Print the IAM policy for whoever runs these tasks: exactly what they call. Does not contact AWS.
-
-    Rehearses the tasks on a local AWS of its own.
-    """
+    """Print the IAM policy for whoever runs these tasks: exactly what they call. Does not contact AWS."""
     from json import dumps
     from tempfile import TemporaryDirectory
 
