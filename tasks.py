@@ -333,7 +333,7 @@ def fetch_logs(
     verbose: bool = False,
     json: bool = False,
 ) -> None:
-    """Show the newest invocations in the function's log, across log streams.
+    """Show the newest invocations in the function's log, across log streams, or follow it.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
@@ -345,7 +345,7 @@ def fetch_logs(
             "last": _parsed("--last", last, validators.integer(0, 1_000_000)),
             "pattern": filter,
             "request_id": request_id,
-            "show": partial(log_text.text, pretty=pretty, color=terminal.has_colors()),
+            "show": partial(log_text.text, pretty=pretty, color=terminal.is_interactive()),
         }
         wait = _parsed("--timeout", timeout, validators.integer(0, 3600))
         report.streaming, report.live = json and follow, False
