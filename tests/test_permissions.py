@@ -74,6 +74,12 @@ def test_the_role_can_be_passed_to_lambda_only(deploy: dict[str, Any]) -> None:
     assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": ["lambda.amazonaws.com"]}}
 
 
+def test_the_role_can_be_created_only_with_its_permissions_boundary(deploy: dict[str, Any]) -> None:
+    boundary = {"StringEquals": {"iam:PermissionsBoundary": [SETTINGS["ROLE_PERMISSIONS_BOUNDARY"]]}}
+    for action in ("CreateRole", "PutRolePermissionsBoundary"):
+        assert allowed(deploy, f"iam:{action}")["Condition"] == boundary
+
+
 def test_only_mappings_of_the_function_can_be_changed(deploy: dict[str, Any]) -> None:
     function = f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:stream-demo"
     for action in ("CreateEventSourceMapping", "UpdateEventSourceMapping", "DeleteEventSourceMapping"):

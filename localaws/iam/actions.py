@@ -244,7 +244,8 @@ def _iam(call: _Call) -> Iterator[Action]:
         resource = _iam_arn(call.scope, kind, name) or f"{account}{kind}/{name}"
     else:
         resource = body.get("PolicyArn") or body.get("PolicySourceArn") or "*"
-    context = {"iam:PolicyARN": body["PolicyArn"]} if name and "PolicyArn" in body else {}
+    keys = {"iam:PolicyARN": "PolicyArn" if name else "", "iam:PermissionsBoundary": "PermissionsBoundary"}
+    context = {key: body[parameter] for key, parameter in keys.items() if parameter in body}
     yield Action(f"iam:{operation}", resource, context)
     if operation.startswith("Create") and _has_tags(body):
         yield Action(f"iam:Tag{operation.removeprefix('Create')}", resource)

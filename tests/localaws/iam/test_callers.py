@@ -403,6 +403,15 @@ def test_attaching_policies_can_be_limited_to_a_policy(endpoint: str, client: Cl
     assert error(user, "iam", "attach_role_policy", **attach)[0] == "AccessDenied"
 
 
+def test_creating_roles_can_be_limited_to_a_permissions_boundary(endpoint: str, client: Clients) -> None:
+    boundary = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+    limit = {"StringEquals": {"iam:PermissionsBoundary": boundary}}
+    user = of(endpoint, make_user(client, {**allow(["iam:CreateRole"]), "Condition": limit})[1])
+    role = {"RoleName": f"role-{uuid.uuid4().hex[:12]}", "AssumeRolePolicyDocument": policy(TRUST)}
+    assert error(user, "iam", "create_role", **role)[0] == "AccessDenied"
+    assert error(user, "iam", "create_role", **role, PermissionsBoundary=boundary) == ("", "")
+
+
 def test_creating_mappings_can_be_limited_to_a_function(endpoint: str, client: Clients) -> None:
     mine = {**allow(["lambda:CreateEventSourceMapping"]), "Condition": {"ArnEquals": {"lambda:FunctionArn": FUNCTION}}}
     user = of(endpoint, make_user(client, mine)[1])
