@@ -97,10 +97,15 @@ def _situations(admin: Deployment) -> Iterator[None]:
         "role_options": {**s.role_options, "Description": "other"},
         "function_tracing": "Active" if s.function_tracing == "PassThrough" else "PassThrough",
         "function_reserved_concurrent_executions": 1 if s.function_reserved_concurrent_executions is None else None,
+        "alarm_topic_arn": s.alarm_topic_arn or admin.client("sns").create_topic(Name="other")["TopicArn"],
         "starting_position": "LATEST" if s.starting_position == "TRIM_HORIZON" else "TRIM_HORIZON",
     }
     foreign: dict[str, Any] = {"pipeline_name": "other", "tags": {"other": ""}, "role_managed_policy_arns": ()}
-    foreign |= {"batch_size": s.batch_size % 2 + 1, "log_retention_in_days": 0 if s.log_retention_in_days else 1}
+    foreign |= {
+        "alarm_topic_arn": "",
+        "batch_size": s.batch_size % 2 + 1,
+        "log_retention_in_days": 0 if s.log_retention_in_days else 1,
+    }
     # A list of mappings leaves out filters that a key encrypts.
     key_arn = admin.client("kms").create_key()["KeyMetadata"]["Arn"]
     foreign |= {"mapping_options": {**s.mapping_options, "KMSKeyArn": key_arn}}
