@@ -34,7 +34,7 @@ _UNCONDITIONAL = ("iam:DetachRolePolicy", "lambda:GetEventSourceMapping")
 def generate(directory: Path, caller: str) -> dict[str, Any]:
     """Generate the policy from the access log's entries about a caller, by ARN.
 
-    There is one statement for each resource and condition.
+    There is one statement for resources with the same actions and conditions.
     """
     used: dict[tuple[str, str], set[tuple[tuple[str, str], ...]]] = {}
     for line in (directory / access_log.NAME).read_text().splitlines():
@@ -46,8 +46,11 @@ def generate(directory: Path, caller: str) -> dict[str, Any]:
     statements: dict[tuple[str, Conditions], list[str]] = {}
     for (resource, action), contexts in used.items():
         statements.setdefault((resource, _conditions(contexts)), []).append(action)
+    resources: dict[tuple[tuple[str, ...], Conditions], list[str]] = {}
+    for (resource, conditions), actions in sorted(statements.items()):
+        resources.setdefault((tuple(sorted(actions)), conditions), []).append(resource)
     sids: dict[str, int] = {}
-    document = [_statement(*key, sorted(actions), sids) for key, actions in sorted(statements.items())]
+    document = [_statement(arns, conditions, list(actions), sids) for (actions, conditions), arns in resources.items()]
     return {"Version": "2012-10-17", "Statement": document}
 
 
@@ -67,18 +70,20 @@ def _conditions(contexts: set[tuple[tuple[str, str], ...]]) -> Conditions:
     return tuple((name, tuple(sorted(each))) for name, each in sorted(values.items()))
 
 
-def _statement(resource: str, conditions: Conditions, actions: list[str], sids: dict[str, int]) -> dict[str, Any]:
+def _statement(arns: list[str], conditions: Conditions, actions: list[str], sids: dict[str, int]) -> dict[str, Any]:
     """A statement. Its Sid is its only action or names the resource's type. `sids` counts them: each must be unique."""
-    kind = ["any", "resource"] if resource == "*" else _kind(resource)
+    kind = ["any", "resource"] if arns == ["*"] else _kind(arns[0])
     words = actions[0].split(":") if len(actions) == 1 else kind
     sid = "".join(word[:1].upper() + word[1:] for word in re.split(r"\W+", " ".join(words)))
     sids[sid] = sids.get(sid, 0) + 1
+    # Some actions on log groups have a resource with a suffix, others one without.
+    forms = [[arn, f"{arn}:*"] if re.search(r":log-group:[^*]+$", arn) else [arn] for arn in arns]
+    resources = [form for each in forms for form in each]
     statement: dict[str, Any] = {
         "Sid": f"{sid}{sids[sid]}" if sids[sid] > 1 else sid,
         "Effect": "Allow",
         "Action": actions,
-        # Some actions on log groups have a resource with a suffix, others one without.
-        "Resource": [resource, f"{resource}:*"] if re.search(r":log-group:[^*]+$", resource) else resource,
+        "Resource": resources if len(resources) > 1 else resources[0],
     }
     if conditions:
         statement["Condition"] = {"StringEquals": {name: list(values) for name, values in conditions}}

@@ -32,6 +32,14 @@ def test_the_actions_on_a_resource_are_one_statement(tmp_path: Path) -> None:
     assert statements(tmp_path, *calls) == [{"Sid": "DynamodbTable", "Effect": "Allow", **expected}]
 
 
+def test_resources_with_the_same_actions_are_one_statement(tmp_path: Path) -> None:
+    alarms = [f"arn:aws:cloudwatch:us-east-1:000000000000:alarm:{name}" for name in ("a", "b")]
+    calls: list[Any] = [
+        (f"cloudwatch:{name}", alarm, {}) for name in ("PutMetricAlarm", "DeleteAlarms") for alarm in alarms
+    ]
+    assert [each["Resource"] for each in statements(tmp_path, *calls)] == [alarms]
+
+
 def test_the_calls_of_others_do_not_count(tmp_path: Path) -> None:
     assert statements(tmp_path, ("dynamodb:PutItem", TABLE, {}), caller=ANOTHER) == []
 
