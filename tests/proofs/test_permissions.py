@@ -30,6 +30,7 @@ pytestmark = pytest.mark.proof
 
 ACCOUNT = "000000000000"
 QUEUE = f"arn:aws:sqs:us-east-1:{ACCOUNT}:notes"
+TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:alarms"
 BUCKET = "arn:aws:s3:::notes"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/team/theirs"
 TABLE = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/theirs"
@@ -38,6 +39,7 @@ LAYER = "arn:aws:lambda:us-east-1:111111111111:layer:shared:2"
 LIVES = {
     "own": {"ON_FAILURE": QUEUE, "ROLE_MANAGED_POLICY_ARNS": XRAY, "FUNCTION_LAYERS": LAYER, "TAGS": '{"team": "a"}'},
     "path": {
+        "ALARM_TOPIC_ARN": TOPIC,
         "ON_FAILURE": BUCKET,
         "ROLE_OPTIONS": '{"Path": "/team/"}',
         "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "2",
