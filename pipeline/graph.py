@@ -51,8 +51,9 @@ def _nodes(d: Deployment) -> Iterator[Node]:
     if function:
         facts = [function["State"], function["Runtime"], f"{function['MemorySize']} MB"]
         facts += [f"{name}: {value}" for name, value in status.function_metrics(d).items()]
-        live = alias.describe(d.client("lambda"), settings.function_name, settings.function_alias or "none")
-        facts += [f"alias {live['Name']} at version {live['FunctionVersion']}"] if live else []
+        name = settings.function_alias
+        live = alias.describe(d.client("lambda"), settings.function_name, name) if name else None
+        facts += [f"alias {name} at version {live['FunctionVersion']}"] if live else []
     batches = f"batches of up to {entry['BatchSize']}" if entry else ""
     yield Node("function", f"function {settings.function_name}", facts, "mapping", batches)
     for each in parameters.alarms(settings):
