@@ -186,9 +186,8 @@ def zip_code(c: Context, set: Words = None, json: bool = False) -> None:
 
 
 @task(iterable=["set"], help=STEP)
-def create_table(
-    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def create_table(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
+                 verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Create or update the table with its stream, and wait until it is active.
 
     With TABLE_ARN, only checks the table and its stream.
@@ -200,9 +199,8 @@ def create_table(
 
 
 @task(iterable=["set"], help=STEP)
-def create_role(
-    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def create_role(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
+                verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Create or update the role of the function, from policies/trust-policy.json.
 
     With an existing role (ROLE_ARN), checks that it has the permissions in policies/, and leaves it as it is.
@@ -213,9 +211,8 @@ def create_role(
 
 
 @task(iterable=["set"], help=STEP)
-def put_policy(
-    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def put_policy(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
+               verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Put the role's inline policies, from the documents in policies/.
 
     Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, POLICY_NAME, ON_FAILURE, and for the tokens in the documents:
@@ -225,9 +222,8 @@ def put_policy(
 
 
 @task(iterable=["set"], help=STEP)
-def create_function(
-    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def create_function(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
+                    verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Create or update the function and its log group, and wait until it is active.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, ROLE_ARN, ROLE_NAME, FUNCTION_RUNTIME, FUNCTION_HANDLER,
@@ -250,24 +246,14 @@ def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool =
     _run_step(c, "map-stream", set, verbose=verbose, json=json, yes=yes, adopt=False)
 
 
-@task(
-    iterable=["set"],
-    help={
-        "item": 'The item as JSON: {"name": "test3"} or {"name": {"S": "test3"}}.',
-        "file": "A file with one such item per line. -: standard input.",
-        "yes": YES_TABLE,
-        **COMMON,
-    },
-)
-def put_item(
-    c: Context,
-    item: str = "",
-    file: str = "",
-    set: Words = None,
-    yes: bool = False,
-    verbose: bool = False,
-    json: bool = False,
-) -> None:
+@task(iterable=["set"], help={
+    "item": 'The item as JSON: {"name": "test3"} or {"name": {"S": "test3"}}.',
+    "file": "A file with one such item per line. -: standard input.",
+    "yes": YES_TABLE,
+    **COMMON,
+})  # fmt: skip
+def put_item(c: Context, item: str = "", file: str = "",
+             set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Put an item into the table, or many from a file or standard input.
 
     Asks first if the table is that of TABLE_ARN. Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
@@ -302,28 +288,16 @@ def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
     return lines
 
 
-@task(
-    iterable=["set"],
-    help={
-        "since": "Show logs since 90s, 15m, 2h or 1d ago, or since a time such as 2026-01-31T08:00:00Z.",
-        "filter": "Show only lines that match this CloudWatch Logs filter pattern.",
-        "request_id": "Show only the invocation with this request ID.",
-        "last": "Number of invocations to show. 0: all.",
-        "timeout": "Seconds to wait for a log group that does not exist yet.",
-        **COMMON,
-    },
-)
-def fetch_logs(
-    c: Context,
-    since: str = "1h",
-    filter: str = "",
-    request_id: str = "",
-    last: str = "10",
-    timeout: str = "30",
-    set: Words = None,
-    verbose: bool = False,
-    json: bool = False,
-) -> None:
+@task(iterable=["set"], help={
+    "since": "Show logs since 90s, 15m, 2h or 1d ago, or since a time such as 2026-01-31T08:00:00Z.",
+    "filter": "Show only lines that match this CloudWatch Logs filter pattern.",
+    "request_id": "Show only the invocation with this request ID.",
+    "last": "Number of invocations to show. 0: all.",
+    "timeout": "Seconds to wait for a log group that does not exist yet.",
+    **COMMON,
+})  # fmt: skip
+def fetch_logs(c: Context, since: str = "1h", filter: str = "", request_id: str = "", last: str = "10",
+               timeout: str = "30", set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Show the newest invocations in the function's log, across log streams.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
@@ -352,31 +326,20 @@ def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
 
 
 @task(iterable=["set"], help=STEP)
-def deploy(
-    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def deploy(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
+           verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Create or update the pipeline to match the settings. A second run changes nothing."""
     _run_step(c, "deploy", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
 
-@task(
-    iterable=["set"],
-    help={
-        "observe": "Write nothing: find the next record that others cause.",
-        "write": "Write the item also into a table of others (TABLE_ARN), after confirmation.",
-        "yes": YES_TABLE,
-        **COMMON,
-    },
-)
-def smoke(
-    c: Context,
-    observe: bool = False,
-    write: bool = False,
-    yes: bool = False,
-    set: Words = None,
-    verbose: bool = False,
-    json: bool = False,
-) -> None:
+@task(iterable=["set"], help={
+    "observe": "Write nothing: find the next record that others cause.",
+    "write": "Write the item also into a table of others (TABLE_ARN), after confirmation.",
+    "yes": YES_TABLE,
+    **COMMON,
+})  # fmt: skip
+def smoke(c: Context, observe: bool = False, write: bool = False,
+          yes: bool = False, set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Test end to end: write an item, find it in the function's log, delete it.
 
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN,
@@ -399,26 +362,14 @@ def smoke(
         report.render(smoke_test.run(deployment, observe=observe))
 
 
-@task(
-    iterable=["set"],
-    help={
-        "delete_data": "Delete the table even if it holds items.",
-        "backup": "With --delete-data: back up the table first, and wait until the backup is available.",
-        "keep_logs": "Keep the log group.",
-        **STEP,
-    },
-)
-def clean(
-    c: Context,
-    delete_data: bool = False,
-    backup: bool = False,
-    keep_logs: bool = False,
-    set: Words = None,
-    adopt: bool = False,
-    yes: bool = False,
-    verbose: bool = False,
-    json: bool = False,
-) -> None:
+@task(iterable=["set"], help={
+    "delete_data": "Delete the table even if it holds items.",
+    "backup": "With --delete-data: back up the table first, and wait until the backup is available.",
+    "keep_logs": "Keep the log group.",
+    **STEP,
+})  # fmt: skip
+def clean(c: Context, delete_data: bool = False, backup: bool = False, keep_logs: bool = False, set: Words = None,
+          adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Delete everything except a table that holds items, and verify that nothing remains."""
     from pipeline import teardown
 
@@ -458,13 +409,9 @@ def doctor(c: Context, set: Words = None, verbose: bool = False, json: bool = Fa
         report.render(pipeline_doctor.diagnose(_connect(c, report, set, verbose=verbose)))
 
 
-@task(
-    iterable=["set"],
-    help={"write": "Write the settings and policies shown, and tag the resources.", **COMMON, "yes": YES},
-)
-def adopt(
-    c: Context, write: bool = False, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+@task(iterable=["set"], help={"write": "Write the settings and policies, and tag the resources.", **COMMON, "yes": YES})
+def adopt(c: Context, write: bool = False, set: Words = None, yes: bool = False,
+          verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Show what a deploy would change in resources that exist already, and the lines for .env that prevent it."""
     from pipeline import adopt as adopting
 
@@ -547,10 +494,8 @@ def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict
 
 
 @task(iterable=["set"], help=SELECT)
-def records(
-    c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "",
-    set: Words = None, verbose: bool = False, json: bool = False,
-) -> None:  # fmt: skip
+def records(c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "",
+            set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Show the records in the stream, without touching the mapping. Reads every shard from its oldest record on.
 
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, STREAM_VIEW_TYPE.
@@ -563,10 +508,8 @@ def records(
 
 
 @task(iterable=["set"], help={"to": "local: run the code in lambda_src/ on the local AWS.", **SELECT, "yes": YES})
-def replay(
-    c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "", to: str = "",
-    set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False,
-) -> None:  # fmt: skip
+def replay(c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "", to: str = "",
+           set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Send records in the stream to the function again, as the mapping does: in order, in its batches, by its filters.
 
     With --to local, the settings of create-function apply too. Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN,
@@ -585,14 +528,8 @@ def replay(
 
 
 @task(iterable=["set"], help={"skip_superseded": "Skip records whose item has changed since.", **COMMON, "yes": YES})
-def redrive(
-    c: Context,
-    skip_superseded: bool = False,
-    set: Words = None,
-    yes: bool = False,
-    verbose: bool = False,
-    json: bool = False,
-) -> None:
+def redrive(c: Context, skip_superseded: bool = False,
+            set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Send the records of the on-failure notes to the function again, and delete the notes that are done.
 
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, FUNCTION_TIMEOUT, ON_FAILURE.
