@@ -2,10 +2,11 @@
 # Deploys, tests, operates and removes one pipeline: a DynamoDB table whose stream invokes a Lambda function.
 #
 #     sh runbook.sh deploy                   create what is missing and update the rest
-#@if own table
+#@if not table_arn
 #     sh runbook.sh smoke                    put an item, find it in the function's log, delete it
 #     sh runbook.sh clean [--delete-data]    delete everything; a table with items only with --delete-data
-#@if TABLE_ARN
+#@end
+#@if table_arn
 #     sh runbook.sh smoke                    find the next record that others cause in the function's log
 #     sh runbook.sh clean                    delete everything except the table
 #@end
@@ -16,7 +17,7 @@
 #     sh runbook.sh --check                  only read; exit with 2 if something is not as this script says
 #     sh runbook.sh --step NAME              run one step, such as map-stream
 #
-#@if TABLE_ARN
+#@if table_arn
 # The table belongs to others: this script only reads it.
 #@end
 # Requires the AWS CLI, version 1 or 2, and credentials@needs.
@@ -27,8 +28,7 @@
 #@   any, the line is left out; if NAME is a list, the line is repeated for each entry. One command per line.
 #@ - Behind `--query=`: a query for the names of those parameters that AWS has with other values.
 #@ - Elsewhere: a value, quoted for the shell, or lines.
-#@ - Lines from `if TABLE_ARN` or `if own table` on are there only with or without that setting. Lines from `if ROLE_ARN`
-#@   or `if own role` to their `end`, too.
+#@ - Lines between `if NAME` (or `if not NAME`) and `end` are there only with (or without) that setting.
 #@ The page (--format md) has the functions below "Steps" as blocks of commands, and their comments as prose. The block
 #@ of a step ends with the commands of its `verify_` function.
 # shellcheck disable=SC2016,SC2329 # Text in single quotes is literal. Not every script uses every function.
@@ -40,18 +40,19 @@ role_name=@role_name
 function_name=@function_name
 log_group_name=@log_group_name
 stream_view_type=@stream_view_type
-#@if own table
+#@if not table_arn
 key_type=@key_type
 table_id=$table_name # for --table-name
-#@if TABLE_ARN
+#@end
+#@if table_arn
 table_id=@table_arn
 #@end
-#@if ROLE_ARN
+#@if role_arn
 role_arn=@role_arn
-#@end ROLE_ARN
+#@end
 code_sha256=@code_sha256
 expected_account=@expected_account
-#@if own table
+#@if not table_arn
 delete_data=
 #@end
 minutes=60 # of the log
@@ -171,13 +172,13 @@ show_metric() {
         --period=3600 --statistics="$2" --query="Datapoints && ceil($3(Datapoints[].$2)) || '-'"
 }
 
-#@if own role
+#@if not role_arn
 role_exists() {
     ask aws iam get-role --role-name="$role_name" --query "Role.Tags[?Key=='pipeline'].Value | [0] || '-'" --output text
     exists "role $role_name"
 }
 
-#@end own role
+#@end
 log_group_exists() {
     ask aws logs describe-log-groups --log-group-name-prefix="$log_group_name" --limit 1 \
         --query "logGroups[?logGroupName=='$log_group_name'].arn" --output text
@@ -191,7 +192,7 @@ function_exists() {
     exists "function $function_name"
 }
 
-#@if own table
+#@if not table_arn
 table_exists() {
     ask aws dynamodb describe-table --table-name="$table_name" --query Table.TableArn --output text
     [ -n "$answer" ] || return 1
@@ -212,7 +213,7 @@ find_mapping() {
     mapping_uuid=$answer
 }
 
-#@if own role
+#@if not role_arn
 find_role() {
     ask aws iam get-role --role-name="$role_name" --query Role.Arn --output text
     role_arn=$answer
@@ -235,7 +236,7 @@ verify_inline_policy() {
         --query="['found', PolicyDocument == \`$(cat "$work/inline-$1.json")\` || 'its document'][?@ != \`true\`]"
 }
 
-#@if TABLE_ARN
+#@if table_arn
 # Write the policy for the table's customer managed key, or one that you may not read. Return 1 if it has no such key.
 write_key_policy() {
     ask aws dynamodb describe-table --table-name="$table_id" \
@@ -249,7 +250,7 @@ JSON
 }
 
 #@end
-#@end own role
+#@end
 # Print a text as it is between the quotes of a JSON string.
 json_text() {
     printf '%s\n' "$1" | awk 'NR > 1 { printf "\\n" }
@@ -280,13 +281,13 @@ prepare() {
     caller=${caller#* }
     [ -z "$expected_account" ] || [ "$account_id" = "$expected_account" ] ||
         fail "the credentials are for account $account_id; expected: $expected_account"
-#@if own role
+#@if not role_arn
     write_policies
-#@end own role
+#@end
 }
 
 # --- Steps ---
-#@if TABLE_ARN
+#@if table_arn
 
 # Check the table and its stream.
 # The table belongs to others, and is only read.
@@ -318,7 +319,7 @@ verify_create_table() {
 }
 #@end
 
-#@if own role
+#@if not role_arn
 # Create the function's role.
 # Lambda assumes the role to read the stream and write the log. The trust policy lets only Lambda do so.
 # Expect: `aws iam get-role` shows the role and its trust policy.
@@ -354,7 +355,7 @@ put_policy() {
     [ -n "$role_arn" ] || fail "put-policy: role $role_name does not exist; first run: sh $0 --step create-role"
     aws iam tag-role --role-name="$role_name" --tags="Key=pipeline:policies,Value=@policies_tag"
     put_inline_policy @policy_names
-#@if TABLE_ARN
+#@if table_arn
     if write_key_policy; then
         aws iam tag-role --role-name="$role_name" --tags="Key=pipeline:policies,Value=@policies_tag_with_key"
         put_inline_policy "$pipeline_name-table-key"
@@ -365,15 +366,15 @@ put_policy() {
 
 verify_put_policy() {
     verify_inline_policy @policy_names
-#@if TABLE_ARN
+#@if table_arn
     if write_key_policy; then
         verify_inline_policy "$pipeline_name-table-key"
     fi
 #@end
 }
 
-#@end own role
-#@if ROLE_ARN
+#@end
+#@if role_arn
 # Check the function's role, which others manage.
 # Lambda assumes the role to read the stream and write the log. IAM evaluates whether the role allows that.
 # Expect: no action is listed as not allowed.
@@ -388,7 +389,7 @@ verify_create_role() {
     no_resource="!(ResourceSpecificResults[?EvalResourceDecision=='allowed'])"
     query="EvaluationResults[?EvalDecision!='allowed' && !MissingContextValues && $no_resource].EvalActionName"
     denied=$(
-        aws iam simulate-principal-policy --policy-source-arn="$role_arn" --query="$query" --output text @simulations
+        aws iam simulate-principal-policy --policy-source-arn="$role_arn" --query="$query" --output text @permissions
     ) || :
     [ -z "$denied" ] || mismatch "role $role_name does not allow: $denied"
 }
@@ -402,7 +403,7 @@ put_policy() {
     say "put-policy: role $role_name is not managed here"
 }
 
-#@end ROLE_ARN
+#@end
 # Create the log group, then the function with its code.
 # A log group that Lambda creates itself keeps its lines forever. A new role takes seconds to reach Lambda; the call is
 # retried for up to two minutes.
@@ -412,15 +413,15 @@ put_policy() {
 # Undo: `clean`; for an existing function, run this step of the earlier runbook, which has the earlier code.
 create_function() {
     @require_variables
-#@if own role
+#@if not role_arn
     find_role
     [ -n "$role_arn" ] || fail "create-function: role $role_name does not exist; first run: sh $0 --step create-role"
-#@end own role
+#@end
     log_group_exists ||
         aws logs create-log-group --log-group-name="$log_group_name" @log_group
     aws logs put-retention-policy --log-group-name="$log_group_name" @log_group
     base64 --decode >"$work/function.zip" <<'ZIP'
-@code
+@zip
 ZIP
     [ -s "$work/function.zip" ] ||
         cp "${FUNCTION_ZIP:?set it to the path of build/function.zip}" "$work/function.zip"
@@ -443,16 +444,16 @@ ZIP
 }
 
 verify_create_function() {
-#@if own role
+#@if not role_arn
     find_role
-#@end own role
+#@end
     @require_variables
     verify "log group $log_group_name" aws logs describe-log-groups --log-group-name-prefix="$log_group_name" --limit=1 --query=logGroups[0].@log_group
     verify "function $function_name" aws lambda get-function-configuration --function-name="$function_name" --query=@function
     verify "concurrency of function $function_name" aws lambda get-function-concurrency --function-name="$function_name" --query=@function
 }
 
-#@if own table
+#@if not table_arn
 # Create the table with its stream.
 # An existing table keeps its keys, indexes and capacity.
 # Expect: `aws dynamodb describe-table` shows TableStatus ACTIVE and a LatestStreamArn.
@@ -485,7 +486,7 @@ verify_create_table() {
 # LastProcessingResult says why.
 # Undo: `pause` stops reading at once; `clean` deletes the mapping. For an existing mapping, run this step of the earlier
 # runbook.
-#@if TABLE_ARN
+#@if table_arn
 # If the table belongs to another account, its owner has to put a resource-based policy on the stream that allows the
 # role dynamodb:DescribeStream, dynamodb:GetRecords and dynamodb:GetShardIterator.
 #@end
@@ -507,7 +508,7 @@ verify_map_stream() {
     verify "mapping of table $table_name" aws lambda get-event-source-mapping --uuid="${mapping_uuid:-$no_uuid}" --query=@mapping
 }
 
-#@if own table
+#@if not table_arn
 # Test the pipeline: put an item, find it in the function's log, delete it.
 # Lambda may start to read minutes after the mapping is Enabled, so the item is put again from time to time.
 # Expect: the item's record, as the function logged it.
@@ -543,7 +544,8 @@ smoke() {
     say "$lines"
 }
 
-#@if TABLE_ARN
+#@end
+#@if table_arn
 # Test the pipeline: find the next record in the function's log.
 # The table belongs to others, so nothing is written to it. Wait until they write to it, for two minutes at most.
 # Expect: the next record, as the function logged it.
@@ -645,10 +647,10 @@ resume() {
 clean() {
     function_exists || :
     log_group_exists || :
-#@if own role
+#@if not role_arn
     role_exists || :
-#@end own role
-#@if own table
+#@end
+#@if not table_arn
     if table_exists; then
         ask aws dynamodb describe-table --table-name="$table_name" --query Table.DeletionProtectionEnabled --output text
         [ "$answer" != True ] || fail "table $table_name is protected from deletion; nothing was deleted. First run:" \
@@ -663,19 +665,19 @@ clean() {
     done
     ask aws lambda delete-function --function-name="$function_name"
     ask aws logs delete-log-group --log-group-name="$log_group_name"
-#@if own role
+#@if not role_arn
     ask aws iam delete-role-policy --role-name="$role_name" @inline_policies
     ask aws iam detach-role-policy --role-name="$role_name" @managed_policies
-#@if TABLE_ARN
+#@if table_arn
     ask aws iam delete-role-policy --role-name="$role_name" --policy-name="$pipeline_name-table-key"
 #@end
     ask aws iam delete-role --role-name="$role_name"
     wait_for "" aws iam get-role --role-name="$role_name" --query Role.RoleName --output text
-#@end own role
+#@end
     wait_for "" aws lambda get-function --function-name="$function_name" --query Configuration.State --output text
     wait_for "" aws logs describe-log-groups --log-group-name-prefix="$log_group_name" --limit 1 \
         --query "logGroups[?logGroupName=='$log_group_name'].arn" --output text
-#@if own table
+#@if not table_arn
     ask aws dynamodb describe-table --table-name="$table_name" --query "Table.LatestStreamArn || '-'" --output text
     case $answer in arn:*)
         ask aws lambda list-event-source-mappings --event-source-arn="$answer" \
@@ -690,20 +692,22 @@ clean() {
         aws dynamodb delete-table --table-name="$table_name" >/dev/null
         wait_for "" aws dynamodb describe-table --table-name="$table_name" --query Table.TableStatus --output text
     fi
-#@if ROLE_ARN
+#@if role_arn
     say "clean: role $role_name is not managed here"
-#@end ROLE_ARN
+#@end
     say "clean: nothing is left"
-#@if TABLE_ARN
+#@end
+#@if table_arn
     say "clean: nothing is left except table $table_name"
 #@end
 }
 
 # --- Parts ---
 
-#@if own table
+#@if not table_arn
 steps='create-role put-policy create-function create-table map-stream'
-#@if TABLE_ARN
+#@end
+#@if table_arn
 steps='create-table create-role put-policy create-function map-stream'
 #@end
 
@@ -752,10 +756,10 @@ case $1 in
         checking=yes
         function_exists || :
         log_group_exists || :
-#@if own role
+#@if not role_arn
         role_exists || :
-#@end own role
-#@if own table
+#@end
+#@if not table_arn
         table_exists || :
 #@end
         for each in $steps; do
@@ -765,7 +769,7 @@ case $1 in
     --step) run_step "$2" ;;
     logs) run_step logs fetch_logs ;;
     clean)
-#@if own table
+#@if not table_arn
         delete_data=${2-}
 #@end
         run_step clean
