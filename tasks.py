@@ -307,8 +307,8 @@ def fetch_logs(c: Context, since: str = "1h", filter: str = "", request_id: str 
     with _task(c, "fetch-logs", json) as report:
         options = {
             "since_ms": _parsed("--since", since, partial(validators.timestamp, now=time.time())),
-            "last": _parsed("--last", last, validators.integer(0, 1_000_000)),
-            "timeout": _parsed("--timeout", timeout, validators.integer(0, 3600)),
+            "last": _parsed("--last", last, partial(validators.integer, 0, 1_000_000)),
+            "timeout": _parsed("--timeout", timeout, partial(validators.integer, 0, 3600)),
         }
         deployment = _connect(c, report, set, verbose=verbose)
         report.render(steps.fetch_logs(deployment, pattern=filter, request_id=request_id, **options))
@@ -484,12 +484,12 @@ def resume(c: Context, set: Words = None, yes: bool = False, verbose: bool = Fal
 def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict[str, Any]:
     from pipeline import validators
 
-    past = partial(validators.past, now=time.time())
+    past = partial(validators.timestamp, now=time.time())
     since_ms = _parsed("--since", since, past) if since else 0
     until_ms = _parsed("--until", until, past) if until else 0
     if until_ms and since_ms > until_ms:
         raise UserError(f"--until: {until!r} is before --since {since!r}")
-    count = _parsed("--last", last, validators.integer(1, 1_000_000)) if last else 0
+    count = _parsed("--last", last, partial(validators.integer, 1, 1_000_000)) if last else 0
     return {"since": since_ms, "until": until_ms, "key": key, "pattern": filter, "last": count}
 
 
