@@ -109,10 +109,7 @@ def check_owner(resource: str, tags: Mapping[str, str], owner: str, *, adopt: bo
 
 
 def wait_for_tags(
-    current: dict[str, Any],
-    desired: Mapping[str, Any],
-    describe: Callable[[], dict[str, Any] | None],
-    tags: str = "Tags",
+    current: dict[str, Any], desired: Mapping[str, Any], describe: Callable[[], Any], tags: str = "Tags"
 ) -> dict[str, Any]:
     """Return `current` with its tags, which AWS may show seconds after it created a resource.
 

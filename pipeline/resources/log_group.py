@@ -93,10 +93,8 @@ def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "", adopt: boo
         return Change(resource, "absent")
     change.check_owner(resource, current["tags"], owner, adopt=adopt or None)
     if current["deletionProtectionEnabled"]:
-        raise UserError(
-            f"{resource} is protected from deletion (deletionProtectionEnabled is true). To turn the protection off: "
-            f"aws logs put-log-group-deletion-protection --log-group-identifier {name} --no-deletion-protection-enabled"
-        )
+        command = f"aws logs put-log-group-deletion-protection --log-group-identifier {name}"
+        raise UserError(f"{resource} is protected from deletion; try: {command} --no-deletion-protection-enabled")
     logs.delete_log_group(logGroupName=name)
     return Change(resource, "deleted", attributes=current)
 

@@ -107,15 +107,8 @@ def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**document, "Statement": values(document["Statement"])} if "Statement" in document else {**document}
 
 
-def delete(
-    iam: IAMClient,
-    name: str,
-    policy_names: Collection[str] = (),
-    arns: Collection[str] = (),
-    *,
-    owner: str = "",
-    adopt: bool = False,
-) -> Change:
+def delete(iam: IAMClient, name: str, policy_names: Collection[str] = (), arns: Collection[str] = (),
+           *, owner: str = "", adopt: bool = False) -> Change:  # fmt: skip
     """Delete the role, after its inline policies and the attachments of its managed policies.
 
     Leaves the role as it is, with a note, if it has `foreign_policies` (unless `adopt`). Raises UserError if the role
@@ -127,10 +120,9 @@ def delete(
     if current is None:
         return Change(resource, "absent")
     change.check_owner(resource, current["Tags"], owner, adopt=adopt or None)
-    profiles = iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]
-    if profiles:
-        names = ", ".join(profile["InstanceProfileName"] for profile in profiles)
-        raise UserError(f"{resource} is in the instance profile {names}; remove it there and run the step again")
+    if profiles := iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]:
+        profile = profiles[0]["InstanceProfileName"]
+        raise UserError(f"{resource} is in the instance profile {profile}; remove it there and run the step again")
     foreign = foreign_policies(iam, name, policy_names, arns)
     if foreign and owner and not adopt:
         note = f"kept because others added its {', '.join(foreign)}; delete it too with --adopt"
@@ -223,11 +215,10 @@ def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:
 def describe_policy(iam: IAMClient, role_name: str, policy_name: str) -> Mapping[str, Any] | None:
     """Return the document of an inline policy, or None if it does not exist. IAM API reference: GetRolePolicy."""
     try:
-        # boto3 decodes and parses the document.
         document: Any = iam.get_role_policy(RoleName=role_name, PolicyName=policy_name)["PolicyDocument"]
+        return dict(document)  # boto3 decodes and parses it
     except iam.exceptions.NoSuchEntityException:
         return None
-    return dict(document)
 
 
 def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:
