@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from . import echo
+from . import echo, parameters
 from .deployment import Deployment
 from .events import Changed, Events, Started
 from .resources import mapping, table
@@ -23,8 +23,8 @@ def check_table(d: Deployment) -> Events[dict[str, Any]]:
     yield Started("create-table")
     current = describe_table(d)
     check_stream(d, current)
-    note = "exists; TABLE_ARN: read only"
-    yield Changed("create-table", Change(f"table {d.settings.table_name}", "unchanged", attributes=current, note=note))
+    resource, note = f"table {d.settings.table_name}", "exists; TABLE_ARN: read only"
+    yield Changed("create-table", Change(resource, "unchanged", attributes=current, note=note))
     return current
 
 
@@ -75,8 +75,7 @@ def map_stream(d: Deployment, desired: Mapping[str, Any], *, tags: bool) -> Chan
 
 def _policy_for_owner(d: Deployment, arn: str, principal: str, actions: list[str]) -> str:
     """The resource-based policy that a table or stream needs, and the command that puts it."""
-    statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": actions, "Resource": arn}
-    document = {"Version": "2012-10-17", "Statement": [statement]}
+    document = parameters.allow(actions, arn, Principal={"AWS": principal})
     return (
         f"\nThe policy that it needs:\n{json.dumps(document, indent=2)}\n"
         "Its owner can run this command, which replaces a policy that is there:"
@@ -100,9 +99,9 @@ def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
         return
     # A new stream has the images of the old one too, for its other readers.
     needed = desired if desired and view_type in ("", "KEYS_ONLY") else "NEW_AND_OLD_IMAGES"
-    specifications: list[dict[str, Any]] = [{"StreamEnabled": True, "StreamViewType": needed}]
-    if view_type:  # AWS cannot change that of a stream
-        specifications.insert(0, {"StreamEnabled": False})
+    # AWS cannot change the view type of a stream.
+    off, on = {"StreamEnabled": False}, {"StreamEnabled": True, "StreamViewType": needed}
+    specifications = [off, on] if view_type else [on]
     commands = [_command(d, "UpdateTable", TableName=name, StreamSpecification=each) for each in specifications]
     reason = f"a stream of view type {view_type}; STREAM_VIEW_TYPE is {desired}" if view_type else "no stream"
     raise UserError(
