@@ -28,7 +28,6 @@ from .settings import Settings
 # The responses of a plan's reads, with the time of each.
 Recent = dict[str, tuple[float, dict[str, Any]]]
 Answer = tuple[AWSResponse, dict[str, Any]]
-Echo = Callable[[Call], None]
 
 _OK = AWSResponse("", 200, HTTPHeaders(), None)
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
@@ -41,14 +40,8 @@ _REUSE_SECONDS = 10.0
 _READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan", "Simulate")
 
 
-def connect(
-    settings: Settings,
-    endpoint_url: str | None,
-    *,
-    dry_run: bool = False,
-    verbose: bool = False,
-    echo: Echo | None = None,
-) -> Callable[..., Any]:
+def connect(settings: Settings, endpoint_url: str | None, *, dry_run: bool = False, verbose: bool = False,
+            echo: Callable[[Call], None] | None = None) -> Callable[..., Any]:  # fmt: skip
     """A function from a service's name ("dynamodb") to its one client for the target.
 
     With TARGET=local, `endpoint_url` is that of the local AWS, the credentials are made up, and the credentials and
@@ -60,8 +53,7 @@ def connect(
     session: Any = _local_session(settings) if settings.target == "local" else _aws_session(settings)
     # An invocation answers when the function has returned.
     config = Config(retries=_RETRIES, read_timeout=60 + settings.function_timeout, tcp_keepalive=True)
-    if settings.target == "local":
-        config = config.merge(Config(proxies={}))
+    config = config.merge(Config(proxies={})) if settings.target == "local" else config
     all_dry = dry_run
     recent: Recent = {}
 
@@ -93,10 +85,8 @@ def with_region(settings: Settings) -> Settings:
     """The settings with the region of the profile or of AWS_DEFAULT_REGION, for an empty AWS_REGION."""
     region = _aws_session(settings).region_name
     if not region:
-        raise UserError(
-            f"AWS_REGION is empty, and the profile {settings.aws_profile or 'default'} has no region; "
-            "set AWS_REGION, such as AWS_REGION=us-east-1"
-        )
+        profile = settings.aws_profile or "default"
+        raise UserError(f"AWS_REGION is empty, and the profile {profile} has no region; set it, such as us-east-1")
     return replace(settings, aws_region=region)
 
 
@@ -114,10 +104,9 @@ def _aws_session(settings: Settings) -> boto3.Session:
 
 
 def _note_call(params: Mapping[str, Any], model: OperationModel, context: dict[str, Any], **_: Any) -> None:
-    """Note the time, the parameters, and of a reading call the text that identifies it.
+    """Note the time and the parameters, and the text that identifies a reading call whose response is used again.
 
-    A scan has none: `clean` must see the items of the moment in which it deletes a table. Pages of records have none,
-    as they would fill the memory.
+    `clean` must see the items of the moment in which it deletes a table. Pages of records would fill the memory.
     """
     context["began"], context["parameters"] = time.monotonic(), params
     call = f"{model.service_model.service_name} {model.name} {sorted(params.items())!r}"
