@@ -566,17 +566,14 @@ def local_start(c: Context, set: Words = None, json: bool = False) -> None:
 @task(name="stop", help={"json": COMMON["json"]})
 def local_stop(c: Context, json: bool = False) -> None:
     """Stop the local AWS. Its data is lost."""
-    with _task(c, "local.stop", json) as report:
-        report.render(_stop_local_aws())
-
-
-def _stop_local_aws() -> Events[None]:
     from localaws import control
 
-    yield Started("local.stop")
-    stopped = control.stop(LOCAL)
-    absent = Change("local AWS", "absent", note="it was not running")
-    yield Changed("local.stop", Change(f"local AWS at {stopped.endpoint}", "deleted") if stopped else absent)
+    with _task(c, "local.stop", json) as report:
+        report.render([Started("local.stop")])
+        stopped = control.stop(LOCAL)
+        absent = Change("local AWS", "absent", note="it was not running")
+        change = Change(f"local AWS at {stopped.endpoint}", "deleted") if stopped else absent
+        report.render([Changed("local.stop", change)])
 
 
 @task(name="status", help={"json": COMMON["json"]})

@@ -102,8 +102,7 @@ def show(adoption: Adoption) -> Events[None]:
     yield Started("adopt")
     for change in adoption.changes:
         yield Changed("adopt", change)
-    hidden = {"FUNCTION_ENVIRONMENT": "(not shown)"} if "FUNCTION_ENVIRONMENT" in adoption.lines else {}
-    lines = {**adoption.lines, **hidden}
+    lines = {name: "(not shown)" if name == "FUNCTION_ENVIRONMENT" else value for name, value in adoption.lines.items()}
     files = [change.resource for change, _ in adoption.writes if change.resource.startswith("policies/")]
     text = [f"{name}={_quoted(value)}" for name, value in lines.items()]
     text += [f"# {file}: --write puts the policy of the existing role there." for file in files]

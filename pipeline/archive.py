@@ -90,12 +90,9 @@ def _build(source: Path, cache: Path, runtime: str, architecture: str, inputs: s
         entries.update(_files(vendor.install(requirements, cache, runtime, architecture)))
     entries.update(_files(source))
     sizes = {name: path.stat().st_size for name, path in entries.items()}
-    if sum(sizes.values()) > UNZIPPED_BYTES:
-        raise UserError(
-            f"the code is {sum(sizes.values()) / 2**20:.1f} MB unzipped; allowed: {UNZIPPED_BYTES / 2**20:.0f} MB. "
-            f"{_advice(sizes)}"
-        )
-    compression = zipfile.ZIP_STORED if sum(sizes.values()) <= _STORED_BYTES else zipfile.ZIP_DEFLATED
+    if (total := sum(sizes.values())) > UNZIPPED_BYTES:
+        raise _too_large(f"{total / 2**20:.1f} MB unzipped; allowed: {UNZIPPED_BYTES / 2**20:.0f} MB", sizes)
+    compression = zipfile.ZIP_STORED if total <= _STORED_BYTES else zipfile.ZIP_DEFLATED
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(entries):
@@ -120,10 +117,11 @@ def _files(folder: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
             yield prefix + entry.name, Path(entry.path)
 
 
-def _advice(sizes: Mapping[str, int]) -> str:
+def _too_large(problem: str, sizes: Mapping[str, int]) -> UserError:
     largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:5]
     listed = ", ".join(f"{name} ({sizes[name] / 2**20:.1f} MB)" for name in largest)
-    return f"The largest files: {listed}. Leave out what Lambda provides (boto3), or move data to S3 or a layer."
+    advice = "Leave out what Lambda provides (boto3), or move data to S3 or a layer."
+    return UserError(f"the code is {problem}. The largest files: {listed}. {advice}")
 
 
 def check_upload(zipped: bytes, bucket: str) -> None:
@@ -131,11 +129,8 @@ def check_upload(zipped: bytes, bucket: str) -> None:
     if len(zipped) > DIRECT_UPLOAD_BYTES and not bucket:
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
             sizes = {entry.filename: entry.compress_size for entry in archive.infolist()}
-        raise UserError(
-            f"the code is {len(zipped) / 2**20:.1f} MB zipped; allowed without CODE_BUCKET: "
-            f"{DIRECT_UPLOAD_BYTES / 2**20:.0f} MB. Set CODE_BUCKET to the name of an S3 bucket in the function's "
-            f"region. {_advice(sizes)}"
-        )
+        limit = f"allowed without CODE_BUCKET, an S3 bucket in the region: {DIRECT_UPLOAD_BYTES / 2**20:.0f} MB"
+        raise _too_large(f"{len(zipped) / 2**20:.1f} MB zipped; {limit}", sizes)
 
 
 def sha256(zipped: bytes) -> str:

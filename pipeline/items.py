@@ -87,9 +87,7 @@ def _value_size(value: Mapping[str, Any]) -> int:
         return sum(_value_size({kind[0]: each}) for each in content)
     if kind == "N":
         return (len(_digits(Decimal(content))) + 1) // 2 + 1
-    if kind in ("BOOL", "NULL"):
-        return 1
-    return len(content.encode() if isinstance(content, str) else content)
+    return 1 if kind in ("BOOL", "NULL") else len(content.encode() if isinstance(content, str) else content)
 
 
 def key_types(table: Mapping[str, Any]) -> dict[str, str]:
@@ -166,8 +164,9 @@ def _from_typed(value: Any) -> dict[str, Any]:
     if kind == "N":
         number = Decimal(content, Context(traps=[]))  # NaN for a text that is no number
         if not number.is_finite() or len(_digits(number)) > _NUMBER_DIGITS or abs(number.adjusted()) > _NUMBER_EXPONENT:
-            limits = f"up to {_NUMBER_DIGITS} digits and {_NUMBER_EXPONENT} places"
-            raise ValueError(f"{content!r} is not a number of {limits}")
+            raise ValueError(
+                f"{content!r} is not a number of up to {_NUMBER_DIGITS} digits and {_NUMBER_EXPONENT} places"
+            )
     if kind == "B":
         try:
             return {kind: base64.b64decode(content, validate=True)}

@@ -104,11 +104,9 @@ def _code(folder: Path) -> Iterator[Path]:
 def _run_uv(requirements: Path, options: list[str], target: str) -> None:
     environment = {name: text for name, text in os.environ.items() if name[:3] != "UV_" or _FROM_UV.search(name)}
     from_pip = _pip_settings()
-    for name, variable in _FROM_PIP.items():
-        if name in from_pip:
-            separator = "," if variable == "UV_FIND_LINKS" else " "
-            words = map(os.path.expanduser, from_pip[name].split())
-            environment.setdefault(variable, separator.join(words))
+    for name in _FROM_PIP.keys() & from_pip:
+        words = map(os.path.expanduser, from_pip[name].split())
+        environment.setdefault(_FROM_PIP[name], ("," if name == "find-links" else " ").join(words))
     if "extra-index-url" in from_pip:  # pip takes the best version of all indexes
         environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     if from_pip.get("no-index", "").lower() in ("1", "true", "yes", "on"):
@@ -119,10 +117,8 @@ def _run_uv(requirements: Path, options: list[str], target: str) -> None:
     finished = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         reason = " ".join(re.sub(r"(?m)^[\W_]*(error:|cause:)?", "", finished.stderr).split())
-        raise UserError(
-            f"{requirements}: cannot be installed for {target}: {reason.rstrip('.')}. Check name, version and index; "
-            f"choose a version with a wheel for {target}, as only local packages are built"
-        )
+        advice = "Check name, version and index; choose a version with a wheel, as only local packages are built"
+        raise UserError(f"{requirements}: cannot be installed for {target}: {reason.rstrip('.')}. {advice}")
 
 
 def _pip_settings() -> dict[str, str]:
