@@ -1,7 +1,4 @@
-"""lambda_src/ -> a reproducible zip: the same sources give the same bytes, at any time.
-
-Hidden files (.env, .git, ...) and compiled Python (__pycache__, *.pyc) are left out.
-"""
+"""lambda_src/ -> a reproducible zip, without hidden files and compiled Python: the same sources give the same bytes."""
 
 from __future__ import annotations
 
@@ -129,8 +126,8 @@ def check_upload(zipped: bytes, bucket: str) -> None:
     if len(zipped) > DIRECT_UPLOAD_BYTES and not bucket:
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
             sizes = {entry.filename: entry.compress_size for entry in archive.infolist()}
-        limit = f"allowed without CODE_BUCKET, an S3 bucket in the region: {DIRECT_UPLOAD_BYTES / 2**20:.0f} MB"
-        raise _too_large(f"{len(zipped) / 2**20:.1f} MB zipped; {limit}", sizes)
+        allowed = f"{DIRECT_UPLOAD_BYTES / 2**20:.0f} MB. Set CODE_BUCKET to the name of an S3 bucket in the region"
+        raise _too_large(f"{len(zipped) / 2**20:.1f} MB zipped; allowed without CODE_BUCKET: {allowed}", sizes)
 
 
 def sha256(zipped: bytes) -> str:

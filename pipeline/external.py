@@ -67,10 +67,9 @@ def map_stream(d: Deployment, desired: Mapping[str, Any], *, tags: bool) -> Chan
         if not foreign or "Cannot access stream" not in message:
             raise
         role_arn = lambda_.get_function_configuration(FunctionName=desired["FunctionName"])["Role"]
-        raise UserError(
-            f"account {owner}, which owns the table, does not let the function's role read the stream.\n"
-            f"  AWS said: {message}" + _policy_for_owner(d, stream_arn, role_arn, _STREAM_ACTIONS)
-        ) from None
+        problem = f"account {owner}, which owns the table, does not let the function's role read the stream.\n"
+        policy = _policy_for_owner(d, stream_arn, role_arn, _STREAM_ACTIONS)
+        raise UserError(f"{problem}  AWS said: {message}{policy}") from None
 
 
 def _policy_for_owner(d: Deployment, arn: str, principal: str, actions: list[str]) -> str:
@@ -104,17 +103,12 @@ def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
     specifications = [off, on] if view_type else [on]
     commands = [_command(d, "UpdateTable", TableName=name, StreamSpecification=each) for each in specifications]
     reason = f"a stream of view type {view_type}; STREAM_VIEW_TYPE is {desired}" if view_type else "no stream"
-    raise UserError(
-        f"table {name} has {reason}. It is not changed (TABLE_ARN: read only), and nothing was created. "
-        "Its owner can run:" + "".join(commands)
-    )
+    note = "It is not changed (TABLE_ARN: read only), and nothing was created. Its owner can run:"
+    raise UserError(f"table {name} has {reason}. {note}{''.join(commands)}")
 
 
 def table_key_arn(d: Deployment, current: Mapping[str, Any]) -> str:
-    """The ARN of the customer managed key that encrypts the table, or "".
-
-    A key that the caller may not read counts as customer managed. KMS API reference: DescribeKey.
-    """
+    """The ARN of the table's key, unless it is AWS's: "". One that may not be read counts. KMS API: DescribeKey."""
     key = str(current["SSESpecification"].get("KMSMasterKeyId", ""))
     try:
         managed = key and d.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyManager"] == "AWS"

@@ -70,10 +70,7 @@ def check(item: Mapping[str, Any], table: Mapping[str, Any], where: str = "the i
 
 
 def size(attributes: Mapping[str, Any]) -> int:
-    """The bytes of an item as DynamoDB counts them; of numbers, which AWS gives approximately, the least.
-
-    docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
-    """
+    """The bytes of an item, of numbers the least. DynamoDB developer guide: "DynamoDB Item sizes and formats"."""
     return sum(len(name.encode()) + _value_size(value) for name, value in attributes.items())
 
 
@@ -97,10 +94,7 @@ def key_types(table: Mapping[str, Any]) -> dict[str, str]:
 
 
 def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Change:
-    """Write the items in order, 25 per call, and repeat those that AWS leaves unprocessed.
-
-    DynamoDB API reference: PutItem for one, BatchWriteItem for more.
-    """
+    """Write the items in order. DynamoDB API reference: PutItem for one, BatchWriteItem for 25 per call."""
     name = table["TableName"]
     if len(items) == 1:
         client.put_item(TableName=name, Item=items[0])
@@ -135,10 +129,8 @@ def _write(client: Any, name: str, batch: list[Mapping[str, Any]]) -> None:
         if not waiting:
             return
         time.sleep(pause)
-    raise UserError(
-        f"table {name}: {len(waiting[name])} items were still unprocessed after {UNPROCESSED_TIMEOUT:g} s; "
-        "raise TABLE_WRITE_CAPACITY_UNITS, or put the items again"
-    )
+    problem = f"{len(waiting[name])} items were still unprocessed after {UNPROCESSED_TIMEOUT:g} s"
+    raise UserError(f"table {name}: {problem}; raise TABLE_WRITE_CAPACITY_UNITS, or put the items again")
 
 
 def _is_typed(value: Any) -> bool:

@@ -145,9 +145,8 @@ def _mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:
     return current
 
 
-def _in_order(
-    place: notes.Queue | notes.Bucket, table: Mapping[str, Any], target: Mapping[str, Any], count: dict[str, int]
-) -> list[tuple[str, dict[str, Any]]]:
+def _in_order(place: notes.Queue | notes.Bucket, table: Mapping[str, Any], target: Mapping[str, Any],
+              count: dict[str, int]) -> list[tuple[str, dict[str, Any]]]:  # fmt: skip
     """The names and the batches of our notes in the order of their records, which a queue does not have."""
     ours = {}
     for name, text in place.receive():
@@ -162,18 +161,12 @@ def _is_current(d: Deployment, table_arn: str, record: Record) -> bool:
     """Whether the item is still as the change left it. Compares Python values, as sets have no order."""
     key, image = items.parse(json.dumps(record["dynamodb"]["Keys"])), record["dynamodb"].get("NewImage")
     item = d.client("dynamodb").get_item(TableName=table_arn, Key=key, ConsistentRead=True).get("Item")
-    if not item or not image:
-        return not item and not image
     value = TypeDeserializer().deserialize
-    return bool(value({"M": item}) == value({"M": items.parse(json.dumps(image))}))
+    return bool(value({"M": item or {}}) == value({"M": items.parse(json.dumps(image)) if image else {}}))
 
 
-def _matching(
-    records: Iterable[Record],
-    target: Mapping[str, Any],
-    tally: Tally,
-    is_wanted: Callable[[Record], bool] = lambda _: True,
-) -> Iterator[Record]:
+def _matching(records: Iterable[Record], target: Mapping[str, Any], tally: Tally,
+              is_wanted: Callable[[Record], bool] = lambda _: True) -> Iterator[Record]:  # fmt: skip
     """The records that are wanted and match the mapping's filters. Counts the others as skipped."""
     filters = target["FilterCriteria"].get("Filters", ())
     matches = any_pattern("FILTER_CRITERIA", [each.get("Pattern", "") for each in filters])

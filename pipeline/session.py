@@ -153,11 +153,9 @@ def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> Answer | 
 
 
 def _outlast(response: Any, caught_exception: Exception | None, request_dict: dict[str, Any], **_: Any) -> float | None:
-    """The pause before another attempt where boto3 makes no more: AWS is unavailable or throttles for up to 15 seconds.
-
-    An endpoint that takes no connection is a mistake in the settings: the error is reported after boto3's attempts.
-    """
+    """The pause before another attempt where boto3 makes no more: AWS is unavailable or throttles for up to 15 s."""
     since = request_dict["context"].setdefault("failing_since", time.monotonic())
+    # An endpoint that takes no connection is a mistake in the settings.
     unavailable = isinstance(caught_exception, HTTPClientError)
     if response:
         http, parsed = response

@@ -1,7 +1,6 @@
 """Validators. Each parses the text of a setting, or raises ValueError with the allowed values.
 
-AWS's own limits come from botocore's service models (`aws_parameter`), so that they are as new as boto3. Only the
-rules that the models do not have are written here.
+AWS's own limits come from botocore's service models (`aws_parameter`). Rules that the models lack are written here.
 """
 
 from __future__ import annotations
@@ -32,10 +31,7 @@ _IN_TAGS = "_.:/=+-@"
 
 
 def aws_parameter(path: str, value: str) -> Any:
-    """A value that AWS's model of a call accepts: `path` is such as "lambda CreateFunction EphemeralStorage.Size".
-
-    A list is written as comma-separated values.
-    """
+    """A value, or comma-separated values, that AWS's model accepts at `path`: "lambda CreateFunction Layers"."""
     operation, _, members = path.rpartition(" ")
     shape = _input_shape(operation)
     for member in members.split("."):
@@ -185,9 +181,7 @@ def tags(value: str) -> dict[str, str]:
             raise ValueError(f"names of 1 to 128 characters, not starting with aws: and not 'pipeline': {name!r}")
         if len(content) > 256:  # noqa: PLR2004 - AWS's limit
             raise ValueError(f"values of up to 256 characters: {name!r} has {len(content)}")
-        other = [char for char in name + content if char not in _IN_TAGS]
-        refused = [char for char in other if unicodedata.category(char)[0] not in "LNZ"]
-        if refused:
+        if refused := [c for c in name + content if c not in _IN_TAGS and unicodedata.category(c)[0] not in "LNZ"]:
             raise ValueError(f"letters, digits, spaces and {_IN_TAGS} in names and values: {name!r} has {refused[0]!r}")
     if len({name.lower() for name in tags}) < len(tags):
         raise ValueError("names that differ in more than case, which IAM ignores")

@@ -150,12 +150,9 @@ def own_tags(current: Mapping[str, str], desired: Mapping[str, str]) -> dict[str
 
 def reject_unsupported(resource: str, desired: Iterable[str], supported: Iterable[str]) -> None:
     """Raise UserError for parameters that this module cannot compare, and so could not keep up to date."""
-    unsupported = sorted(set(desired) - set(supported))
-    if unsupported:
-        raise UserError(
-            f"{resource}: {', '.join(unsupported)} not supported; supported: {', '.join(sorted(supported))}. "
-            f"Remove it from the settings, and set it by hand if you need it."
-        )
+    if unsupported := ", ".join(sorted({*desired} - {*supported})):
+        advice = "Remove it from the settings, and set it by hand if you need it."
+        raise UserError(f"{resource}: {unsupported} not supported; supported: {', '.join(sorted(supported))}. {advice}")
 
 
 def reject_immutable(resource: str, diffs: Iterable[Diff], immutable: Mapping[str, str]) -> None:

@@ -83,10 +83,7 @@ def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
 
 
 def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
-    """Delete the log group and its logs.
-
-    Raises UserError if it belongs to another pipeline or is protected. CloudWatch Logs API reference: DeleteLogGroup.
-    """
+    """Delete the log group. Raises UserError if it is not ours or is protected. API reference: DeleteLogGroup."""
     resource = f"log group {name}"
     current = describe(logs, name)
     if current is None:

@@ -102,10 +102,7 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
 
 
 def wait(dynamodb: DynamoDBClient, name: str) -> dict[str, Any]:
-    """Wait until the table is ACTIVE, for at most 15 minutes, and return it as `describe` does.
-
-    Raises UserError if the table is in a status from which it does not become ACTIVE by itself.
-    """
+    """Wait until the table is ACTIVE, for at most 15 minutes, and return it. Raises UserError if it cannot be so."""
     _wait_until_active(dynamodb, name)
     if current := describe(dynamodb, name):
         return current
@@ -156,10 +153,8 @@ def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
         reached = response.get("Table", {}).get("TableStatus")
         if reached not in final:
             raise
-        raise UserError(
-            f"table {name} is {reached} and does not become ACTIVE by itself. "
-            f"Check its encryption key and its backups: aws dynamodb describe-table --table-name {name}"
-        ) from error
+        advice = f"check its encryption key and its backups: aws dynamodb describe-table --table-name {name}"
+        raise UserError(f"table {name} is {reached} and does not become ACTIVE by itself; {advice}") from error
 
 
 def _create(dynamodb: DynamoDBClient, desired: Mapping[str, Any]) -> Change:

@@ -1,7 +1,6 @@
 """`invoke runbook`: runbook.sh filled in for the settings, as a script or as a page for people.
 
-Whatever depends on a setting comes from the parameters that the steps send, in the words of `invoke --echo`. Nothing
-here calls AWS.
+What depends on a setting comes from the parameters that the steps send, as `invoke --echo` writes them. No AWS calls.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from pipeline.settings import Settings
 _FOLDER = Path(__file__).parent
 # The settings that are variables of the script wherever they occur, also within an ARN or a document.
 _NAMES = ("pipeline_name", "table_name", "role_name", "function_name")
+_QUOTED = ("aws_region", "stream_view_type", "table_arn", "role_arn")
 _OF_THE_SHELL = {
     "AWS_PAGER", "ENV", "HOME", "IFS", "OPTARG", "OPTIND", "PATH", "PPID", "PS1", "PS2", "PS4", "PWD", "SHELLOPTS",
     "TMPDIR", "UID",
@@ -111,10 +111,7 @@ def _section(step: tuple[str, str, str, str], values: Mapping[str, Any], answers
 
 
 def common_values(settings: Settings, named: Settings, root: Path, account_id: str) -> dict[str, Any]:
-    """The values of the placeholders of script and tasks: parameters, policies and the zip.
-
-    `named` has variables of the script or of the tasks in place of names, as `account_id` is one.
-    """
+    """The values that script and tasks share. `named` has their variables as names, and `account_id` is one."""
     partition = botocore.session.Session().get_partition_for_region(settings.aws_region)
     tokens = parameters.policy_tokens(named, f"arn:{partition}:iam::{account_id}:root")
     documents = policies.inline_policies(named, root, lambda: tokens, write=False)
@@ -159,7 +156,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     state = "Enabled" if settings.mapping_enabled else "Disabled"
     return {
         **values,
-        **{name: quote(getattr(settings, name)) for name in (*_NAMES, "aws_region", "stream_view_type")},
+        **{name: quote(getattr(settings, name)) for name in (*_NAMES, *_QUOTED)},
         "log_group_name": quote(parameters.log_group_name(named)),
         "key_type": table["AttributeDefinitions"][0]["AttributeType"],
         "code_sha256": quote(values["code_sha256"]),
@@ -168,12 +165,10 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
         "require_variables": [f': "${{{name}?set this variable of the function}}"' for name in variables],
         "trust_policy": _document(values["trust_policy"]),
-        "table_arn": quote(settings.table_arn),
         "write_inline_policies": [
             f"cat >{quote(shell_var('$work') + f'/inline-{name}.json')} <<JSON\n{_document(document)}\nJSON"
             for name, document in values["policies"].items()
         ],
-        "role_arn": quote(settings.role_arn),
         "inline_policies": [{"PolicyName": name} for name in values["policies"]],
         "policy_names": [quote(name) for name in values["policies"]],
         "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
@@ -186,10 +181,8 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
 def _check_variables(settings: Settings) -> None:
     taken = _OF_THE_SHELL | set(re.findall(r"\$\{?(\w+)", template("runbook.sh", vars(settings))))
     if both := sorted(taken & settings.function_environment.keys()):
-        raise UserError(
-            f"FUNCTION_ENVIRONMENT: {both[0]!r} is a variable of the runbook's script too, which reads the values of "
-            "the function's variables from its own environment. Rename the function's variable."
-        )
+        reason = "which reads those of the function from its environment; rename the function's variable"
+        raise UserError(f"FUNCTION_ENVIRONMENT: {both[0]!r} is a variable of the runbook's script too, {reason}")
 
 
 def _smoke_item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,10 +23,7 @@ _ELSEWHERE = {
 
 
 def tasks(settings: Settings, root: Path, task: str = "") -> str:
-    """The Python file with all tasks; or one task, such as "create-table", with what it uses.
-
-    `root` is the project's folder. Raises UserError for an unknown task.
-    """
+    """The file with all tasks, or with one such as "create-table" and what that uses. Raises UserError if unknown."""
     values = _values(settings, root)
     text = template("runbook_tasks.py.tmpl", values)
     text = _PLACEHOLDER.sub(lambda match: match[1] + _literal(values[match[2]], match[1]), text)
