@@ -354,10 +354,10 @@ def smoke(c: Context, observe: bool = False, write: bool = False,
         table = deployment.settings.table_name
         if deployment.settings.table_arn and not observe:
             if not write:
-                raise UserError(
-                    f"table {table} belongs to others (TABLE_ARN). --observe writes nothing and finds the next record "
-                    "in the log; --write puts an item of smoke's own and deletes it"
+                ways = (
+                    "--observe writes nothing and finds the next record; --write puts an item of its own and deletes it"
                 )
+                raise UserError(f"table {table} belongs to others (TABLE_ARN). {ways}")
             confirm("smoke", [Change(f"item in table {table}", "created")], (table,), assume_yes=yes)
         report.render(smoke_test.run(deployment, observe=observe))
 
@@ -433,15 +433,12 @@ def adopt(c: Context, write: bool = False, set: Words = None, yes: bool = False,
             report.render(adopting.show(adoption))
 
 
-RUNBOOK = {
+@task(iterable=["set"], help={
     "format": "sh: a shell script. md: a page for people. py: Invoke tasks on boto3 alone.",
     "task": "With --format py: only this task, such as create-table.",
     "check": "Exit with code 1 if this file is out of date. A page ends in .md, Invoke tasks in .py.",
     "set": COMMON["set"],
-}
-
-
-@task(iterable=["set"], help=RUNBOOK)
+})  # fmt: skip
 def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set: Words = None) -> None:
     """Print the procedure as AWS CLI commands or as Invoke tasks. Does not contact AWS."""
     from pipeline import runbook as runbooks
