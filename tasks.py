@@ -354,9 +354,7 @@ def smoke(c: Context, observe: bool = False, write: bool = False,
         table = deployment.settings.table_name
         if deployment.settings.table_arn and not observe:
             if not write:
-                ways = (
-                    "--observe writes nothing and finds the next record; --write puts an item of its own and deletes it"
-                )
+                ways = "--observe writes nothing and finds the next record; --write puts an item of smoke's own"
                 raise UserError(f"table {table} belongs to others (TABLE_ARN). {ways}")
             confirm("smoke", [Change(f"item in table {table}", "created")], (table,), assume_yes=yes)
         report.render(smoke_test.run(deployment, observe=observe))

@@ -29,10 +29,7 @@ _OF_CODE = ("FUNCTION_RUNTIME", "FUNCTION_HANDLER", "FUNCTION_ARCHITECTURE", "FU
 
 @dataclass(frozen=True)
 class Adoption:
-    """What a deploy would change, the lines of `.env` that prevent it, and what no line prevents.
-
-    `writes` are what `--write` does: write the lines, write the policies of the existing role, and tag the resources.
-    """
+    """What a deploy would change, the lines of `.env` that prevent it, what none prevents, and what `--write` does."""
 
     changes: list[Change]
     lines: dict[str, str]

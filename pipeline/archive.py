@@ -38,8 +38,7 @@ def build(source: Path, folder: Path, runtime: str, architecture: str, *, write:
     files = dict(_files(source))
     if not files:
         raise UserError(f"{source} contains no files")
-    requirements = source / "requirements.txt"
-    packages = vendor.inputs(requirements) if requirements.name in files else []
+    packages = vendor.inputs(source / "requirements.txt") if "requirements.txt" in files else []
     inputs = _state([*files.values(), *packages], runtime, architecture)
     if (zipped := _stored(folder, inputs)) is None:
         zipped = _build(source, folder / "vendor", runtime, architecture, inputs)
@@ -81,11 +80,9 @@ def _write(path: Path, content: bytes) -> None:
 
 @lru_cache(maxsize=1)  # a plan and the deployment after it
 def _build(source: Path, cache: Path, runtime: str, architecture: str, inputs: str) -> bytes:  # noqa: ARG001
-    requirements = source / "requirements.txt"
-    entries: dict[str, Path] = {}
-    if requirements.is_file():
-        entries.update(_files(vendor.install(requirements, cache, runtime, architecture)))
-    entries.update(_files(source))
+    entries = dict(_files(source))
+    if requirements := entries.get("requirements.txt"):
+        entries = {**dict(_files(vendor.install(requirements, cache, runtime, architecture))), **entries}
     sizes = {name: path.stat().st_size for name, path in entries.items()}
     if (total := sum(sizes.values())) > UNZIPPED_BYTES:
         raise _too_large(f"{total / 2**20:.1f} MB unzipped; allowed: {UNZIPPED_BYTES / 2**20:.0f} MB", sizes)

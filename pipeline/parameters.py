@@ -117,7 +117,12 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
     """CreateEventSourceMapping's parameters."""
     if settings.filter_criteria:
         check_options("FILTER_CRITERIA", CREATE_CALLS["mapping"], {"FilterCriteria": settings.filter_criteria})
-        _check_patterns(settings.filter_criteria)
+    for pattern in [each.get("Pattern", "{}") for each in settings.filter_criteria.get("Filters", ())]:
+        try:
+            json_object(pattern)
+        except ValueError as error:
+            problem = f"FILTER_CRITERIA: Pattern {pattern!r} is not allowed; allowed: {error}, as a text: "
+            raise UserError(problem + '{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}') from None
     desired = {
         "FunctionName": settings.function_name,
         "EventSourceArn": stream_arn,
@@ -128,15 +133,6 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
     if not settings.on_failure:
         desired["DestinationConfig"] = {"OnFailure": {}}
     return _with_options("mapping", settings, desired, MAPPING_PARAMETERS)
-
-
-def _check_patterns(filter_criteria: Mapping[str, Any]) -> None:
-    for pattern in [each.get("Pattern", "{}") for each in filter_criteria.get("Filters", ())]:
-        try:
-            json_object(pattern)
-        except ValueError as error:
-            problem = f"FILTER_CRITERIA: Pattern {pattern!r} is not allowed; allowed: {error}, as a text: "
-            raise UserError(problem + '{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}') from None
 
 
 # What each kind of destination needs: docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html

@@ -53,8 +53,9 @@ def inline_policies(
     sizes = {files[name]: len("".join(json.dumps(doc, ensure_ascii=False).split())) for name, doc in documents.items()}
     if (total := sum(sizes.values())) > INLINE_POLICIES_CHARACTERS:
         listed = ", ".join(f"{file} {size}" for file, size in sizes.items())
-        allowed = f"allowed for a role: {INLINE_POLICIES_CHARACTERS}; move some to a policy in ROLE_MANAGED_POLICY_ARNS"
-        raise UserError(f"{root / 'policies'}: {total} characters in all ({listed}); {allowed}")
+        allowed = f"allowed for the inline policies of a role: {INLINE_POLICIES_CHARACTERS}"
+        advice = "move statements to a managed policy in ROLE_MANAGED_POLICY_ARNS"
+        raise UserError(f"{root / 'policies'}: {total} characters in all ({listed}); {allowed}. {advice}")
     for name, file in files.items() if write else ():
         save(documents[name], root / "build" / "policies" / file)
     return documents
@@ -73,10 +74,7 @@ def inline_policy_names(settings: Settings, root: Path, *, with_key: bool = True
 
 
 def render(source: Path, tokens: Tokens) -> dict[str, Any]:
-    """The document in `source` with each `${Token}` replaced. IAM's own pass: `${aws:...}`, `${*}`, `${?}`, `${$}`.
-
-    Raises UserError for a file that is not a policy, or that has an unknown token.
-    """
+    """The policy in `source` with each `${Token}` replaced, except IAM's own. Raises UserError for other content."""
     try:
         text = source.read_text(encoding="utf-8")
         document = json.loads(_replace(source, text, tokens))

@@ -24,13 +24,10 @@ _PROGRESS_SECONDS = 5
 
 @dataclass
 class Tally:
-    """The outcome of a step so far.
-
-    `hold` is called before each invocation. `blocked` are the keys of failed records: their later ones are not sent.
-    """
+    """The outcome of a step so far. `blocked` are the keys of failed records, whose later records are not sent."""
 
     step: str
-    hold: Callable[[], None] = lambda: None
+    hold: Callable[[], None] = lambda: None  # called before each invocation
     handled: int = 0
     failed: int = 0
     skipped: int = 0
@@ -180,8 +177,7 @@ def _matching(records: Iterable[Record], target: Mapping[str, Any], tally: Tally
 def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], tally: Tally) -> Events[None]:
     """Send the records in batches as the mapping makes them. Emits those that fail, with the reason.
 
-    A batch that fails is bisected if the mapping does so, and not tried again otherwise. The records after a failed one
-    of the same key are not sent.
+    A batch that fails is bisected if the mapping does so, and not tried again otherwise.
     """
     for batch in items.batches(records, target["BatchSize"], _EVENT_BYTES):
         parts = [batch]

@@ -44,11 +44,10 @@ def connect(settings: Settings, endpoint_url: str | None, *, dry_run: bool = Fal
             echo: Callable[[Call], None] | None = None) -> Callable[..., Any]:  # fmt: skip
     """A function from a service's name ("dynamodb") to its one client for the target.
 
-    With TARGET=local, `endpoint_url` is that of the local AWS, the credentials are made up, and the credentials and
-    profiles of this machine are not read. With `dry_run`, the clients answer writing calls instead of making them. With
-    `verbose`, they log each call on stderr. `echo` gets each call before it is made or answered.
-    `client(service, dry_run=True)` returns a dry-run client in any case. A call after such a plan gets the responses of
-    the plan's reads, each once, if they are seconds old and nothing has been written since.
+    With TARGET=local, `endpoint_url` is the local AWS's, and no credentials or profiles of this machine are read.
+    With `dry_run`, the clients answer writing calls instead of making them. With `verbose`, they log each call on
+    stderr. `echo` gets each call before it is made. `client(service, dry_run=True)` returns a dry-run client. The reads
+    of such a plan are used again, each once, if they are seconds old and nothing has been written since.
     """
     session: Any = _local_session(settings) if settings.target == "local" else _aws_session(settings)
     # An invocation answers when the function has returned.

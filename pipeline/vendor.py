@@ -1,7 +1,4 @@
-"""requirements.txt -> a folder with the installed packages, for the function's Python and processor.
-
-uv installs them: it judges environment markers for the Python that it installs for, and pip for the one that runs it.
-"""
+"""requirements.txt -> a folder of packages for the function's Python, for which uv, unlike pip, judges the markers."""
 
 from __future__ import annotations
 

@@ -96,8 +96,7 @@ def is_dry_run(response: Mapping[str, Any]) -> bool:
 def check_owner(resource: str, tags: Mapping[str, str], owner: str, *, adopt: bool | None = None) -> None:
     """Raise UserError if the resource's tags do not name `owner`, unless `adopt` is true.
 
-    An `adopt` of None means that the caller cannot take over resources, so that the message does not advise it. An
-    empty `owner` skips the check, for modules that are used outside a pipeline.
+    With an `adopt` of None, the message does not advise to take it over. An empty `owner` skips the check.
     """
     if not owner or adopt or tags.get(OWNER_TAG) == owner:
         return
@@ -187,8 +186,7 @@ def wait_until(
 ) -> None:
     """Call `operation` every `delay` seconds until an acceptor ends it. `call` has its parameters.
 
-    Each acceptor has a state (success, retry, failure), a matcher (path, pathAny, status, error), the value expected
-    and, for the path matchers, the JMESPath expression as `argument`.
+    An acceptor has state (success, retry, failure), matcher (path, pathAny, status, error), expected and argument.
     """
     from botocore.waiter import WaiterModel, create_waiter_with_client  # noqa: PLC0415 - slow to import
 

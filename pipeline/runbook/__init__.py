@@ -137,7 +137,10 @@ def common_values(settings: Settings, named: Settings, root: Path, account_id: s
 
 def _values(settings: Settings, root: Path) -> dict[str, Any]:
     """The value of each placeholder in the template: text, lines of shell, or parameters for a command."""
-    _check_variables(settings)
+    taken = _OF_THE_SHELL | set(re.findall(r"\$\{?(\w+)", template("runbook.sh", vars(settings))))
+    if both := sorted(taken & settings.function_environment.keys()):
+        reason = "which reads those of the function from its environment; rename the function's variable"
+        raise UserError(f"FUNCTION_ENVIRONMENT: {both[0]!r} is a variable of the runbook's script too, {reason}")
     chosen: dict[str, Any] = {name: shell_var(f"${name}") for name in _NAMES}
     chosen["aws_region"] = shell_var("$AWS_REGION")
     variables = list(settings.function_environment)
@@ -176,13 +179,6 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "mapping": {**values["mapping"], "EventSourceArn": shell_var("$stream_arn"), "State": state},
         "item": _smoke_item(table, values["smoke_item"]),
     }
-
-
-def _check_variables(settings: Settings) -> None:
-    taken = _OF_THE_SHELL | set(re.findall(r"\$\{?(\w+)", template("runbook.sh", vars(settings))))
-    if both := sorted(taken & settings.function_environment.keys()):
-        reason = "which reads those of the function from its environment; rename the function's variable"
-        raise UserError(f"FUNCTION_ENVIRONMENT: {both[0]!r} is a variable of the runbook's script too, {reason}")
 
 
 def _smoke_item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
