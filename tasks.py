@@ -6,7 +6,9 @@ are imported by the tasks that need them, so that `invoke --list` and completion
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import sys
 import threading
 import time
@@ -15,9 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from invoke import Collection, Context, Exit, task
+from invoke import Collection, Context, Exit, ParseError, task
 
 # Invoke turns bytecode caching off, and so would compile the project again for each command. Python's default is back.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
@@ -38,6 +40,7 @@ from pipeline.settings import Settings  # noqa: E402
 if TYPE_CHECKING:
     from localaws.control import Server
 
+Parsed = TypeVar("Parsed")
 Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
 
 ROOT = Path(__file__).resolve().parent
@@ -70,7 +73,8 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
     from localaws.control import ControlError
     from pipeline import errors
 
-    report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), step=name)
+    live = terminal.is_interactive() and not json and not c.config.run.echo
+    report = Report(name, as_json=json, dry_run=bool(c.config.run.dry), live=live, step=name)
     code = 1
     try:
         with terminal.interruptible():
@@ -293,28 +297,38 @@ def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
     "filter": "Show only lines that match this CloudWatch Logs filter pattern.",
     "request_id": "Show only the invocation with this request ID.",
     "last": "Number of invocations to show. 0: all.",
-    "timeout": "Seconds to wait for a log group that does not exist yet.",
+    "follow": "Show each new invocation when it ends, until Ctrl-C. With --json: a document a line.",
+    "pretty": "Indent lines that are JSON.",
+    "timeout": "Seconds to wait for a log group that does not exist yet. --follow waits until it does.",
     **COMMON,
 })  # fmt: skip
 def fetch_logs(c: Context, since: str = "1h", filter: str = "", request_id: str = "", last: str = "10",
-               timeout: str = "30", set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
+               follow: bool = False, pretty: bool = False, timeout: str = "30",
+               set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Show the newest invocations in the function's log, across log streams.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
-    from pipeline import steps, validators
+    from pipeline import log_text, steps, validators
 
     with _task(c, "fetch-logs", json) as report:
-        options = {
+        options: dict[str, Any] = {
             "since_ms": _parsed("--since", since, partial(validators.timestamp, now=time.time())),
             "last": _parsed("--last", last, partial(validators.integer, 0, 1_000_000)),
-            "timeout": _parsed("--timeout", timeout, partial(validators.integer, 0, 3600)),
+            "pattern": filter,
+            "request_id": request_id,
+            "show": partial(log_text.text, pretty=pretty, color=terminal.has_colors()),
         }
+        wait = _parsed("--timeout", timeout, partial(validators.integer, 0, 3600))
+        report.streaming, report.live = json and follow, False
         deployment = _connect(c, report, set, verbose=verbose)
-        report.render(steps.fetch_logs(deployment, pattern=filter, request_id=request_id, **options))
+        if follow:
+            report.render(steps.follow_logs(deployment, until=terminal.until_interrupted(), **options))
+        else:
+            report.render(steps.fetch_logs(deployment, timeout=wait, **options))
 
 
-def _parsed(flag: str, value: str, parse: Callable[[str], int]) -> int:
+def _parsed(flag: str, value: str, parse: Callable[[str], Parsed]) -> Parsed:
     """The value of a flag. Raises UserError with the allowed values."""
     try:
         return parse(value)
@@ -342,8 +356,8 @@ def smoke(c: Context, observe: bool = False, write: bool = False,
           yes: bool = False, set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Test end to end: write an item, find it in the function's log, delete it.
 
-    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN,
-    ROLE_NAME, SMOKE_TIMEOUT, SMOKE_ITEM.
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME,
+    SMOKE_TIMEOUT, SMOKE_ITEM.
     """
     from pipeline import smoke as smoke_test
 
@@ -544,6 +558,45 @@ def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment]
     report.render(step(d))
 
 
+@task(
+    iterable=["set"],
+    help={
+        "items": "How many items to write, and then to delete.",
+        "rate": "How many items to write a second. 0: as fast as possible.",
+        "connections": "How many connections to write over.",
+        "yes": YES,
+        **COMMON,
+    },
+)
+def load(
+    c: Context, items: str = "1000", rate: str = "0", connections: str = "10",
+    set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False,
+) -> None:  # fmt: skip
+    """Write many items, follow each into the function's log, and show what was lost and how long it took.
+
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME,
+    SMOKE_TIMEOUT, SMOKE_ITEM.
+    """
+    from pipeline import load as load_test
+    from pipeline import validators
+
+    with _task(c, "load", json) as report:
+        options: dict[str, Any] = {
+            "total": _parsed("--items", items, partial(validators.integer, 1, 10_000_000)),
+            "rate": _parsed("--rate", rate, partial(validators.decimal, 0, 1_000_000)),
+            "connections": _parsed(
+                "--connections", connections, partial(validators.integer, 1, load_test.MAX_CONNECTIONS)
+            ),
+        }
+        deployment = _connect(c, report, set, verbose=verbose)
+        if deployment.settings.table_arn:
+            raise UserError("load writes only into a table of the pipeline, not into one of others (TABLE_ARN)")
+        if deployment.settings.target == "aws" and not report.dry_run:
+            print(load_test.cost(options["total"]), file=sys.stderr)
+            confirm("load", [], ("y", "yes"), assume_yes=yes)
+        report.render(load_test.run(deployment, **options))
+
+
 # --- The local AWS ----------------------------------------------------------------------------------------------------
 
 
@@ -587,5 +640,17 @@ def local_status(c: Context, json: bool = False) -> None:
 
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
-DAY_TWO = (pause, resume, records, replay, redrive)
+DAY_TWO = (pause, resume, records, replay, redrive, load)
 namespace = Collection(*STEPS, deploy, smoke, adopt, runbook, clean, status, doctor, *DAY_TWO, local, dev.namespace)
+
+
+def _with_suggestion(error: ParseError) -> str:
+    """Invoke's message about an unknown task or flag, and a similar name. Invoke has no hook for that."""
+    message = str(error.args[0])
+    unknown = re.fullmatch(r"No idea what '(.+)' is!", message)
+    known = [*namespace.task_names, *(error.context.flags if error.context else ())]
+    near = difflib.get_close_matches(unknown[1], known, n=1) if unknown else ()
+    return f"{message} Did you mean {near[0]}?" if near else message
+
+
+ParseError.__str__ = _with_suggestion  # type: ignore[method-assign, assignment]

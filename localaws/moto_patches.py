@@ -22,6 +22,7 @@ from moto.dynamodb.parsing.validators import ExpressionAttributeResolvingProcess
 from moto.dynamodb.responses import DynamoHandler
 from moto.iam.responses import IamResponse
 from moto.logs import models as logs_models
+from moto.logs.responses import LogsResponse
 from moto.sqs import models as sqs_models
 from moto.sts.models import STSBackend
 from moto.sts.responses import TokenResponse
@@ -55,7 +56,7 @@ def patch_moto(functions: Functions) -> None:
     _patch_tables()
 
     _replace(logs_models, "LogStream", storage.LogStream)
-    _replace(logs_models.LogGroup, "filter_log_events", storage.filter_log_events)
+    _replace(LogsResponse, "filter_log_events", storage.filter_log_events)
     _wrap(logs_models.LogGroup, "delete_log_stream", storage.delete_log_stream)
     _wrap(logs_models.LogGroup, "describe_log_streams", storage.describe_log_streams)
     _wrap(logs_models.LogsBackend, "delete_log_group", storage.delete_log_group)

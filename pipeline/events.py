@@ -31,10 +31,12 @@ class Changed(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a long step is. For a person, on stderr."""
+    """How far a long step is: `done` of `total` items, 0 if that is unknown. For a person, on stderr."""
 
     step: str
     text: str
+    done: int = 0
+    total: int = 0
 
 
 class Result(NamedTuple):

@@ -12,12 +12,12 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeSerializer
 
-from .resources.change import Change, UserError, backoff
+from .resources.change import UserError, backoff
 
 # docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _ITEM_BYTES = 400 * 1024
 _KEY_BYTES = (2048, 1024)  # of the partition key, of the sort key
-_BATCH_ITEMS = 25
+BATCH_ITEMS = 25
 _BATCH_BYTES = 16 * 1024 * 1024
 _NUMBER_DIGITS, _NUMBER_EXPONENT = 38, 125
 # What JSON has for each type of DynamoDB JSON.
@@ -93,16 +93,19 @@ def key_types(table: Mapping[str, Any]) -> dict[str, str]:
     return {each["AttributeName"]: types[each["AttributeName"]] for each in table["KeySchema"]}
 
 
-def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Change:
-    """Write the items in order. DynamoDB API reference: PutItem for one, BatchWriteItem for 25 per call."""
+def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+    """Write the items in order. Yields how many are written. DynamoDB API reference: PutItem, BatchWriteItem."""
     name = table["TableName"]
     if len(items) == 1:
         client.put_item(TableName=name, Item=items[0])
+        yield 1
     else:
+        written = 0
         names = [*key_types(table)]
-        for batch in batches(items, _BATCH_ITEMS, _BATCH_BYTES, lambda item: repr([item[name] for name in names])):
-            _write(client, name, batch)
-    return Change(f"{len(items)} item{'s' if len(items) > 1 else ''} in table {name}", "created")
+        for batch in batches(items, BATCH_ITEMS, _BATCH_BYTES, lambda item: repr([item[name] for name in names])):
+            write(client, name, [{"PutRequest": {"Item": item}} for item in batch])
+            written += len(batch)
+            yield written
 
 
 def batches(entries: Iterable[Any], most: int, room: int, key: Callable[[Any], Any] = id) -> Iterator[list[Any]]:
@@ -122,8 +125,9 @@ def batches(entries: Iterable[Any], most: int, room: int, key: Callable[[Any], A
         yield batch
 
 
-def _write(client: Any, name: str, batch: list[Mapping[str, Any]]) -> None:
-    waiting = {name: [{"PutRequest": {"Item": item}} for item in batch]}
+def write(client: Any, name: str, requests: list[dict[str, Any]]) -> None:
+    """Make up to 25 write requests, and repeat those that AWS leaves unprocessed. API reference: BatchWriteItem."""
+    waiting = {name: requests}
     for pause in backoff(UNPROCESSED_TIMEOUT):
         waiting = client.batch_write_item(RequestItems=waiting).get("UnprocessedItems") or {}
         if not waiting:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import dropwhile
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, cycle, dropwhile, islice
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from types_boto3_logs import CloudWatchLogsClient
+
+LogEvent: TypeAlias = dict[str, Any]  # as FilterLogEvents returns it
 
 # Lines that Lambda or its runtime writes once for a failed invocation: an exception, a process that exited, a timeout.
 # A line that the function itself logs as an error has a tab, or "message", in that place.
@@ -18,6 +22,17 @@ FAILURE = re.compile(r'\[ERROR\] |"level": ?"ERROR", ?"errorMessage"|Error: Runt
 # Lambda's own lines, in the text and in the JSON log format.
 _TEXT_MARK = re.compile(r"(START|END|REPORT) RequestId: (\S+)")
 _JSON_MARK = re.compile(r'\{"time":.*"type": ?"platform\.(start|runtimeDone|report)".*"requestId": ?"([^"]+)"')
+_INIT = re.compile(r'INIT_START |\{"time":.*"type": ?"platform\.initStart"')
+# A filter pattern: the lines with one of these terms.
+_STARTS = '?"START RequestId" ?"platform.start"'
+
+# FilterLogEvents reads backwards only from 2024 on.
+_REVERSIBLE_SINCE_MS = 1_704_067_200_000
+_MAX_PAGE = 10_000
+# CloudWatch Logs allows a few calls of FilterLogEvents a second, for all callers of an account.
+_CALL_SECONDS, _POLL_SECONDS = 0.25, 1.0
+# FilterLogEvents finds events seconds late, some streams later than others. Every tenth poll looks further back.
+_OVERLAPS_MS = (120_000, *[10_000] * 9)
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,7 @@ class Invocation:
 
 def fetch(
     logs: CloudWatchLogsClient, group: str, *, since_ms: int, pattern: str = "", request_id: str = ""
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[LogEvent]:
     """The group's events across its log streams, in order of time, as FilterLogEvents returns them.
 
     `since_ms` is in milliseconds since 1970, `pattern` is a CloudWatch Logs filter pattern. With `request_id`, the
@@ -64,10 +79,73 @@ def fetch(
     yield from _events(logs, parameters)
 
 
+def select(
+    logs: CloudWatchLogsClient, group: str, *, since_ms: int, last: int, pattern: str = "", request_id: str = ""
+) -> Iterable[Invocation]:
+    """The newest `last` invocations, the newest last, or with 0 all of them as they end. The rest is as in `fetch`."""
+    if last and not pattern and not request_id:
+        found = invocations(newest(logs, group, since_ms=since_ms, last=last)[0])
+        # Lines outside an invocation do not count.
+        oldest = next(iter([each.started_ms for each in found if each.request_id][-last:]), 0)
+        return [each for each in found if each.started_ms >= oldest]
+    events = fetch(logs, group, since_ms=since_ms, pattern=pattern, request_id=request_id)
+    return invocations(events)[-last:] if last else grouped([events])
+
+
+def newest(logs: Any, group: str, *, since_ms: int, last: int) -> tuple[list[LogEvent], int, list[LogEvent]]:
+    """The events of the newest `last` invocations and of all that began after them.
+
+    Also returns when the oldest of them began (or since_ms, if there are fewer) and all events since then.
+    Reads backwards to the start of the oldest of them, so that the time does not grow with what the log group holds.
+    CloudWatch Logs API reference: FilterLogEvents with startFromHead, GetLogEvents.
+    """
+    backwards: Any = {"startTime": max(since_ms, _REVERSIBLE_SINCE_MS), "startFromHead": False}
+    marks = _events(logs, {"logGroupName": group, "filterPattern": _STARTS, "limit": min(last, _MAX_PAGE), **backwards})
+    starts = (event["timestamp"] for event in marks if mark_of(event)[0] == "start")
+    start_ms = next(islice(starts, last - 1, None), since_ms)
+    streams: dict[str, list[LogEvent]] = {}
+    for event in fetch(logs, group, since_ms=start_ms):
+        streams.setdefault(event["logStreamName"], []).append(event)
+    read = list(chain.from_iterable(streams.values()))
+    if start_ms == since_ms:
+        return read, start_ms, read
+    whole = (_whole(logs, group, events, since_ms, start_ms) for events in streams.values())
+    return list(chain.from_iterable(whole)), start_ms, read
+
+
+def _whole(logs: Any, group: str, events: list[LogEvent], since_ms: int, start_ms: int) -> list[LogEvent]:
+    """One log stream since `start_ms` without an earlier invocation, and with what came before its first START."""
+    marks = [mark_of(event)[0] for event in events]
+    first = next(filter(None, marks), "")
+    if first and first != "start":
+        return events[marks.index("report") + 1 :] if "report" in marks else []
+    if not first:  # an earlier invocation is running, or the process is starting
+        return list(dropwhile(lambda event: not _INIT.match(event["message"]), events))
+    before: list[LogEvent] = []
+    span = {"startTime": since_ms, "endTime": start_ms, "limit": 100}
+    for event in chain.from_iterable(map(reversed, _backwards(logs, group, events[0]["logStreamName"], span))):
+        if mark_of(event)[0]:
+            break
+        before.insert(0, event)
+        if _INIT.match(event["message"]):
+            break
+    return before + events
+
+
+def _backwards(logs: Any, group: str, stream: str, span: Mapping[str, Any]) -> Iterator[list[LogEvent]]:
+    """Pages of a log stream, the newest first. A page may be empty although there are more before it."""
+    request = {"logGroupName": group, "logStreamName": stream, **span}
+    while True:
+        page = logs.get_log_events(**request)
+        yield [{**event, "logStreamName": stream} for event in page["events"]]
+        if page.get("nextBackwardToken") in (None, request.get("nextToken")):
+            return
+        request["nextToken"] = page["nextBackwardToken"]
+
+
 def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
     """The invocations at the end of the newest log stream; none if nothing was logged yet.
 
-    A page of events may be empty although there are more before it.
     CloudWatch Logs API reference: DescribeLogStreams, GetLogEvents.
     """
     try:
@@ -76,13 +154,44 @@ def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
         return []
     if not streams["logStreams"]:
         return []
-    stream = streams["logStreams"][0]["logStreamName"]
-    request: dict[str, Any] = {"logGroupName": group, "logStreamName": stream, "limit": 1000}
-    while True:
-        page = logs.get_log_events(**request)
-        if page["events"] or page.get("nextBackwardToken") in (None, request.get("nextToken")):
-            return list(_of_stream(stream, page["events"]))
-        request["nextToken"] = page["nextBackwardToken"]
+    pages = _backwards(logs, group, streams["logStreams"][0]["logStreamName"], {"limit": 1000})
+    return invocations(next(filter(None, pages), []))
+
+
+def follow(
+    logs: CloudWatchLogsClient, group: str, *, since_ms: int, last: int, pattern: str, until: Callable[[], bool]
+) -> Iterator[list[LogEvent]]:
+    """Yield the events of the newest `last` invocations, then the new ones of all log streams, until `until()`.
+
+    Each event comes once, a poll after it was found, in order of time as far as it was found by then; events that
+    FilterLogEvents finds more than two minutes late may be missing. With `last` 0 or a filter pattern, begins with all
+    events since `since_ms`. The log group may be created later. Makes up to four calls a second.
+    CloudWatch Logs API reference: FilterLogEvents.
+    """
+    seen: dict[str, int] = {}
+    if last and not pattern:
+        events, since_ms, read = newest(logs, group, since_ms=since_ms, last=last)
+        yield sorted(events, key=lambda event: event["timestamp"])
+        seen = {event["eventId"]: event["timestamp"] for event in read}
+    newest_ms = since_ms
+    held: list[LogEvent] = []
+    parameters = {"logGroupName": group, "interleaved": True, **({"filterPattern": pattern} if pattern else {})}
+    for overlap_ms in cycle(_OVERLAPS_MS):
+        for page in _pages(logs, {**parameters, "startTime": max(since_ms, newest_ms - overlap_ms)}):
+            new = [event for event in page if event["eventId"] not in seen]
+            known_ms = max((event["timestamp"] for event in held), default=0)
+            held = sorted([*held, *new], key=lambda event: event["timestamp"])
+            yield [event for event in held if event["timestamp"] <= known_ms]
+            held = [event for event in held if event["timestamp"] > known_ms]
+            # A function may log a time in the future.
+            newest_ms = max([newest_ms, *(min(event["timestamp"], event["ingestionTime"]) for event in page)])
+            seen |= {event["eventId"]: event["timestamp"] for event in new}
+            seen = {event: time_ms for event, time_ms in seen.items() if time_ms >= newest_ms - max(_OVERLAPS_MS)}
+            time.sleep(_CALL_SECONDS)
+            if until():
+                yield held
+                return
+        time.sleep(_POLL_SECONDS)
 
 
 def invocation_of(logs: CloudWatchLogsClient, group: str, event: Mapping[str, Any]) -> Invocation:
@@ -91,48 +200,84 @@ def invocation_of(logs: CloudWatchLogsClient, group: str, event: Mapping[str, An
     place = {"logGroupName": group, "logStreamNames": [stream], "interleaved": True}
     events = _events(logs, {**place, "startTime": event["timestamp"]})
     following = dropwhile(lambda each: each["message"] != event["message"], events)
-    return next(_of_stream(stream, following), Invocation("", stream, event["timestamp"], ()))
+    return next(grouped([following]), Invocation("", stream, event["timestamp"], ()))
 
 
 def invocations(events: Iterable[Mapping[str, Any]]) -> list[Invocation]:
-    """Group events by invocation, the newest last: START to REPORT of each log stream, with the lines between them.
+    """Group events by invocation, the newest last."""
+    return sorted(grouped([events]), key=lambda invocation: (invocation.started_ms, invocation.log_stream))
+
+
+def grouped(polls: Iterable[Iterable[Mapping[str, Any]]], patience: float = math.inf) -> Iterator[Invocation]:
+    """Group events by invocation, in the order in which they end: START to REPORT of each log stream.
 
     The lines that a process logs before its first START (INIT_START, prints during import) belong to that invocation.
-    Lambda developer guide: "Using CloudWatch logs with Lambda".
+    An invocation that has not ended `patience` seconds after its first line comes in parts, each after a poll. So does
+    a line that comes after the REPORT. Lambda developer guide: "Using CloudWatch logs with Lambda".
     """
-    streams: dict[str, list[Mapping[str, Any]]] = {}
-    for event in events:
-        streams.setdefault(event["logStreamName"], []).append(event)
-    found = [invocation for name, lines in streams.items() for invocation in _of_stream(name, lines)]
-    return sorted(found, key=lambda invocation: invocation.started_ms)
+    processes: dict[str, _Process] = {}
+    for events in polls:
+        for event in events:
+            name = event["logStreamName"]
+            process = processes.get(name) or processes.setdefault(name, _Process(name))
+            if invocation := process.add(event):
+                yield invocation
+        began = time.monotonic() - patience
+        yield from (process.take() for process in processes.values() if process.lines and process.since <= began)
+    yield from (process.take() for process in processes.values() if process.lines)
 
 
-def _of_stream(name: str, events: Iterable[Mapping[str, Any]]) -> Iterator[Invocation]:
-    """A log stream is one process, which handles one invocation after the other."""
-    lines: list[str] = []
-    request_id, started = "", 0
-    for event in events:
-        found = _TEXT_MARK.match(event["message"]) or _JSON_MARK.match(event["message"])
-        mark, marked_id = (found[1].lower(), found[2]) if found else ("", "")
-        if mark == "start" and request_id:
-            # Its REPORT is missing: not written yet, or not among these events.
-            yield Invocation(request_id, name, started, tuple(lines))
-            lines, request_id = [], ""
-        if mark == "start" or not lines:
-            started = event["timestamp"]
-        if mark:
-            request_id = marked_id
-        lines.append(event["message"].rstrip("\n"))
+@dataclass
+class _Process:
+    """A log stream is one process, which handles one invocation after the other. `since`: when `lines` began here."""
+
+    name: str
+    request_id: str = ""
+    started_ms: int = 0
+    lines: list[str] = field(default_factory=list)
+    since: float = 0.0
+    ended_ms: int = 0
+    ended_id: str = ""
+
+    def add(self, event: Mapping[str, Any]) -> Invocation | None:
+        """Add an event. Returns the invocation that it ends."""
+        mark, request_id = mark_of(event)
+        line, time_ms, ended = event["message"].rstrip("\n"), event["timestamp"], None
+        if time_ms < self.ended_ms:
+            return Invocation(self.ended_id, self.name, time_ms, (line,))
+        if mark == "start" and self.request_id and self.lines:
+            ended = self.take()  # its REPORT is missing: not written yet, or not among these events
+        if not self.lines:
+            self.since = time.monotonic()
+        if mark == "start" or not (self.lines or self.request_id):
+            self.started_ms = time_ms
+        self.request_id = request_id or self.request_id
+        self.lines.append(line)
         if mark == "report":
-            yield Invocation(request_id, name, started, tuple(lines), report=lines[-1])
-            lines, request_id = [], ""
-    if lines:
-        yield Invocation(request_id, name, started, tuple(lines))
+            ended = self.take(report=line)
+            self.ended_ms, self.ended_id, self.request_id = time_ms, request_id, ""
+        return ended
+
+    def take(self, report: str = "") -> Invocation:
+        """The invocation with the lines so far. Later lines are another part of it."""
+        lines, self.lines = tuple(self.lines), []
+        return Invocation(self.request_id, self.name, self.started_ms, lines, report)
 
 
-def _events(logs: Any, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def mark_of(event: Mapping[str, Any]) -> tuple[str, str]:
+    """The kind (start, end, report) and the request ID of a line of Lambda's own; "" and "" for another line."""
+    found = _TEXT_MARK.match(event["message"]) or _JSON_MARK.match(event["message"])
+    return (found[1].lower(), found[2]) if found else ("", "")
+
+
+def _events(logs: Any, parameters: Mapping[str, Any]) -> Iterator[LogEvent]:
+    return chain.from_iterable(_pages(logs, parameters))
+
+
+def _pages(logs: Any, parameters: Mapping[str, Any]) -> Iterator[list[LogEvent]]:
+    """The pages of FilterLogEvents. A log group that does not exist (yet) has an empty one."""
     try:
         for page in logs.get_paginator("filter_log_events").paginate(**parameters):
-            yield from page["events"]
+            yield page["events"]
     except logs.exceptions.ResourceNotFoundException:
-        return
+        yield []

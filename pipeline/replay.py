@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +18,6 @@ from .resources import mapping
 from .resources.change import UserError, retry
 
 _EVENT_BYTES = 6 * 1024 * 1024 - 1024
-_PROGRESS_SECONDS = 5
 
 
 @dataclass
@@ -32,7 +30,6 @@ class Tally:
     failed: int = 0
     skipped: int = 0
     blocked: set[str] = field(default_factory=set)
-    shown: float = field(default_factory=time.monotonic)
 
     def fail(self, record: Record, reason: str) -> Result:
         """Count a record as failed, and say why."""
@@ -200,9 +197,7 @@ def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], t
                 parts += [rest[middle:], rest[:middle]]
             else:
                 yield from [tally.fail(record, reason) for record in rest]
-        if time.monotonic() > tally.shown + _PROGRESS_SECONDS:
-            tally.shown = time.monotonic()
-            yield Progress(tally.step, tally.result().text)
+        yield Progress(tally.step, tally.result().text, tally.handled + tally.failed)
 
 
 def _key(record: Record) -> str:

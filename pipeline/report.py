@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,29 +17,46 @@ from .resources.change import Change, Diff, UserError
 SIGNS = {"created": "+", "updated": "~", "replaced": "!", "unchanged": "=", "deleted": "-", "absent": "="}
 
 _VALUE_CHARACTERS = 60
+_PROGRESS_SECONDS = 5
 
 
 @dataclass
 class Report:
     """The report of one task.
 
-    With `dry_run`, it lists every attribute of a change, and counts the changes at the end. `about` describes the
-    pipeline in the JSON document. `summarize` says what exists when the task is interrupted or fails.
+    With `live`, a region of the terminal shows what runs. With `dry_run`, it lists every attribute of a change, and
+    counts the changes at the end. With `streaming`, each result is a JSON document on a line of its own, and a document
+    of the task only follows if it fails. `about` describes the pipeline in the JSON document. `summarize` says what
+    exists when the task is interrupted or fails.
     """
 
     task: str
     as_json: bool = False
     dry_run: bool = False
+    live: bool = False
     about: dict[str, str] = field(default_factory=dict)
     summarize: Callable[[], str] = str
+    streaming: bool = False
     step: str = ""
     _steps: list[dict[str, Any]] = field(default_factory=list)
     _started: dict[str, float] = field(default_factory=dict)
     _results: dict[str, Any] = field(default_factory=dict)
+    _screen: Any = None
+    _progress_at: float = 0.0
 
     def render(self, events: Iterable[Event]) -> None:
         """Run a step and render its events."""
+        if self.live and not self._screen:
+            from .live import Screen  # noqa: PLC0415 - slow to import
+
+            self._screen = Screen()
+        with self._screen.live if self._screen else nullcontext():
+            self._render(events)
+
+    def _render(self, events: Iterable[Event]) -> None:
         for event in events:
+            if self._screen:
+                self._screen.show(event)
             if isinstance(event, Result):
                 self.result(event.text, event.values)
                 continue
@@ -52,11 +70,20 @@ class Report:
                 for diff in event.change.diffs if self.dry_run else ():
                     if diff.old is not None or diff.new or diff.new is False:
                         self._line(f"    {diff_text(diff)}")
-            elif isinstance(event, Progress):
-                sys.stderr.write(f"{event.step}: {event.text}\n")
+            elif isinstance(event, Progress) and not (event.done and self._screen):
+                self._progress(event)
+
+    def _progress(self, event: Progress) -> None:
+        now = time.monotonic()
+        if not event.done or now > max(self._progress_at, self._started[event.step]) + _PROGRESS_SECONDS:
+            self._progress_at = now
+            sys.stderr.write(f"{event.step}: {event.text}\n")
 
     def result(self, text: str, values: Mapping[str, Any] | None = None) -> None:
         """Print the answer of a command: `text` on stdout, or `values` in the document, which joins lists."""
+        if self.streaming:
+            print(json.dumps(values), flush=True)  # noqa: T201 - a document
+            return
         for name, value in (values or {}).items():
             if isinstance(value, list) and self.as_json:
                 self._results.setdefault(name, []).extend(value)
@@ -72,14 +99,18 @@ class Report:
             actions = ("created", "updated", "replaced", "deleted", "unchanged")
             counts = ", ".join(f"{count[action]} {action}" for action in actions)
             self._line(f"plan: {counts}; nothing was written" if self._steps else "plan: nothing to change")
-        if self.as_json:
+        if self.as_json and (error or not self.streaming):
             about = {"version": 2, "task": self.task, "planned": self.dry_run, **self.about}
             document = {**about, "steps": self._steps, "result": self._results, "error": error or None}
-            print(json.dumps(document, indent=2, default=str), flush=True)  # noqa: T201 - the document
+            indent = None if self.streaming else 2
+            print(json.dumps(document, indent=indent, default=str), flush=True)  # noqa: T201 - the document
 
     def _line(self, text: str) -> None:
         """A line for a person: on stdout, unless the document goes there."""
-        print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+        if self._screen:
+            self._screen.print(text)
+        else:
+            print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
 
 def document_of(change: Change) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def connect(settings: Settings, endpoint_url: str | None, *, dry_run: bool = Fal
     """
     session: Any = _local_session(settings) if settings.target == "local" else _aws_session(settings)
     # An invocation answers when the function has returned.
-    config = Config(retries=_RETRIES, read_timeout=60 + settings.function_timeout, tcp_keepalive=True)
+    timeout = 60 + settings.function_timeout
+    config = Config(retries=_RETRIES, read_timeout=timeout, tcp_keepalive=True, max_pool_connections=50)
     config = config.merge(Config(proxies={})) if settings.target == "local" else config
     all_dry = dry_run
     recent: Recent = {}

@@ -102,7 +102,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         trial = _with_next_record(trial)
     else:
         item, term = new_item(trial.table, extra)
-        _check_filters(trial, item)
+        check_filters(trial.table, trial.mapping, item)
         began = time.monotonic()
         # The key is random, so that the put overwrites no item of somebody else.
         put_ms = aws_time_ms(dynamodb.put_item(TableName=name, Item=item))
@@ -186,15 +186,15 @@ def _existing(d: Deployment) -> _Trial:
     return _Trial(d, parts, parts.table or {}, parts.mapping or {}, parameters.log_group_name(d.settings))
 
 
-def _check_filters(trial: _Trial, item: Mapping[str, Any]) -> None:
+def check_filters(table: Mapping[str, Any], mapping: Mapping[str, Any], item: Mapping[str, Any]) -> None:
     """Raise UserError if FILTER_CRITERIA excludes the record of the item. What AWS sets in a record may match."""
-    view, keys = trial.table["StreamSpecification"]["StreamViewType"], items.key_types(trial.table)
+    view, keys = table["StreamSpecification"]["StreamViewType"], items.key_types(table)
     images = {"NewImage": item} if view.startswith("NEW") else {}
     change = {"Keys": {name: item[name] for name in keys}, **images, "StreamViewType": view}
-    arn = trial.table["LatestStreamArn"]
+    arn = table["LatestStreamArn"]
     source = {"eventVersion": "1.1", "eventSource": "aws:dynamodb", "awsRegion": arn.split(":")[3]}
     record = {"eventName": "INSERT", **source, "dynamodb": to_json(change), "eventSourceARN": arn}
-    patterns = [each["Pattern"] for each in trial.mapping["FilterCriteria"].get("Filters", ())]
+    patterns = [each["Pattern"] for each in mapping["FilterCriteria"].get("Filters", ())]
     if (paths := causes.unmatched(patterns, record)) and not {*paths} & {*_UNKNOWN_BEFORE}:
         raise UserError(
             f"filter excludes the item: FILTER_CRITERIA does not match {', '.join(paths)} of smoke's item. Nothing was "
@@ -218,13 +218,16 @@ def _is_from_smoke(item: Mapping[str, Any]) -> bool:
     return _ATTEMPT in item and bool(_MARKER_VALUE.fullmatch(item.get(_MARKER, {}).get("S", "")))
 
 
-def new_item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def new_item(
+    table: Mapping[str, Any], extra: Mapping[str, Any], token: int | None = None
+) -> tuple[dict[str, Any], str]:
     """An item with a unique key of the table's types, and the text of its partition key in a stream record.
 
-    `extra` are additional attributes, as PutItem takes them.
+    `extra` are additional attributes, as PutItem takes them. The key is made from `token`, by default a random one.
     """
-    marker = f"smoke{secrets.token_hex(16)}"
-    number = f"{secrets.randbelow(10**28) + 10**28}7"
+    token = secrets.randbits(128) if token is None else token
+    marker = f"smoke{token:032x}"
+    number = f"{10**28 + token % 10**28}7"
     unique = {"S": marker, "N": number, "B": marker.encode()}
     in_record = {"S": marker, "N": number, "B": base64.b64encode(marker.encode()).decode()}
     hash_key, *_ = kinds = items.key_types(table)

@@ -7,18 +7,23 @@ a dry run the clients write nothing, and there is nothing to wait for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from . import archive, external, items, log_reader, metrics, parameters, policies, role_check
+from . import archive, external, items, log_reader, log_text, metrics, parameters, policies, role_check
 from .deployment import Deployment
-from .events import Changed, Events, Result, Started, Waiting, changes, finish
+from .events import Changed, Events, Progress, Result, Started, Waiting, changes, finish
 from .resources import code_object, function, log_group, mapping, role, table
 from .resources.change import Action, Change, UserError, check_owner, retry
 from .settings import Settings
+
+# While logs are followed, an invocation that runs for longer is shown in parts.
+_PART_SECONDS = 10.0
+
+Show: TypeAlias = Callable[[log_reader.Invocation], str]
 
 
 def deploy(d: Deployment) -> Events[None]:
@@ -287,11 +292,15 @@ def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:
     parsed = [(where, items.parse(text, where)) for where, text in lines]
     for where, item in parsed:
         items.check(item, current, where)
-    yield Changed("put-item", items.put(d.client("dynamodb"), current, [item for _, item in parsed]))
+    total = len(parsed)
+    for count in items.put(d.client("dynamodb"), current, [item for _, item in parsed]):
+        yield Progress("put-item", f"{count} of {total} items written", count, total)
+    resource = f"{total} item{'s' if total > 1 else ''} in table {current['TableName']}"
+    yield Changed("put-item", Change(resource, "created"))
 
 
-def fetch_logs(d: Deployment, *, since_ms: int, pattern: str, request_id: str, last: int, timeout: int) -> Events[None]:
-    """Read the newest `last` invocations (0: all) since a time in milliseconds; see log_reader.fetch.
+def fetch_logs(d: Deployment, *, timeout: int, show: Show = log_text.text, **selection: Any) -> Events[None]:
+    """Show the invocations that log_reader.select selects.
 
     `timeout` is in seconds: how long to wait for a log group that does not exist yet.
     """
@@ -299,10 +308,24 @@ def fetch_logs(d: Deployment, *, since_ms: int, pattern: str, request_id: str, l
     yield Started("fetch-logs")
     yield Waiting("fetch-logs", f"log group {group} to exist")
     log_group.wait(logs, group, timeout)
-    events = log_reader.fetch(logs, group, since_ms=since_ms, pattern=pattern, request_id=request_id)
-    invocations = log_reader.invocations(events)[-last:]
-    text = "\n".join(line for invocation in invocations for line in invocation.lines)
-    yield Result(text, {"invocations": [asdict(invocation) for invocation in invocations]})
+    for invocation in log_reader.select(logs, group, **selection):
+        yield Result(show(invocation), {"invocations": [vars(invocation)]})
+    yield Result("", {"invocations": []})
+
+
+def follow_logs(d: Deployment, *, request_id: str, show: Show, **selection: Any) -> Events[None]:
+    """Show invocations as they end, see log_reader.follow. One that runs for longer comes in parts."""
+    logs, group = d.client("logs"), parameters.log_group_name(d.settings)
+    yield Started("fetch-logs")
+    exists = log_group.describe(logs, group, tags=False)
+    yield Progress("fetch-logs", f"log group {group}{'' if exists else ' does not exist yet'}; Ctrl-C ends")
+    summary = log_text.Summary()
+    polls = log_reader.follow(logs, group, **selection)
+    for invocation in log_reader.grouped(polls, patience=0 if selection["pattern"] else _PART_SECONDS):
+        if request_id in ("", invocation.request_id):
+            summary.add(invocation)
+            yield Result(show(invocation), vars(invocation))
+    yield Progress("fetch-logs", str(summary))
 
 
 _MODULES: Any = {"role": (role, "iam"), "table": (table, "dynamodb"), "function": (function, "lambda")}

@@ -19,6 +19,7 @@ class _Stream:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self.discards = False
 
     def write(self, text: str) -> int:
         """Write the text, or discard it."""
@@ -33,6 +34,7 @@ class _Stream:
         try:
             call(*text)
         except OSError as error:
+            self.discards = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             if not isinstance(error, BrokenPipeError):
                 sys.stderr.write(f"{self._stream.name}: {error.strerror}\n")
@@ -52,6 +54,12 @@ def prepare() -> None:
         setattr(sys, name, _Stream(stream))
     signal.signal(signal.SIGINT, _interrupt)
     sys.unraisablehook = _interrupt_again
+
+
+def is_interactive() -> bool:
+    """Whether a person watches, on a terminal that can move the cursor."""
+    plain = {"CI", "NO_COLOR"} & os.environ.keys() or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
+    return not plain and sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
@@ -88,3 +96,19 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         _interruptible = False
+
+
+def until_interrupted() -> Callable[[], bool]:
+    """A function: whether Ctrl-C came, or nobody reads stdout any more. A second Ctrl-C interrupts."""
+    interrupts: list[object] = []
+
+    def note(*_: object) -> None:
+        interrupts.append(signal.signal(signal.SIGINT, interrupt))
+
+    interrupt = signal.signal(signal.SIGINT, note)
+    return lambda: bool(interrupts) or getattr(sys.stdout, "discards", False)
+
+
+def has_colors() -> bool:
+    """Whether stdout is a terminal that shows colors, and a person wants them. Source: no-color.org."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

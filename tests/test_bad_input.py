@@ -193,7 +193,9 @@ FLAGS = [
     Case("pause", ("table wrong does not exist",)),
     Case("clean --backup", ("--backup requires --delete-data",)),
     Case("deploy --colour red", ("No idea what '--colour' is",)),
-    Case("deploi", ("No idea what 'deploi' is",)),
+    Case("deploi", ("No idea what 'deploi' is! Did you mean deploy?",)),
+    Case("deploy --jsno", ("No idea what '--jsno' is! Did you mean --json?",)),
+    Case("--help stats", ("No idea what 'stats' is! Did you mean status?",)),
     Case("create-table --table-key id:S", ("No idea what '--table-key' is",)),
     Case("--dry smoke", ("smoke does not support --dry",)),
 ]

@@ -42,7 +42,6 @@ def test_a_second_run_of_a_step_changes_nothing(project: ForkedProject, step: st
         ("put-policy", "role nothing-role does not exist; create it with: invoke create-role"),
         ("create-function", "role nothing-role does not exist; create it with: invoke create-role"),
         ("map-stream", "table nothing does not exist; create it with: invoke create-table"),
-        ("smoke", "function nothing does not exist; create it with: invoke create-function"),
     ],
 )
 def test_a_step_without_its_prerequisite_names_the_task_that_creates_it(

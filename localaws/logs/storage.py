@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 import heapq
+import json
+import re
 import time
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 from moto.core.utils import unix_time_millis
@@ -23,9 +25,14 @@ from localaws.errors import AwsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from moto.logs.responses import LogsResponse
+
 _MAX_EVENTS = 10_000
+_FIRST_READS = (16, 128)
 _EVENTS_PER_READ = 1000
 _END_OF_TIME = 2**62
+_REVERSIBLE_SINCE = 1_704_067_200_000  # 2024-01-01; FilterLogEvents with startFromHead=false needs a later startTime
+_OPTIONAL_TERM = re.compile(r'\?(?:"([^"]+)"|(\S+))')
 _groups: delays.History[models.LogGroup] = delays.History()
 
 
@@ -76,13 +83,26 @@ class Events:
 
     def after(self, position: tuple[int, int], end: int) -> Iterator[tuple[int, int, int, str, str]]:
         """Yield timestamp, id, ingestion time, message and stream name of the events after a (timestamp, id)."""
-        while rows := database.execute(
-            "SELECT timestamp, id, ingested, text FROM event WHERE stream = ? AND (timestamp, id) > (?, ?)"
-            " AND timestamp <= ? ORDER BY timestamp, id LIMIT ?",
-            *(self._id, *position, end, _EVENTS_PER_READ),
-        ):
+        return self._read("(timestamp, id) > (?, ?) AND timestamp <= ? ORDER BY timestamp, id", position, end)
+
+    def before(self, position: tuple[int, int], start: int) -> Iterator[tuple[int, int, int, str, str]]:
+        """Yield the same of the events before a (timestamp, id), the newest first."""
+        order = "ORDER BY timestamp DESC, id DESC"
+        return self._read(f"(timestamp, id) < (?, ?) AND timestamp >= ? {order}", position, start)
+
+    def _read(self, rest: str, position: tuple[int, int], bound: int) -> Iterator[tuple[int, int, int, str, str]]:
+        query = f"SELECT timestamp, id, ingested, text FROM event WHERE stream = ? AND {rest} LIMIT ?"  # noqa: S608 - ours
+        for size in chain(_FIRST_READS, repeat(_EVENTS_PER_READ)):  # a page of many streams has few events of each
+            rows = database.execute(query, self._id, *position, bound, size)
             yield from ((*row, self._stream_name) for row in rows)
+            if len(rows) < size:
+                return
             position = rows[-1][:2]
+
+    def searchable(self, ingested: int) -> bool:
+        """Whether FilterLogEvents finds an event of that ingestion time: later in one stream than in another."""
+        share = 1 - self._id % 3 / 4
+        return ingested <= (time.time() - delays.delay_for("logs-searchable") * share) * 1000
 
     def delete(self) -> None:
         """Delete all events."""
@@ -114,7 +134,8 @@ class LogStream(models.LogStream):
         self, start_time: Any, end_time: Any, limit: int | None, next_token: str | None, start_from_head: Any
     ) -> tuple[list[dict[str, Any]], str, str]:
         """GetLogEvents: a page, and the tokens of the pages before and after. At an end, the token stays the same."""
-        start, end, limit = start_time or 0, end_time or _END_OF_TIME, limit or _MAX_EVENTS
+        # An event at endTime is not returned.
+        start, end, limit = start_time or 0, (end_time or _END_OF_TIME) - 1, limit or _MAX_EVENTS
         number = self.events.count(start, end)
         if next_token:
             direction, index = _parse_token(next_token, "/")
@@ -127,40 +148,47 @@ class LogStream(models.LogStream):
         return self.events.slice(start, end, first, last), f"b/{first:056d}", f"f/{last:056d}"
 
 
-def filter_log_events(
-    self: models.LogGroup,
-    log_group_name: str,  # noqa: ARG001 - moto's parameters
-    log_stream_names: list[str],
-    start_time: int | None,
-    end_time: int | None,
-    limit: int | None,
-    next_token: str | None,
-    filter_pattern: str,
-    interleaved: bool,  # noqa: ARG001 - AWS ignores it too: events are always sorted by time
-) -> tuple[list[dict[str, Any]], str | None, list[dict[str, Any]]]:
-    """FilterLogEvents: a page of the events of all streams, by time."""
-    position = ((start_time or 0), -1)
-    if next_token:
-        timestamp, event_id = _parse_token(next_token, "-")
-        position = (int(timestamp), event_id)
-    pattern, searchable = EventMessageFilter(filter_pattern), _horizon("logs-searchable")
-    streams = [stream for name, stream in self.streams.items() if name in (log_stream_names or self.streams)]
-    rows = heapq.merge(*(stream.events.after(position, end_time or _END_OF_TIME) for stream in streams))  # type: ignore[attr-defined] # a LogStream's
-    events: Iterator[dict[str, Any]] = (
-        {
-            "logStreamName": name,
-            "timestamp": timestamp,
-            "message": text,
-            "ingestionTime": ingested,
-            "eventId": f"{event_id:056d}",
-        }
-        for timestamp, event_id, ingested, text, name in rows
-        if ingested <= searchable and pattern.matches(text)
+def filter_log_events(self: LogsResponse) -> str:
+    """FilterLogEvents: a page of the events of all streams, by time. moto does not have `startFromHead`."""
+    read = self._get_param
+    limit, start, end = read("limit") or _MAX_EVENTS, read("startTime") or 0, read("endTime") or _END_OF_TIME
+    group = self.logs_backend.groups.get(read("logGroupName"))
+    if group is None:
+        raise ResourceNotFoundException
+    if limit > _MAX_EVENTS:
+        raise AwsError("InvalidParameterException", f"limit must be at most {_MAX_EVENTS}.")
+    forward = read("startFromHead") is not False
+    position = (start, -1) if forward else (end, _END_OF_TIME)
+    if token := read("nextToken"):
+        direction, _, place = token.partition("/")
+        timestamp, event_id = _parse_token(place, "-")
+        forward, position = direction == "f", (int(timestamp), event_id)
+    elif not forward and start < _REVERSIBLE_SINCE:
+        raise AwsError("InvalidParameterException", "startTime must be on or after Jan 1, 2024 00:00:00 UTC.")
+    matches, names = _matcher(read("filterPattern") or ""), read("logStreamNames")
+    streams: list[Any] = [stream for name, stream in group.streams.items() if not names or name in names]
+    sources = (
+        stream.events.after(position, end) if forward else stream.events.before(position, start) for stream in streams
     )
-    page = list(islice(events, limit or _MAX_EVENTS))
-    more = f"{page[-1]['timestamp']}-{page[-1]['eventId']}" if next(events, None) else None
-    searched = [{"logStreamName": stream.log_stream_name, "searchedCompletely": not more} for stream in streams]
-    return page, more, searched
+    members = ("logStreamName", "timestamp", "message", "ingestionTime", "eventId")
+    events: Iterator[dict[str, Any]] = (
+        dict(zip(members, (name, timestamp, text, ingested, f"{event_id:056d}"), strict=True))
+        for timestamp, event_id, ingested, text, name in heapq.merge(*sources, reverse=not forward)
+        if matches(text) and group.streams[name].events.searchable(ingested)  # type: ignore[attr-defined] # a LogStream's
+    )
+    page = list(islice(events, limit))
+    answer: dict[str, object] = {"events": page, "searchedLogStreams": []}
+    if next(events, None):
+        answer["nextToken"] = f"{'f' if forward else 'b'}/{page[-1]['timestamp']}-{page[-1]['eventId']}"
+    return json.dumps(answer)
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a message matches a filter pattern. moto does not have optional terms: `?ERROR ?"not found"`."""
+    if pattern.startswith("?"):
+        terms = [quoted or word for quoted, word in _OPTIONAL_TERM.findall(pattern)]
+        return lambda message: any(term in message for term in terms)
+    return EventMessageFilter(pattern).matches
 
 
 def _horizon(event: str) -> int:

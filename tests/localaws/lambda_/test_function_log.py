@@ -10,9 +10,11 @@ import json
 import re
 import time
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from moto.logs.models import LogEvent
 
 from localaws.logs import storage
@@ -245,8 +247,8 @@ def test_system_log_level_drops_system_lines(client: Any) -> None:
     assert [line for line in json_lines(client, SystemLogLevel="WARN") if "type" in line] == []
 
 
-def test_filter_log_events_sorts_all_streams_by_time(client: Any) -> None:
-    """CloudWatch Logs API reference, "FilterLogEvents": sorted by timestamp, also without `interleaved`."""
+def numbered_events(client: Any) -> tuple[Any, int]:
+    """The paginate method of FilterLogEvents on a group with ten events in two streams, and the time of the first."""
     group, logs = f"group-{uuid.uuid4().hex}", client("logs")
     logs.create_log_group(logGroupName=group)
     logs.create_log_stream(logGroupName=group, logStreamName="a")
@@ -255,13 +257,29 @@ def test_filter_log_events_sorts_all_streams_by_time(client: Any) -> None:
     for number in range(10):
         event = {"timestamp": now + number, "message": str(number)}
         logs.put_log_events(logGroupName=group, logStreamName="ab"[number % 2], logEvents=[event])
-    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, PaginationConfig={"PageSize": 3})
-    assert [[event["message"] for event in page["events"]] for page in pages] == [
-        ["0", "1", "2"],
-        ["3", "4", "5"],
-        ["6", "7", "8"],
-        ["9"],
-    ]
+    return partial(logs.get_paginator("filter_log_events").paginate, logGroupName=group), now
+
+
+@pytest.mark.parametrize(
+    ("options", "pages"),
+    [
+        ({}, ["012", "345", "678", "9"]),
+        ({"startFromHead": False}, ["987", "654", "321", "0"]),
+        ({"startFromHead": False, "filterPattern": '?"7" ?2 ?absent'}, ["72"]),
+    ],
+    ids=["oldest first", "newest first", "optional terms"],
+)
+def test_filter_log_events_sorts_all_streams_by_time(client: Any, options: dict[str, Any], pages: list[str]) -> None:
+    """CloudWatch Logs API reference, "FilterLogEvents": sorted by timestamp, also without `interleaved`."""
+    paginate, now = numbered_events(client)
+    found = paginate(startTime=now, PaginationConfig={"PageSize": 3}, **options)
+    assert ["".join(event["message"] for event in page["events"]) for page in found] == pages
+
+
+def test_filter_log_events_reads_backwards_from_2024_on(client: Any) -> None:
+    paginate, _ = numbered_events(client)
+    with pytest.raises(ClientError, match="startTime must be on or after Jan 1, 2024"):
+        list(paginate(startTime=1, startFromHead=False))
 
 
 @pytest.mark.parametrize(
