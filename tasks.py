@@ -558,20 +558,15 @@ def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment]
     report.render(step(d))
 
 
-@task(
-    iterable=["set"],
-    help={
-        "items": "How many items to write, and then to delete.",
-        "rate": "How many items to write a second. 0: as fast as possible.",
-        "connections": "How many connections to write over.",
-        "yes": YES,
-        **COMMON,
-    },
-)
-def load(
-    c: Context, items: str = "1000", rate: str = "0", connections: str = "10",
-    set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False,
-) -> None:  # fmt: skip
+@task(iterable=["set"], help={
+    "items": "How many items to write, and then to delete.",
+    "rate": "How many items to write a second. 0: as fast as possible.",
+    "connections": "How many connections to write over.",
+    "yes": YES,
+    **COMMON,
+})  # fmt: skip
+def load(c: Context, items: str = "1000", rate: str = "0", connections: str = "10",
+         set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Write many items, follow each into the function's log, and show what was lost and how long it took.
 
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME,
@@ -581,12 +576,11 @@ def load(
     from pipeline import validators
 
     with _task(c, "load", json) as report:
+        connection_count = partial(validators.integer, 1, load_test.MAX_CONNECTIONS)
         options: dict[str, Any] = {
             "total": _parsed("--items", items, partial(validators.integer, 1, 10_000_000)),
             "rate": _parsed("--rate", rate, partial(validators.decimal, 0, 1_000_000)),
-            "connections": _parsed(
-                "--connections", connections, partial(validators.integer, 1, load_test.MAX_CONNECTIONS)
-            ),
+            "connections": _parsed("--connections", connections, connection_count),
         }
         deployment = _connect(c, report, set, verbose=verbose)
         if deployment.settings.table_arn:

@@ -160,9 +160,8 @@ def _from_typed(value: Any) -> dict[str, Any]:
     if kind == "N":
         number = Decimal(content, Context(traps=[]))  # NaN for a text that is no number
         if not number.is_finite() or len(_digits(number)) > _NUMBER_DIGITS or abs(number.adjusted()) > _NUMBER_EXPONENT:
-            raise ValueError(
-                f"{content!r} is not a number of up to {_NUMBER_DIGITS} digits and {_NUMBER_EXPONENT} places"
-            )
+            limits = f"up to {_NUMBER_DIGITS} digits and {_NUMBER_EXPONENT} places"
+            raise ValueError(f"{content!r} is not a number of {limits}")
     if kind == "B":
         try:
             return {kind: base64.b64decode(content, validate=True)}
