@@ -29,8 +29,7 @@ _STORED_BYTES = 1024 * 1024
 def build(source: Path, folder: Path, runtime: str, architecture: str, *, write: bool = True) -> bytes:
     """The zip of `source`, with the packages of its requirements.txt: the one in `folder` if it is up to date.
 
-    `runtime` ("python3.13") and `architecture` ("x86_64", "arm64") select the packages, which are installed in
-    `folder`. With `write`, the zip is stored as function.zip, and what it is made of in function.inputs.
+    `runtime` ("python3.13") and `architecture` ("x86_64") select the packages. With `write`, the zip is stored.
     Raises UserError for links, for a missing folder, for packages without wheels, and above Lambda's limit.
     """
     if not source.is_dir():

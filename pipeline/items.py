@@ -34,8 +34,7 @@ UNPROCESSED_TIMEOUT = 60.0  # seconds
 def parse(text: str, where: str = "the item") -> dict[str, Any]:
     """A JSON object as the attributes that PutItem takes.
 
-    It is DynamoDB JSON ({"name": {"S": "test3"}}) if every attribute is, otherwise plain JSON ({"name": "test3"}).
-    `where` is the item's place for error messages. Raises UserError.
+    DynamoDB JSON ({"name": {"S": "x"}}) if each attribute is, otherwise plain JSON. Raises UserError that names `where`.
     """
     try:
         document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=Decimal)

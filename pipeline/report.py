@@ -25,9 +25,8 @@ class Report:
     """The report of one task.
 
     With `live`, a region of the terminal shows what runs. With `dry_run`, it lists every attribute of a change, and
-    counts the changes at the end. With `streaming`, each result is a JSON document on a line of its own, and a document
-    of the task only follows if it fails. `about` describes the pipeline in the JSON document. `summarize` says what
-    exists when the task is interrupted or fails.
+    counts the changes. With `streaming`, each result is a JSON document on a line, and that of the task follows only if
+    it fails. `about` describes the pipeline in it. `summarize` says what exists when the task fails.
     """
 
     task: str

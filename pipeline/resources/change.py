@@ -59,9 +59,8 @@ class Diff:
 class Change:
     """The result of one call on one resource.
 
-    `resource` is its kind and name ("table stream-demo"). `attributes` are the resource's current values under AWS's
-    names; for a planned creation, those that are known in advance. `note` is a remark for the user. `pending` is true
-    while AWS is still working on the change: call the module's `wait` before you use the resource.
+    `resource` is its kind and name ("table stream-demo"). `attributes` are its values under AWS's names, as far as they
+    are known. `pending` is true while AWS is still working on the change: call `wait` before you use the resource.
     """
 
     resource: str
@@ -220,10 +219,7 @@ def retry(call: Callable[[], Response], refusals: str = _NOT_YET) -> Response:
 
 
 def retry_while_role_propagates(call: Callable[[], Response]) -> Response:
-    """Call Lambda, and retry while Lambda does not see the role or its policies yet.
-
-    IAM changes take seconds to reach Lambda (IAM user guide, "Changes that I make are not always immediately visible").
-    """
+    """Call Lambda, and retry while it does not see a new role or policy yet. IAM user guide: "Troubleshoot IAM"."""
     return retry(call, _ROLE_NOT_READY)
 
 

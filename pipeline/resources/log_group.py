@@ -21,8 +21,7 @@ PARAMETERS = {*DEFAULTS, "logGroupName"}
 def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
     """Return the log group under the names of CreateLogGroup's parameters, or None if it does not exist.
 
-    Adds arn, deletionProtectionEnabled, retentionInDays (None if events never expire) and retentionPolicyName ("" if no
-    account-level policy sets retentionInDays). Without `tags`, saves the call for them.
+    Adds arn, deletionProtectionEnabled, retentionInDays (None: never) and retentionPolicyName ("": no account policy).
     CloudWatch Logs API reference: DescribeLogGroups, ListTagsForResource.
     """
     # AWS sorts by name, so the shortest name with this prefix comes first.
@@ -41,10 +40,8 @@ def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dic
 def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: bool = False, tags: bool = True) -> Change:
     """Create the log group, or update what differs.
 
-    `desired` holds CreateLogGroup's logGroupName and tags, and retentionInDays as in PutRetentionPolicy (None, the
-    default: events never expire). The key, the class and the protection of an existing log group stay as they are.
-    Without `tags`, reads the tags only if something else differs.
-
+    `desired` holds CreateLogGroup's logGroupName and tags, and retentionInDays as in PutRetentionPolicy (None: never).
+    Other parameters stay as they are. Without `tags`, reads the tags only if something else differs.
     Raises UserError if the log group belongs to another pipeline (unless `adopt`).
     CloudWatch Logs API reference: CreateLogGroup, PutRetentionPolicy, TagResource.
     """
@@ -63,8 +60,7 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
             return Change(resource, "unchanged", attributes=current)
         current["tags"] = _tags(logs, current["arn"])
     created = {**normalized, "retentionInDays": current["retentionInDays"]}
-    if not adopt:
-        current = change.wait_for_tags(current, created, lambda: describe(logs, name), tags="tags")
+    current = current if adopt else change.wait_for_tags(current, created, lambda: describe(logs, name), tags="tags")
     change.check_owner(resource, current["tags"], normalized["tags"].get(OWNER_TAG, ""), adopt=adopt)
     diffs = change.diff({**current, "tags": change.own_tags(current["tags"], normalized["tags"])}, normalized)
     if not diffs:

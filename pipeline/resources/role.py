@@ -56,10 +56,9 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
 def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -> Change:
     """Create the role, or update what differs.
 
-    `desired` holds CreateRole's parameters, with AssumeRolePolicyDocument as a mapping, and ManagedPolicyArns: the role
-    gets these managed policies, and keeps those that others attached. Omitted parameters get AWS's defaults. The role's
-    tags list the policies that were attached here (`change.record`), so that they are detached when they are omitted.
-
+    `desired` holds CreateRole's parameters, with AssumeRolePolicyDocument as a mapping, and ManagedPolicyArns, attached
+    beside those of others. Omitted parameters get AWS's defaults. The role's tags list the policies attached
+    here (`change.record`), so that they are detached when they are omitted.
     Raises UserError if the role belongs to another pipeline (unless `adopt`), or if Path differs. IAM API reference:
     CreateRole, UpdateRole, UpdateAssumeRolePolicy, AttachRolePolicy, PutRolePermissionsBoundary, TagRole.
     """
@@ -73,9 +72,8 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     current = describe(iam, name)
     if current is None:
         return _create(iam, desired, normalized)
-    if not adopt:
-        created = {**normalized, "ManagedPolicyArns": current["ManagedPolicyArns"]}
-        current = change.wait_for_tags(current, created, lambda: describe(iam, name))
+    created = {**normalized, "ManagedPolicyArns": current["ManagedPolicyArns"]}
+    current = current if adopt else change.wait_for_tags(current, created, lambda: describe(iam, name))
     change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
     tags, policies = current["Tags"], normalized["ManagedPolicyArns"]
     attached = [arn for arn in current["ManagedPolicyArns"] if arn in policies or change.is_recorded(arn, tags)]
@@ -90,9 +88,8 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
 
 
 def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a trust policy in the form that IAM stores: an account ID becomes the ARN of its root user.
+    """Return a trust policy as IAM stores it (an account ID becomes its root user's ARN), with sorted, short lists.
 
-    Lists whose order has no meaning are sorted, and a list of one value becomes the value.
     IAM user guide: "AWS JSON policy elements: Principal".
     """
 
@@ -109,11 +106,9 @@ def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def delete(iam: IAMClient, name: str, policy_names: Collection[str] = (), arns: Collection[str] = (),
            *, owner: str = "", adopt: bool = False) -> Change:  # fmt: skip
-    """Delete the role, after its inline policies and the attachments of its managed policies.
+    """Delete the role and its policies; keep it, with a note, if it has `foreign_policies` (unless `adopt`).
 
-    Leaves the role as it is, with a note, if it has `foreign_policies` (unless `adopt`). Raises UserError if the role
-    belongs to another pipeline or is in an instance profile.
-    IAM API reference: DeleteRole, which requires a role without policies.
+    Raises UserError if it is another pipeline's or in an instance profile. IAM API reference: DeleteRole.
     """
     resource = f"role {name}"
     current = describe(iam, name)

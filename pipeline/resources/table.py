@@ -41,9 +41,8 @@ _PLANNED_STREAM = "/stream/<LatestStreamLabel>"  # behind the table's ARN, which
 def describe(dynamodb: DynamoDBClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
     """Return the table under the names of CreateTable's parameters, or None if it does not exist.
 
-    Adds TableArn, TableStatus, ItemCount, Replicas, LatestStreamArn ("" if the table never had a stream) and
-    PointInTimeRecoverySpecification. `Tags` maps names to values. Without `tags`, and for a table in status CREATING or
-    DELETING, there are no `Tags`, and point-in-time recovery is not read.
+    Adds TableArn, TableStatus, ItemCount, Replicas, LatestStreamArn ("" for none ever) and, with `tags` and unless it
+    is CREATING or DELETING, PointInTimeRecoverySpecification and `Tags` by name.
     DynamoDB API reference: DescribeTable, DescribeContinuousBackups, ListTagsOfResource.
     """
     # Backups and tags may see a table later than DescribeTable does, or no longer: then look again.
@@ -72,9 +71,7 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
     """Create the table, or update what differs. To wait until the table is ACTIVE afterwards, call `wait`.
 
     `desired` holds CreateTable's parameters, and PointInTimeRecoverySpecification as in UpdateContinuousBackups.
-    Omitted parameters get AWS's defaults. KMSMasterKeyId is a key ID or an ARN, and is compared only if `desired` names
-    it. Indexes stay as they are. Read the stream's ARN from the attribute LatestStreamArn.
-
+    Omitted parameters get AWS's defaults, except KMSMasterKeyId, a key ID or ARN. Indexes stay as they are.
     Raises UserError if the table belongs to another pipeline (unless `adopt`), or if keys differ.
     DynamoDB API reference: CreateTable, UpdateTable, UpdateContinuousBackups, TagResource.
     """
@@ -91,8 +88,7 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
         return _create(dynamodb, desired)
     normalized = _normalize_desired(desired, current)
     created = {**normalized, "PointInTimeRecoverySpecification": current["PointInTimeRecoverySpecification"]}
-    if not adopt:
-        current = change.wait_for_tags(current, created, lambda: describe(dynamodb, name))
+    current = current if adopt else change.wait_for_tags(current, created, lambda: describe(dynamodb, name))
     change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
     diffs = change.diff({**current, "Tags": change.own_tags(current["Tags"], normalized["Tags"])}, normalized)
     if not diffs:
