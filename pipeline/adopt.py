@@ -159,7 +159,7 @@ def _values(d: Deployment) -> dict[str, Any]:
     if "role" in found:
         names = role.inline_policy_names(d.client("iam"), d.settings.role_name)
         values["POLICY_NAME"] = names[0] if len(names) == 1 else d.settings.policy_name
-    elif "function" in found and d.settings.role_name == DERIVED["role_name"](d.settings.pipeline_name):
+    elif "function" in found and d.settings.role_name == d.settings.pipeline_name + DERIVED["role_name"]:
         values["ROLE_ARN"] = found["function"]["Role"]
     return values
 

@@ -22,11 +22,8 @@ _BATCH_BYTES = 16 * 1024 * 1024
 _NUMBER_DIGITS, _NUMBER_EXPONENT = 38, 125
 # What JSON has for each type of DynamoDB JSON.
 _TYPES: dict[str, Any] = {
-    **dict.fromkeys(("S", "N", "B"), str),
-    **dict.fromkeys(("SS", "NS", "BS", "L"), list),
-    **dict.fromkeys(("BOOL", "NULL"), bool),
-    "M": dict,
-}
+    "S": str, "N": str, "B": str, "SS": list, "NS": list, "BS": list, "L": list, "M": dict, "BOOL": bool, "NULL": bool,
+}  # fmt: skip
 _IN_WORDS = {str: "a string", list: "a list", dict: "an object", bool: "true or false"}
 UNPROCESSED_TIMEOUT = 60.0  # seconds
 
@@ -34,7 +31,7 @@ UNPROCESSED_TIMEOUT = 60.0  # seconds
 def parse(text: str, where: str = "the item") -> dict[str, Any]:
     """A JSON object as the attributes that PutItem takes.
 
-    DynamoDB JSON ({"name": {"S": "x"}}) if each attribute is, otherwise plain JSON. Raises UserError that names `where`.
+    DynamoDB JSON ({"id": {"S": "x"}}) if each attribute is, otherwise plain JSON. Raises UserError that names `where`.
     """
     try:
         document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=Decimal)

@@ -149,12 +149,8 @@ class Settings:
     aws_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-DERIVED: dict[str, Callable[[str], str]] = {
-    "table_name": lambda pipeline: pipeline,
-    "function_name": lambda pipeline: pipeline,
-    "role_name": lambda pipeline: f"{pipeline}-role",
-    "policy_name": lambda pipeline: f"{pipeline}-policy",
-}
+# Defaults that are PIPELINE_NAME with an ending.
+DERIVED = {"table_name": "", "function_name": "", "role_name": "-role", "policy_name": "-policy"}
 
 
 class Declaration(NamedTuple):
@@ -197,7 +193,7 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
             shown = "(not shown)" if name == "FUNCTION_ENVIRONMENT" else f"{text!r}"
             problems.append(f"{name}: {shown} is not allowed; allowed: {error}")
         if not text and field_name in DERIVED:
-            values[field_name] = DERIVED[field_name](values.get("pipeline_name", ""))
+            values[field_name] = values.get("pipeline_name", "") + DERIVED[field_name]
     if values.get("role_arn"):
         problems += _apply_arn("ROLE", values, texts, chosen=())
     if arn := values.get("table_arn"):

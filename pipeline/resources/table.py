@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import WaiterError
 
 from . import change
-from .change import OWNER_TAG, Change, Diff, UserError
+from .change import OWNER_TAG, Action, Change, Diff, UserError
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -198,11 +198,11 @@ def _update(
         if put:
             tags: Any = [{"Key": tag, "Value": value} for tag, value in put.items()]
             dynamodb.tag_resource(ResourceArn=current["TableArn"], Tags=tags)
-    had_stream = current["StreamSpecification"]["StreamEnabled"]
-    if not had_stream or attributes["LatestStreamArn"] == current["LatestStreamArn"]:
-        return Change(f"table {name}", "updated", diffs, attributes=attributes, pending=written)
-    note = "a new stream replaces the old one. A mapping that moves to it leaves the old records, kept for 24 hours"
-    return Change(f"table {name}", "replaced", diffs, attributes=attributes, note=note, pending=written)
+    note = ""
+    if current["StreamSpecification"]["StreamEnabled"] and attributes["LatestStreamArn"] != current["LatestStreamArn"]:
+        note = "a new stream replaces the old one. A mapping that moves to it leaves the old records, kept for 24 hours"
+    action: Action = "replaced" if note else "updated"
+    return Change(f"table {name}", action, diffs, attributes=attributes, note=note, pending=written)
 
 
 def _updates(current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> Iterator[dict[str, Any]]:

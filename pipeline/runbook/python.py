@@ -46,9 +46,8 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     table, code = values["table"], values["function"]["Code"]
     elsewhere = {*_ELSEWHERE, "Environment" if settings.function_environment else ""}
     elsewhere.add("" if settings.role_permissions_boundary else "PermissionsBoundary")
-    dictionaries = {kind: values[kind] for kind in ("table", "role", "function", "mapping", "log_group")}
-    for kind, each in dictionaries.items():
-        values[kind] = {name: value for name, value in each.items() if name not in elsewhere}
+    for kind in ("table", "role", "function", "mapping", "log_group"):
+        values[kind] = {name: value for name, value in values[kind].items() if name not in elsewhere}
     hash_key, *_ = kinds = items.key_types(table)
     item = {**{name: {kind: "1" if kind == "N" else "hello"} for name, kind in kinds.items()}, **values["smoke_item"]}
     return {
