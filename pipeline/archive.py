@@ -32,11 +32,10 @@ def build(source: Path, folder: Path, runtime: str, architecture: str, *, write:
     `runtime` ("python3.13") and `architecture` ("x86_64") select the packages. With `write`, the zip is stored.
     Raises UserError for links, for a missing folder, for packages without wheels, and above Lambda's limit.
     """
-    if not source.is_dir():
-        raise UserError(f"{source} is not a folder; the function's code belongs there")
-    files = dict(_files(source))
+    files = dict(_files(source)) if source.is_dir() else {}
     if not files:
-        raise UserError(f"{source} contains no files")
+        problem = "contains no files" if source.is_dir() else "is not a folder"
+        raise UserError(f"{source} {problem}; the function's code belongs there")
     packages = vendor.inputs(source / "requirements.txt") if "requirements.txt" in files else []
     inputs = _state([*files.values(), *packages], runtime, architecture)
     if (zipped := _stored(folder, inputs)) is None:

@@ -68,10 +68,7 @@ def _caller(kind: type) -> Any:
 
 
 def printer(build: Path, write: Callable[[str], Any]) -> Callable[[Call], None]:
-    """A callback for `on_call` that writes each command as a line, and a repeated one (polling) once.
-
-    `build` is the folder of the zip and the policies; other bytes are written there, for fileb://build/echo/...
-    """
+    """A callback for `on_call` that writes each command as a line, a repeated one once, and bytes to the folder `build`."""
     last = ""
 
     def print_call(call: Call) -> None:
@@ -94,8 +91,7 @@ def command_line(call: Call, file_of: FileOf) -> str:
 def command(call: Call, file_of: FileOf) -> list[str]:
     """`aws SERVICE COMMAND`, then each argument, quoted for a shell.
 
-    A text that AWS's model marks as sensitive (a value of a function's environment) becomes a shell variable: $NAME.
-    AWS CLI user guide: "Specifying parameter values".
+    A text that AWS's model marks as sensitive becomes $NAME. AWS CLI user guide: "Specifying parameter values".
     """
     members: Any = call.model.input_shape.members if call.model.input_shape else {}
     words = [f"aws {'s3api' if call.service == 's3' else call.service} {xform_name(call.model.name, '-')}"]

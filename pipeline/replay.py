@@ -68,10 +68,7 @@ def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> 
 
 
 def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
-    """Send the records of the on-failure notes to the function. Delete each note once all its records were handled.
-
-    `skip_superseded` leaves out records whose item has changed since.
-    """
+    """Send the records of the notes, with `skip_superseded` those of unchanged items. Delete notes that are handled."""
     yield Started("redrive")
     place, table = _place(d), steps.existing(d, "table")
     target = _mapping(d, str(table["LatestStreamArn"]))
@@ -172,10 +169,7 @@ def _matching(records: Iterable[Record], target: Mapping[str, Any], tally: Tally
 
 
 def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], tally: Tally) -> Events[None]:
-    """Send the records in batches as the mapping makes them. Emits those that fail, with the reason.
-
-    A batch that fails is bisected if the mapping does so, and not tried again otherwise.
-    """
+    """Send the records in batches as the mapping makes and, after a failure, bisects them. Emits those that fail."""
     for batch in items.batches(records, target["BatchSize"], _EVENT_BYTES):
         parts = [batch]
         while parts:

@@ -104,11 +104,9 @@ def _aws_session(settings: Settings) -> boto3.Session:
 
 
 def _note_call(params: Mapping[str, Any], model: OperationModel, context: dict[str, Any], **_: Any) -> None:
-    """Note the time and the parameters, and the text that identifies a reading call whose response is used again.
-
-    `clean` must see the items of the moment in which it deletes a table. Pages of records would fill the memory.
-    """
+    """Note the time and the parameters, and the text that identifies a reading call whose response is used again."""
     context["began"], context["parameters"] = time.monotonic(), params
+    # `clean` must see the items of the moment in which it deletes a table. Pages of records would fill the memory.
     call = f"{model.service_model.service_name} {model.name} {sorted(params.items())!r}"
     context["read"] = call if is_read(model.name) and model.name not in ("Scan", "GetRecords") else ""
 

@@ -25,6 +25,7 @@ class SettingsError(UserError):
 
 _NAME = r"[A-Za-z0-9_-]"
 _TABLE = r"[A-Za-z0-9_.-]{3,255}"
+_KEY = r".{1,255}:[SNB]", "NAME:TYPE, with TYPE S (string), N (number) or B (binary), such as name:S"
 _REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}"
 _TABLE_ARN = rf"arn:aws[a-z-]*:dynamodb:{_REGION}:\d{{12}}:table/{_TABLE}"
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/([!-~]+/)?[\w+=,.@-]{1,64}"
@@ -66,8 +67,8 @@ class Settings:
 
     table_arn: str = _setting("", text, _TABLE_ARN, "arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME")
     table_name: str = _setting("", text, _TABLE, "3 to 255 letters, digits, -, _ and .")
-    table_key: str = _setting("name:S", validators.key)
-    table_sort_key: str = _setting("", validators.key)
+    table_key: str = _setting("name:S", text, *_KEY)
+    table_sort_key: str = _setting("", text, *_KEY)
     table_billing_mode: str = _limited_by_aws("PAY_PER_REQUEST", "table BillingMode")
     table_read_capacity_units: int = _limited_by_aws(1, "table ProvisionedThroughput.ReadCapacityUnits")
     table_write_capacity_units: int = _limited_by_aws(1, "table ProvisionedThroughput.WriteCapacityUnits")
@@ -216,10 +217,8 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
 
 
 def _apply_arn(kind: str, values: dict[str, Any], texts: Mapping[str, str], chosen: Container[str]) -> Iterator[str]:
-    """Take the resource's name from TABLE_ARN or ROLE_ARN. Yields the problems with settings that would shape it.
-
-    A default in a file may come from .env.example. The names in `chosen` are refused with any value.
-    """
+    """Take the resource's name from TABLE_ARN or ROLE_ARN. Yields the problems with settings that would shape it."""
+    # A default in a file may come from .env.example. The names in `chosen` are refused with any value.
     for name, default, *_ in declarations():
         shapes = (name.startswith(f"{kind}_") and name != f"{kind}_ARN") or (kind, name) == ("ROLE", "POLICY_NAME")
         if shapes and texts.get(name) and (name in chosen or values.get(name.lower()) != default):

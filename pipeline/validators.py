@@ -188,14 +188,6 @@ def tags(value: str) -> dict[str, str]:
     return tags
 
 
-def key(value: str) -> str:
-    """A key attribute, NAME:TYPE."""
-    name, _, kind = value.rpartition(":")
-    if not 1 <= len(name.encode()) <= 255 or kind not in ("S", "N", "B"):  # noqa: PLR2004 - AWS's limit
-        raise ValueError("NAME:TYPE, with TYPE S (string), N (number) or B (binary), such as name:S")
-    return value
-
-
 def string_list(pattern: str, allowed: str, value: str) -> tuple[str, ...]:
     """A comma-separated list of texts that match the pattern."""
     return tuple(text(pattern, f"a comma-separated list of {allowed}", part) for part in _split(value))

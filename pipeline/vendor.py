@@ -41,11 +41,8 @@ _BUILT = re.compile(r"\.|(__pycache__|build|dist|.*\.egg-info)$|.*\.pyc$")
 
 
 def install(requirements: Path, cache: Path, runtime: str, architecture: str) -> Path:
-    """Install the requirements into a folder of `cache`, unless that is done, and return the folder.
-
-    Only wheels are installed. Local packages are built. Paths are relative to the folder above that of `requirements`.
-    """
-    root = requirements.parent.parent.resolve()
+    """Install the requirements into a folder of `cache`, unless that is done. Builds only local packages."""
+    root = requirements.parent.parent.resolve()  # of the paths in the list
     minor = runtime.removeprefix("python3.")
     platform = f"{_MACHINES[architecture]}-{_AL2023 if int(minor) >= _FIRST_PYTHON_ON_AL2023 else _AL2}"
     options = ["--python-version", f"3.{minor}", "--python-platform", platform, "--no-editable"]

@@ -111,8 +111,7 @@ def wait_for_tags(
 ) -> dict[str, Any]:
     """Return `current` with its tags, which AWS may show seconds after it created a resource.
 
-    A resource without tags that is otherwise as desired was probably created by a run that was interrupted: it gets
-    `TAGS_TIMEOUT` to show them. Any other one is returned as it is.
+    A resource without tags that is otherwise as desired, as an interrupted run leaves it, gets `TAGS_TIMEOUT` for them.
     """
     if current[tags] or not desired.get(tags) or diff(current, {**desired, tags: current[tags]}):
         return current
@@ -202,10 +201,7 @@ def is_not_yet(error: ClientError, refusals: str = _NOT_YET) -> bool:
 
 
 def retry(call: Callable[[], Response], refusals: str = _NOT_YET) -> Response:
-    """Make a call, and repeat it while AWS refuses it for a while, for at most `SETTLE_TIMEOUT`.
-
-    Any other error is raised at once. A call that looks first and then writes is safe to repeat.
-    """
+    """Make a call, and repeat it while AWS refuses it for a while, up to `SETTLE_TIMEOUT`. Raises any other error."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import
 
     for pause in backoff(SETTLE_TIMEOUT):

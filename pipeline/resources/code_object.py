@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def ensure(s3: S3Client, desired: Mapping[str, Any]) -> Change:
     """Upload the object, unless the bucket has it.
 
-    `desired` holds PutObject's parameters. Its Key names the content, such as by a digest, which is not compared.
-    Raises UserError if the bucket does not exist. S3 API reference: ListObjectsV2, PutObject.
+    `desired` holds PutObject's parameters; its Key names the content, which is not compared. Raises UserError if the
+    bucket does not exist. S3 API reference: ListObjectsV2, PutObject.
     """
     bucket, key = desired["Bucket"], desired["Key"]
     resource = f"object s3://{bucket}/{key}"
