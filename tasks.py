@@ -624,8 +624,7 @@ def local_status(c: Context, json: bool = False) -> None:
     from localaws import control
 
     with _task(c, "local.status", json) as report:
-        server = control.status(LOCAL)
-        if not server:
+        if not (server := control.status(LOCAL)):
             raise UserError("the local AWS is not running; start it with: invoke local.start")
         log = str(LOCAL / "server.log")
         values = {"endpoint": server.endpoint, "pid": server.pid, "log": log}

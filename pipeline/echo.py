@@ -68,7 +68,7 @@ def _caller(kind: type) -> Any:
 
 
 def printer(build: Path, write: Callable[[str], Any]) -> Callable[[Call], None]:
-    """A callback for `on_call` that writes each command as a line, a repeated one once, and bytes to the folder `build`."""
+    """A callback for `on_call` that writes each command as a line, a repeated one once, and bytes to `build`."""
     last = ""
 
     def print_call(call: Call) -> None:

@@ -76,8 +76,7 @@ def inline_policy_names(settings: Settings, root: Path, *, with_key: bool = True
 def render(source: Path, tokens: Tokens) -> dict[str, Any]:
     """The policy in `source` with each `${Token}` replaced, except IAM's own. Raises UserError for other content."""
     try:
-        text = source.read_text(encoding="utf-8")
-        document = json.loads(_replace(source, text, tokens))
+        document = json.loads(_replace(source, source.read_text(encoding="utf-8"), tokens))
     except FileNotFoundError:
         raise UserError(f"{source} is missing; it must hold the policy document for IAM") from None
     except ValueError as error:

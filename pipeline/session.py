@@ -83,11 +83,10 @@ def is_read(operation: str) -> bool:
 
 def with_region(settings: Settings) -> Settings:
     """The settings with the region of the profile or of AWS_DEFAULT_REGION, for an empty AWS_REGION."""
-    region = _aws_session(settings).region_name
-    if not region:
-        profile = settings.aws_profile or "default"
-        raise UserError(f"AWS_REGION is empty, and the profile {profile} has no region; set it, such as us-east-1")
-    return replace(settings, aws_region=region)
+    if region := _aws_session(settings).region_name:
+        return replace(settings, aws_region=region)
+    profile = settings.aws_profile or "default"
+    raise UserError(f"AWS_REGION is empty, and the profile {profile} has no region; set AWS_REGION, such as us-east-1")
 
 
 def _local_session(settings: Settings) -> boto3.Session:

@@ -199,8 +199,7 @@ def _split(value: str) -> tuple[str, ...]:
 
 def timestamp(value: str, now: float) -> int:
     """A past time such as 15m (ago) or 2026-01-31T08:00:00Z, in milliseconds since 1970; `now` is in seconds."""
-    ago = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
-    if ago:
+    if ago := re.fullmatch(r"([0-9]{1,9})([smhd])", value):
         return int((now - int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]]) * 1000)
     try:
         stated = datetime.fromisoformat(value.replace("Z", "+00:00"))

@@ -79,8 +79,7 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     attached = [arn for arn in current["ManagedPolicyArns"] if arn in policies or change.is_recorded(arn, tags)]
     # Without what others added.
     ours = {**current, "Tags": change.own_tags(tags, normalized["Tags"]), "ManagedPolicyArns": attached}
-    diffs = change.diff(ours, normalized)
-    if not diffs:
+    if not (diffs := change.diff(ours, normalized)):
         return Change(resource, "unchanged", attributes=current)
     change.reject_immutable(resource, diffs, _IMMUTABLE)
     _update(iam, ours, normalized, {each.setting for each in diffs})
@@ -230,8 +229,7 @@ def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str,
 def _update(iam: IAMClient, current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> None:
     name = current["RoleName"]
     if "AssumeRolePolicyDocument" in settings:
-        document = json.dumps(desired["AssumeRolePolicyDocument"])
-        iam.update_assume_role_policy(RoleName=name, PolicyDocument=document)
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(desired["AssumeRolePolicyDocument"]))
     if settings & {"Description", "MaxSessionDuration"}:
         # Both, as AWS resets an omitted duration to one hour.
         description, duration = desired["Description"], desired["MaxSessionDuration"]
