@@ -1,4 +1,4 @@
-"""Tasks for those who work on the project: `invoke dev.check`, `dev.bench`, `dev.soak` (CONTRIBUTING.md)."""
+"""Tasks for those who work on the project: `invoke dev.check`, `dev.bench` and the others (CONTRIBUTING.md)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ def check(c: Context) -> None:
     _run("-m", "pytest")
     _run("-m", "pytest", "-m", "proof")
     _run("docs/refresh.py", "--check")
+
+
+@task
+def coverage(c: Context) -> None:
+    """Run the tests and the proofs, and show which lines they reach, also in the processes that they start."""
+    _run("-m", "coverage", "erase")
+    _run("-m", "coverage", "run", "-m", "pytest", "-m", "proof or not proof")
+    _run("-m", "coverage", "combine", "--quiet")
+    _run("-m", "coverage", "report")
 
 
 @task(help={"runs": "Number of measurements of each side.", "long": "Also measure many records, for 15 minutes."})
@@ -64,4 +73,4 @@ def _run(*words: str) -> None:
         raise Exit(f"failed: python {' '.join(words)}", code=code)
 
 
-namespace = Collection("dev", check, bench, soak)
+namespace = Collection("dev", check, coverage, bench, soak)

@@ -305,7 +305,7 @@ def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
 def fetch_logs(c: Context, since: str = "1h", filter: str = "", request_id: str = "", last: str = "10",
                follow: bool = False, pretty: bool = False, timeout: str = "30",
                set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Show the newest invocations in the function's log, across log streams.
+    """Show the newest invocations in the function's log, across log streams, or follow it.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
@@ -317,7 +317,7 @@ def fetch_logs(c: Context, since: str = "1h", filter: str = "", request_id: str 
             "last": _parsed("--last", last, partial(validators.integer, 0, 1_000_000)),
             "pattern": filter,
             "request_id": request_id,
-            "show": partial(log_text.text, pretty=pretty, color=terminal.has_colors()),
+            "show": partial(log_text.text, pretty=pretty, color=terminal.is_interactive()),
         }
         wait = _parsed("--timeout", timeout, partial(validators.integer, 0, 3600))
         report.streaming, report.live = json and follow, False
@@ -419,6 +419,17 @@ def doctor(c: Context, set: Words = None, verbose: bool = False, json: bool = Fa
 
     with _task(c, "doctor", json) as report:
         report.render(pipeline_doctor.diagnose(_connect(c, report, set, verbose=verbose)))
+
+
+@task(iterable=["set"], help={"format": "text: a drawing. mermaid: a Mermaid flowchart, for Markdown.", **COMMON})
+def graph(c: Context, format: str = "text", set: Words = None, verbose: bool = False, json: bool = False) -> None:
+    """Draw the deployed pipeline with states and counts."""
+    from pipeline import graph as pipeline_graph
+
+    with _task(c, "graph", json) as report:
+        if format not in ("text", "mermaid"):
+            raise UserError(f"--format: {format!r} is not allowed; allowed: text or mermaid")
+        report.render(pipeline_graph.draw(_connect(c, report, set, verbose=verbose), mermaid=format == "mermaid"))
 
 
 @task(iterable=["set"], help={"write": "Write the settings and policies, and tag the resources.", **COMMON, "yes": YES})
@@ -634,7 +645,8 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, records, replay, redrive, load)
-namespace = Collection(*STEPS, deploy, smoke, adopt, runbook, clean, status, doctor, *DAY_TWO, local, dev.namespace)
+AROUND = (deploy, smoke, clean, status, doctor, graph, adopt, runbook)
+namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 
 def _with_suggestion(error: ParseError) -> str:

@@ -1,4 +1,4 @@
-"""Print the tasks as a Markdown table, for README.md. Reads the output of `invoke --list --list-format json`."""
+"""Print the tasks as a Markdown table, for docs/tasks.md. Reads the output of `invoke --list --list-format json`."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Tally:
 
     def result(self, text: str = "", **values: Any) -> Result:
         """The result of the command. The failed records are in it already."""
-        text = f"{self.handled} records handled, {self.failed} failed, {self.skipped} skipped{text}"
+        text = f"records: {self.handled} handled, {self.failed} failed, {self.skipped} skipped{text}"
         return Result(text, {"handled": self.handled, "failed": [], "skipped": self.skipped, **values})
 
 
@@ -70,7 +70,7 @@ def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> 
 def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
     """Send the records of the notes, with `skip_superseded` those of unchanged items. Delete notes that are handled."""
     yield Started("redrive")
-    place, table = _place(d), steps.existing(d, "table")
+    place, table = place_of(d), steps.existing(d, "table")
     target = _mapping(d, str(table["LatestStreamArn"]))
     if skip_superseded and "NEW" not in table["StreamSpecification"].get("StreamViewType", ""):
         raise UserError("--skip-superseded needs the new images of items, which STREAM_VIEW_TYPE leaves out")
@@ -114,7 +114,7 @@ def _ends(batch: Mapping[str, Any]) -> list[str]:
     return [batch["startSequenceNumber"], batch["endSequenceNumber"]]
 
 
-def _place(d: Deployment) -> notes.Queue | notes.Bucket:
+def place_of(d: Deployment) -> notes.Queue | notes.Bucket:
     """Where ON_FAILURE keeps the notes."""
     arn = d.settings.on_failure
     service = arn.split(":")[2] if arn else ""

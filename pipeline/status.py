@@ -72,7 +72,7 @@ def collect(d: Deployment) -> Status:
     others = [entry for entry in mappings if entry is not ours]
     facts["other mappings"] = [f"{each['UUID']} on {each['EventSourceArn']}: {each['State']}" for each in others]
     if any(each.resource.startswith("function ") and each.action != "created" for each in changes):
-        facts |= _metrics(d)
+        facts |= function_metrics(d)
         facts |= _last_invocation(d)
     return Status(changes, facts)
 
@@ -107,7 +107,7 @@ def _stream(d: Deployment, arn: str) -> str:
     return f"{stream['StreamStatus']}, {stream['StreamViewType']}, shards: {len(stream['Shards'])}"
 
 
-def _metrics(d: Deployment) -> dict[str, Any]:
+def function_metrics(d: Deployment) -> dict[str, Any]:
     """The function's CloudWatch metrics of the last minutes; empty if there are none."""
     facts: dict[str, Any] = {}
     for name, metric in (("iterator age", "IteratorAge"), ("invocations", "Invocations"), ("errors", "Errors")):

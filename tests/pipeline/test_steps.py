@@ -243,5 +243,5 @@ def test_status_sums_the_counts_of_periods_and_takes_the_highest_age(
 ) -> None:
     points = [{"Sum": 2.0, "Maximum": 300.0}, {"Sum": 3.0, "Maximum": 200.0}]
     with altered(aws("cloudwatch"), "GetMetricStatistics", lambda parsed: parsed.update(Datapoints=points)):
-        facts = status._metrics(in_moto())
+        facts = status.function_metrics(in_moto())
     assert facts == {"iterator age": "300 ms in 15 min", "invocations": "5 in 15 min", "errors": "5 in 15 min"}
