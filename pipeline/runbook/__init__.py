@@ -124,6 +124,7 @@ def common_values(settings: Settings, named: Settings, root: Path, account_id: s
         "function": parameters.function(named, "", code),
         "mapping": parameters.mapping(named, ""),
         "log_group": parameters.log_group(named),
+        "alarms": parameters.alarms(named),
         "trust_policy": policies.trust_policy(root, lambda: tokens, write=False),
         "policies": documents,
         "permissions": role_check.simulations(documents, named.aws_region)[0],
@@ -157,6 +158,10 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     # The members of Code are parameters of UpdateFunctionCode, and CreateFunction's zip is an argument of its own.
     ours = {"Role": shell_var("$role_arn"), "CodeSha256": shell_var("$code_sha256")}
     state = "Enabled" if settings.mapping_enabled else "Disabled"
+    alarm_names = [alarm["AlarmName"] for alarm in values["alarms"]]
+    describe_alarms = _operations("cloudwatch")["describe-alarms"]
+    queries = [_differences(describe_alarms, "MetricAlarms[0].", alarm) for alarm in values["alarms"]]
+    alarm_queries = zip(map(quote, alarm_names), map(quote, queries), strict=True)
     return {
         **values,
         **{name: quote(getattr(settings, name)) for name in (*_NAMES, *_QUOTED)},
@@ -177,6 +182,11 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
         "function": {**code, **function, **ours},
         "mapping": {**values["mapping"], "EventSourceArn": shell_var("$stream_arn"), "State": state},
+        "alarm_names": [quote(name) for name in alarm_names],
+        "all_alarms": {"AlarmNames": alarm_names},
+        "alarms_tag": {"Tags": {parameters.ALARMS_TAG: " ".join(alarm_names)}},
+        "tag_list": {"Tags": parameters.tag_list(parameters.tags(named))},
+        "verify_alarms": [f"verify_alarm {name} {query}" for name, query in alarm_queries],
         "item": _smoke_item(table, values["smoke_item"]),
     }
 

@@ -86,7 +86,7 @@ mismatch() {
 ask() {
     if ! answer=$("$@" 2>"$work/error"); then
         answer=
-        grep -q -e ResourceNotFoundException -e NoSuchEntity "$work/error" || fail "$(cat "$work/error")"
+        grep -q -e ResourceNotFound -e NoSuchEntity "$work/error" || fail "$(cat "$work/error")"
     fi
 }
 
@@ -202,6 +202,28 @@ table_exists() {
 }
 #@end
 
+#@if alarm_topic_arn
+alarm_exists() {
+    ask aws cloudwatch describe-alarms --alarm-names="$1" --query "MetricAlarms[].AlarmArn" --output text
+    alarm_arn=$answer
+    [ -n "$alarm_arn" ] || return 1
+    ask aws cloudwatch list-tags-for-resource --resource-arn="$alarm_arn" \
+        --query "Tags[?Key=='pipeline'].Value | [0] || '-'" --output text
+    exists "alarm $1"
+}
+
+# Set the tags of an alarm that exists already.
+tag_alarm() {
+    if alarm_exists "$1"; then
+        aws cloudwatch tag-resource --resource-arn="$alarm_arn" @tag_list
+    fi
+}
+
+verify_alarm() {
+    verify "alarm $1" aws cloudwatch describe-alarms --alarm-names="$1" --query="$2"
+}
+
+#@end
 # Find the stream of the table, and the mapping of that stream to the function.
 find_mapping() {
     ask aws dynamodb describe-table --table-name="$table_id" --query "Table.LatestStreamArn || ''" --output text
@@ -508,6 +530,29 @@ verify_map_stream() {
     verify "mapping of table $table_name" aws lambda get-event-source-mapping --uuid="${mapping_uuid:-$no_uuid}" --query=@mapping
 }
 
+#@if alarm_topic_arn
+# Create the alarms.
+# Each notifies an SNS topic when a metric of the last five minutes reaches its threshold: the age of the records that
+# the function gets, its errors, its throttles, and the messages in the on-failure queue, if that is an SQS queue. An
+# alarm costs about 0.10 USD a month: see CloudWatch pricing.
+# Expect: `aws cloudwatch describe-alarms` shows each alarm; its first state is INSUFFICIENT_DATA.
+# If it fails: with AccessDenied, you need cloudwatch:DescribeAlarms, ListTagsForResource, PutMetricAlarm and TagResource.
+# Undo: `clean`; for existing alarms, run this step of the earlier runbook.
+create_alarms() {
+    function_exists ||
+        fail "create-alarms: function $function_name does not exist; first run: sh $0 --step create-function"
+    tag_alarm @alarm_names
+    ask aws lambda get-function --function-name="$function_name" --query Configuration.FunctionArn --output text
+    aws lambda tag-resource --resource="$answer" @alarms_tag
+    aws cloudwatch put-metric-alarm @alarms
+    say "create-alarms: done"
+}
+
+verify_create_alarms() {
+    @verify_alarms
+}
+
+#@end
 #@if not table_arn
 # Test the pipeline: put an item, find it in the function's log, delete it.
 # Lambda may start to read minutes after the mapping is Enabled, so the item is put again from time to time.
@@ -587,6 +632,9 @@ status() {
     find_mapping
     show "mapping of table $table_name" aws lambda get-event-source-mapping --uuid="${mapping_uuid:-$no_uuid}" \
         --query "[UUID, State, LastProcessingResult]"
+#@if alarm_topic_arn
+    show alarms aws cloudwatch describe-alarms @all_alarms --query "MetricAlarms[].[AlarmName, StateValue]"
+#@end
     show_metric IteratorAge Maximum max
     show_metric Errors Sum sum
     show_metric Throttles Sum sum
@@ -647,6 +695,9 @@ resume() {
 clean() {
     function_exists || :
     log_group_exists || :
+#@if alarm_topic_arn
+    alarm_exists @alarm_names || :
+#@end
 #@if not role_arn
     role_exists || :
 #@end
@@ -656,6 +707,10 @@ clean() {
         [ "$answer" != True ] || fail "table $table_name is protected from deletion; nothing was deleted. First run:" \
             "aws dynamodb update-table --table-name $table_name --no-deletion-protection-enabled"
     fi
+#@end
+#@if alarm_topic_arn
+    ask aws cloudwatch delete-alarms @all_alarms
+    wait_for "" aws cloudwatch describe-alarms @all_alarms --query "MetricAlarms[].AlarmName" --output text
 #@end
     ask aws lambda list-event-source-mappings --function-name="$function_name" \
         --query "EventSourceMappings[?contains(EventSourceArn, ':table/$table_name/stream/')].UUID" --output text
@@ -710,6 +765,9 @@ steps='create-role put-policy create-function create-table map-stream'
 #@if table_arn
 steps='create-table create-role put-policy create-function map-stream'
 #@end
+#@if alarm_topic_arn
+steps="$steps create-alarms"
+#@end
 
 usage() {
     fail "usage: sh $0 deploy | smoke | status | logs | pause | resume | clean | --check | --step NAME; its first lines say" \
@@ -756,6 +814,9 @@ case $1 in
         checking=yes
         function_exists || :
         log_group_exists || :
+#@if alarm_topic_arn
+        alarm_exists @alarm_names || :
+#@end
 #@if not role_arn
         role_exists || :
 #@end
