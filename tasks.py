@@ -233,7 +233,8 @@ def create_function(c: Context, set: Words = None, adopt: bool = False, yes: boo
     Settings: PIPELINE_NAME, FUNCTION_NAME, ROLE_ARN, ROLE_NAME, FUNCTION_RUNTIME, FUNCTION_HANDLER,
     FUNCTION_MEMORY_SIZE, FUNCTION_TIMEOUT, FUNCTION_ENVIRONMENT, FUNCTION_ARCHITECTURE, FUNCTION_EPHEMERAL_STORAGE,
     FUNCTION_LAYERS, FUNCTION_TRACING, FUNCTION_LOG_FORMAT, FUNCTION_LOG_LEVEL,
-    FUNCTION_RESERVED_CONCURRENT_EXECUTIONS, FUNCTION_OPTIONS, CODE_BUCKET, LOG_RETENTION_IN_DAYS, TAGS.
+    FUNCTION_RESERVED_CONCURRENT_EXECUTIONS, FUNCTION_OPTIONS, FUNCTION_ALIAS, FUNCTION_VERSIONS_KEPT, CODE_BUCKET,
+    LOG_RETENTION_IN_DAYS, TAGS.
     """
     _run_step(c, "create-function", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
@@ -242,10 +243,10 @@ def create_function(c: Context, set: Words = None, adopt: bool = False, yes: boo
 def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
     """Create or update the mapping from the stream to the function, and wait until it is enabled.
 
-    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, STARTING_POSITION, BATCH_SIZE,
-    MAXIMUM_BATCHING_WINDOW_IN_SECONDS, MAXIMUM_RETRY_ATTEMPTS, MAXIMUM_RECORD_AGE_IN_SECONDS,
-    BISECT_BATCH_ON_FUNCTION_ERROR, FUNCTION_RESPONSE_TYPES, PARALLELIZATION_FACTOR, FILTER_CRITERIA,
-    TUMBLING_WINDOW_IN_SECONDS, ON_FAILURE, MAPPING_ENABLED, MAPPING_OPTIONS, TAGS.
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, FUNCTION_ALIAS,
+    STARTING_POSITION, BATCH_SIZE, MAXIMUM_BATCHING_WINDOW_IN_SECONDS, MAXIMUM_RETRY_ATTEMPTS,
+    MAXIMUM_RECORD_AGE_IN_SECONDS, BISECT_BATCH_ON_FUNCTION_ERROR, FUNCTION_RESPONSE_TYPES, PARALLELIZATION_FACTOR,
+    FILTER_CRITERIA, TUMBLING_WINDOW_IN_SECONDS, ON_FAILURE, MAPPING_ENABLED, MAPPING_OPTIONS, TAGS.
     """
     _run_step(c, "map-stream", set, verbose=verbose, json=json, yes=yes, adopt=False)
 
@@ -526,6 +527,21 @@ def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict
     return {"since": since_ms, "until": until_ms, "key": key, "pattern": filter, "last": count}
 
 
+@task(iterable=["set"], help={"to": "The version. Default: the one before that of the alias.", **COMMON, "yes": YES})
+def rollback(
+    c: Context, to: str = "", set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
+) -> None:
+    """Point FUNCTION_ALIAS at the version before, at once.
+
+    Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_ALIAS.
+    """
+    from pipeline import steps
+
+    with _task(c, "rollback", json) as report:
+        step = partial(steps.rollback, version=to)
+        _render_confirmed(report, _connect(c, report, set, verbose=verbose), step, yes=yes)
+
+
 @task(iterable=["set"], help=SELECT)
 def records(c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "",
             set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
@@ -657,7 +673,7 @@ def local_status(c: Context, json: bool = False) -> None:
 
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
-DAY_TWO = (pause, resume, records, replay, redrive, load)
+DAY_TWO = (pause, resume, rollback, records, replay, redrive, load)
 AROUND = (create_alarms, deploy, smoke, clean, status, doctor, graph, adopt, runbook)
 namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 

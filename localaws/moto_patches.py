@@ -32,7 +32,7 @@ from localaws import signature
 from localaws.cloudwatch import alarms
 from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, writes
 from localaws.iam import managed_policies, propagation, simulation, users
-from localaws.lambda_ import api, settings
+from localaws.lambda_ import api, settings, versions
 from localaws.logs import storage
 
 if TYPE_CHECKING:
@@ -92,7 +92,11 @@ def patch_moto(functions: Functions) -> None:
     _replace(lambda_models.LambdaBackend, "update_function_code", settings.update_function_code)
     for write in ("put_function_concurrency", "delete_function_concurrency", "tag_resource", "untag_resource"):
         _wrap(LambdaResponse, write, settings.refuse_during_update)
-    for write in ("publish_version", "update_alias"):
+    _replace(lambda_models.LambdaStorage, "publish_version", versions.publish)
+    _wrap(lambda_models.LambdaStorage, "del_function", versions.delete)
+    _wrap(LambdaResponse, "list_versions_by_function", versions.list_versions)
+    _wrap(LambdaResponse, "update_alias", versions.update_alias)
+    for write in ("publish_version", "create_alias", "update_alias"):
         _wrap(LambdaResponse, write, settings.refuse_during_update)
     _wrap(LambdaResponse, "get_function", settings.hide_tags)
     _wrap(lambda_models.LambdaBackend, "delete_function", functions.delete)

@@ -119,6 +119,12 @@ def log_group(settings: Settings) -> dict[str, Any]:
     }
 
 
+def alias(settings: Settings) -> dict[str, Any]:
+    """CreateAlias's parameters, except FunctionVersion. The description stands for the tag of other resources."""
+    owner = f"{OWNER_TAG}={settings.pipeline_name}"
+    return {"FunctionName": settings.function_name, "Name": settings.function_alias, "Description": owner}
+
+
 def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
     """CreateEventSourceMapping's parameters."""
     if settings.filter_criteria:
@@ -130,7 +136,7 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
             problem = f"FILTER_CRITERIA: Pattern {pattern!r} is not allowed; allowed: {error}, as a text: "
             raise UserError(problem + '{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}') from None
     desired = {
-        "FunctionName": settings.function_name,
+        "FunctionName": ":".join(filter(None, (settings.function_name, settings.function_alias))),
         "EventSourceArn": stream_arn,
         **from_settings("mapping", settings),
         "FunctionResponseTypes": [each for each in [settings.function_response_types] if each != "none"],

@@ -30,7 +30,7 @@ from pipeline.settings import Settings
 _FOLDER = Path(__file__).parent
 # The settings that are variables of the script wherever they occur, also within an ARN or a document.
 _NAMES = ("pipeline_name", "table_name", "role_name", "function_name")
-_QUOTED = ("aws_region", "stream_view_type", "table_arn", "role_arn")
+_QUOTED = ("aws_region", "stream_view_type", "function_alias", "function_versions_kept", "table_arn", "role_arn")
 _OF_THE_SHELL = {
     "AWS_PAGER", "ENV", "HOME", "IFS", "OPTARG", "OPTIND", "PATH", "PPID", "PS1", "PS2", "PS4", "PWD", "SHELLOPTS",
     "TMPDIR", "UID",
@@ -118,6 +118,7 @@ def common_values(settings: Settings, named: Settings, root: Path, account_id: s
     code = steps.build_zip(settings, root)
     own_policies, with_key = (policies.inline_policy_names(settings, root, with_key=each) for each in (False, True))
     return {
+        "partition": partition,
         "aws_account_id": settings.aws_account_id if settings.target == "aws" else "",
         "table": parameters.table(named),
         "role": parameters.role(named, {}),
@@ -157,14 +158,17 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     place = quote(f"s3://{code['S3Bucket']}/{code['S3Key']}") if "S3Bucket" in code else ""
     # The members of Code are parameters of UpdateFunctionCode, and CreateFunction's zip is an argument of its own.
     ours = {"Role": shell_var("$role_arn"), "CodeSha256": shell_var("$code_sha256")}
-    state = "Enabled" if settings.mapping_enabled else "Disabled"
+    mapping = {**values["mapping"], "EventSourceArn": shell_var("$stream_arn")}
+    mapping["State"] = "Enabled" if settings.mapping_enabled else "Disabled"
+    lambda_arn = f"arn:{values['partition']}:lambda:{shell_var('$AWS_REGION')}:{shell_var('$account_id')}:function"
+    mapping["FunctionArn"] = f"{lambda_arn}:{mapping['FunctionName']}"
     alarm_names = [alarm["AlarmName"] for alarm in values["alarms"]]
     describe_alarms = _operations("cloudwatch")["describe-alarms"]
     queries = [_differences(describe_alarms, "MetricAlarms[0].", alarm) for alarm in values["alarms"]]
     alarm_queries = zip(map(quote, alarm_names), map(quote, queries), strict=True)
     return {
         **values,
-        **{name: quote(getattr(settings, name)) for name in (*_NAMES, *_QUOTED)},
+        **{name: quote(str(getattr(settings, name))) for name in (*_NAMES, *_QUOTED)},
         "log_group_name": quote(parameters.log_group_name(named)),
         "key_type": table["AttributeDefinitions"][0]["AttributeType"],
         "code_sha256": quote(values["code_sha256"]),
@@ -181,7 +185,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "policy_names": [quote(name) for name in values["policies"]],
         "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
         "function": {**code, **function, **ours},
-        "mapping": {**values["mapping"], "EventSourceArn": shell_var("$stream_arn"), "State": state},
+        "mapping": mapping,
         "alarm_names": [quote(name) for name in alarm_names],
         "all_alarms": {"AlarmNames": alarm_names},
         "alarms_tag": {"Tags": {parameters.ALARMS_TAG: " ".join(alarm_names)}},
