@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -338,9 +339,8 @@ def _parsed(flag: str, value: str, parse: Callable[[str], Parsed]) -> Parsed:
 
 
 @task(iterable=["set"], help=STEP)
-def create_alarms(
-    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def create_alarms(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
+                  verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Create or update the CloudWatch alarms, which notify ALARM_TOPIC_ARN. Without it, delete them.
 
     An alarm costs about 0.10 USD a month: see CloudWatch pricing.
@@ -492,6 +492,37 @@ def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set
         if check:
             runbooks.compare(Path(check), text)
         report.result(f"{check} is up to date" if check else text.rstrip("\n"))
+
+
+FOR = "Only for these tasks: deploy, smoke, status, clean, or operate (day two). Repeatable, or separated by commas."
+
+
+@task(iterable=["for_", "set"], help={"for": FOR, **LOCAL_TASK})
+def permissions(c: Context, for_: Words = None, set: Words = None, json: bool = False) -> None:
+    """Print the IAM policy for whoever runs these tasks: exactly what they call. Does not contact AWS."""
+    from json import dumps
+    from tempfile import TemporaryDirectory
+
+    from localaws import rehearsal
+    from pipeline import permissions, session, validators
+
+    with _task(c, "permissions", json) as report, TemporaryDirectory(prefix="permissions-") as folder:
+        parse = partial(validators.string_list, "|".join(permissions.GROUPS), ", ".join(permissions.GROUPS))
+        groups = _parsed("--for", ",".join(for_ or permissions.GROUPS), parse)
+        settings, place = replace(_settings(report, set), function_environment={}), Path(folder)
+        account = settings.aws_account_id or settings.role_arn.partition("::")[2][:12]
+        if settings.target == "aws" and not account:
+            raise UserError("AWS_ACCOUNT_ID is empty; set it, as a policy names resources by their account")
+        settings = replace(settings, target="local")
+        steps = partial(permissions.rehearse, groups, settings, ROOT, place, rehearsal.leave_note)
+        policy = rehearsal.record(
+            place,
+            lambda endpoint, access_key: session.connect(settings, endpoint, access_key=access_key),
+            lambda *clients: report.render(steps(*clients)),
+            account=account,
+            existing=f"{settings} arn:aws:s3:::{settings.code_bucket}",
+        )
+        report.result(dumps(policy, indent=2), policy)
 
 
 # --- Day two ----------------------------------------------------------------------------------------------------------
@@ -674,7 +705,7 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, rollback, records, replay, redrive, load)
-AROUND = (create_alarms, deploy, smoke, clean, status, doctor, graph, adopt, runbook)
+AROUND = (create_alarms, deploy, smoke, clean, status, doctor, graph, adopt, runbook, permissions)
 namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 

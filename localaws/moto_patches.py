@@ -22,17 +22,18 @@ from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.parsing.validators import ExpressionAttributeResolvingProcessor
 from moto.dynamodb.responses import DynamoHandler
 from moto.iam.responses import IamResponse
+from moto.kms.models import KmsBackend
 from moto.logs import models as logs_models
 from moto.logs.responses import LogsResponse
 from moto.sqs import models as sqs_models
 from moto.sts.models import STSBackend
 from moto.sts.responses import TokenResponse
 
-from localaws import signature
+from localaws import keys, signature
 from localaws.cloudwatch import alarms
 from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, writes
 from localaws.iam import managed_policies, propagation, simulation, users
-from localaws.lambda_ import api, settings, versions
+from localaws.lambda_ import api, layers, settings, versions
 from localaws.logs import storage
 
 if TYPE_CHECKING:
@@ -82,6 +83,11 @@ def patch_moto(functions: Functions) -> None:
     for call in ("get_session_token", "get_federation_token"):
         _wrap(TokenResponse, call, users.issue_session)
     _wrap(STSBackend, "get_caller_identity", users.caller_identity)
+
+    _wrap(KmsBackend, "create_key", keys.create)
+
+    for call in ("get_layer_version", "layers_versions_by_arn"):
+        _wrap(lambda_models.LambdaBackend, call, layers.find)
 
     # For each message that it returns, moto counts the queue's messages several times.
     _replace(sqs_models.SQSBackend, "is_message_valid_based_on_retention_period", _is_retained)

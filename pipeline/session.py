@@ -41,15 +41,15 @@ _READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Sca
 
 
 def connect(settings: Settings, endpoint_url: str | None, *, dry_run: bool = False, verbose: bool = False,
-            echo: Callable[[Call], None] | None = None) -> Callable[..., Any]:  # fmt: skip
+            echo: Callable[[Call], None] | None = None, access_key: str = "local") -> Callable[..., Any]:  # fmt: skip
     """A function from a service's name ("dynamodb") to its one client for the target.
 
-    With TARGET=local, `endpoint_url` is the local AWS's, and no credentials or profiles of this machine are read.
-    With `dry_run`, the clients answer writing calls instead of making them. With `verbose`, they log each call on
-    stderr. `echo` gets each call before it is made. `client(service, dry_run=True)` returns a dry-run client. The reads
+    With TARGET=local, `endpoint_url` is the local AWS's, which may have issued `access_key`; no credentials of
+    this machine are read. With `dry_run`, the clients answer writing calls. With `verbose`, they log each on stderr.
+    `echo` gets each call before it is made. `client(service, dry_run=True)` returns a dry-run client. The reads
     of such a plan are used again, each once, if they are seconds old and nothing has been written since.
     """
-    session: Any = _local_session(settings) if settings.target == "local" else _aws_session(settings)
+    session: Any = _local_session(settings, access_key) if settings.target == "local" else _aws_session(settings)
     # An invocation answers when the function has returned.
     timeout = 60 + settings.function_timeout
     config = Config(retries=_RETRIES, read_timeout=timeout, tcp_keepalive=True, max_pool_connections=50)
@@ -89,11 +89,11 @@ def with_region(settings: Settings) -> Settings:
     raise UserError(f"AWS_REGION is empty, and the profile {profile} has no region; set AWS_REGION, such as us-east-1")
 
 
-def _local_session(settings: Settings) -> boto3.Session:
+def _local_session(settings: Settings, access_key: str) -> boto3.Session:
     nowhere = (None, None, os.devnull, None)
     places: Any = {"profile": (None, [], None, None), "config_file": nowhere, "credentials_file": nowhere}
     core = botocore.session.Session(session_vars=places)
-    return boto3.Session("local", "local", region_name=settings.aws_region, botocore_session=core)
+    return boto3.Session(access_key, "local", region_name=settings.aws_region, botocore_session=core)
 
 
 def _aws_session(settings: Settings) -> boto3.Session:
