@@ -452,6 +452,29 @@ def clean(
 # --- Around them ------------------------------------------------------------------------------------------------------
 
 
+@task(iterable=["set"], help={"smoke": "Run a smoke test after each save.", **COMMON, "yes": YES})
+def watch(
+    c: Context, smoke: bool = False, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
+) -> None:
+    """Deploy, deploy again after each save of lambda_src/, policies/ or .env, and follow the log, until Ctrl-C."""
+    from pipeline import steps
+    from pipeline import watch as watching
+
+    with _task(c, "watch", json) as report:
+        report.streaming, report.live = json, False
+        deployment = _connect(c, report, set, verbose=verbose)
+        if smoke and deployment.settings.table_arn:
+            raise UserError(
+                "--smoke is not allowed with TABLE_ARN: smoke writes items, and the table belongs to others"
+            )
+        if deployment.settings.target == "aws" and not report.dry_run:
+            print("watch deploys each save without asking again", file=sys.stderr)
+            confirm("watch", steps.plan(deployment), ("y", "yes"), assume_yes=yes)
+        env_file, load = declared.find_env_file(ROOT, os.environ) or ROOT / ".env", partial(_settings, report, set)
+        until = terminal.until_interrupted()
+        report.render(watching.watch(deployment, env_file, load, report.render, until=until, prove=smoke))
+
+
 @task(iterable=["set"], help={"check": "Exit with code 2 if a resource differs from the settings, for CI.", **COMMON})
 def status(c: Context, check: bool = False, set: Words = None, verbose: bool = False, json: bool = False) -> None:
     """Show every resource, its state, and its differences from the settings."""
@@ -722,7 +745,7 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, records, replay, redrive, load)
-AROUND = (deploy, smoke, clean, status, doctor, graph, adopt, runbook)
+AROUND = (deploy, smoke, clean, watch, status, doctor, graph, adopt, runbook)
 namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 
