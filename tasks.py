@@ -114,11 +114,11 @@ def _settings(report: Report, overrides: Words) -> Settings:
 
     env_file = declared.find_env_file(ROOT, os.environ)
     settings = declared.load(env_file, os.environ, declared.parse_overrides(overrides or ()))
-    parameters.check(settings)
     if not settings.aws_region:
         from pipeline import session
 
         settings = session.with_region(settings)
+    parameters.check(settings)
     report.about = {"pipeline": settings.pipeline_name, "target": settings.target, "region": settings.aws_region}
     return settings
 
@@ -332,7 +332,7 @@ def fetch_logs(
     verbose: bool = False,
     json: bool = False,
 ) -> None:
-    """Show the newest invocations in the function's log, across log streams.
+    """Show the newest invocations in the function's log, across log streams, or follow it.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
@@ -344,7 +344,7 @@ def fetch_logs(
             "last": _parsed("--last", last, validators.integer(0, 1_000_000)),
             "pattern": filter,
             "request_id": request_id,
-            "show": partial(log_text.text, pretty=pretty, color=terminal.has_colors()),
+            "show": partial(log_text.text, pretty=pretty, color=terminal.is_interactive()),
         }
         wait = _parsed("--timeout", timeout, validators.integer(0, 3600))
         report.streaming, report.live = json and follow, False
@@ -361,6 +361,19 @@ def _parsed(flag: str, value: str, parse: Callable[[str], Parsed]) -> Parsed:
         return parse(value)
     except ValueError as error:
         raise UserError(f"{flag}: {value!r} is not allowed; allowed: {error}") from None
+
+
+@task(iterable=["set"], help=STEP)
+def create_alarms(
+    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
+) -> None:
+    """Create or update the CloudWatch alarms, which notify ALARM_TOPIC_ARN. Without it, delete them.
+
+    An alarm costs about 0.10 USD a month: see CloudWatch pricing.
+    Settings: PIPELINE_NAME, FUNCTION_NAME, ON_FAILURE, ALARM_TOPIC_ARN, ALARM_ITERATOR_AGE, ALARM_ERRORS,
+    ALARM_THROTTLES, ALARM_NOTES, TAGS.
+    """
+    _run_step(c, "create-alarms", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
 
 # --- The chains -------------------------------------------------------------------------------------------------------
@@ -745,7 +758,7 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, records, replay, redrive, load)
-AROUND = (deploy, smoke, clean, watch, status, doctor, graph, adopt, runbook)
+AROUND = (create_alarms, deploy, smoke, clean, watch, status, doctor, graph, adopt, runbook)
 namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import moto
 from moto.awslambda import models as lambda_models
 from moto.awslambda.responses import LambdaResponse
+from moto.cloudwatch.models import CloudWatchBackend
 from moto.core.common_models import BaseModel
 from moto.core.responses import BaseResponse
 from moto.dynamodb.comparisons import FuncIn, OpEqual, OpNotEqual
@@ -28,6 +29,7 @@ from moto.sts.models import STSBackend
 from moto.sts.responses import TokenResponse
 
 from localaws import signature
+from localaws.cloudwatch import alarms
 from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, writes
 from localaws.iam import managed_policies, propagation, simulation, users
 from localaws.lambda_ import api, settings
@@ -64,6 +66,10 @@ def patch_moto(functions: Functions) -> None:
         _wrap(logs_models.LogsBackend, write, storage.record_log_groups)
     _wrap(logs_models.LogsBackend, "describe_log_groups", storage.describe_log_groups)
     _wrap(logs_models.LogsBackend, "list_tags_for_resource", storage.list_tags)
+
+    _wrap(CloudWatchBackend, "put_metric_alarm", alarms.put_alarm)
+    _wrap(CloudWatchBackend, "delete_alarms", alarms.delete_alarms)
+    _wrap(CloudWatchBackend, "list_tags_for_resource", alarms.list_tags)
 
     _wrap(IamResponse, "call_action", propagation.handle_role)
     _wrap(IamResponse, "call_action", managed_policies.load_before)

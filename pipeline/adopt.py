@@ -130,6 +130,8 @@ def _tag(d: Deployment, change: Change, tags: Mapping[str, str]) -> None:
         d.client("dynamodb").tag_resource(ResourceArn=change.arn, Tags=pairs)
     elif change.resource.startswith("role "):
         d.client("iam").tag_role(RoleName=change.attributes["RoleName"], Tags=pairs)
+    elif change.resource.startswith("alarm "):
+        d.client("cloudwatch").tag_resource(ResourceARN=change.arn, Tags=pairs)
     elif change.resource.startswith("log group "):
         d.client("logs").tag_resource(resourceArn=change.arn, tags=tags)
     else:

@@ -22,6 +22,8 @@ PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
 
 # The parameters that options extend: LogGroup has no setting.
 _EXTENDED = ("LoggingConfig",)
+# The function's tag that lists the alarms by name, so that a deploy without alarms makes no call for them.
+ALARMS_TAG = "pipeline:alarms"
 # The names of code objects in the pipeline's folder of CODE_BUCKET.
 CODE_OBJECT_NAME = r"[0-9a-f]{64}\.zip"
 
@@ -32,6 +34,10 @@ def check(settings: Settings) -> None:
     role(settings, {})
     function(settings, PLACEHOLDER_ARN, b"")
     mapping(settings, PLACEHOLDER_ARN)
+    topic = settings.alarm_topic_arn
+    if topic and settings.aws_region not in ("", topic.split(":")[3]):
+        allowed = f"a topic in {settings.aws_region}, where the alarms are"
+        raise UserError(f"ALARM_TOPIC_ARN: {topic!r} is not allowed; allowed: {allowed}")
 
 
 def tags(settings: Settings) -> dict[str, str]:
@@ -129,6 +135,40 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
     if not settings.on_failure:
         desired["DestinationConfig"] = {"OnFailure": {}}
     return _with_options("mapping", settings, desired, MAPPING_PARAMETERS)
+
+
+def alarms(settings: Settings) -> list[dict[str, Any]]:
+    """PutMetricAlarm's parameters for each alarm; none without ALARM_TOPIC_ARN. No data means that nothing went wrong.
+
+    Lambda developer guide: "Types of metrics for Lambda functions". SQS guide: "Available CloudWatch metrics".
+    """
+    function, queue = settings.function_name, settings.on_failure.rpartition(":")[2]
+    rows = [
+        ("iterator-age", "Lambda", "FunctionName", function, "IteratorAge", "Maximum", settings.alarm_iterator_age),
+        ("errors", "Lambda", "FunctionName", function, "Errors", "Sum", settings.alarm_errors),
+        ("throttles", "Lambda", "FunctionName", function, "Throttles", "Sum", settings.alarm_throttles),
+        ("notes", "SQS", "QueueName", queue, "ApproximateNumberOfMessagesVisible", "Maximum", settings.alarm_notes),
+    ]
+    return [
+        {
+            "AlarmName": f"{settings.pipeline_name}-{name}",
+            "AlarmDescription": f"{metric} of {watched} is {threshold} or more; see invoke status",
+            "AlarmActions": [settings.alarm_topic_arn],
+            "OKActions": [settings.alarm_topic_arn],
+            "Namespace": f"AWS/{service}",
+            "MetricName": metric,
+            "Dimensions": [{"Name": dimension, "Value": watched}],
+            "Statistic": statistic,
+            "Period": 300,
+            "EvaluationPeriods": 1,
+            "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+            "Threshold": threshold,
+            "TreatMissingData": "notBreaching",
+            "Tags": tag_list(tags(settings)),
+        }
+        for name, service, dimension, watched, metric, statistic, threshold in rows
+        if settings.alarm_topic_arn and (service == "Lambda" or ":sqs:" in settings.on_failure)
+    ]
 
 
 def _check_patterns(filter_criteria: Mapping[str, Any]) -> None:

@@ -43,7 +43,7 @@ class Tally:
 
     def result(self, text: str = "", **values: Any) -> Result:
         """The result of the command. The failed records are in it already."""
-        text = f"{self.handled} records handled, {self.failed} failed, {self.skipped} skipped{text}"
+        text = f"records: {self.handled} handled, {self.failed} failed, {self.skipped} skipped{text}"
         return Result(text, {"handled": self.handled, "failed": [], "skipped": self.skipped, **values})
 
 

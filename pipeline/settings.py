@@ -27,6 +27,7 @@ _TABLE = r"[A-Za-z0-9_.-]{3,255}"
 _REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}"
 _TABLE_ARN = rf"arn:aws[a-z-]*:dynamodb:{_REGION}:\d{{12}}:table/{_TABLE}"
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/([!-~]+/)?[\w+=,.@-]{1,64}"
+_TOPIC_ARN = rf"arn:aws[a-z-]*:sns:{_REGION}:\d{{12}}:{_NAME}{{1,256}}"
 _POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+"
 
 
@@ -133,6 +134,12 @@ class Settings:
     )
     mapping_enabled: bool = _setting(True, boolean, "mapping Enabled")
     mapping_options: Mapping[str, Any] = _setting({}, json_object)
+
+    alarm_topic_arn: str = _setting("", text(_TOPIC_ARN, "the ARN of a standard SNS topic"))
+    alarm_iterator_age: int = _setting(3_600_000, integer(1, 86_400_000))
+    alarm_errors: int = _setting(1, integer(1, None))
+    alarm_throttles: int = _setting(10, integer(1, None))
+    alarm_notes: int = _setting(1, integer(1, None))
 
     smoke_timeout: int = _setting(120, integer(1, 3600))
     smoke_item: Mapping[str, Any] = _setting({}, json_object)

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from . import log_text, smoke, steps
 from .deployment import Deployment
-from .events import Changed, Event, Events, Progress, Started
+from .events import Changed, Event, Events, Progress
 from .resources.change import UserError
 from .settings import Settings
 
@@ -35,11 +35,13 @@ def watch(d: Deployment, env_file: Path, load: Load, render: Render, *, until: U
     `load` reads the settings in `env_file`. `render` shows the events of such a deployment. With `prove`, a smoke test
     follows it.
     """
-    yield Started("watch")
     if d.dry_run:
         raise UserError("watch does not support --dry; see the plan with: invoke deploy --dry")
     turns = _turns(d, env_file, load, render, prove=prove)
-    next(turns)  # from here on, no save is missed
+    try:
+        next(turns)  # from here on, no save is missed
+    except OSError as error:
+        raise UserError(f"cannot watch lambda_src/ and policies/: {error}") from None
     yield from steps.deploy(d)
     yield Progress("watch", f"deploys each save of lambda_src/, policies/ and {env_file.name}")
     now = d.client("lambda").get_function_configuration(FunctionName=d.settings.function_name)

@@ -126,7 +126,7 @@ def test_clean_keeps_a_role_to_which_others_added_a_policy(project: ForkedProjec
     document = project.snapshot()["policies"][0]["PolicyDocument"]
     iam.put_role_policy(RoleName=name, PolicyName="theirs", PolicyDocument=json.dumps(document))
     finished = tasks("invoke", "clean")
-    assert (finished.returncode, len(iam.list_role_policies(RoleName=name)["PolicyNames"])) == (1, 2)
+    assert (finished.returncode, len(iam.list_role_policies(RoleName=name)["PolicyNames"])) == (1, 3)
     assert finished.stderr == "role r+=,.@-_ is kept, since others added its policies theirs\n"
     iam.delete_role_policy(RoleName=name, PolicyName="theirs")
     tasks.run("invoke", "clean")

@@ -74,7 +74,7 @@ class Change:
     @property
     def arn(self) -> str:
         """The resource's ARN, or "" if it has none yet."""
-        names = ("TableArn", "Arn", "EventSourceMappingArn", "FunctionArn", "arn")
+        names = ("TableArn", "Arn", "EventSourceMappingArn", "FunctionArn", "AlarmArn", "arn")
         values = (str(self.attributes.get(name, "")) for name in names)
         return next((arn for arn in values if arn.startswith("arn:")), "")
 

@@ -91,9 +91,9 @@ def compare(path: Path, current: str) -> None:
 
 def _template(settings: Settings, name: str = "runbook.sh") -> str:
     text = (_FOLDER / name).read_text(encoding="utf-8")
-    role = "own role" if settings.role_arn else "ROLE_ARN"
-    text = re.sub(rf"^#@if {role}\n.*?^#@end {role}\n", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"^#@(if|end) (own role|ROLE_ARN)\n", "", text, flags=re.MULTILINE)
+    absent = ("own role" if settings.role_arn else "ROLE_ARN") + ("" if settings.alarm_topic_arn else "|alarms")
+    text = re.sub(rf"^#@if ({absent})\n.*?^#@end \1\n", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^#@(if|end) (own role|ROLE_ARN|alarms)\n", "", text, flags=re.MULTILINE)
     left_out = "own table" if settings.table_arn else "TABLE_ARN"
     text = re.sub(rf"^#@if {left_out}\n.*?^(?=#@(if|end))", "", text, flags=re.MULTILINE | re.DOTALL)
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#@"))
@@ -133,6 +133,11 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     function = {**function["Code"], **function, "CodeSha256": shell_var("$code_sha256")}
     state = "Enabled" if settings.mapping_enabled else "Disabled"
     upload = parameters.code_object(named, code)
+    alarms = parameters.alarms(named)
+    alarm_names = [alarm["AlarmName"] for alarm in alarms]
+    describe_alarms = _operations("cloudwatch")["describe-alarms"]
+    queries = [_differences(describe_alarms, "MetricAlarms[0].", alarm) for alarm in alarms]
+    alarm_queries = zip(map(quote, alarm_names), map(quote, queries), strict=True)
     place = quote(f"s3://{upload['Bucket']}/{upload['Key']}") if upload else ""
     return {
         **{name: quote(getattr(settings, name)) for name in (*_NAMES, "aws_region", "stream_view_type")},
@@ -162,6 +167,12 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "function": function,
         "table": table,
         "mapping": {**parameters.mapping(named, shell_var("$stream_arn")), "State": state},
+        "alarms": alarms,
+        "alarm_names": [quote(name) for name in alarm_names],
+        "all_alarms": {"AlarmNames": alarm_names},
+        "alarms_tag": {"Tags": {parameters.ALARMS_TAG: " ".join(alarm_names)}},
+        "tag_list": {"Tags": parameters.tag_list(parameters.tags(named))},
+        "verify_alarms": [f"verify_alarm {name} {query}" for name, query in alarm_queries],
         "item": _smoke_item(settings, table),
     }
 

@@ -39,6 +39,8 @@ def tasks(settings: Settings, root: Path, task: str = "") -> str:
     text = re.sub(rf"^.{{{_WIDTH + 1},}}$", r"\g<0>  # noqa: E501", text, flags=re.MULTILINE)
     if not values["aws_account_id"]:
         text = text.replace("@task(check_account)", "@task").replace("@task(check_account, ", "@task(")
+    if not settings.alarm_topic_arn:
+        text = text.replace(", create_alarms)", ")")
     names = re.findall(r"^@task.*\ndef (?!check_account)(\w+)", text, re.MULTILINE)
     if task and task.replace("-", "_") not in names:
         raise UserError(f"--task: {task!r} is not allowed; allowed: {', '.join(names).replace('_', '-')}")
@@ -80,6 +82,8 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "recovery": table["PointInTimeRecoverySpecification"],
         "code": function["Code"],
         "in_bucket": "S3Bucket" in function["Code"],
+        "alarms": parameters.alarms(named),
+        "alarms_tag": " ".join(alarm["AlarmName"] for alarm in parameters.alarms(named)),
         "reserved": settings.function_reserved_concurrent_executions is not None,
         "item": item,
         "key": {**{name: item[name] for name in kinds}, hash_key: {kinds[hash_key]: "\ufdd0marker\ufdd1"}},

@@ -28,7 +28,7 @@
 #@ - Behind `--query=`: a query for the names of those parameters that AWS has with other values.
 #@ - Elsewhere: a value, quoted for the shell, or lines.
 #@ - Lines from `if TABLE_ARN` or `if own table` on are there only with or without that setting. Lines from `if ROLE_ARN`
-#@   or `if own role` to their `end`, too.
+#@   `if own role` or `if alarms` to their `end`, too.
 #@ The page (--format md) has the functions below "Steps" as blocks of commands, and their comments as prose. The block
 #@ of a step ends with the commands of its `verify_` function.
 # shellcheck disable=SC2016,SC2329 # Text in single quotes is literal. Not every script uses every function.
@@ -85,7 +85,7 @@ mismatch() {
 ask() {
     if ! answer=$("$@" 2>"$work/error"); then
         answer=
-        grep -q -e ResourceNotFoundException -e NoSuchEntity "$work/error" || fail "$(cat "$work/error")"
+        grep -q -e ResourceNotFound -e NoSuchEntity "$work/error" || fail "$(cat "$work/error")"
     fi
 }
 
@@ -201,6 +201,28 @@ table_exists() {
 }
 #@end
 
+#@if alarms
+alarm_exists() {
+    ask aws cloudwatch describe-alarms --alarm-names="$1" --query "MetricAlarms[].AlarmArn" --output text
+    alarm_arn=$answer
+    [ -n "$alarm_arn" ] || return 1
+    ask aws cloudwatch list-tags-for-resource --resource-arn="$alarm_arn" \
+        --query "Tags[?Key=='pipeline'].Value | [0] || '-'" --output text
+    exists "alarm $1"
+}
+
+# Set the tags of an alarm that exists already.
+tag_alarm() {
+    if alarm_exists "$1"; then
+        aws cloudwatch tag-resource --resource-arn="$alarm_arn" @tag_list
+    fi
+}
+
+verify_alarm() {
+    verify "alarm $1" aws cloudwatch describe-alarms --alarm-names="$1" --query="$2"
+}
+
+#@end alarms
 # Find the stream of the table, and the mapping of that stream to the function.
 find_mapping() {
     ask aws dynamodb describe-table --table-name="$table_id" --query "Table.LatestStreamArn || ''" --output text
@@ -507,6 +529,29 @@ verify_map_stream() {
     verify "mapping of table $table_name" aws lambda get-event-source-mapping --uuid="${mapping_uuid:-$no_uuid}" --query=@mapping
 }
 
+#@if alarms
+# Create the alarms.
+# Each notifies an SNS topic when a metric of the last five minutes reaches its threshold: the age of the records that
+# the function gets, its errors, its throttles, and the messages in the on-failure queue, if that is an SQS queue. An
+# alarm costs about 0.10 USD a month: see CloudWatch pricing.
+# Expect: `aws cloudwatch describe-alarms` shows each alarm; its first state is INSUFFICIENT_DATA.
+# If it fails: with AccessDenied, you need cloudwatch:DescribeAlarms, ListTagsForResource, PutMetricAlarm and TagResource.
+# Undo: `clean`; for existing alarms, run this step of the earlier runbook.
+create_alarms() {
+    function_exists ||
+        fail "create-alarms: function $function_name does not exist; first run: sh $0 --step create-function"
+    tag_alarm @alarm_names
+    ask aws lambda get-function --function-name="$function_name" --query Configuration.FunctionArn --output text
+    aws lambda tag-resource --resource="$answer" @alarms_tag
+    aws cloudwatch put-metric-alarm @alarms
+    say "create-alarms: done"
+}
+
+verify_create_alarms() {
+    @verify_alarms
+}
+
+#@end alarms
 #@if own table
 # Test the pipeline: put an item, find it in the function's log, delete it.
 # Lambda may start to read minutes after the mapping is Enabled, so the item is put again from time to time.
@@ -585,6 +630,9 @@ status() {
     find_mapping
     show "mapping of table $table_name" aws lambda get-event-source-mapping --uuid="${mapping_uuid:-$no_uuid}" \
         --query "[UUID, State, LastProcessingResult]"
+#@if alarms
+    show alarms aws cloudwatch describe-alarms @all_alarms --query "MetricAlarms[].[AlarmName, StateValue]"
+#@end alarms
     show_metric IteratorAge Maximum max
     show_metric Errors Sum sum
     show_metric Throttles Sum sum
@@ -645,6 +693,9 @@ resume() {
 clean() {
     function_exists || :
     log_group_exists || :
+#@if alarms
+    alarm_exists @alarm_names || :
+#@end alarms
 #@if own role
     role_exists || :
 #@end own role
@@ -655,6 +706,10 @@ clean() {
             "aws dynamodb update-table --table-name $table_name --no-deletion-protection-enabled"
     fi
 #@end
+#@if alarms
+    ask aws cloudwatch delete-alarms @all_alarms
+    wait_for "" aws cloudwatch describe-alarms @all_alarms --query "MetricAlarms[].AlarmName" --output text
+#@end alarms
     ask aws lambda list-event-source-mappings --function-name="$function_name" \
         --query "EventSourceMappings[?contains(EventSourceArn, ':table/$table_name/stream/')].UUID" --output text
     for mapping_uuid in $answer; do
@@ -706,6 +761,9 @@ steps='create-role put-policy create-function create-table map-stream'
 #@if TABLE_ARN
 steps='create-table create-role put-policy create-function map-stream'
 #@end
+#@if alarms
+steps="$steps create-alarms"
+#@end alarms
 
 usage() {
     fail "usage: sh $0 deploy | smoke | status | logs | pause | resume | clean | --check | --step NAME; its first lines say" \
@@ -752,6 +810,9 @@ case $1 in
         checking=yes
         function_exists || :
         log_group_exists || :
+#@if alarms
+        alarm_exists @alarm_names || :
+#@end alarms
 #@if own role
         role_exists || :
 #@end own role

@@ -19,7 +19,7 @@ LAYERS = [
     ["localaws.moto_patches"],
     ["localaws.mappings"],
     ["localaws.lambda_"],
-    ["localaws.dynamodb", "localaws.logs"],
+    ["localaws.cloudwatch", "localaws.dynamodb", "localaws.logs"],
     ["localaws.iam"],
     ["localaws.server"],
     ["localaws.service_model", "localaws.control"],

@@ -155,6 +155,7 @@ VARIANTS = {
         "TABLE_BILLING_MODE": "PROVISIONED",
         "FUNCTION_LOG_FORMAT": "JSON",
         "ON_FAILURE": "arn:aws:sqs:eu-west-1:000000000000:discarded",
+        "ALARM_TOPIC_ARN": "arn:aws:sns:eu-west-1:000000000000:on-call",
     },
     "reads-others": {"TABLE_ARN": "arn:aws:dynamodb:eu-west-1:000000000000:table/reads-defaults"},
 }
@@ -165,6 +166,7 @@ STEPS: dict[str, Callable[[Deployment], Events[Any]]] = {
     "put-policy": steps.put_policy,
     "create-function": steps.create_function,
     "map-stream": steps.map_stream,
+    "create-alarms": steps.create_alarms,
     "put-item": lambda d: steps.put_item(d, [("--item", '{"name": "test3"}')]),
     "fetch-logs": lambda d: steps.fetch_logs(d, since_ms=0, pattern="", request_id="", last=1, timeout=30),
     "smoke": smoke.run,

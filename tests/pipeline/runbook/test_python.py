@@ -37,7 +37,8 @@ SETTINGS = {
         "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "0",
         "FUNCTION_LAYERS": "arn:aws:lambda:us-east-1:123456789012:layer:theirs:7",
         "FILTER_CRITERIA": json.dumps({"Filters": [{"Pattern": '{"eventName": ["INSERT", "it\'s"]}'}]}),
-        "ON_FAILURE": "arn:aws:s3:::notes",
+        "ON_FAILURE": "arn:aws:sqs:us-east-1:123456789012:notes",
+        "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:on-call",
         "SMOKE_ITEM": '{"bytes": {"B": "aGVsbG8="}, "truth": {"BOOL": true}, "none": {"NULL": true}}',
     },
     "resources of others": {
@@ -101,6 +102,13 @@ def test_the_file_has_the_eight_steps_deploy_smoke_and_clean() -> None:
     tree = ast.parse(tasks())
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list]
     assert sorted(name.replace("_", "-") for name in names) == sorted([*STEPS, "deploy", "smoke", "clean"])
+
+
+def test_with_a_topic_deploy_creates_the_alarms_last() -> None:
+    text = tasks(ALARM_TOPIC_ARN="arn:aws:sns:us-east-1:123456789012:on-call")
+    assert (
+        "\n@task(zip_code, create_role, put_policy, create_function, create_table, map_stream, create_alarms)\n" in text
+    )
 
 
 def test_the_file_imports_boto3_invoke_and_the_standard_library_only() -> None:
