@@ -55,7 +55,7 @@ def _turns(d: Deployment, env_file: Path, load: Load, render: Render, *, prove: 
     An editor replaces .env, which ends the watch of a single file: .env is read instead.
     """
     content, pending = _content(env_file), set[Path]()
-    folders, timeout = (d.root / "lambda_src", d.root / "policies"), 500 if d.settings.target == "aws" else 100
+    folders, timeout = (d.root / "lambda_src", d.root / "policies"), 500 if d.settings.target == "aws" else 50
     for changes in watchfiles.watch(*folders, rust_timeout=timeout, yield_on_timeout=True):
         if changes or content != _content(env_file):
             content = _content(env_file)
