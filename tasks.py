@@ -191,9 +191,8 @@ def zip_code(c: Context, set: Words = None, json: bool = False) -> None:
 
 
 @task(iterable=["set"], help=STEP)
-def create_table(
-    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def create_table(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
+                 verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Create or update the table with its stream, and wait until it is active.
 
     With TABLE_ARN, only checks the table and its stream.
@@ -205,9 +204,8 @@ def create_table(
 
 
 @task(iterable=["set"], help=STEP)
-def create_role(
-    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def create_role(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
+                verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Create or update the role of the function, from policies/trust-policy.json.
 
     With an existing role (ROLE_ARN), checks that it has the permissions in policies/, and leaves it as it is.
@@ -218,9 +216,8 @@ def create_role(
 
 
 @task(iterable=["set"], help=STEP)
-def put_policy(
-    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def put_policy(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
+               verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Put the role's inline policies, from the documents in policies/.
 
     Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, POLICY_NAME, ON_FAILURE, and for the tokens in the documents:
@@ -230,9 +227,8 @@ def put_policy(
 
 
 @task(iterable=["set"], help=STEP)
-def create_function(
-    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def create_function(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
+                    verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Create or update the function and its log group, and wait until it is active.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, ROLE_ARN, ROLE_NAME, FUNCTION_RUNTIME, FUNCTION_HANDLER,
@@ -256,24 +252,14 @@ def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool =
     _run_step(c, "map-stream", set, verbose=verbose, json=json, yes=yes, adopt=False)
 
 
-@task(
-    iterable=["set"],
-    help={
-        "item": 'The item as JSON: {"name": "test3"} or {"name": {"S": "test3"}}.',
-        "file": "A file with one such item per line. -: standard input.",
-        "yes": YES_TABLE,
-        **COMMON,
-    },
-)
-def put_item(
-    c: Context,
-    item: str = "",
-    file: str = "",
-    set: Words = None,
-    yes: bool = False,
-    verbose: bool = False,
-    json: bool = False,
-) -> None:
+@task(iterable=["set"], help={
+    "item": 'The item as JSON: {"name": "test3"} or {"name": {"S": "test3"}}.',
+    "file": "A file with one such item per line. -: standard input.",
+    "yes": YES_TABLE,
+    **COMMON,
+})  # fmt: skip
+def put_item(c: Context, item: str = "", file: str = "",
+             set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Put an item into the table, or many from a file or standard input.
 
     Asks first if the table is that of TABLE_ARN. Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
@@ -308,32 +294,19 @@ def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
     return lines
 
 
-@task(
-    iterable=["set"],
-    help={
-        "since": "Show logs since 90s, 15m, 2h or 1d ago, or since a time such as 2026-01-31T08:00:00Z.",
-        "filter": "Show only lines that match this CloudWatch Logs filter pattern.",
-        "request_id": "Show only the invocation with this request ID.",
-        "last": "Number of invocations to show. 0: all.",
-        "follow": "Show each new invocation when it ends, until Ctrl-C. With --json: a document a line.",
-        "pretty": "Indent lines that are JSON.",
-        "timeout": "Seconds to wait for a log group that does not exist yet. --follow waits until it does.",
-        **COMMON,
-    },
-)
-def fetch_logs(
-    c: Context,
-    since: str = "1h",
-    filter: str = "",
-    request_id: str = "",
-    last: str = "10",
-    follow: bool = False,
-    pretty: bool = False,
-    timeout: str = "30",
-    set: Words = None,
-    verbose: bool = False,
-    json: bool = False,
-) -> None:
+@task(iterable=["set"], help={
+    "since": "Show logs since 90s, 15m, 2h or 1d ago, or since a time such as 2026-01-31T08:00:00Z.",
+    "filter": "Show only lines that match this CloudWatch Logs filter pattern.",
+    "request_id": "Show only the invocation with this request ID.",
+    "last": "Number of invocations to show. 0: all.",
+    "follow": "Show each new invocation when it ends, until Ctrl-C. With --json: a document a line.",
+    "pretty": "Indent lines that are JSON.",
+    "timeout": "Seconds to wait for a log group that does not exist yet. --follow waits until it does.",
+    **COMMON,
+})  # fmt: skip
+def fetch_logs(c: Context, since: str = "1h", filter: str = "", request_id: str = "", last: str = "10",
+               follow: bool = False, pretty: bool = False, timeout: str = "30",
+               set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Show the newest invocations in the function's log, across log streams, or follow it.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
@@ -343,12 +316,12 @@ def fetch_logs(
     with _task(c, "fetch-logs", json) as report:
         options: dict[str, Any] = {
             "since_ms": _parsed("--since", since, partial(validators.timestamp, now=time.time())),
-            "last": _parsed("--last", last, validators.integer(0, 1_000_000)),
+            "last": _parsed("--last", last, partial(validators.integer, 0, 1_000_000)),
             "pattern": filter,
             "request_id": request_id,
             "show": partial(log_text.text, pretty=pretty, color=terminal.is_interactive()),
         }
-        wait = _parsed("--timeout", timeout, validators.integer(0, 3600))
+        wait = _parsed("--timeout", timeout, partial(validators.integer, 0, 3600))
         report.streaming, report.live = json and follow, False
         deployment = _connect(c, report, set, verbose=verbose)
         if follow:
@@ -366,9 +339,8 @@ def _parsed(flag: str, value: str, parse: Callable[[str], Parsed]) -> Parsed:
 
 
 @task(iterable=["set"], help=STEP)
-def create_alarms(
-    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def create_alarms(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
+                  verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Create or update the CloudWatch alarms, which notify ALARM_TOPIC_ARN. Without it, delete them.
 
     An alarm costs about 0.10 USD a month: see CloudWatch pricing.
@@ -382,31 +354,20 @@ def create_alarms(
 
 
 @task(iterable=["set"], help=STEP)
-def deploy(
-    c: Context, set: Words = None, adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def deploy(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
+           verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Create or update the pipeline to match the settings. A second run changes nothing."""
     _run_step(c, "deploy", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
 
-@task(
-    iterable=["set"],
-    help={
-        "observe": "Write nothing: find the next record that others cause.",
-        "write": "Write the item also into a table of others (TABLE_ARN), after confirmation.",
-        "yes": YES_TABLE,
-        **COMMON,
-    },
-)
-def smoke(
-    c: Context,
-    observe: bool = False,
-    write: bool = False,
-    yes: bool = False,
-    set: Words = None,
-    verbose: bool = False,
-    json: bool = False,
-) -> None:
+@task(iterable=["set"], help={
+    "observe": "Write nothing: find the next record that others cause.",
+    "write": "Write the item also into a table of others (TABLE_ARN), after confirmation.",
+    "yes": YES_TABLE,
+    **COMMON,
+})  # fmt: skip
+def smoke(c: Context, observe: bool = False, write: bool = False,
+          yes: bool = False, set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Test end to end: write an item, find it in the function's log, delete it.
 
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME,
@@ -421,34 +382,20 @@ def smoke(
         table = deployment.settings.table_name
         if deployment.settings.table_arn and not observe:
             if not write:
-                raise UserError(
-                    f"table {table} belongs to others (TABLE_ARN). --observe writes nothing and finds the next record "
-                    "in the log; --write puts an item of smoke's own and deletes it"
-                )
+                ways = "--observe writes nothing and finds the next record; --write puts an item of smoke's own"
+                raise UserError(f"table {table} belongs to others (TABLE_ARN). {ways}")
             confirm("smoke", [Change(f"item in table {table}", "created")], (table,), assume_yes=yes)
         report.render(smoke_test.run(deployment, observe=observe))
 
 
-@task(
-    iterable=["set"],
-    help={
-        "delete_data": "Delete the table even if it holds items.",
-        "backup": "With --delete-data: back up the table first, and wait until the backup is available.",
-        "keep_logs": "Keep the log group.",
-        **STEP,
-    },
-)
-def clean(
-    c: Context,
-    delete_data: bool = False,
-    backup: bool = False,
-    keep_logs: bool = False,
-    set: Words = None,
-    adopt: bool = False,
-    yes: bool = False,
-    verbose: bool = False,
-    json: bool = False,
-) -> None:
+@task(iterable=["set"], help={
+    "delete_data": "Delete the table even if it holds items.",
+    "backup": "With --delete-data: back up the table first, and wait until the backup is available.",
+    "keep_logs": "Keep the log group.",
+    **STEP,
+})  # fmt: skip
+def clean(c: Context, delete_data: bool = False, backup: bool = False, keep_logs: bool = False, set: Words = None,
+          adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Delete everything except a table that holds items, and verify that nothing remains."""
     from pipeline import teardown
 
@@ -522,13 +469,9 @@ def graph(c: Context, format: str = "text", set: Words = None, verbose: bool = F
         report.render(pipeline_graph.draw(_connect(c, report, set, verbose=verbose), mermaid=format == "mermaid"))
 
 
-@task(
-    iterable=["set"],
-    help={"write": "Write the settings and policies shown, and tag the resources.", **COMMON, "yes": YES},
-)
-def adopt(
-    c: Context, write: bool = False, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+@task(iterable=["set"], help={"write": "Write the settings and policies, and tag the resources.", **COMMON, "yes": YES})
+def adopt(c: Context, write: bool = False, set: Words = None, yes: bool = False,
+          verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Show what a deploy would change in resources that exist already, and the lines for .env that prevent it."""
     from pipeline import adopt as adopting
 
@@ -550,15 +493,12 @@ def adopt(
             report.render(adopting.show(adoption))
 
 
-RUNBOOK = {
+@task(iterable=["set"], help={
     "format": "sh: a shell script. md: a page for people. py: Invoke tasks on boto3 alone.",
     "task": "With --format py: only this task, such as create-table.",
     "check": "Exit with code 1 if this file is out of date. A page ends in .md, Invoke tasks in .py.",
     "set": COMMON["set"],
-}
-
-
-@task(iterable=["set"], help=RUNBOOK)
+})  # fmt: skip
 def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set: Words = None) -> None:
     """Print the procedure as AWS CLI commands or as Invoke tasks. Does not contact AWS."""
     from pipeline import runbook as runbooks
@@ -590,7 +530,7 @@ def permissions(c: Context, for_: Words = None, set: Words = None, json: bool = 
     from pipeline import permissions, session, validators
 
     with _task(c, "permissions", json) as report, TemporaryDirectory(prefix="permissions-") as folder:
-        parse = validators.string_list("|".join(permissions.GROUPS), ", ".join(permissions.GROUPS))
+        parse = partial(validators.string_list, "|".join(permissions.GROUPS), ", ".join(permissions.GROUPS))
         groups = _parsed("--for", ",".join(for_ or permissions.GROUPS), parse)
         settings, place = replace(_settings(report, set), function_environment={}), Path(folder)
         account = settings.aws_account_id or settings.role_arn.partition("::")[2][:12]
@@ -632,12 +572,12 @@ def resume(c: Context, set: Words = None, yes: bool = False, verbose: bool = Fal
 def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict[str, Any]:
     from pipeline import validators
 
-    past = partial(validators.past, now=time.time())
+    past = partial(validators.timestamp, now=time.time())
     since_ms = _parsed("--since", since, past) if since else 0
     until_ms = _parsed("--until", until, past) if until else 0
     if until_ms and since_ms > until_ms:
         raise UserError(f"--until: {until!r} is before --since {since!r}")
-    count = _parsed("--last", last, validators.integer(1, 1_000_000)) if last else 0
+    count = _parsed("--last", last, partial(validators.integer, 1, 1_000_000)) if last else 0
     return {"since": since_ms, "until": until_ms, "key": key, "pattern": filter, "last": count}
 
 
@@ -657,10 +597,8 @@ def rollback(
 
 
 @task(iterable=["set"], help=SELECT)
-def records(
-    c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "",
-    set: Words = None, verbose: bool = False, json: bool = False,
-) -> None:  # fmt: skip
+def records(c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "",
+            set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Show the records in the stream, without touching the mapping. Reads every shard from its oldest record on.
 
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, STREAM_VIEW_TYPE.
@@ -673,10 +611,8 @@ def records(
 
 
 @task(iterable=["set"], help={"to": "local: run the code in lambda_src/ on the local AWS.", **SELECT, "yes": YES})
-def replay(
-    c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "", to: str = "",
-    set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False,
-) -> None:  # fmt: skip
+def replay(c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "", to: str = "",
+           set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Send records in the stream to the function again, as the mapping does: in order, in its batches, by its filters.
 
     With --to local, the settings of create-function apply too. Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN,
@@ -695,14 +631,8 @@ def replay(
 
 
 @task(iterable=["set"], help={"skip_superseded": "Skip records whose item has changed since.", **COMMON, "yes": YES})
-def redrive(
-    c: Context,
-    skip_superseded: bool = False,
-    set: Words = None,
-    yes: bool = False,
-    verbose: bool = False,
-    json: bool = False,
-) -> None:
+def redrive(c: Context, skip_superseded: bool = False,
+            set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Send the records of the on-failure notes to the function again, and delete the notes that are done.
 
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, FUNCTION_TIMEOUT, ON_FAILURE.
@@ -722,20 +652,15 @@ def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment]
     report.render(step(d))
 
 
-@task(
-    iterable=["set"],
-    help={
-        "items": "How many items to write, and then to delete.",
-        "rate": "How many items to write a second. 0: as fast as possible.",
-        "connections": "How many connections to write over.",
-        "yes": YES,
-        **COMMON,
-    },
-)
-def load(
-    c: Context, items: str = "1000", rate: str = "0", connections: str = "10",
-    set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False,
-) -> None:  # fmt: skip
+@task(iterable=["set"], help={
+    "items": "How many items to write, and then to delete.",
+    "rate": "How many items to write a second. 0: as fast as possible.",
+    "connections": "How many connections to write over.",
+    "yes": YES,
+    **COMMON,
+})  # fmt: skip
+def load(c: Context, items: str = "1000", rate: str = "0", connections: str = "10",
+         set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Write many items, follow each into the function's log, and show what was lost and how long it took.
 
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME,
@@ -745,10 +670,11 @@ def load(
     from pipeline import validators
 
     with _task(c, "load", json) as report:
+        connection_count = partial(validators.integer, 1, load_test.MAX_CONNECTIONS)
         options: dict[str, Any] = {
-            "total": _parsed("--items", items, validators.integer(1, 10_000_000)),
-            "rate": _parsed("--rate", rate, validators.decimal(0, 1_000_000)),
-            "connections": _parsed("--connections", connections, validators.integer(1, load_test.MAX_CONNECTIONS)),
+            "total": _parsed("--items", items, partial(validators.integer, 1, 10_000_000)),
+            "rate": _parsed("--rate", rate, partial(validators.decimal, 0, 1_000_000)),
+            "connections": _parsed("--connections", connections, connection_count),
         }
         deployment = _connect(c, report, set, verbose=verbose)
         if deployment.settings.table_arn:
@@ -776,17 +702,14 @@ def local_start(c: Context, set: Words = None, json: bool = False) -> None:
 @task(name="stop", help={"json": COMMON["json"]})
 def local_stop(c: Context, json: bool = False) -> None:
     """Stop the local AWS. Its data is lost."""
-    with _task(c, "local.stop", json) as report:
-        report.render(_stop_local_aws())
-
-
-def _stop_local_aws() -> Events[None]:
     from localaws import control
 
-    yield Started("local.stop")
-    stopped = control.stop(LOCAL)
-    absent = Change("local AWS", "absent", note="it was not running")
-    yield Changed("local.stop", Change(f"local AWS at {stopped.endpoint}", "deleted") if stopped else absent)
+    with _task(c, "local.stop", json) as report:
+        report.render([Started("local.stop")])
+        stopped = control.stop(LOCAL)
+        absent = Change("local AWS", "absent", note="it was not running")
+        change = Change(f"local AWS at {stopped.endpoint}", "deleted") if stopped else absent
+        report.render([Changed("local.stop", change)])
 
 
 @task(name="status", help={"json": COMMON["json"]})
@@ -795,8 +718,7 @@ def local_status(c: Context, json: bool = False) -> None:
     from localaws import control
 
     with _task(c, "local.status", json) as report:
-        server = control.status(LOCAL)
-        if not server:
+        if not (server := control.status(LOCAL)):
             raise UserError("the local AWS is not running; start it with: invoke local.start")
         log = str(LOCAL / "server.log")
         values = {"endpoint": server.endpoint, "pid": server.pid, "log": log}
