@@ -104,7 +104,7 @@ def test_saved_settings_change_just_what_they_name(watch: Watch) -> None:
 def test_a_syntax_error_is_shown_and_the_old_code_stays(watch: Watch) -> None:
     lambda_ = watch.project.client("lambda")
     before = lambda_.get_function_configuration(FunctionName=NAME)["CodeSha256"]
-    printed = watch.save("lambda_src/helper.py", "def broken(:\n", "The old code stays")
+    printed = watch.save("lambda_src/helper.py", "def broken(:\n", "is not deployed")
     assert "watch: SyntaxError: invalid syntax (helper.py, line 1)" in printed
     assert lambda_.get_function_configuration(FunctionName=NAME)["CodeSha256"] == before
     assert "create-function" in changes(watch.save("lambda_src/helper.py", "x = 1\n", "up to date"))
@@ -161,6 +161,15 @@ def test_watch_on_a_real_account_needs_an_answer(project: ForkedProject) -> None
     refused = project.invoke("watch", **account).expect(1)
     assert "watch deploys each save without asking again" in refused.stderr
     assert "stdin is not a terminal; pass --yes" in refused.stderr
+    assert refused.writes == []
+
+
+def test_watch_does_not_begin_with_a_syntax_error(project: ForkedProject) -> None:
+    helper = project.folder / "lambda_src" / "helper.py"
+    helper.write_text("def broken(:\n")
+    refused = project.invoke("watch")
+    helper.unlink()
+    assert "watch: SyntaxError: invalid syntax (helper.py, line 1)" in refused.expect(1).stderr
     assert refused.writes == []
 
 
