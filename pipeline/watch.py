@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,8 +23,11 @@ Load: TypeAlias = Callable[[], Settings]
 Render: TypeAlias = Callable[[Iterable[Event]], None]
 Until: TypeAlias = Callable[[], bool]
 
-_PLACE = ("target", "aws_account_id", "aws_profile", "aws_region", "aws_endpoint_url", "aws_environment")
-_FIXED = attrgetter(*_PLACE, "pipeline_name", "table_arn", "function_name", "function_options")
+# What the clients and the log that is followed were chosen by.
+_FIXED = (
+    "target", "aws_account_id", "aws_profile", "aws_region", "aws_endpoint_url",
+    "pipeline_name", "table_arn", "function_name", "function_options",
+)  # fmt: skip
 _COMPILE = "import sys; compile(open(sys.argv[1], 'rb').read(), '', 'exec')"
 
 
@@ -78,8 +80,8 @@ def _content(path: Path) -> bytes:
 
 def _reloaded(current: Settings, load: Load) -> Settings:
     settings = load()
-    if _FIXED(settings) != _FIXED(current):
-        raise UserError("the account, the region, the pipeline or the function is another one; start watch again")
+    if names := [name.upper() for name in _FIXED if getattr(settings, name) != getattr(current, name)]:
+        raise UserError(f"{', '.join(names)}: start watch again to change this")
     return settings
 
 

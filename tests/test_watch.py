@@ -129,7 +129,8 @@ def test_invalid_settings_are_reported_and_the_old_ones_stay(watch: Watch) -> No
 
 @pytest.mark.proof
 def test_the_settings_of_another_pipeline_are_refused(watch: Watch) -> None:
-    assert "start watch again" in watch.save(".env", "PIPELINE_NAME=other\n", "The old settings stay")
+    printed = watch.save(".env", "PIPELINE_NAME=other\n", "The old settings stay")
+    assert "PIPELINE_NAME, FUNCTION_NAME: start watch again to change this" in printed
 
 
 @pytest.mark.proof
