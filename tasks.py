@@ -180,8 +180,9 @@ def _start_local_aws(settings: Settings) -> Server:
 
 @task(iterable=["set"], help=LOCAL_TASK)
 def zip_code(c: Context, set: Words = None, json: bool = False) -> None:
-    """Zip lambda_src/ into build/function.zip. The same sources give the same bytes.
+    """Step 1: zip lambda_src/ into build/function.zip.
 
+    The same sources give the same bytes.
     Settings: FUNCTION_HANDLER, FUNCTION_RUNTIME, FUNCTION_ARCHITECTURE, FUNCTION_LAYERS, CODE_BUCKET.
     """
     from pipeline import steps
@@ -193,8 +194,9 @@ def zip_code(c: Context, set: Words = None, json: bool = False) -> None:
 @task(iterable=["set"], help=STEP)
 def create_table(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
                  verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Create or update the table with its stream, and wait until it is active.
+    """Step 2: create or update the table and its stream.
 
+    Waits until it is active.
     With TABLE_ARN, only checks the table and its stream.
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, TABLE_KEY, TABLE_SORT_KEY, TABLE_BILLING_MODE,
     TABLE_READ_CAPACITY_UNITS, TABLE_WRITE_CAPACITY_UNITS, STREAM_VIEW_TYPE, TABLE_DELETION_PROTECTION_ENABLED,
@@ -206,8 +208,9 @@ def create_table(c: Context, set: Words = None, adopt: bool = False, yes: bool =
 @task(iterable=["set"], help=STEP)
 def create_role(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
                 verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Create or update the role of the function, from policies/trust-policy.json.
+    """Step 3: create or update the role of the function.
 
+    Its trust policy is policies/trust-policy.json.
     With an existing role (ROLE_ARN), checks that it has the permissions in policies/, and leaves it as it is.
     Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, ROLE_PERMISSIONS_BOUNDARY, ROLE_MANAGED_POLICY_ARNS, ROLE_OPTIONS,
     TAGS; for the check, also those of put-policy.
@@ -218,7 +221,7 @@ def create_role(c: Context, set: Words = None, adopt: bool = False, yes: bool = 
 @task(iterable=["set"], help=STEP)
 def put_policy(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
                verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Put the role's inline policies, from the documents in policies/.
+    """Step 4: put the policies of the role, from policies/.
 
     Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, POLICY_NAME, ON_FAILURE, and for the tokens in the documents:
     AWS_REGION, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
@@ -229,7 +232,7 @@ def put_policy(c: Context, set: Words = None, adopt: bool = False, yes: bool = F
 @task(iterable=["set"], help=STEP)
 def create_function(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
                     verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Create or update the function and its log group, and wait until it is active.
+    """Step 5: create or update the function and its log group.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, ROLE_ARN, ROLE_NAME, FUNCTION_RUNTIME, FUNCTION_HANDLER,
     FUNCTION_MEMORY_SIZE, FUNCTION_TIMEOUT, FUNCTION_ENVIRONMENT, FUNCTION_ARCHITECTURE, FUNCTION_EPHEMERAL_STORAGE,
@@ -242,8 +245,9 @@ def create_function(c: Context, set: Words = None, adopt: bool = False, yes: boo
 
 @task(iterable=["set"], help={**COMMON, "yes": YES})
 def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
-    """Create or update the mapping from the stream to the function, and wait until it is enabled.
+    """Step 6: create or update the mapping of the stream.
 
+    It leads from the stream to the function. Waits until it is enabled.
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, FUNCTION_ALIAS,
     STARTING_POSITION, BATCH_SIZE, MAXIMUM_BATCHING_WINDOW_IN_SECONDS, MAXIMUM_RETRY_ATTEMPTS,
     MAXIMUM_RECORD_AGE_IN_SECONDS, BISECT_BATCH_ON_FUNCTION_ERROR, FUNCTION_RESPONSE_TYPES, PARALLELIZATION_FACTOR,
@@ -260,7 +264,7 @@ def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool =
 })  # fmt: skip
 def put_item(c: Context, item: str = "", file: str = "",
              set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Put an item into the table, or many from a file or standard input.
+    """Step 7: put an item into the table, or many.
 
     Asks first if the table is that of TABLE_ARN. Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
     """
@@ -307,7 +311,7 @@ def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
 def fetch_logs(c: Context, since: str = "1h", filter: str = "", request_id: str = "", last: str = "10",
                follow: bool = False, pretty: bool = False, timeout: str = "30",
                set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Show the newest invocations in the function's log, across log streams, or follow it.
+    """Step 8: show the newest invocations, or follow the log.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
@@ -341,8 +345,9 @@ def _parsed(flag: str, value: str, parse: Callable[[str], Parsed]) -> Parsed:
 @task(iterable=["set"], help=STEP)
 def create_alarms(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
                   verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Create or update the CloudWatch alarms, which notify ALARM_TOPIC_ARN. Without it, delete them.
+    """Create or update the alarms, which notify ALARM_TOPIC_ARN.
 
+    Without it, delete them.
     An alarm costs about 0.10 USD a month: see CloudWatch pricing.
     Settings: PIPELINE_NAME, FUNCTION_NAME, ON_FAILURE, ALARM_TOPIC_ARN, ALARM_ITERATOR_AGE, ALARM_ERRORS,
     ALARM_THROTTLES, ALARM_NOTES, TAGS.
@@ -356,7 +361,7 @@ def create_alarms(c: Context, set: Words = None, adopt: bool = False, yes: bool 
 @task(iterable=["set"], help=STEP)
 def deploy(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
            verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Create or update the pipeline to match the settings. A second run changes nothing."""
+    """Run steps 1 to 6. A second run changes nothing."""
     _run_step(c, "deploy", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
 
@@ -368,7 +373,7 @@ def deploy(c: Context, set: Words = None, adopt: bool = False, yes: bool = False
 })  # fmt: skip
 def smoke(c: Context, observe: bool = False, write: bool = False,
           yes: bool = False, set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Test end to end: write an item, find it in the function's log, delete it.
+    """Test: write an item, find it in the log, delete it.
 
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME,
     SMOKE_TIMEOUT, SMOKE_ITEM.
@@ -396,7 +401,7 @@ def smoke(c: Context, observe: bool = False, write: bool = False,
 })  # fmt: skip
 def clean(c: Context, delete_data: bool = False, backup: bool = False, keep_logs: bool = False, set: Words = None,
           adopt: bool = False, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Delete everything except a table that holds items, and verify that nothing remains."""
+    """Delete everything except a table that holds items."""
     from pipeline import teardown
 
     with _task(c, "clean", json) as report:
@@ -418,7 +423,7 @@ def clean(c: Context, delete_data: bool = False, backup: bool = False, keep_logs
 def watch(
     c: Context, smoke: bool = False, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
-    """Deploy, deploy again after each save of lambda_src/, policies/ or .env, and follow the log, until Ctrl-C."""
+    """Deploy each save of code, policies or .env, and follow the log."""
     from pipeline import steps
     from pipeline import watch as watching
 
@@ -439,7 +444,7 @@ def watch(
 
 @task(iterable=["set"], help={"check": "Exit with code 2 if a resource differs from the settings, for CI.", **COMMON})
 def status(c: Context, check: bool = False, set: Words = None, verbose: bool = False, json: bool = False) -> None:
-    """Show every resource, its state, and its differences from the settings."""
+    """Show every resource, its state, and what differs."""
     from pipeline import status as pipeline_status
 
     with _task(c, "status", json) as report:
@@ -451,7 +456,7 @@ def status(c: Context, check: bool = False, set: Words = None, verbose: bool = F
 
 @task(iterable=["set"], help=COMMON)
 def doctor(c: Context, set: Words = None, verbose: bool = False, json: bool = False) -> None:
-    """Find out why the pipeline does not work: the cause, the evidence, the command that fixes it. Reads only."""
+    """Find out why the pipeline does not work. Reads only."""
     from pipeline import doctor as pipeline_doctor
 
     with _task(c, "doctor", json) as report:
@@ -472,7 +477,7 @@ def graph(c: Context, format: str = "text", set: Words = None, verbose: bool = F
 @task(iterable=["set"], help={"write": "Write the settings and policies, and tag the resources.", **COMMON, "yes": YES})
 def adopt(c: Context, write: bool = False, set: Words = None, yes: bool = False,
           verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Show what a deploy would change in resources that exist already, and the lines for .env that prevent it."""
+    """Show what a deploy would change in what exists already."""
     from pipeline import adopt as adopting
 
     with _task(c, "adopt", json) as report:
@@ -500,7 +505,7 @@ def adopt(c: Context, write: bool = False, set: Words = None, yes: bool = False,
     "set": COMMON["set"],
 })  # fmt: skip
 def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set: Words = None) -> None:
-    """Print the procedure as AWS CLI commands or as Invoke tasks. Does not contact AWS."""
+    """Print the procedure as a script, a page or Invoke tasks."""
     from pipeline import runbook as runbooks
     from pipeline.runbook import python
 
@@ -522,7 +527,7 @@ FOR = "Only for these tasks: deploy, smoke, status, clean, or operate (day two).
 
 @task(iterable=["for_", "set"], help={"for": FOR, **LOCAL_TASK})
 def permissions(c: Context, for_: Words = None, set: Words = None, json: bool = False) -> None:
-    """Print the IAM policy for whoever runs these tasks: exactly what they call. Does not contact AWS."""
+    """Print the IAM policy that an operator needs."""
     from json import dumps
     from tempfile import TemporaryDirectory
 
@@ -553,8 +558,9 @@ def permissions(c: Context, for_: Words = None, set: Words = None, json: bool = 
 
 @task(iterable=["set"], help={**COMMON, "yes": YES})
 def pause(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
-    """Disable the mapping. It keeps its place in the stream. Says until when it must be resumed.
+    """Day two: disable the mapping, which keeps its place.
 
+    Says until when it must be resumed.
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, MAPPING_ENABLED.
     """
     _run_step(c, "pause", set, verbose=verbose, json=json, yes=yes, adopt=False)
@@ -562,7 +568,7 @@ def pause(c: Context, set: Words = None, yes: bool = False, verbose: bool = Fals
 
 @task(iterable=["set"], help={**COMMON, "yes": YES})
 def resume(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
-    """Enable the mapping again, and wait until it is enabled.
+    """Day two: enable the mapping again.
 
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME.
     """
@@ -585,7 +591,7 @@ def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict
 def rollback(
     c: Context, to: str = "", set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
-    """Point FUNCTION_ALIAS at the version before, at once.
+    """Day two: point FUNCTION_ALIAS at the version before.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_ALIAS.
     """
@@ -599,8 +605,9 @@ def rollback(
 @task(iterable=["set"], help=SELECT)
 def records(c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "",
             set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Show the records in the stream, without touching the mapping. Reads every shard from its oldest record on.
+    """Day two: show the records in the stream.
 
+    Does not touch the mapping. Reads every shard from its oldest record on.
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, STREAM_VIEW_TYPE.
     """
     from pipeline import records as stream_records
@@ -613,8 +620,9 @@ def records(c: Context, since: str = "", until: str = "", key: str = "", filter:
 @task(iterable=["set"], help={"to": "local: run the code in lambda_src/ on the local AWS.", **SELECT, "yes": YES})
 def replay(c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "", to: str = "",
            set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Send records in the stream to the function again, as the mapping does: in order, in its batches, by its filters.
+    """Day two: send records to the function again.
 
+    As the mapping does: in order, in its batches, by its filters.
     With --to local, the settings of create-function apply too. Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN,
     STREAM_VIEW_TYPE, FUNCTION_NAME.
     """
@@ -633,8 +641,9 @@ def replay(c: Context, since: str = "", until: str = "", key: str = "", filter: 
 @task(iterable=["set"], help={"skip_superseded": "Skip records whose item has changed since.", **COMMON, "yes": YES})
 def redrive(c: Context, skip_superseded: bool = False,
             set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Send the records of the on-failure notes to the function again, and delete the notes that are done.
+    """Day two: send the records of on-failure notes again.
 
+    Deletes the notes that are done.
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, FUNCTION_TIMEOUT, ON_FAILURE.
     """
     from pipeline import replay as replays
@@ -661,7 +670,7 @@ def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment]
 })  # fmt: skip
 def load(c: Context, items: str = "1000", rate: str = "0", connections: str = "10",
          set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Write many items, follow each into the function's log, and show what was lost and how long it took.
+    """Measure: write many items, follow each into the log.
 
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME,
     SMOKE_TIMEOUT, SMOKE_ITEM.
@@ -690,7 +699,7 @@ def load(c: Context, items: str = "1000", rate: str = "0", connections: str = "1
 
 @task(name="start", iterable=["set"], help=LOCAL_TASK)
 def local_start(c: Context, set: Words = None, json: bool = False) -> None:
-    """Start the local AWS if it is not running, and print its endpoint URL.
+    """Start the local AWS, and print its endpoint URL.
 
     Settings: LOCAL_PORT, LOCAL_IDLE_HOURS, LOCAL_AWS_DELAYS.
     """
@@ -714,7 +723,7 @@ def local_stop(c: Context, json: bool = False) -> None:
 
 @task(name="status", help={"json": COMMON["json"]})
 def local_status(c: Context, json: bool = False) -> None:
-    """Show whether the local AWS is running, and where. Exit with code 1 if it is not."""
+    """Show where the local AWS runs. Exit code 1: it does not."""
     from localaws import control
 
     with _task(c, "local.status", json) as report:
