@@ -424,22 +424,17 @@ def watch(
     c: Context, smoke: bool = False, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Deploy each save of code, policies or .env, and follow the log."""
-    from pipeline import steps
     from pipeline import watch as watching
 
     with _task(c, "watch", json) as report:
-        report.streaming, report.live = json, False
+        report.streaming, report.live = json and not report.dry_run, False
         deployment = _connect(c, report, set, verbose=verbose)
         if smoke and deployment.settings.table_arn:
-            raise UserError(
-                "--smoke is not allowed with TABLE_ARN: smoke writes items, and the table belongs to others"
-            )
-        if deployment.settings.target == "aws" and not report.dry_run:
-            print("watch deploys each save without asking again", file=sys.stderr)
-            confirm("watch", steps.plan(deployment), ("y", "yes"), assume_yes=yes)
+            raise UserError("--smoke is not allowed with TABLE_ARN: it would write into a table of others")
         env_file, load = declared.find_env_file(ROOT, os.environ) or ROOT / ".env", partial(_settings, report, set)
-        until = terminal.until_interrupted()
-        report.render(watching.watch(deployment, env_file, load, report.render, until=until, prove=smoke))
+        options: dict[str, Any] = {"until": terminal.until_interrupted, "render": report.render, "prove": smoke}
+        step = partial(watching.watch, env_file=env_file, load=load, **options)
+        _render_confirmed(report, deployment, step, yes=yes)
 
 
 @task(iterable=["set"], help={"check": "Exit with code 2 if a resource differs from the settings, for CI.", **COMMON})

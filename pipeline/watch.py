@@ -21,7 +21,7 @@ from .settings import Settings
 
 Load: TypeAlias = Callable[[], Settings]
 Render: TypeAlias = Callable[[Iterable[Event]], None]
-Until: TypeAlias = Callable[[], bool]
+Until: TypeAlias = Callable[[], Callable[[], bool]]
 
 # What the clients and the log that is followed were chosen by.
 _FIXED = (
@@ -32,13 +32,15 @@ _COMPILE = "import sys; compile(open(sys.argv[1], 'rb').read(), '', 'exec')"
 
 
 def watch(d: Deployment, env_file: Path, load: Load, render: Render, *, until: Until, prove: bool) -> Events[None]:
-    """Deploy, follow the log until `until()`, and deploy again after each save, in the pauses of following.
+    """Deploy, follow the log, and deploy again after each save, in the pauses of following.
 
     `load` reads the settings in `env_file`. `render` shows the events of such a deployment. With `prove`, a smoke test
-    follows it.
+    follows it. `until` is called when following begins, and returns a function: whether to end. A dry run only plans.
     """
     if d.dry_run:
-        raise UserError("watch does not support --dry; see the plan with: invoke deploy --dry")
+        yield from steps.deploy(d)
+        yield Progress("watch", "then deploys each save without asking")
+        return
     turns = _turns(d, env_file, load, render, prove=prove)
     try:
         next(turns)  # from here on, no save is missed
@@ -49,7 +51,7 @@ def watch(d: Deployment, env_file: Path, load: Load, render: Render, *, until: U
     yield Progress("watch", f"deploys each save of lambda_src/, policies/ and {env_file.name}")
     now = d.client("lambda").get_function_configuration(FunctionName=d.settings.function_name)
     since: dict[str, Any] = {"since_ms": smoke.aws_time_ms(now), "last": 0, "pattern": "", "request_id": ""}
-    yield from steps.follow_logs(d, until=until, show=log_text.text, pause=lambda _: next(turns), **since)
+    yield from steps.follow_logs(d, until=until(), show=log_text.text, pause=lambda _: next(turns), **since)
 
 
 def _turns(d: Deployment, env_file: Path, load: Load, render: Render, *, prove: bool) -> Iterator[None]:

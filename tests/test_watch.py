@@ -160,7 +160,8 @@ def test_a_real_account_is_asked_about_once(new_project: Callable[[], Project]) 
 def test_watch_on_a_real_account_needs_an_answer(project: ForkedProject) -> None:
     account: dict[str, Any] = target_aws(project.endpoint)
     refused = project.invoke("watch", **account).expect(1)
-    assert "watch deploys each save without asking again" in refused.stderr
+    assert "+ create-function  function stream-demo" in refused.stdout
+    assert "watch: then deploys each save without asking" in refused.stderr
     assert "stdin is not a terminal; pass --yes" in refused.stderr
     assert refused.writes == []
 
@@ -174,15 +175,12 @@ def test_watch_does_not_begin_with_a_syntax_error(project: ForkedProject) -> Non
     assert refused.writes == []
 
 
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [
-        ("--dry watch", "watch does not support --dry; see the plan with: invoke deploy --dry"),
-        (
-            "watch --smoke --set TABLE_ARN=arn:aws:dynamodb:us-east-1:000000000000:table/theirs",
-            "--smoke is not allowed",
-        ),
-    ],
-)
-def test_watch_refuses_what_it_cannot_do(project: ForkedProject, words: str, reason: str) -> None:
-    assert reason in project.refusal(*words.split())
+def test_a_dry_run_plans_and_ends(project: ForkedProject) -> None:
+    planned = project.invoke("--dry", "watch").expect(0)
+    assert "plan: 7 created" in planned.stdout
+    assert planned.writes == []
+
+
+def test_a_smoke_test_of_a_table_of_others_is_refused(project: ForkedProject) -> None:
+    arn = "arn:aws:dynamodb:us-east-1:000000000000:table/theirs"
+    assert "--smoke is not allowed with TABLE_ARN" in project.refusal("watch", "--smoke", TABLE_ARN=arn)
