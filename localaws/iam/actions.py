@@ -96,8 +96,7 @@ def _lambda(function_of: Callable[[str], str], call: Call) -> Iterator[Action]:
     elif match := re.match(r"/[^/]+/functions(?:/([^/]+))?", path):
         name = match[1] or body.get("FunctionName")
         invoke = operation in ("Invoke", "InvokeWithResponseStream")
-        qualifier = call.request.args.get("Qualifier", "") if invoke else ""
-        resource = _function(call, name, qualifier, qualified=invoke) if name else "*"
+        resource = _function(call, name, call.request.args.get("Qualifier", "")) if name else "*"
         yield Action("lambda:InvokeFunction" if invoke else f"lambda:{operation}", resource)
         if operation in ("CreateFunction", "UpdateFunctionConfiguration", "UpdateFunctionCode"):
             yield from _function_settings(call, resource)
@@ -111,15 +110,15 @@ def _lambda(function_of: Callable[[str], str], call: Call) -> Iterator[Action]:
         yield Action(f"lambda:{operation}", "*")
 
 
-def _function(call: Call, name: str, qualifier: str = "", *, qualified: bool = False) -> str:
-    """The ARN of a function; with the qualifier only for Invoke, which can be allowed for one version."""
+def _function(call: Call, name: str, qualifier: str = "") -> str:
+    """The ARN of a function, or that of a version or an alias: a policy for the function does not apply to them."""
     match = _FUNCTION.fullmatch(name)
     if not match:
         return "*"
     region, account = match["region"] or call.scope.region, match["account"] or call.scope.account
     qualifier = qualifier or match["qualifier"] or ""
     arn = f"arn:{get_partition(region)}:lambda:{region}:{account}:function:{match['name']}"
-    return f"{arn}:{qualifier}" if qualified and qualifier else arn
+    return f"{arn}:{qualifier}" if qualifier else arn
 
 
 def _function_settings(call: Call, function: str) -> Iterator[Action]:
@@ -146,7 +145,7 @@ def _mapping(call: Call, path: str, function_of: Callable[[str], str]) -> Iterat
         function, resource = function_of(mapping), f"{call.arn}event-source-mapping:{mapping}"
     else:
         name = call.body.get("FunctionName") if call.operation == "CreateEventSourceMapping" else ""
-        function, resource = _function(call, name, qualified=True) if name else "", "*"
+        function, resource = _function(call, name) if name else "", "*"
     context = {"lambda:FunctionArn": function} if function else {}
     yield Action(f"lambda:{call.operation}", resource, context)
     if call.operation == "CreateEventSourceMapping" and has_tags(call.body):
