@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.localaws.conftest import REGION
-from tests.localaws.deployed import allow, deploy, make_role
+from tests.localaws.deployed import allow, deploy, make_role, policy
 from tests.localaws.iam.test_callers import ACCOUNT, assume, error, make_policy, of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.localaws.iam.test_callers import Clients
 
 NAME = f"handler-{uuid.uuid4().hex[:12]}"
@@ -336,53 +338,68 @@ def filled(value: Any, made: dict[str, str]) -> Any:
     return value
 
 
+@pytest.fixture(scope="module")
+def role(endpoint: str, client: Clients) -> tuple[str, Clients]:
+    """The name of a role, and the clients of a session of it: each test gives the role its policy."""
+    name, credentials = assume(client)
+    return name, of(endpoint, credentials)
+
+
+@pytest.fixture
+def as_allowed(client: Clients, role: tuple[str, Clients]) -> Callable[..., Clients]:
+    """Return the clients of a role that has just these permissions."""
+
+    def allowed(*statements: dict[str, Any]) -> Clients:
+        client("iam").put_role_policy(RoleName=role[0], PolicyName="p", PolicyDocument=policy(*statements))
+        return role[1]
+
+    return allowed
+
+
 @pytest.mark.parametrize(("service", "call", "parameters", "needed"), CALLS, ids=IDS)
 def test_the_least_permissions_are_enough(
-    endpoint: str, client: Clients, made: dict[str, str], service: str, call: str, parameters: Any, needed: Any
+    as_allowed: Callable[..., Clients], made: dict[str, str], service: str, call: str, parameters: Any, needed: Any
 ) -> None:
     statements = [allow([action], filled(resource, made)) for action, resource in needed]
-    _, credentials = assume(client, *statements)
-    assert error(of(endpoint, credentials), service, call, **filled(parameters, made)) == ("", "")
+    assert error(as_allowed(*statements), service, call, **filled(parameters, made)) == ("", "")
 
 
 @pytest.mark.parametrize(("service", "call", "parameters", "needed"), CALLS, ids=IDS)
 def test_each_permission_is_needed_on_its_very_resource(
-    endpoint: str, client: Clients, made: dict[str, str], service: str, call: str, parameters: Any, needed: Any
+    as_allowed: Callable[..., Clients], made: dict[str, str], service: str, call: str, parameters: Any, needed: Any
 ) -> None:
     for missing, (action, resource) in enumerate(needed):
         rest = [allow([name], filled(each, made)) for name, each in needed[:missing] + needed[missing + 1 :]]
         near = [] if resource == "*" else [allow([action], f"{filled(resource, made)}x")]
         near += [allow([f"{action}x"], filled(resource, made))]
-        _, credentials = assume(client, *rest, *near)
-        code, message = error(of(endpoint, credentials), service, call, **filled(parameters, made))
+        code, message = error(as_allowed(*rest, *near), service, call, **filled(parameters, made))
         # HEAD has no body, and so no message.
         assert code == "403" or f"is not authorized to perform: {action} on resource: " in message
 
 
-def test_metrics_can_be_limited_to_a_namespace(endpoint: str, client: Clients) -> None:
+def test_metrics_can_be_limited_to_a_namespace(as_allowed: Callable[..., Clients]) -> None:
     mine = {"StringEquals": {"cloudwatch:namespace": "mine"}}
-    _, credentials = assume(client, {**allow(["cloudwatch:PutMetricData"]), "Condition": mine})
+    user = as_allowed({**allow(["cloudwatch:PutMetricData"]), "Condition": mine})
     data = [{"MetricName": "m", "Value": 1}]
-    user = of(endpoint, credentials)
     assert error(user, "cloudwatch", "put_metric_data", Namespace="mine", MetricData=data) == ("", "")
     assert error(user, "cloudwatch", "put_metric_data", Namespace="other", MetricData=data)[0] == "AccessDenied"
 
 
-def test_an_index_in_partiql_is_judged_as_the_index(endpoint: str, client: Clients, made: dict[str, str]) -> None:
+def test_an_index_in_partiql_is_judged_as_the_index(as_allowed: Callable[..., Clients], made: dict[str, str]) -> None:
     """The statement fails afterwards: moto has no such statements."""
     statement = filled('SELECT name FROM "{table}"."by-kind" WHERE kind = \'a\'', made)
     codes = []
     for resource in (TABLE, INDEX):
-        _, credentials = assume(client, allow(["dynamodb:PartiQLSelect"], resource))
-        codes.append(error(of(endpoint, credentials), "dynamodb", "execute_statement", Statement=statement)[0])
+        user = as_allowed(allow(["dynamodb:PartiQLSelect"], resource))
+        codes.append(error(user, "dynamodb", "execute_statement", Statement=statement)[0])
     assert codes == ["AccessDeniedException", "ResourceNotFoundException"]
 
 
 def test_the_name_of_a_secret_without_its_suffix_is_not_its_arn(
-    endpoint: str, client: Clients, made: dict[str, str]
+    as_allowed: Callable[..., Clients], made: dict[str, str]
 ) -> None:
-    _, credentials = assume(client, allow(["secretsmanager:GetSecretValue"], arn("secretsmanager", f"secret:{NAME}")))
-    code, message = error(of(endpoint, credentials), "secretsmanager", "get_secret_value", SecretId=NAME)
+    user = as_allowed(allow(["secretsmanager:GetSecretValue"], arn("secretsmanager", f"secret:{NAME}")))
+    code, message = error(user, "secretsmanager", "get_secret_value", SecretId=NAME)
     assert code == "AccessDeniedException"
     assert made["{secret}"] in message
 
