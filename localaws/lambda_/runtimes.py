@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+
+from localaws.lambda_ import interpreters
 
 # The libraries that a function can import without packaging them: the runtime client, and those that AWS's Python
 # runtimes include (Lambda guide, "Runtime-included SDK versions"). It cannot import the server's other libraries.
@@ -66,15 +66,11 @@ def command(runtime: str, code: Path, folder: Path, handler: str, layers: list[P
 @lru_cache
 def interpreter(runtime: str) -> str:
     """Find the Python of a runtime ("python3.12"). If the machine lacks it, log that and use the server's own."""
-    if runtime == f"python{sys.version_info.major}.{sys.version_info.minor}":
-        return sys.executable
-    found = shutil.which(runtime)
-    # It may be a launcher that does not work, so ask it for the interpreter that it launches.
-    result = found and subprocess.run(
-        [found, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False
-    )
-    if result and result.returncode == 0:
-        return result.stdout.strip()
+    if found := interpreters.find(runtime):
+        return found
     own = sys.version.split()[0]
-    sys.stderr.write(f"{runtime} is not installed: its functions run on Python {own}.\n")
+    sys.stderr.write(
+        f"{runtime} is not installed: its functions run on Python {own}. "
+        f"To install it: uv python install {runtime.removeprefix('python')}\n"
+    )
     return sys.executable
