@@ -17,7 +17,7 @@ from moto.awslambda.models import lambda_backends
 
 from localaws import ACCOUNT_ID
 from localaws.iam import policies
-from localaws.lambda_ import code, names, runtimes
+from localaws.lambda_ import code, layers, names, runtimes
 from localaws.lambda_.environment import Environment, Invocation
 from localaws.lambda_.function_log import FunctionLog
 from localaws.lambda_.metrics import Metrics
@@ -183,15 +183,17 @@ class Functions:
 
     def _new_environment(self, function: Function) -> Environment:
         folder = code.unpack(function.code_bytes, self._directory / "code")
-        layers = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
+        unpacked = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
+        opt = layers.merge(unpacked, self._directory / "opt")
         log = FunctionLog(function)
-        command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), layers)
-        variables = {**self._variables(function, folder), **log.variables(), **function.environment_vars}
+        command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), opt)
+        variables = {**self._variables(function, folder, opt), **log.variables(), **function.environment_vars}
+        command = layers.wrap(command, variables, folder, opt, self._directory / "wrapped")
         return Environment(
             lambda: Process(command, folder, variables, log.write), log, function.timeout, function.memory_size
         )
 
-    def _variables(self, function: Function, folder: Path) -> dict[str, str]:
+    def _variables(self, function: Function, folder: Path, opt: Path) -> dict[str, str]:
         """Lambda guide, "Defined runtime environment variables", and the endpoint that leads to the local AWS."""
         credentials = policies.credentials(function.role, function.function_name)
         return {
@@ -211,6 +213,7 @@ class Functions:
             "LAMBDA_RUNTIME_DIR": str(self._runtime),
             "LAMBDA_TASK_ROOT": str(folder),
             "LANG": "en_US.UTF-8",
-            "PATH": os.defpath,
+            "LD_LIBRARY_PATH": f"{folder}:{folder}/lib:{opt}/lib",
+            "PATH": f"{os.defpath}:{opt}/bin",
             "TZ": ":UTC",
         }

@@ -52,15 +52,14 @@ def make_folder(folder: Path, *, pure_client: bool = False) -> None:
     (folder / "runtime_client.py").symlink_to(Path(__file__).with_name("runtime_client.py"))
 
 
-def command(runtime: str, code: Path, folder: Path, handler: str, layers: list[Path]) -> list[str]:
+def command(runtime: str, code: Path, folder: Path, handler: str, opt: Path) -> list[str]:
     """The command that starts a function, without the site-packages of the host's Python (-S).
 
-    `layers` are unpacked layers. Later layers win over earlier ones, and the function's own code over all of them.
+    `opt` has the content of the function's layers. The function's own code wins over it.
     """
-    python = interpreter(runtime)
-    version = Path(f"python/lib/{runtime}/site-packages")
-    paths = [layer / part for part in (version, "python") for layer in reversed(layers) if (layer / part).is_dir()]
-    return [python, "-S", "-c", _BOOT, str(code), str(folder), handler, *map(str, paths)]
+    paths = [opt / "python/lib" / runtime / "site-packages", opt / "python"]
+    existing = [str(path) for path in paths if path.is_dir()]
+    return [interpreter(runtime), "-S", "-c", _BOOT, str(code), str(folder), handler, *existing]
 
 
 @lru_cache
