@@ -6,15 +6,14 @@ Service Authorization Reference, "Actions, resources, and condition keys" of eac
 from __future__ import annotations
 
 import base64
-import binascii
 import email.utils
 import re
 from email.parser import BytesParser
 from typing import TYPE_CHECKING, Any
 
+from moto.backends import get_backend
 from moto.kms.models import kms_backends
-from moto.secretsmanager.models import secretsmanager_backends
-from moto.ses.models import ses_backends
+from moto.utilities.utils import get_partition
 
 from localaws.iam.call import Action
 
@@ -28,44 +27,75 @@ _SENDING = {"SendEmail", "SendRawEmail", "SendTemplatedEmail", "SendBulkTemplate
 
 
 def ssm(call: Call) -> Iterator[Action]:
-    """One action per parameter, whose version or label is not part of its ARN."""
+    """One action per parameter, whose version or label is not part of its ARN, and one for the key that encrypts it."""
     body = call.body
-    names = body.get("Names") or [body.get("Name") or body.get("Path")]
     if body.get("ResourceType") == "Parameter":
         names = [body.get("ResourceId")]
-    if "Parameter" not in call.operation or call.operation == "DescribeParameters":
-        names = names if body.get("ResourceType") == "Parameter" else [None]
-    for name in names:
-        if not isinstance(name, str):
-            yield Action(call.name, "*")
-        elif name.startswith("arn:"):
-            yield Action(call.name, name)
-        else:
-            yield Action(call.name, f"{call.arn}parameter/{name.partition(':')[0].removeprefix('/')}")
+    elif "Parameter" in call.operation and call.operation != "DescribeParameters":
+        names = body.get("Names") or [body.get("Name") or body.get("Path")]
+    else:
+        names = []
+    for name in map(str, names):
+        path = name.partition(":")[0].removeprefix("/")
+        arn = name if name.startswith("arn:") else f"{call.arn}parameter/{path}"
+        yield Action(call.name, arn)
+        yield from _parameter_key(call, name, arn)
+    if not names:
+        yield Action(call.name, "*")
+
+
+def _parameter_key(call: Call, name: str, arn: str) -> Iterator[Action]:
+    """Systems Manager user guide, "AWS KMS encryption for Parameter Store SecureString parameters"."""
+    context = {"kms:EncryptionContext:PARAMETER_ARN": arn}
+    if call.operation == "PutParameter":
+        yield from _customer_key(call, "kms:Encrypt", call.body.get("KeyId"), context)
+    elif call.body.get("WithDecryption") and "Path" not in call.body:
+        parameter = get_backend("ssm")[call.scope.account][call.scope.region].get_parameter(name)
+        yield from _customer_key(call, "kms:Decrypt", parameter.keyid if parameter else "", context)
+
+
+def _customer_key(call: Call, action: str, key: str | None, context: dict[str, str]) -> Iterator[Action]:
+    """What a caller needs for the key of a resource. AWS's own keys can be used by all who can use the service."""
+    if key and "alias/aws/" not in key:
+        via = f"{call.service}.{call.scope.region}.amazonaws.com"
+        yield _key_action(call, action, key, {"kms:ViaService": via, **context})
 
 
 def secretsmanager(call: Call) -> Iterator[Action]:
     """The ARN of a secret ends in characters that Secrets Manager makes up; the name alone does not match it."""
     body = call.body
     if call.operation == "CreateSecret":
-        yield Action(call.name, f"{call.arn}secret:{body.get('Name', '')}-??????")
+        new = f"{call.arn}secret:{body.get('Name', '')}-??????"
+        yield Action(call.name, new)
         if body.get("Tags"):
-            yield Action("secretsmanager:TagResource", f"{call.arn}secret:{body.get('Name', '')}-??????")
+            yield Action("secretsmanager:TagResource", new)
+        yield from _secret_key(call, body.get("KmsKeyId"), new)
     elif call.operation == "BatchGetSecretValue":
         yield Action(call.name, "*")
         for secret in body.get("SecretIdList") or []:
-            yield Action("secretsmanager:GetSecretValue", _secret(call, str(secret)))
+            yield from _secret(call, "secretsmanager:GetSecretValue", str(secret))
     elif secret := body.get("SecretId"):
-        yield Action(call.name, _secret(call, str(secret)))
+        yield from _secret(call, call.name, str(secret))
     else:
         yield Action(call.name, "*")
 
 
-def _secret(call: Call, name_or_arn: str) -> str:
-    secret = secretsmanager_backends[call.scope.account][call.scope.region].secrets.get(name_or_arn)
+def _secret(call: Call, action: str, name_or_arn: str) -> Iterator[Action]:
+    secret = get_backend("secretsmanager")[call.scope.account][call.scope.region].secrets.get(name_or_arn)
     if secret:
-        return str(secret.arn)
-    return name_or_arn if name_or_arn.startswith("arn:") else f"{call.arn}secret:{name_or_arn}"
+        yield Action(action, str(secret.arn))
+        yield from _secret_key(call, vars(secret).get("kms_key_id"), str(secret.arn))
+    else:
+        yield Action(action, name_or_arn if name_or_arn.startswith("arn:") else f"{call.arn}secret:{name_or_arn}")
+
+
+def _secret_key(call: Call, key: str | None, arn: str) -> Iterator[Action]:
+    """Secrets Manager user guide, "Secret encryption and decryption in AWS Secrets Manager"."""
+    context = {"kms:EncryptionContext:SecretARN": arn}
+    if call.operation in ("CreateSecret", "PutSecretValue"):
+        yield from _customer_key(call, "kms:GenerateDataKey", key, context)
+    if call.operation in ("CreateSecret", "PutSecretValue", "GetSecretValue", "BatchGetSecretValue"):
+        yield from _customer_key(call, "kms:Decrypt", key, context)
 
 
 def kms(call: Call) -> Iterator[Action]:
@@ -90,22 +120,28 @@ def _key_action(call: Call, action: str, key: str, context: dict[str, str] | Non
         context = {"kms:RequestAlias": backend.get_alias_name(key)} if "alias/" in key else {}
     if backend.alias_exists(backend.get_alias_name(key)):
         key = backend.any_id_to_key_id(key)
-    resource = key if not key or key.startswith("arn:") else f"{call.arn}key/{key}"
-    return Action(action, resource or "*", context)
+    if key and not key.startswith("arn:"):
+        key = f"arn:{get_partition(call.scope.region)}:kms:{call.scope.region}:{call.scope.account}:key/{key}"
+    return Action(action, key or "*", context)
 
 
 def _key_of(ciphertext: Any) -> str:
     """The ID of the key that encrypted a text: moto puts it first. Only asymmetric keys must be named to decrypt."""
+    return _decoded(ciphertext)[:_KEY_ID_CHARACTERS].decode(errors="replace")
+
+
+def _decoded(text: Any) -> bytes:
+    """The bytes of a text in base64; none if it is not."""
     try:
-        return base64.b64decode(ciphertext or "")[:_KEY_ID_CHARACTERS].decode()
-    except (binascii.Error, TypeError, ValueError):
-        return ""
+        return base64.b64decode(str(text or ""))
+    except ValueError:
+        return b""
 
 
 def kinesis(call: Call) -> Iterator[Action]:
     """The resource is a stream, or the consumer of one."""
     body = call.body
-    iterator = base64.b64decode(str(body.get("ShardIterator", "")) + "==").decode(errors="replace")
+    iterator = _decoded(body.get("ShardIterator")).decode(errors="replace")
     name = body.get("StreamName") or iterator.partition(":")[0]
     arn = body.get("ConsumerARN") or body.get("StreamARN") or body.get("ResourceARN")
     yield Action(call.name, arn or (f"{call.arn}stream/{name}" if name and call.operation != "ListStreams" else "*"))
@@ -155,7 +191,7 @@ def ses(call: Call) -> Iterator[Action]:
         named = body.get("Identity") or body.get("EmailIdentity")
         yield Action(call.name, f"{call.arn}identity/{named}" if named else "*")
         return
-    content = body.get("Content") or body.get("DefaultContent") or {}
+    content: Any = body.get("Content") or body.get("DefaultContent") or {}
     raw = (content.get("Raw") or {}).get("Data") or body.get("RawMessage.Data")
     sender = str(body.get("FromEmailAddress") or body.get("Source") or _sender(raw))
     address = email.utils.parseaddr(sender)[1]
@@ -171,16 +207,13 @@ def ses(call: Call) -> Iterator[Action]:
 def _identity(call: Call, address: str) -> str:
     """The verified identity that covers an address: the address itself, or else its domain."""
     domain = address.rpartition("@")[2]
-    verified = ses_backends[call.scope.account][call.scope.region].email_identities
+    verified = get_backend("ses")[call.scope.account][call.scope.region].email_identities
     return domain if domain in verified and address not in verified else address
 
 
 def _sender(raw: Any) -> str:
     """The From header of a message in base64."""
-    try:
-        return str(BytesParser().parsebytes(base64.b64decode(raw or ""), headersonly=True).get("From", ""))
-    except (binascii.Error, ValueError):
-        return ""
+    return str(BytesParser().parsebytes(_decoded(raw), headersonly=True).get("From", ""))
 
 
 # The name of a table follows these words, and that of an index follows the table's.

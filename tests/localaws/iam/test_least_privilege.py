@@ -43,12 +43,14 @@ VALUES = {":v": {"S": "v"}}
 @pytest.fixture(scope="module")
 def made(client: Clients) -> dict[str, str]:
     """The resources that the calls name: what AWS generates of their names, by the placeholder in the table below."""
-    client("ssm").put_parameter(Name=f"/{NAME}/a", Value="1", Type="String")
-    client("ssm").put_parameter(Name=NAME, Value="1", Type="String")
-    secret = client("secretsmanager").create_secret(Name=NAME, SecretString="s")["ARN"]
     key = client("kms").create_key()["KeyMetadata"]["Arn"]
     other_key = client("kms").create_key()["KeyMetadata"]["Arn"]
     client("kms").create_alias(AliasName=f"alias/{NAME}", TargetKeyId=key)
+    client("ssm").put_parameter(Name=f"/{NAME}/a", Value="1", Type="String")
+    client("ssm").put_parameter(Name=NAME, Value="1", Type="String")
+    client("ssm").put_parameter(Name=f"{NAME}-own-key", Value="1", Type="SecureString", KeyId=f"alias/{NAME}")
+    own = client("secretsmanager").create_secret(Name=f"{NAME}-own-key", SecretString="s", KmsKeyId=f"alias/{NAME}")
+    secret = client("secretsmanager").create_secret(Name=NAME, SecretString="s")["ARN"]
     client("kinesis").create_stream(StreamName=NAME, ShardCount=1)
     shard = client("kinesis").list_shards(StreamName=NAME)["Shards"][0]["ShardId"]
     iterator = client("kinesis").get_shard_iterator(StreamName=NAME, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
@@ -80,6 +82,7 @@ def made(client: Clients) -> dict[str, str]:
     encrypted = client("kms").encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
     return {
         "{secret}": secret,
+        "{own-key-secret}": own["ARN"],
         "{key}": key,
         "{other-key}": other_key,
         "{encrypted}": encrypted,
@@ -113,6 +116,18 @@ CALLS: list[tuple[str, str, dict[str, Any], list[tuple[str, str]]]] = [
         "put_parameter",
         {"Name": f"/{NAME}/new", "Value": "1", "Type": "String", "Overwrite": True},
         [("ssm:PutParameter", arn("ssm", f"parameter/{NAME}/new"))],
+    ),
+    (
+        "ssm",
+        "get_parameter",
+        {"Name": f"{NAME}-own-key", "WithDecryption": True},
+        [("ssm:GetParameter", arn("ssm", f"parameter/{NAME}-own-key")), ("kms:Decrypt", "{key}")],
+    ),
+    (
+        "secretsmanager",
+        "get_secret_value",
+        {"SecretId": f"{NAME}-own-key"},
+        [("secretsmanager:GetSecretValue", "{own-key-secret}"), ("kms:Decrypt", "{key}")],
     ),
     ("ssm", "describe_parameters", {}, [("ssm:DescribeParameters", "*")]),
     ("secretsmanager", "get_secret_value", {"SecretId": NAME}, [("secretsmanager:GetSecretValue", "{secret}")]),
