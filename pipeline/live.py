@@ -52,7 +52,7 @@ class Screen:
     def _region(self) -> Any:
         now = time.monotonic()
         lines = Table.grid(padding=(0, 1))
-        lines.add_column(min_width=1)
+        lines.add_column(width=1, no_wrap=True)
         lines.add_column(no_wrap=True, overflow="ellipsis")
         for step, (began, text) in list(self._running.items()):
             line = f"{step:<16} {now - began:>4.0f} s  {text}"
