@@ -49,6 +49,12 @@ class _HttpHandler(MotoRequestHandler):
                 self.connection.recv(_READ_BYTES)
                 self.connection.sendall(_REFUSAL)
 
+    def handle_expect_100(self) -> bool:
+        """Answer `Expect: 100-continue` at once: the client waits for it before it sends the body."""
+        super().handle_expect_100()
+        self.wfile.flush()
+        return True
+
     def run_wsgi(self) -> None:
         """Serve one request. werkzeug's own method closes the connection after each."""
         status, headers, body = self._call_application()
