@@ -14,6 +14,11 @@ from localaws.errors import AwsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_JSON_TYPES: dict[str, tuple[Any, str]] = {
+    "structure": (dict, "map"), "map": (dict, "map"), "list": (list, "list"), "string": (str, "String"),
+    "blob": (str, "Blob"), "boolean": (bool, "Boolean"), "integer": (int, "Integer"), "long": (int, "Long"),
+}  # fmt: skip
+
 
 def operation_name(service: str, method: str, path: str) -> str:
     """The operation that a request to a REST service calls; "Unknown" if the model has none."""
@@ -41,6 +46,37 @@ def validate(service: str, operation: str, parameters: dict[str, Any]) -> None:
     if problems := list(_problems(shape, parameters, "")):
         errors = "error" if len(problems) == 1 else "errors"
         raise AwsError("ValidationException", f"{len(problems)} validation {errors} detected: {'; '.join(problems)}")
+
+
+def check_shape(shape: Any, value: Any, member: str = "") -> None:
+    """Check the JSON types in a value, and that it has the required members. Raises AwsError."""
+    kind, name = _JSON_TYPES.get(shape.type_name if shape else "", (None, ""))
+    if kind and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        message = f"The value of {member or 'the request'} cannot be converted to {name}"
+        raise AwsError("SerializationException", message)
+    if not shape or shape.type_name not in ("structure", "list", "map"):
+        return
+    if shape.type_name == "structure":
+        for each in shape.required_members:
+            if value.get(each) is None:
+                problem = (
+                    f"Value null at '{_below(member, each)}' failed to satisfy constraint: Member must not be null"
+                )
+                raise AwsError("ValidationException", f"1 validation error detected: {problem}")
+        members = [(shape.members[each], each) for each in value.keys() & shape.members.keys()]
+    elif shape.type_name == "list":
+        members = [(shape.member, index) for index in range(len(value))]
+    else:
+        members = [(shape.value, each) for each in value]
+    for inner, key in members:
+        if value[key] is not None:
+            check_shape(inner, value[key], _below(member, key))
+
+
+def _below(member: str, key: str | int) -> str:
+    """The name of a member in AWS's messages: `keySchema.1.member.attributeName`."""
+    name = f"{key + 1}.member" if isinstance(key, int) else f"{key[:1].lower()}{key[1:]}"
+    return f"{member}.{name}".lstrip(".")
 
 
 def _problems(shape: Any, value: Any, member: str) -> Iterator[str]:
