@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import moto.dynamodb
 from botocore.exceptions import UnknownServiceError
 from botocore.model import OperationNotFoundError
-from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import create_backend_app
 
 from localaws import service_model
@@ -124,8 +123,8 @@ def _find_malformed(request: Request) -> AwsError | None:
     if "X-Amz-Target" not in request.headers:
         return None
     try:
-        shape = get_service_model(_MODELS.get(service, service)).operation_model(_operation_of(request)).input_shape
-        service_model.check_shape(shape, json.loads(request.get_data() or b"{}"))
+        body = json.loads(request.get_data() or b"{}")
+        service_model.check_types(_MODELS.get(service, service), _operation_of(request), body)
     except (UnknownServiceError, OperationNotFoundError):
         return None
     except AwsError as error:

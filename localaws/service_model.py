@@ -48,8 +48,12 @@ def validate(service: str, operation: str, parameters: dict[str, Any]) -> None:
         raise AwsError("ValidationException", f"{len(problems)} validation {errors} detected: {'; '.join(problems)}")
 
 
-def check_shape(shape: Any, value: Any, member: str = "") -> None:
-    """Check the JSON types in a value, and that it has the required members. Raises AwsError."""
+def check_types(service: str, operation: str, parameters: Any) -> None:
+    """Check the JSON types in the parameters of a call, and that none is missing that is required. Raises AwsError."""
+    _check_types(get_service_model(service).operation_model(operation).input_shape, parameters, "")
+
+
+def _check_types(shape: Any, value: Any, member: str) -> None:
     kind, name = _JSON_TYPES.get(shape.type_name if shape else "", (None, ""))
     if kind and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
         message = f"The value of {member or 'the request'} cannot be converted to {name}"
@@ -70,7 +74,7 @@ def check_shape(shape: Any, value: Any, member: str = "") -> None:
         members = [(shape.value, each) for each in value]
     for inner, key in members:
         if value[key] is not None:
-            check_shape(inner, value[key], _below(member, key))
+            _check_types(inner, value[key], _below(member, key))
 
 
 def _below(member: str, key: str | int) -> str:
