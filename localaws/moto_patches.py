@@ -31,7 +31,7 @@ from localaws import signature
 from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, writes
 from localaws.iam import managed_policies, propagation, simulation, users
 from localaws.lambda_ import api, settings
-from localaws.logs import storage
+from localaws.logs import insights, storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +64,9 @@ def patch_moto(functions: Functions) -> None:
         _wrap(logs_models.LogsBackend, write, storage.record_log_groups)
     _wrap(logs_models.LogsBackend, "describe_log_groups", storage.describe_log_groups)
     _wrap(logs_models.LogsBackend, "list_tags_for_resource", storage.list_tags)
+    _replace(logs_models, "execute_query", insights.execute_query)
+    _wrap(logs_models.LogsBackend, "start_query", insights.start_query)
+    _wrap(logs_models.LogsBackend, "get_query_results", insights.get_query_results)
 
     _wrap(IamResponse, "call_action", propagation.handle_role)
     _wrap(IamResponse, "call_action", managed_policies.load_before)
