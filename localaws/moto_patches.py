@@ -28,7 +28,7 @@ from moto.sts.models import STSBackend
 from moto.sts.responses import TokenResponse
 
 from localaws import signature
-from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, writes
+from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, validation, writes
 from localaws.iam import managed_policies, propagation, simulation, users
 from localaws.lambda_ import api, settings
 from localaws.logs import insights, storage
@@ -131,7 +131,9 @@ def _patch_items() -> None:
         "execute_statement", "batch_execute_statement", "execute_transaction",
     ):  # fmt: skip
         _wrap(DynamoHandler, call, getattr(writes, call))
-    for call in ("get_item", "batch_get_item", "transact_get_items", "query", "scan", "describe_table"):
+    for call in ("get_item", "batch_get_item", "transact_get_items"):
+        _wrap(DynamoHandler, call, getattr(writes, call))
+    for call in ("query", "scan", "describe_table"):
         _wrap(DynamoHandler, call, writes.locked)
 
 
@@ -149,6 +151,9 @@ def _patch_tables() -> None:
     _wrap(DynamoHandler, "update_table", tables.refuse_before_changing)
     _wrap(DynamoHandler, "delete_table", tables.delete)
     _wrap(DynamoHandler, "call_action", tables.refuse_busy_tables)
+    _wrap(DynamoHandler, "call_action", validation.check)
+    _wrap(DynamoDBBackend, "update_time_to_live", tables.update_time_to_live)
+    _wrap(DynamoDBBackend, "describe_time_to_live", tables.describe_time_to_live)
     for call in (
         "create_table", "update_table", "delete_table", "update_time_to_live", "create_backup",
         "restore_table_from_backup", "restore_table_to_point_in_time",

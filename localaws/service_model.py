@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _JSON_TYPES: dict[str, tuple[Any, str]] = {
     "structure": (dict, "map"), "map": (dict, "map"), "list": (list, "list"), "string": (str, "String"),
-    "blob": (str, "Blob"), "boolean": (bool, "Boolean"), "integer": (int, "Integer"), "long": (int, "Long"),
+    "blob": ((str, bytes), "Blob"), "boolean": (bool, "Boolean"), "integer": (int, "Integer"), "long": (int, "Long"),
 }  # fmt: skip
 
 
@@ -88,10 +88,11 @@ def _problems(shape: Any, value: Any, member: str) -> Iterator[str]:
         return
     if shape.type_name == "structure":
         for name in value.keys() & shape.members.keys():
-            yield from _problems(shape.members[name], value[name], f"{member}.{name[0].lower()}{name[1:]}".lstrip("."))
+            yield from _problems(shape.members[name], value[name], _below(member, name))
     elif shape.type_name == "list":
-        for each in value:
-            yield from _problems(shape.member, each, member)
+        is_structure = shape.member.type_name == "structure"
+        for index, each in enumerate(value):
+            yield from _problems(shape.member, each, _below(member, index) if is_structure else member)
     for constraint in _broken_constraints(shape, value):
         yield f"Value '{value}' at '{member}' failed to satisfy constraint: Member must {constraint}"
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moto.core.utils import utcnow
+from moto.dynamodb.exceptions import ResourceNotFoundException
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.responses import DynamoResult
 
 from localaws import delays
 from localaws.dynamodb import stream
+from localaws.dynamodb.items import invalid
 from localaws.errors import AwsError
 
 if TYPE_CHECKING:
@@ -61,9 +63,51 @@ def keep_settings(status: str, call: Callable[..., Any], self: DynamoHandler) ->
 
 def refuse_before_changing(call: Callable[..., Any], self: DynamoHandler) -> Any:
     """Wrap UpdateTable: moto changes other settings before it comes to a change of the stream that it refuses."""
+    table = self.dynamodb_backend.get_table(self.body["TableName"])
     if specification := self.body.get("StreamSpecification"):
-        stream.check_specification(self.dynamodb_backend.get_table(self.body["TableName"]), specification)
+        stream.check_specification(table, specification)
+    if self.body.keys() <= {"TableName", "BillingMode", "ProvisionedThroughput"}:
+        _refuse_same_throughput(table, self.body)
     return call(self)
+
+
+def _refuse_same_throughput(table: Table, request: Mapping[str, Any]) -> None:
+    names = ("ReadCapacityUnits", "WriteCapacityUnits")
+    current, requested = table.throughput or {}, request.get("ProvisionedThroughput")
+    if requested and all(current.get(name) == requested.get(name) for name in names):
+        values = " ".join(
+            f"Current {name} provisioned for the table: {current[name]}. Requested {name}: {requested[name]}."
+            for name in names
+        )
+        same = "The provisioned throughput for the table will not change. The requested value equals the current value."
+        raise invalid(f"{same} {values}")
+
+
+def update_time_to_live(
+    update: Callable[..., None], self: DynamoDBBackend, table_name: str, specification: Mapping[str, Any]
+) -> None:
+    """Wrap UpdateTimeToLive: refuse what would change nothing, and another attribute while it is enabled."""
+    ttl = _existing(self, table_name).ttl
+    enabled, name = ttl["TimeToLiveStatus"] == "ENABLED", ttl.get("AttributeName")
+    if enabled and specification["AttributeName"] != name:
+        raise invalid(f"TimeToLive is active on a different AttributeName: current AttributeName is {name}")
+    if enabled == specification["Enabled"]:
+        raise invalid(f"TimeToLive is already {'enabled' if enabled else 'disabled'}")
+    update(self, table_name, specification)
+
+
+def describe_time_to_live(describe: Callable[..., Any], self: DynamoDBBackend, table_name: str) -> Any:
+    """Wrap DescribeTimeToLive: moto has another error for a missing table."""
+    _existing(self, table_name)
+    return describe(self, table_name)
+
+
+def _existing(backend: DynamoDBBackend, name: str) -> Table:
+    try:
+        return backend.get_table(name)
+    except ResourceNotFoundException:
+        message = f"Requested resource not found: Table: {name} not found"
+        raise AwsError("ResourceNotFoundException", message) from None
 
 
 def delete(delete_table: Callable[..., Any], self: DynamoHandler) -> Any:

@@ -1,0 +1,185 @@
+"""What DynamoDB refuses whatever its tables hold, before moto sees the call. `writes` checks keys against the table.
+
+DynamoDB API reference, each operation; developer guide, "Quotas in Amazon DynamoDB". The messages are those that public
+conformance suites recorded on AWS.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from localaws import service_model
+from localaws.dynamodb.expressions import check_expressions
+from localaws.dynamodb.items import invalid, invalid_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from moto.dynamodb.responses import DynamoHandler
+
+    Parameters = Mapping[str, Any]
+
+_TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
+_MAX_NAME, _MIN_NEW_NAME = 255, 3
+_MAX_WRITES, _MAX_READS = 25, 100
+_MAX_LOCAL_INDEXES, _MAX_GLOBAL_INDEXES = 5, 20
+_UPDATES_OF_NOTHING = {"TableName", "AttributeDefinitions"}
+_ON_DEMAND = "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
+
+
+def check(call_action: Callable[..., Any], self: DynamoHandler) -> Any:
+    """Wrap the handling of a DynamoDB call: refuse it, as DynamoDB does, before it reads or changes anything."""
+    operation, parameters = self._get_action(), self.params
+    if specific := _CHECKS.get(operation):
+        specific(parameters)
+    service_model.check_types("dynamodb", operation, parameters)
+    for name in _table_names(parameters):
+        _check_name(name, _MIN_NEW_NAME if operation == "CreateTable" else 1)
+    service_model.validate("dynamodb", operation, parameters)
+    for part in _parts(parameters):
+        check_expressions(part)
+    return call_action(self)
+
+
+def _parts(parameters: Parameters) -> Iterator[Parameters]:
+    """The parameters that can hold expressions: those of the call, of each table of a batch, of each action."""
+    yield parameters
+    for request in (parameters.get("RequestItems") or {}).values():
+        if isinstance(request, dict):  # of BatchGetItem
+            yield request
+    for item in parameters.get("TransactItems") or []:
+        yield from item.values()
+
+
+def _table_names(parameters: Parameters) -> Iterator[str]:
+    for part in _parts(parameters):
+        if isinstance(part.get("TableName"), str):
+            yield part["TableName"]
+    yield from parameters.get("RequestItems") or {}
+
+
+def _check_name(name: str, shortest: int) -> None:
+    problem = ""
+    if len(name) < shortest:
+        problem = f"have length greater than or equal to {shortest}"
+    elif not name.startswith("arn:") and not _TABLE_NAME.fullmatch(name):
+        problem = f"satisfy regular expression pattern: {_TABLE_NAME.pattern}"
+    elif not name.startswith("arn:") and len(name) > _MAX_NAME:
+        problem = f"have length less than or equal to {_MAX_NAME}"
+    if problem:
+        constraint = f"Value '{name}' at 'tableName' failed to satisfy constraint: Member must {problem}"
+        raise invalid(f"1 validation error detected: {constraint}")
+
+
+def _check_batch_get(parameters: Parameters) -> None:
+    tables = parameters.get("RequestItems")
+    if not tables:
+        raise invalid("The requestItems parameter is required for BatchGetItem")
+    keys = {name: len(table.get("Keys") or []) for name, table in tables.items()}
+    if max(keys.values()) > _MAX_READS:
+        where = f"Value at 'requestItems.{max(keys, key=lambda name: keys[name])}.member.keys'"
+        constraint = f"failed to satisfy constraint: Member must have length less than or equal to {_MAX_READS}"
+        raise invalid(f"1 validation error detected: {where} {constraint}")
+    if sum(keys.values()) > _MAX_READS:
+        raise invalid("Too many items requested for the BatchGetItem call")
+
+
+def _check_batch_write(parameters: Parameters) -> None:
+    tables = parameters.get("RequestItems")
+    if not tables:
+        raise invalid("The requestItems parameter is required for BatchWriteItem")
+    for name, requests in tables.items():
+        if not 1 <= len(requests) <= _MAX_WRITES:
+            lengths = f"[Member must have length less than or equal to {_MAX_WRITES}, "
+            lengths += "Member must have length greater than or equal to 1]"
+            where = f"Value '{{{name}={requests}}}' at 'requestItems'"
+            constraint = f"failed to satisfy constraint: Map value must satisfy constraint: {lengths}"
+            raise invalid(f"1 validation error detected: {where} {constraint}")
+    if sum(map(len, tables.values())) > _MAX_WRITES:
+        raise invalid("Too many items requested for the BatchWriteItem call")
+
+
+def _check_scan(parameters: Parameters) -> None:
+    segment, total = parameters.get("Segment"), parameters.get("TotalSegments")
+    if segment is not None and total is not None and segment >= total:
+        rule = "The Segment parameter is zero-based and must be less than parameter TotalSegments"
+        raise invalid(f"{rule}: Segment: {segment} is not less than TotalSegments: {total}")
+
+
+def _check_create_table(parameters: Parameters) -> None:
+    if parameters.get("TableName") is None:
+        raise invalid("The parameter 'TableName' is required but was not present in the request")
+    schema = parameters.get("KeySchema") or []
+    _check_schema(schema)
+    local = parameters.get("LocalSecondaryIndexes") or []
+    others = parameters.get("GlobalSecondaryIndexes") or []
+    if local and len(schema) == 1:
+        rule = "Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex"
+        raise invalid_value(rule)
+    if len(local) > _MAX_LOCAL_INDEXES:
+        raise invalid_value(f"Number of LocalSecondaryIndexes exceeds per-table limit of {_MAX_LOCAL_INDEXES}")
+    if len(others) > _MAX_GLOBAL_INDEXES:
+        raise invalid_value(f"GlobalSecondaryIndex count exceeds the per-table limit of {_MAX_GLOBAL_INDEXES}")
+    names: set[str] = set()
+    for index in [*local, *others]:
+        if index.get("IndexName") in names:
+            raise invalid_value(f"Duplicate index name: {index['IndexName']}")
+        names.add(index.get("IndexName"))
+        _check_schema(index.get("KeySchema") or [])
+        _check_projection(index.get("Projection") or {})
+    for index in local:
+        hash_keys = index["KeySchema"][0].get("AttributeName"), schema[0].get("AttributeName")
+        if hash_keys[0] != hash_keys[1]:
+            rule = "Index KeySchema does not have the same leading hash key as table KeySchema for index"
+            names_of = f"index hash key: {hash_keys[0]}, table hash key: {hash_keys[1]}"
+            raise invalid_value(f"{rule}: {index['IndexName']}. {names_of}")
+    _check_stream(parameters.get("StreamSpecification"))
+    _check_billing(parameters)
+
+
+def _check_schema(schema: list[dict[str, str]]) -> None:
+    """Check the order of the keys. The service model has their number and their types."""
+    kinds = [key.get("KeyType") for key in schema]
+    if kinds[:1] == ["RANGE"]:
+        raise invalid("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+    if kinds[1:] == ["HASH"]:
+        raise invalid("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
+
+
+def _check_projection(projection: Mapping[str, Any]) -> None:
+    kind, attributes = projection.get("ProjectionType"), projection.get("NonKeyAttributes")
+    if kind is None:
+        raise invalid_value("Unknown ProjectionType: null")
+    if kind == "INCLUDE" and not attributes:
+        raise invalid_value("ProjectionType is INCLUDE, but NonKeyAttributes is not specified")
+    if kind != "INCLUDE" and attributes:
+        raise invalid_value(f"ProjectionType is {kind}, but NonKeyAttributes is specified")
+
+
+def _check_stream(specification: Mapping[str, Any] | None) -> None:
+    if specification and specification.get("StreamEnabled") and not specification.get("StreamViewType"):
+        raise invalid_value("If stream is being enabled then UpdateViewType is required")
+    if specification and not specification.get("StreamEnabled") and specification.get("StreamViewType"):
+        raise invalid_value("If stream is being disabled, then UpdateViewType must not be specified")
+
+
+def _check_billing(parameters: Parameters) -> None:
+    if parameters.get("BillingMode") == "PAY_PER_REQUEST" and parameters.get("ProvisionedThroughput"):
+        raise invalid_value(_ON_DEMAND)
+
+
+def _check_update_table(parameters: Parameters) -> None:
+    if not {name for name, value in parameters.items() if value is not None} - _UPDATES_OF_NOTHING:
+        members = "ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates"
+        raise invalid(f"At least one of {members} or SSESpecification or ReplicaUpdates is required")
+    _check_billing(parameters)
+
+
+_CHECKS: dict[str, Callable[[Parameters], None]] = {
+    "BatchGetItem": _check_batch_get,
+    "BatchWriteItem": _check_batch_write,
+    "CreateTable": _check_create_table,
+    "Scan": _check_scan,
+    "UpdateTable": _check_update_table,
+}

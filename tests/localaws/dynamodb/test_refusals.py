@@ -1,0 +1,374 @@
+"""What DynamoDB refuses, in its words, as public conformance suites recorded them on AWS."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HASH = [{"AttributeName": "pk", "KeyType": "HASH"}]
+BOTH = [*HASH, {"AttributeName": "sk", "KeyType": "RANGE"}]
+STRING = [{"AttributeName": "pk", "AttributeType": "S"}]
+STRINGS = [*STRING, {"AttributeName": "sk", "AttributeType": "S"}]
+KEY = {"pk": {"S": "a"}, "sk": {"S": "b"}}
+VALUE = {"ExpressionAttributeValues": {":v": {"S": "x"}}}
+ALL = {"ProjectionType": "ALL"}
+
+
+@pytest.fixture(scope="module")
+def dynamodb(unchecked_client: Callable[[str], Any]) -> Any:
+    return unchecked_client("dynamodb")
+
+
+@pytest.fixture(scope="module")
+def table(dynamodb: Any) -> Iterator[str]:
+    """A table with the keys `pk` and `sk`, and an index on `indexed`."""
+    name = f"table-{uuid.uuid4().hex[:12]}"
+    dynamodb.create_table(
+        TableName=name,
+        AttributeDefinitions=[*STRINGS, {"AttributeName": "indexed", "AttributeType": "S"}],
+        KeySchema=BOTH,
+        GlobalSecondaryIndexes=[
+            {"IndexName": "index", "KeySchema": [{"AttributeName": "indexed", "KeyType": "HASH"}], "Projection": ALL}
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    yield name
+    # No refused call has written anything.
+    assert dynamodb.scan(TableName=name)["Count"] == 0
+
+
+def refusal(call: Callable[..., Any], **parameters: Any) -> str:
+    """The message of a ValidationException."""
+    with pytest.raises(ClientError) as refused:
+        call(**parameters)
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    message: str = refused.value.response["Error"]["Message"]
+    return message
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        ("", "The expression can not be empty;"),
+        ("pk = ", 'Syntax error; token: "<EOF>", near: "="'),
+        ("pk == :v", 'Syntax error; token: "=", near: "== :v"'),
+        ("pk = 5", 'Syntax error; token: "5", near: "= 5"'),
+        ("name = :v", "Attribute name is a reserved keyword; reserved keyword: name"),
+        (
+            "pk = :none",
+            "An expression attribute value used in expression is not defined; attribute value: :none",
+        ),
+        (
+            "#none = :v",
+            "An expression attribute name used in the document path is not defined; attribute name: #none",
+        ),
+        ("((pk = :v))", "The expression has redundant parentheses;"),
+        ("found(pk)", "Invalid function name; function: found"),
+        (
+            "if_not_exists(pk, :v)",
+            "The function is not allowed to be used this way in an expression; function: if_not_exists",
+        ),
+        (
+            "attribute_exists(pk, sk)",
+            (
+                "Incorrect number of operands for operator or function; operator or function: attribute_exists, "
+                "number of operands: 2"
+            ),
+        ),
+        (
+            "contains(a, a)",
+            (
+                "The first operand must be distinct from the remaining operands for this operator or function; "
+                "operator: contains, first operand: [a]"
+            ),
+        ),
+        ("(" * 2000 + "pk = :v" + ")" * 2000, "The expression is nested too deeply"),
+        ("pk = :v OR " * 400, "Expression size has exceeded the maximum allowed size; expression size: 4400"),
+    ],
+)
+def test_condition_is_refused(dynamodb: Any, table: str, condition: str, reason: str) -> None:
+    message = refusal(dynamodb.put_item, TableName=table, Item=KEY, ConditionExpression=condition, **VALUE)
+    assert message == f"Invalid ConditionExpression: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("update", "reason"),
+    [
+        ("INVALID SYNTAX HERE", 'Syntax error; token: "INVALID", near: "INVALID SYNTAX"'),
+        ("SET a = :v SET b = :v", 'The "SET" section can only be used once in an update expression;'),
+        (
+            "SET a = :v REMOVE a.b",
+            (
+                "Two document paths overlap with each other; must remove or rewrite one of these paths; "
+                "path one: [a], path two: [a, b]"
+            ),
+        ),
+        (
+            "ADD a :v",
+            "Incorrect operand type for operator or function; operator: ADD, operand type: STRING",
+        ),
+    ],
+)
+def test_update_is_refused(dynamodb: Any, table: str, update: str, reason: str) -> None:
+    message = refusal(dynamodb.update_item, TableName=table, Key=KEY, UpdateExpression=update, **VALUE)
+    assert message == f"Invalid UpdateExpression: {reason}"
+
+
+@pytest.mark.parametrize("projection", ["a, a", "a, a.b", "a b", "status", "#none", "a["])
+def test_projection_is_refused(dynamodb: Any, table: str, projection: str) -> None:
+    message = refusal(dynamodb.get_item, TableName=table, Key=KEY, ProjectionExpression=projection)
+    assert message.startswith("Invalid ProjectionExpression: ")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            {"ExpressionAttributeNames": {"#a": "a"}},
+            "ExpressionAttributeNames can only be specified when using expressions",
+        ),
+        (VALUE, "ExpressionAttributeValues can only be specified when using expressions"),
+        (
+            {"FilterExpression": "a = :v", **VALUE, "ExpressionAttributeNames": {"#a": "a"}},
+            "Value provided in ExpressionAttributeNames unused in expressions: keys: {#a}",
+        ),
+        (
+            {"ProjectionExpression": "a", **VALUE},
+            "Value provided in ExpressionAttributeValues unused in expressions: keys: {:v}",
+        ),
+        (
+            {"FilterExpression": "a = :v", **VALUE, "ExpressionAttributeNames": {"a": "a"}},
+            'ExpressionAttributeNames contains invalid key: Syntax error; key: "a"',
+        ),
+        (
+            {"ProjectionExpression": "a", "AttributesToGet": ["a"]},
+            (
+                "Can not use both expression and non-expression parameters in the same request: "
+                "Non-expression parameters: {AttributesToGet} Expression parameters: {ProjectionExpression}"
+            ),
+        ),
+        (
+            {"Segment": 5, "TotalSegments": 5},
+            (
+                "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
+                "Segment: 5 is not less than TotalSegments: 5"
+            ),
+        ),
+        (
+            {"Limit": 0},
+            (
+                "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: "
+                "Member must have value greater than or equal to 1"
+            ),
+        ),
+    ],
+)
+def test_scan_is_refused(dynamodb: Any, table: str, parameters: dict[str, Any], message: str) -> None:
+    assert refusal(dynamodb.scan, TableName=table, **parameters) == message
+
+
+MISMATCH = "The provided key element does not match the schema"
+EMPTY = (
+    "One or more parameter values are not valid. "
+    "The AttributeValue for a key attribute cannot contain an empty string value. Key: sk"
+)
+LONG = "One or more parameter values were invalid: Size of hashkey has exceeded the maximum size limit of2048 bytes"
+WRONG_KEYS: list[tuple[dict[str, Any], str]] = [
+    ({"pk": {"S": "a"}}, MISMATCH),
+    ({**KEY, "other": {"S": "c"}}, MISMATCH),
+    ({**KEY, "sk": {"N": "1"}}, MISMATCH),
+    ({**KEY, "sk": {"S": ""}}, EMPTY),
+    ({**KEY, "pk": {"S": "a" * 2049}}, LONG),
+]
+
+
+@pytest.mark.parametrize(("key", "message"), WRONG_KEYS)
+@pytest.mark.parametrize("call", ["get_item", "delete_item", "update_item"])
+def test_key_is_refused(dynamodb: Any, table: str, call: str, key: dict[str, Any], message: str) -> None:
+    assert refusal(getattr(dynamodb, call), TableName=table, Key=key) == message
+
+
+@pytest.mark.parametrize(("key", "message"), WRONG_KEYS)
+@pytest.mark.parametrize("kind", ["get", "delete"])
+def test_key_in_a_batch_is_refused(dynamodb: Any, table: str, kind: str, key: dict[str, Any], message: str) -> None:
+    if kind == "get":
+        got = refusal(dynamodb.batch_get_item, RequestItems={table: {"Keys": [key]}})
+    else:
+        put = {"PutRequest": {"Item": {**KEY, "sk": {"S": "not written"}}}}
+        got = refusal(dynamodb.batch_write_item, RequestItems={table: [put, {"DeleteRequest": {"Key": key}}]})
+    assert got == message
+
+
+@pytest.mark.parametrize("kind", ["Get", "Delete"])
+def test_wrong_key_cancels_a_transaction(dynamodb: Any, table: str, kind: str) -> None:
+    call = dynamodb.transact_get_items if kind == "Get" else dynamodb.transact_write_items
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException) as cancelled:
+        call(TransactItems=[{kind: {"TableName": table, "Key": key}} for key in (KEY, {**KEY, "sk": {"N": "1"}})])
+    reasons = cancelled.value.response["CancellationReasons"]
+    assert [(each["Code"], each.get("Message")) for each in reasons] == [("None", None), ("ValidationError", MISMATCH)]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            {"N": "5"},
+            (
+                "One or more parameter values were invalid: Type mismatch for Index Key indexed Expected: S Actual: N "
+                "IndexName: index"
+            ),
+        ),
+        (
+            {"S": ""},
+            (
+                "One or more parameter values are not valid. A value specified for a secondary index key is not supported. "
+                "The AttributeValue for a key attribute cannot contain an empty string value. "
+                "IndexName: index, IndexKey: indexed"
+            ),
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["put", "batch"])
+def test_key_of_an_index_is_refused(dynamodb: Any, table: str, kind: str, value: Any, message: str) -> None:
+    item = {**KEY, "indexed": value}
+    if kind == "put":
+        got = refusal(dynamodb.put_item, TableName=table, Item=item)
+    else:
+        got = refusal(dynamodb.batch_write_item, RequestItems={table: [{"PutRequest": {"Item": item}}]})
+    assert got == message
+
+
+def keys(number: int) -> list[dict[str, Any]]:
+    return [{**KEY, "sk": {"S": str(index)}} for index in range(number)]
+
+
+def test_batches_have_limits(dynamodb: Any, table: str) -> None:
+    deletes = [{"DeleteRequest": {"Key": key}} for key in keys(26)]
+    assert refusal(dynamodb.batch_write_item, RequestItems={table: deletes}).endswith(
+        "failed to satisfy constraint: Map value must satisfy constraint: [Member must have length less than or equal "
+        "to 25, Member must have length greater than or equal to 1]"
+    )
+    assert "less than or equal to 100" in refusal(dynamodb.batch_get_item, RequestItems={table: {"Keys": keys(101)}})
+    for call, name in ((dynamodb.batch_get_item, "BatchGetItem"), (dynamodb.batch_write_item, "BatchWriteItem")):
+        assert refusal(call, RequestItems={}) == f"The requestItems parameter is required for {name}"
+
+
+@pytest.mark.parametrize(("call", "action"), [("transact_get_items", "Get"), ("transact_write_items", "Delete")])
+def test_transactions_have_limits(dynamodb: Any, table: str, call: str, action: str) -> None:
+    actions = [{action: {"TableName": table, "Key": key}} for key in keys(101)]
+    assert refusal(getattr(dynamodb, call), TransactItems=actions).endswith("length less than or equal to 100")
+    assert refusal(getattr(dynamodb, call), TransactItems=[]) == (
+        "1 validation error detected: Value '[]' at 'transactItems' failed to satisfy constraint: "
+        "Member must have length greater than or equal to 1"
+    )
+
+
+def test_one_number_in_two_spellings_is_a_duplicate(dynamodb: Any) -> None:
+    name = f"table-{uuid.uuid4().hex[:12]}"
+    numbers = [{"AttributeName": "pk", "AttributeType": "N"}]
+    dynamodb.create_table(TableName=name, AttributeDefinitions=numbers, KeySchema=HASH, BillingMode="PAY_PER_REQUEST")
+    found = refusal(dynamodb.batch_get_item, RequestItems={name: {"Keys": [{"pk": {"N": n}} for n in ("10", "1E1")]}})
+    assert found == "Provided list of item keys contains duplicates"
+
+
+def index(name: str = "one", projection: Any = ALL, key: str = "pk") -> dict[str, Any]:
+    return {"IndexName": name, "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}], "Projection": projection}
+
+
+NAME = "1 validation error detected: Value '{}' at 'tableName' failed to satisfy constraint: Member must {}"
+INVALID = "One or more parameter values were invalid: "
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"TableName": None}, "The parameter 'TableName' is required but was not present in the request"),
+        ({"TableName": "ab"}, NAME.format("ab", "have length greater than or equal to 3")),
+        ({"TableName": "a b!"}, NAME.format("a b!", "satisfy regular expression pattern: [a-zA-Z0-9_.-]+")),
+        ({"TableName": "a" * 256}, NAME.format("a" * 256, "have length less than or equal to 255")),
+        (
+            {"KeySchema": [{"AttributeName": "pk", "KeyType": "INVALID"}]},
+            (
+                "1 validation error detected: Value 'INVALID' at 'keySchema.1.member.keyType' failed to satisfy "
+                "constraint: Member must satisfy enum value set: [HASH, RANGE]"
+            ),
+        ),
+        (
+            {"KeySchema": [{"AttributeName": "pk", "KeyType": "RANGE"}]},
+            "Invalid KeySchema: The first KeySchemaElement is not a HASH key type",
+        ),
+        ({"GlobalSecondaryIndexes": [index(), index()]}, INVALID + "Duplicate index name: one"),
+        (
+            {"LocalSecondaryIndexes": [index()]},
+            INVALID
+            + "Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex",
+        ),
+        (
+            {"GlobalSecondaryIndexes": [index(projection={"ProjectionType": "INCLUDE"})]},
+            INVALID + "ProjectionType is INCLUDE, but NonKeyAttributes is not specified",
+        ),
+        (
+            {"StreamSpecification": {"StreamEnabled": False, "StreamViewType": "NEW_IMAGE"}},
+            INVALID + "If stream is being disabled, then UpdateViewType must not be specified",
+        ),
+        (
+            {"ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}},
+            INVALID
+            + "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
+        ),
+    ],
+)
+def test_new_table_is_refused(dynamodb: Any, parameters: dict[str, Any], message: str) -> None:
+    definition: dict[str, Any] = {
+        "TableName": f"table-{uuid.uuid4().hex[:12]}",
+        "AttributeDefinitions": STRING,
+        "KeySchema": HASH,
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    given = {name: value for name, value in {**definition, **parameters}.items() if value is not None}
+    assert refusal(dynamodb.create_table, **given) == message
+
+
+def test_unknown_view_type_is_refused(dynamodb: Any, table: str) -> None:
+    stream = {"StreamEnabled": True, "StreamViewType": "EVERYTHING"}
+    assert "at 'streamSpecification.streamViewType'" in refusal(
+        dynamodb.update_table, TableName=table, StreamSpecification=stream
+    )
+
+
+def test_update_of_nothing_is_refused(dynamodb: Any, table: str) -> None:
+    assert refusal(dynamodb.update_table, TableName=table).startswith("At least one of ProvisionedThroughput")
+
+
+def test_update_to_the_same_throughput_is_refused(dynamodb: Any) -> None:
+    name, throughput = f"table-{uuid.uuid4().hex[:12]}", {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}
+    dynamodb.create_table(TableName=name, AttributeDefinitions=STRING, KeySchema=HASH, ProvisionedThroughput=throughput)
+    message = refusal(dynamodb.update_table, TableName=name, ProvisionedThroughput=throughput)
+    assert message.startswith("The provisioned throughput for the table will not change.")
+
+
+def test_time_to_live_is_refused_twice(dynamodb: Any) -> None:
+    name = f"table-{uuid.uuid4().hex[:12]}"
+    dynamodb.create_table(TableName=name, AttributeDefinitions=STRING, KeySchema=HASH, BillingMode="PAY_PER_REQUEST")
+
+    def update(attribute: str, *, enabled: bool) -> dict[str, Any]:
+        return {"TableName": name, "TimeToLiveSpecification": {"Enabled": enabled, "AttributeName": attribute}}
+
+    change = dynamodb.update_time_to_live
+    assert refusal(change, **update("at", enabled=False)) == "TimeToLive is already disabled"
+    change(**update("at", enabled=True))
+    assert refusal(change, **update("at", enabled=True)) == "TimeToLive is already enabled"
+    other = "TimeToLive is active on a different AttributeName: current AttributeName is at"
+    assert refusal(change, **update("other", enabled=True)) == other
+
+
+@pytest.mark.parametrize("call", ["describe_time_to_live", "describe_table"])
+def test_missing_table_is_not_found(dynamodb: Any, call: str) -> None:
+    with pytest.raises(dynamodb.exceptions.ResourceNotFoundException, match="Requested resource not found"):
+        getattr(dynamodb, call)(TableName="missing")
