@@ -114,14 +114,14 @@ def _check_set(kind: str, members: list[Any]) -> None:
         raise invalid_value(f"Input collection [{', '.join(map(str, members))}] contains duplicates.")
 
 
-def check_item(image: Mapping[str, Any]) -> None:
+def check_item(image: Mapping[str, Any], *, is_update: bool = False) -> None:
     """Refuse the image of an item that is too large or, after an update, too deep."""
     try:
         too_large = size(image) > _MAX_BYTES
     except UnicodeEncodeError:
         raise AwsError("SerializationException", "A name or a string is not valid Unicode") from None
     if too_large:
-        raise invalid("Item size has exceeded the maximum allowed size")
+        raise invalid(f"Item size {'to update ' if is_update else ''}has exceeded the maximum allowed size")
 
 
 def size(attributes: Mapping[str, Any], depth: int = 0) -> int:
@@ -154,9 +154,17 @@ def _value_size(attribute: Mapping[str, Any], depth: int) -> int:
 
 
 def _number_size(value: str) -> int:
-    """One byte for two significant digits, one for the exponent, one for a minus sign."""
-    digits = value.lstrip("-").replace(".", "").strip("0")
-    return (len(digits) + 1) // 2 + 1 + (value[0] == "-")
+    """The size of a number in its shortest form.
+
+    One byte, one for two digits before the point, one for two after it, and one for a minus sign. The zeros at the
+    ends do not count. (A public conformance suite measured this; the developer guide calls its rule approximate.)
+    """
+    integer, _, fraction = value.lstrip("-").partition(".")
+    if integer == "0":
+        integer, fraction = "", fraction.lstrip("0")
+    elif not fraction:
+        integer = integer.rstrip("0")
+    return 1 + (len(integer) + 1) // 2 + (len(fraction) + 1) // 2 + (value[0] == "-")
 
 
 def normalize(init: Callable[..., None], self: DynamoType, type_as_dict: Any) -> None:

@@ -264,7 +264,7 @@ def _apply(writes: list[Write], run: Callable[[], T], user_identity: Mapping[str
             if new is old or (new and old and new.attrs == old.attrs):
                 continue
             new_image = image(new) if new else None
-            items.check_item(new_image or {})
+            items.check_item(new_image or {}, is_update=write.kind == "Update")
             _check_index_keys(write.key.table, new_image or {})
             if write.key.table.stream_shard:
                 change = (image(old) if old else None, new_image)

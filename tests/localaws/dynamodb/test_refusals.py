@@ -227,7 +227,8 @@ def test_wrong_key_cancels_a_transaction(dynamodb: Any, table: str, kind: str) -
         (
             {"S": ""},
             (
-                "One or more parameter values are not valid. A value specified for a secondary index key is not supported. "
+                "One or more parameter values are not valid. "
+                "A value specified for a secondary index key is not supported. "
                 "The AttributeValue for a key attribute cannot contain an empty string value. "
                 "IndexName: index, IndexKey: indexed"
             ),
@@ -372,3 +373,22 @@ def test_time_to_live_is_refused_twice(dynamodb: Any) -> None:
 def test_missing_table_is_not_found(dynamodb: Any, call: str) -> None:
     with pytest.raises(dynamodb.exceptions.ResourceNotFoundException, match="Requested resource not found"):
         getattr(dynamodb, call)(TableName="missing")
+
+
+# The sizes that a public conformance suite measured on AWS.
+@pytest.mark.parametrize(
+    ("number", "size"),
+    [
+        ("0", 1), ("-0", 1), ("1", 2), ("12", 2), ("123", 3), ("12345678901234567890123456789012345678", 20),
+        ("0042", 2), ("100", 2), ("1010", 3), ("0.0000001", 2), ("1E125", 2), ("1E-100", 2), ("1.5", 3),
+        ("1.234", 4), ("3.14159", 5), ("100.5", 4), ("0.15", 2), ("-42", 3),
+    ],
+)  # fmt: skip
+def test_item_may_have_400_kb_to_the_byte(dynamodb: Any, table: str, number: str, size: int) -> None:
+    rest = 400 * 1024 - len("pk" + "sk" + "number" + "text" + "ab") - size
+    item = {**KEY, "number": {"N": number}, "text": {"S": "x" * rest}}
+    dynamodb.put_item(TableName=table, Item=item)
+    dynamodb.delete_item(TableName=table, Key=KEY)
+    item["text"] = {"S": "x" * (rest + 1)}
+    message = refusal(dynamodb.put_item, TableName=table, Item=item)
+    assert message == "Item size has exceeded the maximum allowed size"
