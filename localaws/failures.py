@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.wrappers import Request
 
-_DYNAMODB = str(Path(moto.dynamodb.__file__).parent)
+_DYNAMODB, _OURS = str(Path(moto.dynamodb.__file__).parent), str(Path(__file__).parent)
 # The services that sign their requests with another name than that of their model.
 _MODELS = {"monitoring": "cloudwatch", "states": "stepfunctions", "email": "ses", "elasticloadbalancing": "elbv2"}
 _MISSING_PAGE = 'See docs/local-aws.md, "What is missing".'
@@ -92,12 +92,18 @@ def translate(request: Request, error: Exception) -> AwsError:
     traceback.print_exception(error)
     if malformed := _find_malformed(request):
         return malformed
-    if service == "dynamodb" and traceback.extract_tb(error.__traceback__)[-1].filename.startswith(_DYNAMODB):
+    if service == "dynamodb" and _is_of_moto(error):
         # moto fails in this way on an expression or a value that it does not expect, where DynamoDB refuses it.
-        return AwsError("ValidationException", f"The request is invalid: {error or type(error).__name__}")
+        return AwsError("ValidationException", f"The request is invalid: {str(error) or type(error).__name__}")
     code = "InternalServerError" if service == "dynamodb" else "InternalError" if service == "s3" else "InternalFailure"
     message = f"The local AWS failed on the request: {type(error).__name__}: {error}. Its log has the traceback."
     return AwsError(code, message, 500)
+
+
+def _is_of_moto(error: Exception) -> bool:
+    """Whether moto's DynamoDB has raised an error, or what it calls. Then it is not in a module of ours."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return any(file.startswith(_DYNAMODB) for file in files) and not files[-1].startswith(_OURS)
 
 
 def _missing_code(request: Request, service: str) -> str:

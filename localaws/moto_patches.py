@@ -14,7 +14,16 @@ from moto.awslambda import models as lambda_models
 from moto.awslambda.responses import LambdaResponse
 from moto.core.common_models import BaseModel
 from moto.core.responses import BaseResponse
-from moto.dynamodb.comparisons import FuncIn, OpEqual, OpNotEqual
+from moto.dynamodb.comparisons import (
+    FuncBetween,
+    FuncIn,
+    OpEqual,
+    OpGreaterThan,
+    OpGreaterThanOrEqual,
+    OpLessThan,
+    OpLessThanOrEqual,
+    OpNotEqual,
+)
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models import table as table_models
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
@@ -119,8 +128,10 @@ def _patch_items() -> None:
     # `items.check_item` counts as DynamoDB does. moto counts all attributes anew for each attribute that it stores.
     _replace(LimitedSizeDict, "__setitem__", dict.__setitem__)
     _wrap(ExpressionAttributeResolvingProcessor, "resolve_expression_path", items.copy_operand)
-    for operator, evaluate in ((OpEqual, items.is_equal), (OpNotEqual, items.is_unequal), (FuncIn, items.is_in)):
-        _replace(operator, "expr", evaluate)
+    for comparison, evaluate in ((OpEqual, items.is_equal), (OpNotEqual, items.is_unequal), (FuncIn, items.is_in)):
+        _replace(comparison, "expr", evaluate)
+    for operator in (OpLessThan, OpLessThanOrEqual, OpGreaterThan, OpGreaterThanOrEqual, FuncBetween):
+        _wrap(operator, "expr", items.in_order)
     _replace(Item, "update_with_attribute_updates", updates.apply_attribute_updates)
     _wrap(DynamoDBBackend, "update_item", writes.update_item)
     _replace(DynamoDBBackend, "transact_write_items", writes.transact)

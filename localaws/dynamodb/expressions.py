@@ -54,6 +54,7 @@ class Expression:
         if len(text.encode()) > _MAX_BYTES:
             what = "Expression size has exceeded the maximum allowed size"
             raise self._error(f"{what}; expression size: {len(text.encode())}")
+        self._is_key_condition = kind == "KeyConditionExpression"
         parse = {"UpdateExpression": self._update, "ProjectionExpression": self._projection}.get(kind, self._condition)
         try:
             parse()
@@ -113,6 +114,8 @@ class Expression:
                 raise self._syntax_error()
             path.append(int(self._take()))
             self._expect("]")
+        if self._is_key_condition and len(path) > 1:
+            raise invalid("KeyConditionExpressions cannot have conditions on nested attributes")
         return tuple(path)
 
     def _attribute_name(self) -> str:
@@ -170,7 +173,8 @@ class Expression:
 
     def _condition(self) -> None:
         self._conjunction()
-        while self._accept("OR"):
+        while self._keyword == "OR":
+            self._operator(self._take())
             self._conjunction()
 
     def _conjunction(self) -> None:
@@ -179,8 +183,8 @@ class Expression:
             self._negation()
 
     def _negation(self) -> None:
-        while self._accept("NOT"):
-            pass
+        while self._keyword == "NOT":
+            self._operator(self._take())
         if self._next == "(" and not self._is_operand_in_parentheses():
             self._take()
             inner, outer = self._closing.get(self._position), self._closing.get(self._position - 1, 0)
@@ -193,6 +197,11 @@ class Expression:
             self._call(_CONDITIONS, self._operand)
         else:
             self._comparison()
+
+    def _operator(self, operator: str) -> str:
+        if self._is_key_condition and operator.upper() in ("OR", "NOT", "IN", "<>"):
+            raise invalid(f"Invalid operator used in KeyConditionExpression: {operator.upper()}")
+        return operator
 
     def _closing_positions(self) -> dict[int, int]:
         """The position of each opening parenthesis, with that of the one that closes it."""
@@ -214,7 +223,7 @@ class Expression:
     def _comparison(self) -> None:
         left = self._operand()
         if self._next in _COMPARATORS:
-            operator = self._take()
+            operator = self._operator(self._take())
             operands = [left, self._operand()]
         elif self._accept("BETWEEN"):
             operator = "BETWEEN"
@@ -224,6 +233,7 @@ class Expression:
         else:
             operator = "IN"
             self._expect("IN")
+            self._operator("IN")
             self._expect("(")
             operands = [left, *self._list(self._operand)]
             self._expect(")")

@@ -219,6 +219,14 @@ def copy_operand(resolve: Callable[..., Any], self: Any, path: Any) -> Any:
     return DDBTypedValue(copy.deepcopy(operand.get_value())) if isinstance(operand, DDBTypedValue) else operand
 
 
+def in_order(evaluate: Callable[..., bool], self: Any, item: Any) -> bool:
+    """Wrap the evaluation of `<`, `>`, `<=`, `>=`, `BETWEEN`: for unlike types, or a size of nothing, it is false."""
+    try:
+        return evaluate(self, item)
+    except (TypeError, ValueError):
+        return False
+
+
 def is_equal(self: Any, item: Any) -> bool:
     """Replace the evaluation of `=` in conditions: moto takes a missing attribute for NULL, and true for 1."""
     return _are_equal(self.lhs, self.rhs, item)

@@ -132,6 +132,10 @@ def describe(
 
 def overwrite_tags(tag: Callable[..., None], self: DynamoDBBackend, arn: str, tags: Mapping[str, str]) -> None:
     """Wrap TagResource: a tag that the table has gets the new value."""
+    if arn.count(":") < _ARN_COLONS:
+        raise invalid(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
+    if ":table/" in arn and all(table.table_arn != arn for table in self.tables.values()):
+        raise AwsError("ResourceNotFoundException", f"Requested resource not found: ResourcArn: {arn} not found")
     for table in self.tables.values():
         if table.table_arn == arn:
             table.tags = [each for each in table.tags if each["Key"] not in tags]

@@ -100,6 +100,12 @@ def _check_batch_write(parameters: Parameters) -> None:
         raise invalid("Too many items requested for the BatchWriteItem call")
 
 
+def _check_transaction(parameters: Parameters) -> None:
+    for item in parameters.get("TransactItems") or []:
+        if len(item) != 1:
+            raise invalid("TransactItems can only contain one of Check, Put, Update or Delete")
+
+
 def _check_scan(parameters: Parameters) -> None:
     segment, total = parameters.get("Segment"), parameters.get("TotalSegments")
     if segment is not None and total is not None and segment >= total:
@@ -181,5 +187,6 @@ _CHECKS: dict[str, Callable[[Parameters], None]] = {
     "BatchWriteItem": _check_batch_write,
     "CreateTable": _check_create_table,
     "Scan": _check_scan,
+    "TransactWriteItems": _check_transaction,
     "UpdateTable": _check_update_table,
 }

@@ -173,6 +173,45 @@ def test_scan_is_refused(dynamodb: Any, table: str, parameters: dict[str, Any], 
     assert refusal(dynamodb.scan, TableName=table, **parameters) == message
 
 
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("pk = :v OR sk = :v", "Invalid operator used in KeyConditionExpression: OR"),
+        ("NOT pk = :v", "Invalid operator used in KeyConditionExpression: NOT"),
+        ("pk = :v AND sk <> :v", "Invalid operator used in KeyConditionExpression: <>"),
+        ("pk = :v AND sk.a = :v", "KeyConditionExpressions cannot have conditions on nested attributes"),
+        ("sk = :v", "Query condition missed key schema element: pk"),
+    ],
+)
+def test_key_condition_is_refused(dynamodb: Any, table: str, condition: str, message: str) -> None:
+    assert refusal(dynamodb.query, TableName=table, KeyConditionExpression=condition, **VALUE) == message
+
+
+@pytest.mark.parametrize("condition", ["a < :v", "size(b) > :v", "a BETWEEN :v AND :v"])
+def test_unlike_types_do_not_hold(dynamodb: Any, condition: str) -> None:
+    name = f"table-{uuid.uuid4().hex[:12]}"
+    dynamodb.create_table(TableName=name, AttributeDefinitions=STRING, KeySchema=HASH, BillingMode="PAY_PER_REQUEST")
+    dynamodb.put_item(TableName=name, Item={"pk": {"S": "a"}, "a": {"N": "1"}})
+    assert dynamodb.scan(TableName=name, FilterExpression=condition, **VALUE)["Items"] == []
+
+
+def test_failure_of_moto_is_a_refusal(dynamodb: Any, table: str) -> None:
+    message = refusal(dynamodb.query, TableName=table, KeyConditions={"pk": {"ComparisonOperator": "EQ"}})
+    assert message.startswith("The request is invalid: ")
+
+
+@pytest.mark.parametrize(
+    ("arn", "code"),
+    [
+        ("arn:aws:dynamodb:eu-west-1:000000000000:table/missing", "ResourceNotFoundException"),
+        ("missing", "ValidationException"),
+    ],
+)
+def test_tags_of_a_missing_table_are_refused(dynamodb: Any, arn: str, code: str) -> None:
+    with pytest.raises(ClientError, match=code):
+        dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": "a", "Value": "b"}])
+
+
 MISMATCH = "The provided key element does not match the schema"
 EMPTY = (
     "One or more parameter values are not valid. "
