@@ -1,4 +1,4 @@
-"""Print the tasks as a Markdown table, for README.md. Reads the output of `invoke --list --list-format json`."""
+"""Print the tasks as a Markdown table, for docs/tasks.md. Reads the output of `invoke --list --list-format json`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import sys
 
 # The order of a pipeline's life. Invoke sorts by name. Tasks that are not named here follow.
 ORDER = (
-    "deploy", "smoke", "status", "clean", "adopt", "runbook", "zip-code", "create-table", "create-role", "put-policy",
-    "create-function", "map-stream", "put-item", "fetch-logs", "pause", "resume", "records", "replay", "redrive",
+    "deploy", "smoke", "status", "doctor", "graph", "clean", "adopt", "runbook", "permissions",
+    "zip-code", "create-table", "create-role", "put-policy", "create-function", "map-stream", "create-alarms",
+    "put-item", "fetch-logs", "pause", "resume", "rollback", "records", "replay", "redrive", "load",
 )  # fmt: skip
 
 tasks = {task["name"]: task["help"] for task in json.load(sys.stdin)["tasks"]}

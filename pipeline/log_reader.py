@@ -22,13 +22,11 @@ FAILURE = re.compile(r'\[ERROR\] |"level": ?"ERROR", ?"errorMessage"|Error: Runt
 # Lambda's own lines, in the text and in the JSON log format.
 _TEXT_MARK = re.compile(r"(START|END|REPORT) RequestId: (\S+)")
 _JSON_MARK = re.compile(r'\{"time":.*"type": ?"platform\.(start|runtimeDone|report)".*"requestId": ?"([^"]+)"')
-_INIT = re.compile(r'INIT_START |\{"time":.*"type": ?"platform\.initStart"')
 # A filter pattern: the lines with one of these terms.
 _STARTS = '?"START RequestId" ?"platform.start"'
 
 # FilterLogEvents reads backwards only from 2024 on.
 _REVERSIBLE_SINCE_MS = 1_704_067_200_000
-_MAX_PAGE = 10_000
 # CloudWatch Logs allows a few calls of FilterLogEvents a second, for all callers of an account.
 _CALL_SECONDS, _POLL_SECONDS = 0.25, 1.0
 # FilterLogEvents finds events seconds late, some streams later than others. Every tenth poll looks further back.
@@ -85,9 +83,9 @@ def select(
     """The newest `last` invocations, the newest last, or with 0 all of them as they end. The rest is as in `fetch`."""
     if last and not pattern and not request_id:
         found = invocations(newest(logs, group, since_ms=since_ms, last=last)[0])
-        # Lines outside an invocation do not count.
-        oldest = next(iter([each.started_ms for each in found if each.request_id][-last:]), 0)
-        return [each for each in found if each.started_ms >= oldest]
+        # Lines outside an invocation do not count, unless there are no others.
+        counted = [each for each in found if each.request_id][-last:] or found[-last:]
+        return [each for each in found if each.started_ms >= counted[0].started_ms]
     events = fetch(logs, group, since_ms=since_ms, pattern=pattern, request_id=request_id)
     return invocations(events)[-last:] if last else grouped([events])
 
@@ -100,7 +98,7 @@ def newest(logs: Any, group: str, *, since_ms: int, last: int) -> tuple[list[Log
     CloudWatch Logs API reference: FilterLogEvents with startFromHead, GetLogEvents.
     """
     backwards: Any = {"startTime": max(since_ms, _REVERSIBLE_SINCE_MS), "startFromHead": False}
-    marks = _events(logs, {"logGroupName": group, "filterPattern": _STARTS, "limit": min(last, _MAX_PAGE), **backwards})
+    marks = _events(logs, {"logGroupName": group, "filterPattern": _STARTS, "limit": min(last, 10_000), **backwards})
     starts = (event["timestamp"] for event in marks if mark_of(event)[0] == "start")
     start_ms = next(islice(starts, last - 1, None), since_ms)
     streams: dict[str, list[LogEvent]] = {}
@@ -114,22 +112,23 @@ def newest(logs: Any, group: str, *, since_ms: int, last: int) -> tuple[list[Log
 
 
 def _whole(logs: Any, group: str, events: list[LogEvent], since_ms: int, start_ms: int) -> list[LogEvent]:
-    """One log stream since `start_ms` without an earlier invocation, and with what came before its first START."""
+    """One log stream since `start_ms`, without the rest of an earlier invocation, and with what came before a START."""
     marks = [mark_of(event)[0] for event in events]
     first = next(filter(None, marks), "")
-    if first and first != "start":
-        return events[marks.index("report") + 1 :] if "report" in marks else []
-    if not first:  # an earlier invocation is running, or the process is starting
-        return list(dropwhile(lambda event: not _INIT.match(event["message"]), events))
-    before: list[LogEvent] = []
-    span = {"startTime": since_ms, "endTime": start_ms, "limit": 100}
-    for event in chain.from_iterable(map(reversed, _backwards(logs, group, events[0]["logStreamName"], span))):
-        if mark_of(event)[0]:
-            break
-        before.insert(0, event)
-        if _INIT.match(event["message"]):
-            break
-    return before + events
+    if first in ("", "start"):
+        before, mark = [], ""
+        span = {"startTime": since_ms, "endTime": start_ms, "limit": 100}
+        for event in chain.from_iterable(map(reversed, _backwards(logs, group, events[0]["logStreamName"], span))):
+            mark = mark_of(event)[0]
+            if mark:
+                break
+            before.append(event)
+        if mark in ("", "report"):
+            return [*reversed(before), *events]
+    # The START of a later invocation, or what follows the earlier one's REPORT.
+    if first == "start":
+        return events[marks.index("start") :]
+    return events[marks.index("report") + 1 :] if "report" in marks else []
 
 
 def _backwards(logs: Any, group: str, stream: str, span: Mapping[str, Any]) -> Iterator[list[LogEvent]]:

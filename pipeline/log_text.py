@@ -57,13 +57,12 @@ class Summary:
             self.durations[float(f"{float(duration[1] or duration[2]):.3g}")] += 1  # few different ones
 
     def __str__(self) -> str:
-        counts = f"{self.durations.total()} invocations, {self.failed} failed, {self.cold_starts} cold starts"
-        if not self.durations:
-            return counts
-        faster = self.durations.total() / 2
+        total = self.durations.total()
+        text = f"invocations: {total}, failed: {self.failed}, cold starts: {self.cold_starts}"
+        faster = 0
         for median in sorted(self.durations):
-            faster -= self.durations[median]
-            if faster <= 0:
-                break
-        duration = f"duration p50 {median:g} ms, max {max(self.durations):g} ms"
-        return f"{counts}; {duration}; memory used at most {self.memory_mb} MB"
+            faster += self.durations[median]
+            if 2 * faster >= total:
+                duration = f"duration: p50 {median:.10g} ms, max {max(self.durations):.10g} ms"
+                return f"{text}; {duration}; memory used: at most {self.memory_mb} MB"
+        return text

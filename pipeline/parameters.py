@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Any
@@ -15,13 +14,15 @@ from .resources.mapping import PARAMETERS as MAPPING_PARAMETERS
 from .resources.role import PARAMETERS as ROLE_PARAMETERS
 from .resources.table import PARAMETERS as TABLE_PARAMETERS
 from .settings import CREATE_CALLS, Settings, parameters_of
-from .validators import check_options
+from .validators import check_options, json_object
 
 # Stands for an ARN where only the form of a request is checked.
 PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
 
 # The parameters that options extend: LogGroup has no setting.
 _EXTENDED = ("LoggingConfig",)
+# The function's tag that lists the alarms by name, so that a deploy without alarms makes no call for them.
+ALARMS_TAG = "pipeline:alarms"
 # The names of code objects in the pipeline's folder of CODE_BUCKET.
 CODE_OBJECT_NAME = r"[0-9a-f]{64}\.zip"
 
@@ -32,6 +33,10 @@ def check(settings: Settings) -> None:
     role(settings, {})
     function(settings, PLACEHOLDER_ARN, b"")
     mapping(settings, PLACEHOLDER_ARN)
+    topic = settings.alarm_topic_arn
+    if topic and settings.aws_region not in ("", topic.split(":")[3]):
+        allowed = f"a topic in {settings.aws_region}, where the alarms are"
+        raise UserError(f"ALARM_TOPIC_ARN: {topic!r} is not allowed; allowed: {allowed}")
 
 
 def tags(settings: Settings) -> dict[str, str]:
@@ -114,13 +119,24 @@ def log_group(settings: Settings) -> dict[str, Any]:
     }
 
 
+def alias(settings: Settings) -> dict[str, Any]:
+    """CreateAlias's parameters, except FunctionVersion. The description stands for the tag of other resources."""
+    owner = f"{OWNER_TAG}={settings.pipeline_name}"
+    return {"FunctionName": settings.function_name, "Name": settings.function_alias, "Description": owner}
+
+
 def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
     """CreateEventSourceMapping's parameters."""
     if settings.filter_criteria:
         check_options("FILTER_CRITERIA", CREATE_CALLS["mapping"], {"FilterCriteria": settings.filter_criteria})
-        _check_patterns(settings.filter_criteria)
+    for pattern in [each.get("Pattern", "{}") for each in settings.filter_criteria.get("Filters", ())]:
+        try:
+            json_object(pattern)
+        except ValueError as error:
+            problem = f"FILTER_CRITERIA: Pattern {pattern!r} is not allowed; allowed: {error}, as a text: "
+            raise UserError(problem + '{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}') from None
     desired = {
-        "FunctionName": settings.function_name,
+        "FunctionName": ":".join(filter(None, (settings.function_name, settings.function_alias))),
         "EventSourceArn": stream_arn,
         **from_settings("mapping", settings),
         "FunctionResponseTypes": [each for each in [settings.function_response_types] if each != "none"],
@@ -131,17 +147,38 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
     return _with_options("mapping", settings, desired, MAPPING_PARAMETERS)
 
 
-def _check_patterns(filter_criteria: Mapping[str, Any]) -> None:
-    for pattern in [each.get("Pattern", "{}") for each in filter_criteria.get("Filters", ())]:
-        try:
-            is_object = isinstance(json.loads(pattern), dict)
-        except ValueError:
-            is_object = False
-        if not is_object:
-            raise UserError(
-                f"FILTER_CRITERIA: Pattern {pattern!r} is not allowed; allowed: a JSON object as text, such as "
-                '{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}'
-            )
+def alarms(settings: Settings) -> list[dict[str, Any]]:
+    """PutMetricAlarm's parameters for each alarm; none without ALARM_TOPIC_ARN. No data means that nothing went wrong.
+
+    Lambda developer guide: "Types of metrics for Lambda functions". SQS guide: "Available CloudWatch metrics".
+    """
+    function, queue = settings.function_name, settings.on_failure.rpartition(":")[2]
+    rows = [
+        ("iterator-age", "Lambda", "FunctionName", function, "IteratorAge", "Maximum", settings.alarm_iterator_age),
+        ("errors", "Lambda", "FunctionName", function, "Errors", "Sum", settings.alarm_errors),
+        ("throttles", "Lambda", "FunctionName", function, "Throttles", "Sum", settings.alarm_throttles),
+        ("notes", "SQS", "QueueName", queue, "ApproximateNumberOfMessagesVisible", "Maximum", settings.alarm_notes),
+    ]
+    return [
+        {
+            "AlarmName": f"{settings.pipeline_name}-{name}",
+            "AlarmDescription": f"{metric} of {watched} is {threshold} or more; see invoke status",
+            "AlarmActions": [settings.alarm_topic_arn],
+            "OKActions": [settings.alarm_topic_arn],
+            "Namespace": f"AWS/{service}",
+            "MetricName": metric,
+            "Dimensions": [{"Name": dimension, "Value": watched}],
+            "Statistic": statistic,
+            "Period": 300,
+            "EvaluationPeriods": 1,
+            "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+            "Threshold": threshold,
+            "TreatMissingData": "notBreaching",
+            "Tags": tag_list(tags(settings)),
+        }
+        for name, service, dimension, watched, metric, statistic, threshold in rows
+        if settings.alarm_topic_arn and (service == "Lambda" or ":sqs:" in settings.on_failure)
+    ]
 
 
 # What each kind of destination needs: docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
@@ -155,9 +192,9 @@ def on_failure_policy(destination: str) -> dict[str, Any]:
     return allow(_ON_FAILURE_ACTIONS[service], resources)
 
 
-def allow(actions: list[str], resources: str | list[str]) -> dict[str, Any]:
-    """A policy of one statement."""
-    statement = {"Effect": "Allow", "Action": actions, "Resource": resources}
+def allow(actions: list[str], resources: str | list[str], **others: Any) -> dict[str, Any]:
+    """A policy of one statement, with `others` of its elements, such as Principal."""
+    statement = {"Effect": "Allow", **others, "Action": actions, "Resource": resources}
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 

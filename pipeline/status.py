@@ -11,7 +11,7 @@ from . import log_reader, metrics, parameters, policies, steps
 from .deployment import Deployment
 from .log_reader import Invocation
 from .report import SIGNS, diff_text, document_of
-from .resources import mapping, role, table
+from .resources import alias, mapping, role, table
 from .resources.change import Change, own_tags
 
 
@@ -45,9 +45,10 @@ class Status:
 
 def state(change: Change) -> str:
     """The resource's state, in AWS's word where there is one."""
-    if change.action in ("created", "deleted"):
-        return "missing" if change.action == "created" else "obsolete"
-    return str(change.attributes.get("TableStatus") or change.attributes.get("State") or "present")
+    if change.action in ("created", "deleted", "absent"):
+        return "obsolete" if change.action == "deleted" else "missing"
+    names = ("TableStatus", "State", "StateValue")
+    return str(next((state for name in names if (state := change.attributes.get(name))), "present"))
 
 
 def collect(d: Deployment) -> Status:
@@ -67,6 +68,10 @@ def collect(d: Deployment) -> Status:
     if ours:
         facts["last result"] = ours["LastProcessingResult"]
         changes = [replace(each, attributes=ours) if each.resource.startswith("mapping ") else each for each in changes]
+    if d.settings.function_alias:
+        facts["versions"] = [
+            alias.summary(each) for each in alias.versions(d.client("lambda"), d.settings.function_name)[1:]
+        ]
     facts |= _foreign(d, changes)
     # On deleted streams, or created by hand.
     others = [entry for entry in mappings if entry is not ours]
@@ -84,7 +89,7 @@ def _foreign(d: Deployment, changes: list[Change]) -> dict[str, list[str]]:
     for change in changes:
         current: dict[str, str] = change.attributes.get("Tags") or change.attributes.get("tags") or {}
         if change.action != "created" and isinstance(current, dict):
-            foreign = current.keys() - own_tags(current, ours).keys() - {role.POLICIES_TAG}
+            foreign = current.keys() - own_tags(current, ours).keys() - {role.POLICIES_TAG, parameters.ALARMS_TAG}
             tags += [f"{name} on {change.resource}" for name in sorted(foreign)]
     names = policies.inline_policy_names(d.settings, d.root)
     arns = d.settings.role_managed_policy_arns

@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 from . import archive, external, items, log_reader, log_text, metrics, parameters, policies, role_check
 from .deployment import Deployment
 from .events import Changed, Events, Progress, Result, Started, Waiting, changes, finish
-from .resources import code_object, function, log_group, mapping, role, table
-from .resources.change import Action, Change, UserError, check_owner, retry
+from .resources import alarm, alias, code_object, function, log_group, mapping, role, table
+from .resources.change import Action, Change, UserError, check_owner, retag_in_lambda, retry
 from .settings import Settings
 
 # While logs are followed, an invocation that runs for longer is shown in parts.
@@ -43,10 +43,12 @@ def deploy(d: Deployment) -> Events[None]:
     table_change = None if current else (yield from _start_table(d))
     role_arn = role_arn or (yield from create_role(d))
     yield from put_policy(d, role_arn, key_arn)
-    retagged = yield from create_function(d, role_arn, code, tags=False)
+    current_function, retagged = yield from create_function(d, role_arn, code, tags=False)
     if table_change:
         current = yield from _finish_table(d, table_change)
     yield from map_stream(d, current, tags=retagged)
+    if d.settings.alarm_topic_arn or parameters.ALARMS_TAG in current_function["Tags"]:
+        yield from create_alarms(d, current_function)
 
 
 def plan(d: Deployment) -> list[Change]:
@@ -184,12 +186,14 @@ def _tokens(d: Deployment, role_arn: str = "") -> Callable[[], Mapping[str, str]
     return lambda: parameters.policy_tokens(d.settings, role_arn if known else d.caller_identity["Arn"])
 
 
-def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tags: bool = True) -> Events[bool]:
+def create_function(
+    d: Deployment, role_arn: str = "", code: bytes = b"", *, tags: bool = True
+) -> Events[tuple[Mapping[str, Any], bool]]:
     """Create or update the function and its log group, and wait until the function is active.
 
-    `code` is the zip, already in CODE_BUCKET if it has to be there. By default, it is built and uploaded. Returns
-    whether an existing function's tags changed. All resources have the same tags: with `tags=False` those of the log
-    group are read only if the function's have changed, which saves a call; `status` reads them always.
+    `code` is the zip, already in CODE_BUCKET if it has to be there. By default, it is built and uploaded. Returns the
+    function, and whether the tags of an existing one changed. All resources have the same tags: with `tags=False` those
+    of the log group are read only if the function's have changed, which saves a call; `status` reads them always.
     """
     yield Started("create-function")
     role_arn = role_arn or d.settings.role_arn or existing(d, "role")["Arn"]
@@ -205,7 +209,47 @@ def create_function(d: Deployment, role_arn: str = "", code: bytes = b"", *, tag
     yield Changed("create-function", retry(ensure_group))
     wait = partial(function.wait, d.client("lambda"), d.settings.function_name)
     yield from finish("create-function", change, "to become Active", wait)
-    return retagged
+    if d.settings.function_alias:
+        yield from _publish(d, {diff.setting for diff in change.diffs})
+    return change.attributes, retagged
+
+
+def _publish(d: Deployment, changed: set[str]) -> Events[None]:
+    """Publish a version if the function has changed, point the alias at it, and delete the oldest versions.
+
+    `changed` are the function's parameters that this run has changed.
+    """
+    lambda_, kept, desired = d.client("lambda"), d.settings.function_versions_kept, parameters.alias(d.settings)
+    publish = bool(changed - {"Tags", "ReservedConcurrentExecutions"})
+    change = retry(lambda: alias.ensure(lambda_, desired, publish=publish, adopt=d.adopt))
+    yield Changed("create-function", change)
+    planned = int(change.attributes["FunctionVersion"] == alias.NEW)
+    delete_versions = partial(alias.delete_versions, lambda_, d.settings.function_name, kept, planned=planned)
+    for deleted in retry(lambda: list(delete_versions())):
+        yield Changed("create-function", deleted)
+
+
+def rollback(d: Deployment, *, version: str = "") -> Events[None]:
+    """Point the alias at a published version; by default, at the one before its own."""
+    yield Started("rollback")
+    name, live, lambda_ = d.settings.function_name, d.settings.function_alias, d.client("lambda")
+    if not live:
+        raise UserError("FUNCTION_ALIAS is empty, so no versions are published. Set it, such as FUNCTION_ALIAS=live")
+    check_owner(f"function {name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
+    current = alias.existing(lambda_, parameters.alias(d.settings))
+    published = {entry["Version"]: alias.summary(entry) for entry in alias.versions(lambda_, name)[1:]}
+    previous = current["FunctionVersion"]
+    chosen = version or max((each for each in published if int(each) < int(previous)), key=int, default="")
+    known = f"the versions of function {name} are: {', '.join(published) or 'none'}"
+    if not chosen:
+        raise UserError(f"alias {live} is at version {previous}, and there is no version before it; {known}")
+    if chosen not in published:
+        raise UserError(f"--to: {chosen!r} is not allowed; {known}")
+    if chosen == previous and not current["RoutingConfig"]:
+        raise UserError(f"alias {live} is at version {chosen} already; {known}")
+    yield Changed("rollback", retry(lambda: alias.point_at(lambda_, parameters.alias(d.settings), chosen)))
+    was = published.get(previous, previous)
+    yield Result(f"Alias {live} was at {was}, and is at {published[chosen]}.", {"from": previous, "to": chosen})
 
 
 def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *, tags: bool = True) -> Events[None]:
@@ -215,12 +259,19 @@ def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *,
         current_table = existing(d, "table")
         # A mapping belongs to its function: only a mapping of our function is changed.
         check_owner(f"function {d.settings.function_name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
+        if d.settings.function_alias:
+            alias.existing(d.client("lambda"), parameters.alias(d.settings))
     desired = parameters.mapping(d.settings, stream_of(d, current_table))
     change = external.map_stream(d, desired, tags=tags)
     if change.action in ("created", "replaced"):
         change = replace(change, note="; ".join(filter(None, (change.note, _crowded(d, current_table)))))
     goal = "to become Enabled" if desired["Enabled"] else "to become Disabled"
     yield from finish("map-stream", change, goal, lambda: mapping.wait(d.client("lambda"), change.attributes["UUID"]))
+    if d.settings.function_alias or any(diff.setting == "FunctionName" for diff in change.diffs):
+        # Last: until now, the mapping may have invoked an earlier FUNCTION_ALIAS.
+        delete = partial(alias.delete_others, d.client("lambda"), d.settings.function_name)
+        for deleted in retry(lambda: list(delete(d.settings.pipeline_name, d.settings.function_alias))):
+            yield Changed("map-stream", deleted)
 
 
 def _crowded(d: Deployment, current: Mapping[str, Any]) -> str:
@@ -234,6 +285,37 @@ def _crowded(d: Deployment, current: Mapping[str, Any]) -> str:
     most = "one reader of a global table's stream" if current["Replicas"] else "two readers per shard"
     crowded = len(names) >= (1 if current["Replicas"] else 2)
     return f"the stream has other readers: {', '.join(names)}; AWS recommends at most {most}" if crowded else ""
+
+
+def create_alarms(d: Deployment, current_function: Mapping[str, Any] | None = None) -> Events[None]:
+    """Create or update the alarms, and delete those that the settings no longer ask for: all without ALARM_TOPIC_ARN.
+
+    A tag of the function lists them: before the first one exists, so that an interruption leaves none unlisted.
+    """
+    yield Started("create-alarms")
+    if not current_function:
+        current_function = existing(d, "function")
+        check_owner(f"function {d.settings.function_name}", current_function["Tags"], d.settings.pipeline_name)
+    desired = {each["AlarmName"]: each for each in parameters.alarms(d.settings)}
+    listed = current_function["Tags"].get(parameters.ALARMS_TAG, "").split()
+    stale = [name for name in listed if name not in desired]
+    _list_alarms(d, current_function, listed, [*desired, *stale])
+    cloudwatch, owner = d.client("cloudwatch"), d.settings.pipeline_name
+    note = "" if ":sqs:" in d.settings.on_failure else "no alarm on notes, as ON_FAILURE is not an SQS queue"
+    for each in desired.values():
+        change = retry(partial(alarm.ensure, cloudwatch, each, adopt=d.adopt))
+        yield Changed("create-alarms", replace(change, note=note))
+        note = ""  # once
+    for name in stale:
+        yield Changed("create-alarms", retry(partial(alarm.delete, cloudwatch, name, owner=owner, adopt=d.adopt)))
+    _list_alarms(d, current_function, [*desired, *stale], [*desired])
+    if not desired and not stale:
+        yield Changed("create-alarms", Change("alarms", "unchanged", note="none, as ALARM_TOPIC_ARN is empty"))
+
+
+def _list_alarms(d: Deployment, current_function: Mapping[str, Any], old: list[str], new: list[str]) -> None:
+    tags = [{parameters.ALARMS_TAG: " ".join(names)} if names else {} for names in (old, new)]
+    retry(partial(retag_in_lambda, d.client("lambda"), current_function["FunctionArn"], *tags))
 
 
 def pause(d: Deployment) -> Events[None]:

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from . import parameters, policies, role_check, smoke
 from .deployment import Deployment
 from .events import Changed, Events, Started, Waiting, finish
-from .resources import backup, code_object, function, log_group, mapping, role, table
+from .resources import alarm, backup, code_object, function, log_group, mapping, role, table
 from .resources.change import Change, UserError, check_owner, retry
 
 # AWS may still list what it has deleted: IAM user guide, "Changes that I make are not always immediately visible".
@@ -45,7 +45,13 @@ def clean(d: Deployment, *, delete_data: bool = False, back_up: bool = False, ke
 
 def _delete_all(d: Deployment, *, delete_data: bool, back_up: bool, keep_logs: bool) -> Events[None]:
     settings, owner, lambda_ = d.settings, d.settings.pipeline_name, d.client("lambda")
-    for entry in _mappings(d):
+    current = function.describe(lambda_, settings.function_name)
+    entries = _mappings(d, current)
+    # First, as a clean-up is no reason for an alarm. Sorted, since both lists have most names.
+    listed = current["Tags"].get(parameters.ALARMS_TAG, "").split() if current else []
+    for name in sorted({*listed, *(each["AlarmName"] for each in parameters.alarms(settings))}):
+        yield Changed("clean", retry(partial(alarm.delete, d.client("cloudwatch"), name, owner=owner, adopt=d.adopt)))
+    for entry in entries:
         change = retry(partial(mapping.delete, lambda_, entry["UUID"]))
         yield from finish("clean", change, "to be deleted", partial(mapping.wait_until_deleted, lambda_, entry["UUID"]))
     delete_function = partial(function.delete, lambda_, settings.function_name, owner=owner, adopt=d.adopt)
@@ -111,6 +117,8 @@ def remaining(d: Deployment) -> list[str]:
         f"role {settings.role_name}": not settings.role_arn and role.describe(d.client("iam"), settings.role_name),
         f"table {settings.table_name}": own_table,
     }
+    for name in [each["AlarmName"] for each in parameters.alarms(settings)]:
+        current[f"alarm {name}"] = alarm.describe(d.client("cloudwatch"), name)
     mappings = mapping.of_function(d.client("lambda"), settings.function_name)
     return [f"mapping {each['UUID']}" for each in mappings] + [name for name, found in current.items() if found]
 
@@ -124,13 +132,13 @@ def summarize_remaining(d: Deployment) -> str:
     return f"Existing resources: {existing}. Continue with invoke deploy, or delete it with invoke clean"
 
 
-def _mappings(d: Deployment) -> list[dict[str, Any]]:
+def _mappings(d: Deployment, current: dict[str, Any] | None) -> list[dict[str, Any]]:
     """The function's mappings, also those on deleted streams. Raises UserError if the function or one is not ours.
 
     A mapping on our table belongs to its function. One on another table, from an earlier TABLE_NAME, has our tag.
     """
     name, owner, lambda_ = d.settings.function_name, d.settings.pipeline_name, d.client("lambda")
-    if current := function.describe(lambda_, name):
+    if current:
         check_owner(f"function {name}", current["Tags"], owner, adopt=d.adopt or None)
     entries = mapping.of_function(lambda_, name)
     for entry in entries:

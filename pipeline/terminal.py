@@ -107,8 +107,3 @@ def until_interrupted() -> Callable[[], bool]:
 
     interrupt = signal.signal(signal.SIGINT, note)
     return lambda: bool(interrupts) or getattr(sys.stdout, "discards", False)
-
-
-def has_colors() -> bool:
-    """Whether stdout is a terminal that shows colors, and a person wants them. Source: no-color.org."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

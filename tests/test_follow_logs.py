@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -124,8 +126,8 @@ def test_the_documents_name_the_log_streams_of_all_processes(followed: Followed)
 
 def test_the_end_sums_up_the_reports(followed: Followed) -> None:
     _, errors = followed.ended[0]
-    counts = r"5 invocations, 2 failed, \d cold starts; "
-    assert re.search(counts + r"duration p50 [\d.]+ ms, max 1[\d.e+]+ ms; memory used at most \d+ MB", errors), errors
+    counts = r"invocations: 5, failed: 2, cold starts: \d; "
+    assert re.search(counts + r"duration: p50 [\d.]+ ms, max 1\d+ ms; memory used: at most \d+ MB", errors), errors
 
 
 def test_follow_waits_for_a_log_group_that_is_created_later(project: ForkedProject, tmp_path: Path) -> None:
@@ -143,3 +145,19 @@ def test_follow_waits_for_a_log_group_that_is_created_later(project: ForkedProje
 
 def test_follow_ends_when_nobody_reads_its_output(followed: Followed) -> None:
     assert followed.unread.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize(("variables", "red"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_errors_are_red_on_a_terminal_with_colors(
+    project: ForkedProject, followed: Followed, variables: dict[str, str], red: bool
+) -> None:
+    assert followed.text
+    terminal, end = pty.openpty()
+    environment = {**bare_environment(), "LOCAL_PORT": "0", "TERM": "xterm", **SETTINGS, **variables}
+    command = [sys.executable, "-m", "invoke", "fetch-logs", "--filter", "ValueError"]
+    process = subprocess.Popen(command, cwd=project.folder, env=environment, stdout=end, stderr=end)
+    assert process.wait(timeout=30) == 0
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    os.close(end)
+    assert ("\x1b[31m[ERROR] ValueError: a bad item" in shown) is red

@@ -37,6 +37,8 @@ SETTINGS = {
     "FUNCTION_MEMORY_SIZE": "256",
     "FILTER_CRITERIA": json.dumps({"Filters": [{"Pattern": '{"eventName": ["INSERT", "it\'s"]}'}]}),
     "BATCH_SIZE": "7",
+    "ON_FAILURE": "arn:aws:sqs:us-east-1:000000000000:given-up",
+    "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:on-call",
     "LOG_RETENTION_IN_DAYS": "7",
 }
 VARIABLES = json.loads(SETTINGS["FUNCTION_ENVIRONMENT"])

@@ -129,8 +129,8 @@ def test_the_document_of_a_task_with_invalid_settings_contains_the_error(project
 @pytest.mark.parametrize(
     "words",
     [("zip-code",), ("create-table",), ("create-role",), ("put-policy",), ("create-function",), ("map-stream",),
-     ("put-item", "--item", '{"name": "x"}'), ("fetch-logs",), ("smoke",), ("deploy",), ("status",), ("records",),
-     ("replay",), ("pause",), ("resume",), ("local.start",),
+     ("create-alarms",), ("put-item", "--item", '{"name": "x"}'), ("fetch-logs",), ("smoke",), ("deploy",),
+     ("status",), ("records",), ("replay",), ("pause",), ("resume",), ("local.start",),
      ("local.status",)],
     ids=lambda words: words[0],
 )  # fmt: skip

@@ -98,7 +98,8 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
         note = _failure(current) or (f"cannot compare the environment variables: {hidden['Message']}" if hidden else "")
         return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
     pending = _update(lambda_, ours, {**normalized, "Code": code}, {each.setting for each in diffs})
-    attributes = _hide_secrets({**current, **normalized})
+    foreign = {tag: value for tag, value in current["Tags"].items() if tag not in ours["Tags"]}
+    attributes = _hide_secrets({**current, **normalized, "Tags": {**foreign, **normalized["Tags"]}})
     return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)
 
 

@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 
 # Attributes that differ whenever the same resource is created again: times, and identifiers that AWS generates.
 _GENERATED = {
-    "CreateDate", "CreationDateTime", "CreationTime", "EarliestRestorableDateTime", "EventSourceMappingArn",
-    "LastDecreaseDateTime", "LastIncreaseDateTime", "LastModified", "LastProcessingResult",
-    "LastUpdateToPayPerRequestDateTime", "LatestRestorableDateTime", "LatestStreamArn", "LatestStreamLabel",
-    "Location", "ResponseMetadata", "RevisionId", "RoleId", "RoleLastUsed", "TableId", "UUID",
-    "creationTime", "storedBytes",
+    "AlarmConfigurationUpdatedTimestamp", "CreateDate", "CreationDateTime", "CreationTime",
+    "EarliestRestorableDateTime", "EventSourceMappingArn", "LastDecreaseDateTime", "LastIncreaseDateTime",
+    "LastModified", "LastProcessingResult", "LastUpdateToPayPerRequestDateTime", "LatestRestorableDateTime",
+    "LatestStreamArn", "LatestStreamLabel", "Location", "ResponseMetadata", "RevisionId", "RoleId", "RoleLastUsed",
+    "StateTransitionedTimestamp", "StateUpdatedTimestamp", "TableId", "UUID", "creationTime", "storedBytes",
 }  # fmt: skip
 
 
 def take(client: Callable[[str], Any]) -> dict[str, list[Any]]:
-    """Return every table, role, function, mapping and log group with its policies and tags.
+    """Return every table, role, function, mapping, log group and alarm with its policies and tags.
 
     `client` returns a boto3 client for the name of a service. Generated attributes are left out, so that two
     snapshots are equal when the resources are.
@@ -28,6 +28,8 @@ def take(client: Callable[[str], Any]) -> dict[str, list[Any]]:
     roles = [role["RoleName"] for role in iam.list_roles()["Roles"]]
     functions = [function["FunctionName"] for function in lambda_.list_functions()["Functions"]]
     mappings = lambda_.list_event_source_mappings()["EventSourceMappings"]
+    cloudwatch = client("cloudwatch")
+    alarms = cloudwatch.describe_alarms()["MetricAlarms"]
     groups = logs.describe_log_groups()["logGroups"]
     resources: dict[str, list[Any]] = {
         "tables": tables,
@@ -41,12 +43,31 @@ def take(client: Callable[[str], Any]) -> dict[str, list[Any]]:
         ],
         "attached": [iam.list_attached_role_policies(RoleName=name) for name in roles],
         "functions": [lambda_.get_function(FunctionName=name) for name in functions],
+        "versions": [each for name in functions for each in _versions(lambda_, name)],
         "mappings": mappings,
         "tags of mappings": [lambda_.list_tags(Resource=mapping["EventSourceMappingArn"]) for mapping in mappings],
+        "alarms": alarms,
+        "tags of alarms": [cloudwatch.list_tags_for_resource(ResourceARN=alarm["AlarmArn"]) for alarm in alarms],
         "log groups": groups,
         "tags of log groups": [logs.list_tags_for_resource(resourceArn=group["logGroupArn"]) for group in groups],
     }
     return {kind: [_comparable(each) for each in described] for kind, described in resources.items()}
+
+
+def _versions(lambda_: Any, function: str) -> list[Any]:
+    """The published versions with their aliases, without their numbers, which Lambda never uses again."""
+    aliases = lambda_.list_aliases(FunctionName=function)["Aliases"]
+    return [
+        {
+            **{name: value for name, value in version.items() if name not in ("FunctionArn", "Version")},
+            "Aliases": [
+                {name: value for name, value in alias.items() if name != "FunctionVersion"}
+                for alias in aliases
+                if alias["FunctionVersion"] == version["Version"]
+            ],
+        }
+        for version in lambda_.list_versions_by_function(FunctionName=function)["Versions"][1:]
+    ]
 
 
 # What `adopt --write` and the deploy of other code change, and a count that AWS updates later.
@@ -68,6 +89,8 @@ def _comparable(value: Any) -> Any:
     """Return `value` without generated attributes and with its lists sorted."""
     if isinstance(value, dict):
         attributes = {name: _comparable(each) for name, each in value.items() if name not in _GENERATED}
+        if attributes.get("Description") == "":  # the same as none
+            del attributes["Description"]
         if "EventSourceArn" in attributes:  # a stream's ARN ends with its creation time
             attributes["EventSourceArn"] = attributes["EventSourceArn"].partition("/stream/")[0]
         return attributes

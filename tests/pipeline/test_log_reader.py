@@ -261,7 +261,8 @@ def made_up(chance: random.Random, now: int, start: int, end: int) -> Iterator[t
             yield at, f"print {number}"
         if start_line is START:
             yield at, END.format(request_id)
-        yield at, report_line.format(request_id)
+        if chance.random() < 0.9:
+            yield at, report_line.format(request_id)
         if chance.random() < 0.2:
             yield at, "printed by a thread after the end"
     if chance.random() < 0.3:
@@ -278,13 +279,8 @@ def test_the_newest_invocations_are_those_of_all_events(logs: Any, group: str, s
     everything = log_reader.invocations(log_reader.fetch(logs, group, since_ms=since_ms))
     for last in (1, 2, 5, 10, 100):
         first = [each for each in everything if each.request_id][-last:][0]
-        expected = [each for each in everything if each.started_ms >= first.started_ms and is_invocation(each)]
-        assert list(filter(is_invocation, log_reader.select(logs, group, since_ms=since_ms, last=last))) == expected
-
-
-def is_invocation(found: log_reader.Invocation) -> bool:
-    """Whether these are not just lines that a process printed after its last invocation."""
-    return bool(found.request_id) or found.lines[0] == INIT
+        expected = [each for each in everything if each.started_ms >= first.started_ms]
+        assert log_reader.select(logs, group, since_ms=since_ms, last=last) == expected
 
 
 def test_the_newest_invocation_is_read_without_the_earlier_ones(logs: Any, group: str) -> None:
@@ -302,6 +298,16 @@ def test_the_newest_invocation_is_read_without_the_earlier_ones(logs: Any, group
 
     assert (found.request_id, len(found.lines)) == ("19", 52)
     assert len(read) < 200, "of 1,040"
+
+
+def test_without_starts_the_newest_log_streams_are_selected(logs: Any, group: str) -> None:
+    now = int(time.time() * 1000)
+    for number in range(3):  # as with SystemLogLevel=WARN
+        put_lines(logs, group, str(number), (now + number, "print"), (now + number + 9, "print"))
+
+    found = log_reader.select(logs, group, since_ms=now - 1000, last=2)
+
+    assert [(each.log_stream, len(each.lines)) for each in found] == [("1", 2), ("2", 2)]
 
 
 def test_a_time_before_2024_selects_all_invocations(logs: Any, group: str) -> None:

@@ -154,7 +154,9 @@ VARIANTS = {
     "reads-more": {
         "TABLE_BILLING_MODE": "PROVISIONED",
         "FUNCTION_LOG_FORMAT": "JSON",
+        "FUNCTION_ALIAS": "live",
         "ON_FAILURE": "arn:aws:sqs:eu-west-1:000000000000:discarded",
+        "ALARM_TOPIC_ARN": "arn:aws:sns:eu-west-1:000000000000:on-call",
     },
     "reads-others": {"TABLE_ARN": "arn:aws:dynamodb:eu-west-1:000000000000:table/reads-defaults"},
 }
@@ -165,6 +167,7 @@ STEPS: dict[str, Callable[[Deployment], Events[Any]]] = {
     "put-policy": steps.put_policy,
     "create-function": steps.create_function,
     "map-stream": steps.map_stream,
+    "create-alarms": steps.create_alarms,
     "put-item": lambda d: steps.put_item(d, [("--item", '{"name": "test3"}')]),
     "fetch-logs": lambda d: steps.fetch_logs(d, since_ms=0, pattern="", request_id="", last=1, timeout=30),
     "smoke": smoke.run,
@@ -173,7 +176,15 @@ STEPS: dict[str, Callable[[Deployment], Events[Any]]] = {
     "redrive": lambda d: replay.redrive(d) if d.settings.on_failure else steps.resume(d),
     "pause": steps.pause,
     "resume": steps.resume,
+    "rollback": lambda d: steps.rollback(d, version=publish(d)) if d.settings.function_alias else (_ for _ in ()),
 }
+
+
+def publish(d: Deployment) -> str:
+    """Publish a version, and return it."""
+    lambda_, name = d.client("lambda"), d.settings.function_name
+    lambda_.update_function_configuration(FunctionName=name, Description="changed")
+    return str(lambda_.publish_version(FunctionName=name)["Version"])
 
 
 @pytest.fixture(scope="module")

@@ -99,12 +99,14 @@ def test_creates_a_mapping_that_does_not_exist(lambda_: Any, desired: dict[str, 
 
 
 def test_creates_a_mapping_with_every_parameter(lambda_: Any, desired: dict[str, Any]) -> None:
-    every = {**desired, **DRIFTS, "TumblingWindowInSeconds": 0}
+    # Filters encrypted with a key that does not exist are hidden.
+    settings = {**DRIFTS, "TumblingWindowInSeconds": 0, "KMSKeyArn": ""}
+    every = {**desired, **settings}
 
     uuid = mapping.ensure(lambda_, every).attributes["UUID"]
 
     current = mapping.wait(lambda_, uuid)
-    assert {setting: current[setting] for setting in DRIFTS} == {**DRIFTS, "TumblingWindowInSeconds": 0}
+    assert {setting: current[setting] for setting in DRIFTS} == settings
 
 
 @pytest.mark.usefixtures("created")
@@ -227,6 +229,7 @@ UUID = "11111111-2222-3333-4444-555555555555"
 def entry(state: str = "Enabled", stream: str = STREAM) -> dict[str, Any]:
     return {
         "UUID": UUID,
+        "FunctionArn": "arn:aws:lambda:eu-west-1:123456789012:function:test",
         "EventSourceArn": stream,
         "StartingPosition": "LATEST",
         "State": state,

@@ -35,6 +35,7 @@ COPIED = {
     "role": 'role.delete(boto3.client("iam"), "none").action == "absent"',
     "function": 'function.delete(boto3.client("lambda"), "none").action == "absent"',
     "mapping": 'mapping.of_function(boto3.client("lambda"), "none") == []',
+    "alarm": 'alarm.delete(boto3.client("cloudwatch"), "none").action == "absent"',
     "log_group": 'log_group.ensure(boto3.client("logs"), {"logGroupName": "copied"}).action == "created"',
 }
 

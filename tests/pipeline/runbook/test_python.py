@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import archive
+from pipeline import archive, runbook
 from pipeline.resources.change import OWNER_TAG, UserError
 from pipeline.runbook import python
 from pipeline.settings import load
@@ -37,7 +37,8 @@ SETTINGS = {
         "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "0",
         "FUNCTION_LAYERS": "arn:aws:lambda:us-east-1:123456789012:layer:theirs:7",
         "FILTER_CRITERIA": json.dumps({"Filters": [{"Pattern": '{"eventName": ["INSERT", "it\'s"]}'}]}),
-        "ON_FAILURE": "arn:aws:s3:::notes",
+        "ON_FAILURE": "arn:aws:sqs:us-east-1:123456789012:notes",
+        "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:on-call",
         "SMOKE_ITEM": '{"bytes": {"B": "aGVsbG8="}, "truth": {"BOOL": true}, "none": {"NULL": true}}',
     },
     "resources of others": {
@@ -103,6 +104,13 @@ def test_the_file_has_the_eight_steps_deploy_smoke_and_clean() -> None:
     assert sorted(name.replace("_", "-") for name in names) == sorted([*STEPS, "deploy", "smoke", "clean"])
 
 
+def test_with_a_topic_deploy_creates_the_alarms_last() -> None:
+    text = tasks(ALARM_TOPIC_ARN="arn:aws:sns:us-east-1:123456789012:on-call")
+    assert (
+        "\n@task(zip_code, create_role, put_policy, create_function, create_table, map_stream, create_alarms)\n" in text
+    )
+
+
 def test_the_file_imports_boto3_invoke_and_the_standard_library_only() -> None:
     nodes = list(ast.walk(ast.parse(tasks())))
     imports = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
@@ -142,7 +150,7 @@ def test_the_owner_tag_of_the_tasks_is_that_of_the_project() -> None:
 
 
 def test_code_above_one_megabyte_is_a_file_beside_the_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(python, "EMBEDDED_BYTES", 100)
+    monkeypatch.setattr(runbook, "_EMBEDDED_BYTES", 100)
     text = python.tasks(load(None, {}, {}), ROOT)
     assert "UEsDB" not in text
     assert "copy the zip with the function's code there" in text

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATE = ROOT / "pipeline" / "runbook" / "runbook.sh"
+TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
 
 
 def script(**settings: str) -> str:
@@ -56,7 +57,9 @@ def test_shellcheck_accepts_the_template() -> None:
         {
             "FUNCTION_ENVIRONMENT": '{"SECRET": "x", "STAGE": ""}',
             "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "1",
+            "FUNCTION_ALIAS": "live",
             "ON_FAILURE": "arn:aws:s3:::notes",
+            "ALARM_TOPIC_ARN": TOPIC,
             "ROLE_PERMISSIONS_BOUNDARY": "arn:aws:iam::123456789012:policy/boundary",
             "ROLE_MANAGED_POLICY_ARNS": "arn:aws:iam::123456789012:policy/a,arn:aws:iam::123456789012:policy/b",
             "ROLE_OPTIONS": '{"Description": "it\'s `id` $HOME"}',
@@ -71,6 +74,11 @@ def test_shellcheck_accepts_the_script(settings: dict[str, str], tmp_path: Path)
     path.write_text(script(**settings))
     assert shellcheck(path) == ""
     assert re.findall(r"(?<!\$)@[a-z_]+", path.read_text()) == []
+
+
+def test_the_page_leads_from_a_bad_deploy_to_rollback_if_there_is_an_alias() -> None:
+    assert "**A bad deploy**: run `rollback`" in page(FUNCTION_ALIAS="live")
+    assert "**A bad deploy**: run `pause`" in page()
 
 
 def test_a_command_has_the_parameters_that_the_step_sends() -> None:
@@ -166,11 +174,15 @@ def test_code_above_50_mb_is_uploaded_to_the_bucket_first(tmp_path: Path, monkey
 
 
 def test_the_owner_tag_of_the_script_is_that_of_the_tasks() -> None:
-    assert re.findall(r"[Tt]ags(?:\[\?Key=='|\.)(\w+)", TEMPLATE.read_text()) == [OWNER_TAG] * 4
+    assert re.findall(r"[Tt]ags(?:\[\?Key=='|\.)(\w+)", TEMPLATE.read_text()) == [OWNER_TAG] * 5
+
+
+def test_without_a_topic_nothing_is_said_about_alarms() -> None:
+    assert [word for word in ("alarm", "sns") if word in script() + page()] == []
 
 
 def test_the_page_has_every_command_of_the_script() -> None:
-    settings = {"FUNCTION_ENVIRONMENT": '{"SECRET": "x"}', "ON_FAILURE": "arn:aws:s3:::notes"}
+    settings = {"FUNCTION_ENVIRONMENT": '{"SECRET": "x"}', "ON_FAILURE": "arn:aws:s3:::notes", "ALARM_TOPIC_ARN": TOPIC}
     assert commands(page(**settings)) == commands(script(**settings))
 
 
@@ -182,6 +194,11 @@ def test_the_page_has_a_heading_a_reason_and_what_to_expect_for_each_step() -> N
     assert re.findall(r"The same with this project: `invoke (\S+)`\.", written) == parts
     assert [written.count(f"\n{note}: ") for note in ("Expect", "If it fails", "Undo")] == [len(parts)] * 3
     assert re.findall(r"^## (\d|Roll back)", written, re.MULTILINE) == [*"123456", "Roll back"]
+
+
+def test_the_page_leads_from_each_alarm_to_its_symptom() -> None:
+    opening = page(ALARM_TOPIC_ARN=TOPIC).split("## Before the first step")[0]
+    assert re.findall(r"`(\S+)`: see", opening) == ["iterator-age", "errors", "throttles", "notes"]
 
 
 def test_the_page_opens_with_the_symptoms() -> None:
@@ -206,8 +223,9 @@ def test_the_page_opens_with_the_symptoms() -> None:
         {},
         {"TABLE_ARN": "arn:aws:dynamodb:us-east-1:123456789012:table/orders"},
         {"ROLE_ARN": "arn:aws:iam::123456789012:role/service"},
+        {"ALARM_TOPIC_ARN": TOPIC},
     ],
-    ids=["own", "a table of others", "a role of others"],
+    ids=["own", "a table of others", "a role of others", "alarms"],
 )
 def test_the_page_shows_an_answer_with_the_names_of_the_settings_for_each_part(settings: dict[str, str]) -> None:
     written = page(FUNCTION_NAME="order-handler", **settings)
