@@ -431,3 +431,43 @@ def test_item_may_have_400_kb_to_the_byte(dynamodb: Any, table: str, number: str
     item["text"] = {"S": "x" * (rest + 1)}
     message = refusal(dynamodb.put_item, TableName=table, Item=item)
     assert message == "Item size has exceeded the maximum allowed size"
+
+
+# What differs from AWS: docs/local-aws.md names these tests.
+
+
+def test_bounds_in_the_wrong_order_match_nothing(dynamodb: Any, table: str) -> None:
+    bounds = {":low": {"N": "1"}, ":high": {"N": "2"}}
+    options = {"FilterExpression": "a BETWEEN :high AND :low", "ExpressionAttributeValues": bounds}
+    assert dynamodb.scan(TableName=table, **options)["Items"] == []
+
+
+@pytest.mark.parametrize("condition", [":v = pk", "(pk) = :v"])
+def test_value_before_the_key_is_refused(dynamodb: Any, table: str, condition: str) -> None:
+    refusal(dynamodb.query, TableName=table, KeyConditionExpression=condition, **VALUE)
+
+
+def test_large_update_in_a_transaction_is_refused(dynamodb: Any, table: str) -> None:
+    update = {
+        "TableName": table,
+        "Key": KEY,
+        "UpdateExpression": "SET a = :v",
+        "ExpressionAttributeValues": {":v": {"S": "x" * 400 * 1024}},
+    }
+    message = refusal(dynamodb.transact_write_items, TransactItems=[{"Update": update}])
+    assert message == "Item size to update has exceeded the maximum allowed size"
+
+
+def test_time_to_live_can_be_changed_at_once(dynamodb: Any) -> None:
+    name = f"table-{uuid.uuid4().hex[:12]}"
+    dynamodb.create_table(TableName=name, AttributeDefinitions=STRING, KeySchema=HASH, BillingMode="PAY_PER_REQUEST")
+    for enabled in (True, False):
+        specification = {"Enabled": enabled, "AttributeName": "at"}
+        dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=specification)
+    status = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]["TimeToLiveStatus"]
+    assert status == "DISABLED"
+
+
+def test_false_null_is_refused(dynamodb: Any, table: str) -> None:
+    message = refusal(dynamodb.put_item, TableName=table, Item={**KEY, "a": {"NULL": False}})
+    assert message == INVALID + "Null attribute value types must have the value of true"
