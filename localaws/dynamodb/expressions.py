@@ -7,6 +7,7 @@ DynamoDB", "Condition and filter expressions, operators, and functions", "Using 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
@@ -29,6 +30,8 @@ _COMPARATORS = ("=", "<>", "<", "<=", ">", ">=")
 _CONDITIONS = {"attribute_exists": 1, "attribute_not_exists": 1, "attribute_type": 2, "begins_with": 2, "contains": 2}
 _UPDATES = {"if_not_exists": 2, "list_append": 2}
 _SETS = ("SS", "NS", "BS")
+_ORDERED = ("S", "N", "B")
+_TYPES = ("B", "NULL", "SS", "BOOL", "L", "BS", "N", "NS", "S", "M")
 _END = "<EOF>"
 _MAX_BYTES = 4096
 
@@ -160,6 +163,14 @@ class Expression:
             what = "Incorrect number of operands for operator or function; operator or function"
             raise self._error(f"{what}: {name}, number of operands: {len(operands)}")
         self._refuse_equal(name, operands)
+        if name == "begins_with":
+            self._check_types(name, operands, ("S", "B"))
+        if name == "attribute_type":
+            self._check_types(name, operands[1:], ("S",))
+            kind = next(iter(self._values.get(operands[1], {"S": "S"}).values()))
+            if kind not in _TYPES:
+                what = f"Invalid attribute type name found; type: {kind}"
+                raise self._error(f"{what}, valid types: {{{','.join(_TYPES)}}}")
         if name in ("attribute_exists", "attribute_not_exists", "if_not_exists") and not isinstance(operands[0], tuple):
             raise self._error(f"Operator or function requires a document path; operator or function: {name}")
 
@@ -225,11 +236,15 @@ class Expression:
         if self._next in _COMPARATORS:
             operator = self._operator(self._take())
             operands = [left, self._operand()]
+            if operator not in ("=", "<>"):
+                self._check_types(operator, operands, _ORDERED)
         elif self._accept("BETWEEN"):
             operator = "BETWEEN"
             operands = [left, self._operand()]
             self._expect("AND")
             operands.append(self._operand())
+            self._check_types(operator, operands, _ORDERED)
+            self._check_bounds(operands[1:])
         else:
             operator = "IN"
             self._expect("IN")
@@ -238,6 +253,27 @@ class Expression:
             operands = [left, *self._list(self._operand)]
             self._expect(")")
         self._refuse_equal(operator, operands)
+
+    def _check_types(self, operator: str, operands: list[Any], types: tuple[str, ...]) -> None:
+        """Refuse the types of values. Those of attributes are known only with an item."""
+        for operand in operands:
+            if operand in self._values and (kind := next(iter(self._values[operand]))) not in types:
+                what = "Incorrect operand type for operator or function; operator or function"
+                raise self._error(f"{what}: {operator}, operand type: {kind}")
+
+    def _check_bounds(self, bounds: list[Any]) -> None:
+        if any(each not in self._values for each in bounds):
+            return
+        ((low_kind, low),), ((high_kind, high),) = (self._values[each].items() for each in bounds)
+        rule = ""
+        if low_kind != high_kind:
+            rule = "same data type for lower and upper bounds"
+        elif (Decimal(low) > Decimal(high)) if low_kind == "N" else low > high:
+            rule = "upper bound to be greater than or equal to lower bound"
+        if rule:
+            shown = f"lower bound operand: AttributeValue: {{{low_kind}:{low}}}, "
+            shown += f"upper bound operand: AttributeValue: {{{high_kind}:{high}}}"
+            raise self._error(f"The BETWEEN operator requires {rule}; {shown}")
 
     def _operand(self) -> Path | str:
         if self._accept("("):

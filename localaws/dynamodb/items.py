@@ -83,8 +83,6 @@ def check_value(value: Any, depth: int = 0) -> None:
         raise AwsError("SerializationException", f"The value of a {kind} has another type")
     if kind == "N":
         _check_number(content)
-    elif kind == "NULL" and not content:
-        raise invalid_value("Null attribute value types must have the value of true")
     elif kind in _SETS:
         _check_set(kind, content)
     elif kind in ("L", "M"):
@@ -168,8 +166,10 @@ def _number_size(value: str) -> int:
 
 
 def normalize(init: Callable[..., None], self: DynamoType, type_as_dict: Any) -> None:
-    """Wrap the initializer of a value: it stores numbers in their shortest form, and a set of its own."""
+    """Wrap the initializer of a value: it stores numbers in their shortest form, null as true, and a set of its own."""
     init(self, type_as_dict)
+    if self.type == "NULL":
+        self.value = True
     if self.type == "N":
         self.value = _shortest(self.value)
     elif self.type == "NS":

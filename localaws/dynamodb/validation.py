@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from localaws import service_model
 from localaws.dynamodb.expressions import check_expressions
-from localaws.dynamodb.items import invalid, invalid_value
+from localaws.dynamodb.items import check_request, invalid, invalid_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +25,9 @@ _MAX_NAME, _MIN_NEW_NAME = 255, 3
 _MAX_WRITES, _MAX_READS = 25, 100
 _MAX_LOCAL_INDEXES, _MAX_GLOBAL_INDEXES = 5, 20
 _UPDATES_OF_NOTHING = {"TableName", "AttributeDefinitions"}
+_LEGACY_CONDITIONS = ("Expected", "KeyConditions", "QueryFilter", "ScanFilter")
+# The least and the largest number of values for an operator, if that is not one.
+_ARGUMENTS = {"NULL": (0, 0), "NOT_NULL": (0, 0), "IN": (1, 100), "BETWEEN": (2, 2)}
 _ON_DEMAND = "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
 
 
@@ -37,6 +40,9 @@ def check(call_action: Callable[..., Any], self: DynamoHandler) -> Any:
     for name in _table_names(parameters):
         _check_name(name, _MIN_NEW_NAME if operation == "CreateTable" else 1)
     service_model.validate("dynamodb", operation, parameters)
+    check_request(operation, parameters)
+    for member in _LEGACY_CONDITIONS:
+        _check_legacy_conditions(parameters.get(member) or {})
     for part in _parts(parameters):
         check_expressions(part)
     return call_action(self)
@@ -104,6 +110,29 @@ def _check_transaction(parameters: Parameters) -> None:
     for item in parameters.get("TransactItems") or []:
         if len(item) != 1:
             raise invalid("TransactItems can only contain one of Check, Put, Update or Delete")
+
+
+def _check_legacy_conditions(conditions: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check the conditions that came before expressions: Expected, KeyConditions, QueryFilter, ScanFilter."""
+    for name, condition in conditions.items():
+        operator, exists = condition.get("ComparisonOperator"), condition.get("Exists")
+        has_value, has_list = "Value" in condition, "AttributeValueList" in condition
+        if operator and exists is not None:
+            raise invalid_value(f"Exists and ComparisonOperator cannot be used together for Attribute: {name}")
+        if operator and has_value and has_list:
+            raise invalid_value(f"Value and AttributeValueList cannot be used together for Attribute: {name}")
+        if operator:
+            number = len(condition["AttributeValueList"] or []) if has_list else int(has_value)
+            low, high = _ARGUMENTS.get(operator, (1, 1))
+            if not low <= number <= high:
+                raise invalid_value(f"Invalid number of argument(s) for the {operator} ComparisonOperator")
+        elif has_list:
+            raise invalid_value(f"AttributeValueList can only be used with a ComparisonOperator for Attribute: {name}")
+        elif exists in (None, True) and not has_value:
+            given = "null" if exists is None else "true"
+            raise invalid_value(f"Value must be provided when Exists is {given} for Attribute: {name}")
+        elif exists is False and has_value:
+            raise invalid_value(f"Value cannot be used when Exists is set to false for Attribute: {name}")
 
 
 def _check_scan(parameters: Parameters) -> None:

@@ -107,7 +107,6 @@ def locked(call: Callable[..., T], self: DynamoHandler) -> T:
 def get_item(call: Callable[..., T], self: DynamoHandler) -> T:
     """Wrap GetItem."""
     with stream.table_lock:
-        items.check_request("GetItem", self.body)
         _key(self.dynamodb_backend.get_table(self.body["TableName"]), self.body["Key"])
         return call(self)
 
@@ -115,7 +114,6 @@ def get_item(call: Callable[..., T], self: DynamoHandler) -> T:
 def batch_get_item(call: Callable[..., T], self: DynamoHandler) -> T:
     """Wrap BatchGetItem."""
     with stream.table_lock:
-        items.check_request("BatchGetItem", self.body)
         for name, request in self.body["RequestItems"].items():
             table = self.dynamodb_backend.get_table(name)
             keys = [_key(table, key) for key in request["Keys"]]
@@ -127,7 +125,6 @@ def batch_get_item(call: Callable[..., T], self: DynamoHandler) -> T:
 def transact_get_items(call: Callable[..., T], self: DynamoHandler) -> T:
     """Wrap TransactGetItems."""
     with stream.table_lock:
-        items.check_request("TransactGetItems", self.body)
         gets = [each["Get"] for each in self.body["TransactItems"]]
         _all_or_cancel([partial(_key, self.dynamodb_backend.get_table(get["TableName"]), get["Key"]) for get in gets])
         return call(self)
@@ -137,7 +134,6 @@ def write_item(kind: str, call: Callable[..., DynamoResult], self: DynamoHandler
     """Wrap PutItem, UpdateItem or DeleteItem."""
     body = self.body
     with stream.table_lock:
-        items.check_request(f"{kind}Item", body)
         write = _write(self.dynamodb_backend, kind, body)
         before = write.key.item()
         _check_expected(body, before)
@@ -153,7 +149,6 @@ def write_item(kind: str, call: Callable[..., DynamoResult], self: DynamoHandler
 def batch_write_item(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
     """Wrap BatchWriteItem."""
     with stream.table_lock:
-        items.check_request("BatchWriteItem", self.body)
         writes = []
         for table, requests in self.body["RequestItems"].items():
             for request in requests:
@@ -173,7 +168,6 @@ def batch_write_item(call: Callable[..., DynamoResult], self: DynamoHandler) -> 
 def transact_write_items(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
     """Wrap TransactWriteItems."""
     with stream.table_lock:
-        items.check_request("TransactWriteItems", self.body)
         return _once(self, "TransactItems", lambda: call(self))
 
 
@@ -203,7 +197,6 @@ def update_item(
 def execute_statement(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
     """Wrap ExecuteStatement: moto executes SELECT, and `partiql` translates the statements that write."""
     with stream.table_lock:
-        items.check_request("ExecuteStatement", self.body)
         if partiql.is_select(self.body["Statement"]):
             return call(self)
         return DynamoResult({"Items": _execute(self.dynamodb_backend, self.body)})
@@ -212,7 +205,6 @@ def execute_statement(call: Callable[..., DynamoResult], self: DynamoHandler) ->
 def batch_execute_statement(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
     """Wrap BatchExecuteStatement: each statement succeeds or fails on its own."""
     with stream.table_lock:
-        items.check_request("BatchExecuteStatement", self.body)
         statements = self.body["Statements"]
         if _are_selects(statements, _MAX_STATEMENTS):
             return call(self)
@@ -231,7 +223,6 @@ def batch_execute_statement(call: Callable[..., DynamoResult], self: DynamoHandl
 def execute_transaction(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
     """Wrap ExecuteTransaction: all of its statements succeed, or none."""
     with stream.table_lock:
-        items.check_request("ExecuteTransaction", self.body)
         statements, backend = self.body["TransactStatements"], self.dynamodb_backend
         if _are_selects(statements, _MAX_TRANSACTION):
             return call(self)

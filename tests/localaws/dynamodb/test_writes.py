@@ -221,7 +221,6 @@ def test_item_above_400_kb_is_refused_and_undone(
     [
         {},
         {"S": "a", "N": "1"},
-        {"NULL": False},
         {"N": "one"},
         {"N": "1E126"},
         {"N": "123456789012345678901234567890123456789"},
