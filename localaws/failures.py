@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _DYNAMODB, _OURS = str(Path(moto.dynamodb.__file__).parent), str(Path(__file__).parent)
 # The services that sign their requests with another name than that of their model.
 _MODELS = {"monitoring": "cloudwatch", "states": "stepfunctions", "email": "ses", "elasticloadbalancing": "elbv2"}
+# The escape of half a character: it is valid in JSON, and in no Unicode text.
+_SURROGATE = rb"\ud"
 _MISSING_PAGE = 'See docs/local-aws.md, "What is missing".'
 
 
@@ -54,8 +56,13 @@ def check_body(request: Request) -> None:
         raise missing_operation(request)
     if target is None:
         return
+    data = request.get_data()
     try:
-        body = json.loads(request.get_data() or b"{}")
+        body = json.loads(data or b"{}")
+        if _SURROGATE in data.lower():
+            json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise AwsError("SerializationException", "A string in the request is not valid Unicode") from None
     except (ValueError, RecursionError):
         raise AwsError("SerializationException", "The request body is not valid JSON") from None
     if not isinstance(body, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _JSON_TYPES: dict[str, tuple[Any, str]] = {
     "structure": (dict, "map"), "map": (dict, "map"), "list": (list, "list"), "string": (str, "String"),
     "blob": ((str, bytes), "Blob"), "boolean": (bool, "Boolean"), "integer": (int, "Integer"), "long": (int, "Long"),
+    "timestamp": ((int, float, datetime), "Timestamp"),
 }  # fmt: skip
 
 
@@ -63,10 +65,7 @@ def _check_types(shape: Any, value: Any, member: str) -> None:
     if shape.type_name == "structure":
         for each in shape.required_members:
             if value.get(each) is None:
-                problem = (
-                    f"Value null at '{_below(member, each)}' failed to satisfy constraint: Member must not be null"
-                )
-                raise AwsError("ValidationException", f"1 validation error detected: {problem}")
+                raise _null(_below(member, each))
         members = [(shape.members[each], each) for each in value.keys() & shape.members.keys()]
     elif shape.type_name == "list":
         members = [(shape.member, index) for index in range(len(value))]
@@ -75,6 +74,13 @@ def _check_types(shape: Any, value: Any, member: str) -> None:
     for inner, key in members:
         if value[key] is not None:
             _check_types(inner, value[key], _below(member, key))
+        elif shape.type_name != "structure":
+            raise _null(_below(member, key))
+
+
+def _null(member: str) -> AwsError:
+    problem = f"Value null at '{member}' failed to satisfy constraint: Member must not be null"
+    return AwsError("ValidationException", f"1 validation error detected: {problem}")
 
 
 def _below(member: str, key: str | int) -> str:

@@ -173,10 +173,6 @@ def transact_write_items(call: Callable[..., DynamoResult], self: DynamoHandler)
 
 def transact(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
     """Replace the transaction of the backend. moto copies whole tables, and puts the copies in place of the tables."""
-    if len(transact_items) > _MAX_TRANSACTION:
-        raise exceptions.TooManyTransactionsException
-    if any(len(each) != 1 for each in transact_items):
-        raise exceptions.TransactWriteSingleOpException
     actions = [action for each in transact_items for action in each.items()]
     _transact(self, _all_or_cancel([partial(_write, self, kind, parameters) for kind, parameters in actions]))
 

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -71,7 +72,7 @@ def test_missing_operation_is_named_and_not_retried(
 
 
 @pytest.mark.parametrize("service", ["dynamodb", "logs"])
-@pytest.mark.parametrize("body", ["{", "[]", '"x"'])
+@pytest.mark.parametrize("body", ["{", "[]", '"x"', '{"a": "\\ud800"}'])
 def test_body_that_is_no_json_object_is_a_serialization_error(endpoint: str, service: str, body: str) -> None:
     target = {"dynamodb": "DynamoDB_20120810.ListTables", "logs": "Logs_20140328.DescribeLogGroups"}[service]
     status, answer = send(endpoint, service, target, body)
@@ -100,3 +101,15 @@ def test_fault_has_the_protocol_of_the_service(endpoint: str) -> None:
     target = "AmazonEC2ContainerServiceV20141113.DescribeCapacityProviders"
     status, answer = send(endpoint, "ecs", target, "{}")
     assert (status, answer["__type"]) == (500, "InternalFailure")
+
+
+@pytest.mark.parametrize(
+    "operation", ["PutItem", "UpdateItem", "BatchWriteItem", "TransactWriteItems", "Query", "CreateTable"]
+)
+def test_malformed_request_is_never_a_fault(endpoint: str, operation: str) -> None:
+    model: Any = botocore.session.get_session().get_service_model("dynamodb")
+    members = model.operation_model(operation).input_shape.members
+    values = (1, "x", [], {}, [None], [{}], {"a": None}, {"table": [{"PutRequest": {}}]})
+    requests = [{"TableName": "table", member: value} for member in members for value in values]
+    answers = [send(endpoint, "dynamodb", f"DynamoDB_20120810.{operation}", json.dumps(each)) for each in requests]
+    assert [each for each in zip(answers, requests, strict=True) if each[0][0] != 400] == []
