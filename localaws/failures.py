@@ -72,12 +72,12 @@ def check_body(request: Request) -> None:
 def is_unrouted(request: Request, status: str, headers: Sequence[tuple[str, str]]) -> bool:
     """Whether moto has answered a request that it has no route for: with nothing, or with a page of its web framework.
 
-    S3 has a route for each request, and answers HEAD with nothing.
+    S3, which also gets unsigned requests, has a route for each request, and answers HEAD with nothing.
     """
     types = {name.lower(): value for name, value in headers}
     is_page = types.get("content-type", "").startswith("text/html")
     is_unknown = status.startswith(("404", "405")) and (is_page or types.get("content-length") == "0")
-    return is_unknown and signature(request).service != "s3"
+    return is_unknown and signature(request).service not in ("s3", "")
 
 
 def missing_operation(request: Request) -> AwsError:

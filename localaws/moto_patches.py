@@ -160,6 +160,8 @@ def _patch_items() -> None:
         _wrap(DynamoHandler, call, getattr(writes, call))
     for call in ("get_item", "batch_get_item", "transact_get_items"):
         _wrap(DynamoHandler, call, getattr(writes, call))
+    for call in ("update_item", "batch_write_item", "batch_get_item", "transact_write_items"):
+        _wrap(DynamoHandler, call, writes.hide_consumption)
     for call in ("query", "scan", "describe_table"):
         _wrap(DynamoHandler, call, writes.locked)
 

@@ -5,6 +5,7 @@ DynamoDB API reference, "CreateTable", "UpdateTable", "DeleteTable", "DescribeTa
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from moto.core.utils import utcnow
@@ -14,7 +15,7 @@ from moto.dynamodb.responses import DynamoResult
 
 from localaws import delays
 from localaws.dynamodb import stream
-from localaws.dynamodb.items import invalid
+from localaws.dynamodb.items import invalid, invalid_value
 from localaws.errors import AwsError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _CHANGES = {"UpdateTable", "DeleteTable", "UpdateTimeToLive", "UpdateContinuousBackups"}
 _ARN_COLONS = 5
+_MAX_TAGS = 50
 _ALLOWED_IN_ANY_STATE = {
     "CreateTable", "DescribeTable", "ListTables", "ListTagsOfResource", "TagResource", "UntagResource",
 }  # fmt: skip
@@ -115,7 +117,9 @@ def delete(delete_table: Callable[..., Any], self: DynamoHandler) -> Any:
     backend = self.dynamodb_backend
     table = backend.tables.get(self.body["TableName"].rpartition("/")[2])
     if not table or table.deletion_protection_enabled or not delays.delay_for("table-deleting"):
-        return delete_table(self)
+        answer = delete_table(self)
+        answer.result["TableDescription"]["TableStatus"] = "DELETING"
+        return answer
     _extra_description(table)["TableStatus"] = "DELETING"
     delays.schedule("table-deleting", lambda: backend.delete_table(table.name))
     return DynamoResult(table.describe())
@@ -138,7 +142,10 @@ def overwrite_tags(tag: Callable[..., None], self: DynamoDBBackend, arn: str, ta
         raise AwsError("ResourceNotFoundException", f"Requested resource not found: ResourcArn: {arn} not found")
     for table in self.tables.values():
         if table.table_arn == arn:
-            table.tags = [each for each in table.tags if each["Key"] not in tags]
+            others = [each for each in table.tags if each["Key"] not in tags]
+            if len(others) + len(tags) > _MAX_TAGS:
+                raise invalid_value(f"Too many tags: a table has at most {_MAX_TAGS}")
+            table.tags = others
     tag(self, arn, tags)
 
 
@@ -164,7 +171,7 @@ def _busy_error(name: str, status: str, operation: str) -> AwsError:
 
 def _extra_description(table: Table) -> dict[str, Any]:
     """The members that the description of the table has on top of moto's."""
-    extra: dict[str, Any] = vars(table).setdefault("localaws_description", {})
+    extra: dict[str, Any] = vars(table).setdefault("localaws_description", {"TableId": str(uuid.uuid4())})
     return extra
 
 

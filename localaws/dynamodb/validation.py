@@ -211,11 +211,22 @@ def _check_update_table(parameters: Parameters) -> None:
     _check_billing(parameters)
 
 
+def _check_tags(parameters: Parameters) -> None:
+    keys = [tag.get("Key") or "" for tag in parameters.get("Tags") or []]
+    if not keys:
+        raise invalid("Atleast one Tag needs to be provided as Input.")
+    if len(set(keys)) < len(keys):
+        raise invalid_value("There are duplicate tag keys in the request")
+    if reserved := [key for key in keys if key.startswith("aws:")]:
+        raise invalid_value(f"The tag key {reserved[0]} begins with aws:, which is reserved")
+
+
 _CHECKS: dict[str, Callable[[Parameters], None]] = {
     "BatchGetItem": _check_batch_get,
     "BatchWriteItem": _check_batch_write,
     "CreateTable": _check_create_table,
     "Scan": _check_scan,
+    "TagResource": _check_tags,
     "TransactWriteItems": _check_transaction,
     "UpdateTable": _check_update_table,
 }

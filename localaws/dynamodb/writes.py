@@ -104,6 +104,16 @@ def locked(call: Callable[..., T], self: DynamoHandler) -> T:
         return call(self)
 
 
+def hide_consumption(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
+    """Wrap a call whose capacity and metrics moto returns always: DynamoDB does if the request asks for them."""
+    answer = call(self)
+    result: dict[str, Any] = answer.result  # type: ignore[assignment]
+    for member in ("ConsumedCapacity", "ItemCollectionMetrics"):
+        if self.body.get(f"Return{member}", "NONE") == "NONE":
+            result.pop(member, None)
+    return answer
+
+
 def get_item(call: Callable[..., T], self: DynamoHandler) -> T:
     """Wrap GetItem."""
     with stream.table_lock:

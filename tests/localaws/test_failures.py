@@ -71,6 +71,13 @@ def test_missing_operation_is_named_and_not_retried(
     assert message.startswith(f"The local AWS does not have the operation {operation} of the service '{service}'.")
 
 
+def test_unsigned_head_of_a_missing_object_is_not_found(endpoint: str) -> None:
+    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=20)
+    connection.request("HEAD", "/bucket/key")
+    assert connection.getresponse().status == 404
+    connection.close()
+
+
 @pytest.mark.parametrize("service", ["dynamodb", "logs"])
 @pytest.mark.parametrize("body", ["{", "[]", '"x"', '{"a": "\\ud800"}'])
 def test_body_that_is_no_json_object_is_a_serialization_error(endpoint: str, service: str, body: str) -> None:
@@ -109,7 +116,7 @@ def test_fault_has_the_protocol_of_the_service(endpoint: str) -> None:
 def test_malformed_request_is_never_a_fault(endpoint: str, operation: str) -> None:
     model: Any = botocore.session.get_session().get_service_model("dynamodb")
     members = model.operation_model(operation).input_shape.members
-    values = (1, "x", [], {}, [None], [{}], {"a": None}, {"table": [{"PutRequest": {}}]})
+    values: tuple[Any, ...] = (1, "x", [], {}, [None], [{}], {"a": None}, {"table": [{"PutRequest": {}}]})
     requests = [{"TableName": "table", member: value} for member in members for value in values]
     answers = [send(endpoint, "dynamodb", f"DynamoDB_20120810.{operation}", json.dumps(each)) for each in requests]
     assert [each for each in zip(answers, requests, strict=True) if each[0][0] != 400] == []

@@ -273,6 +273,16 @@ def test_tags_of_a_missing_table_are_refused(dynamodb: Any, arn: str, code: str)
         dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": "a", "Value": "b"}])
 
 
+@pytest.mark.parametrize(
+    "tags",
+    [[], [("a", "x"), ("a", "y")], [("aws:a", "x")], [(str(number), "x") for number in range(51)]],
+    ids=["none", "duplicates", "reserved", "51"],
+)
+def test_tags_are_refused(dynamodb: Any, table: str, tags: list[tuple[str, str]]) -> None:
+    arn = dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
+    refusal(dynamodb.tag_resource, ResourceArn=arn, Tags=[{"Key": key, "Value": value} for key, value in tags])
+
+
 MISMATCH = "The provided key element does not match the schema"
 EMPTY = (
     "One or more parameter values are not valid. "
