@@ -28,7 +28,7 @@ from moto.dynamodb.comparisons import (
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models import table as table_models
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
-from moto.dynamodb.parsing.validators import ExpressionAttributeResolvingProcessor
+from moto.dynamodb.parsing.validators import ExpressionAttributeResolvingProcessor, TypeMismatchValidator
 from moto.dynamodb.responses import DynamoHandler
 from moto.iam.responses import IamResponse
 from moto.kms.models import KmsBackend
@@ -148,6 +148,8 @@ def _patch_items() -> None:
         _replace(comparison, "expr", evaluate)
     for operator in (OpLessThan, OpLessThanOrEqual, OpGreaterThan, OpGreaterThanOrEqual, FuncBetween):
         _wrap(operator, "expr", items.in_order)
+    # `writes` checks the keys of indexes, also those that an expression names by a placeholder.
+    _replace(TypeMismatchValidator, "check_for_type_mismatch", lambda _, node: node)
     _replace(Item, "update_with_attribute_updates", updates.apply_attribute_updates)
     _wrap(DynamoDBBackend, "update_item", writes.update_item)
     _replace(DynamoDBBackend, "transact_write_items", writes.transact)

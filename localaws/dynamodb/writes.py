@@ -62,6 +62,10 @@ class _WrongKeyError(AwsError):
         super().__init__("ValidationException", message)
 
 
+class _WrongIndexKeyError(_WrongKeyError):
+    """A key of an index is not that of the index."""
+
+
 class Key(NamedTuple):
     """The place of an item in a table."""
 
@@ -168,6 +172,8 @@ def batch_write_item(call: Callable[..., DynamoResult], self: DynamoHandler) -> 
                 kind = name.removesuffix("Request")
                 try:
                     writes.append(_write(self.dynamodb_backend, kind, {"TableName": table, **parameters}))
+                except _WrongIndexKeyError:
+                    raise
                 except _WrongKeyError:
                     raise _WrongKeyError from None
         if len({write.key for write in writes}) < len(writes):
@@ -261,8 +267,7 @@ def _apply(writes: list[Write], run: Callable[[], T], user_identity: Mapping[str
             if new is old or (new and old and new.attrs == old.attrs):
                 continue
             new_image = image(new) if new else None
-            items.check_item(new_image or {}, is_update=write.kind == "Update")
-            _check_index_keys(write.key.table, new_image or {})
+            _check_image(write, new_image or {})
             if write.key.table.stream_shard:
                 change = (image(old) if old else None, new_image)
                 changes.setdefault(write.key.table.stream_shard, []).append(change)
@@ -274,10 +279,16 @@ def _apply(writes: list[Write], run: Callable[[], T], user_identity: Mapping[str
     return result
 
 
+def _check_image(write: Write, image_after: Mapping[str, Any]) -> None:
+    items.check_item(image_after, is_update=write.kind == "Update")
+    _check_index_keys(write.key.table, image_after)
+
+
 def _write(backend: DynamoDBBackend, kind: str, parameters: Mapping[str, Any]) -> Write:
     table = backend.get_table(parameters["TableName"])
     if kind in ("Put", "Insert"):
         key = _key(table, parameters["Item"], whole_item=True)
+        _check_index_keys(table, parameters["Item"])
     else:
         key = _key(table, parameters["Key"])
     return Write(kind, key, parameters)
@@ -326,7 +337,8 @@ def _check_index_keys(table: Table, attributes: Mapping[str, Any]) -> None:
             ((kind, content),) = attributes[name].items()
             if kind != kinds[name]:
                 mismatch = f"Type mismatch for Index Key {name} Expected: {kinds[name]} Actual: {kind}"
-                raise invalid_value(f"{mismatch} IndexName: {index.name}")
+                wrong = f"One or more parameter values were invalid: {mismatch} IndexName: {index.name}"
+                raise _WrongIndexKeyError(wrong)
             if not content:
                 reason = f"A value specified for a secondary index key is not supported. The {_EMPTY[kind]}"
                 raise invalid(f"{_NOT_VALID} {reason} IndexName: {index.name}, IndexKey: {name}")
@@ -396,6 +408,8 @@ def _reason(backend: DynamoDBBackend, write: Write) -> tuple[str | None, str | N
     """Perform a write of a transaction. Return why it fails: code, message and the item as it is; or nothing."""
     try:
         _perform(backend, write)
+        if write.kind == "Update" and (updated := write.key.item()):
+            _check_image(write, image(updated))
     except exceptions.ConditionalCheckFailed as error:
         item = write.key.item()
         wanted = write.parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"

@@ -355,6 +355,56 @@ def test_key_of_an_index_is_refused(dynamodb: Any, table: str, kind: str, value:
     assert got == message
 
 
+def test_key_of_an_index_is_refused_in_an_update(dynamodb: Any, table: str) -> None:
+    names, values = {"ExpressionAttributeNames": {"#i": "indexed"}}, {"ExpressionAttributeValues": {":v": {"N": "5"}}}
+    assert refusal(
+        dynamodb.update_item, TableName=table, Key=KEY, UpdateExpression="SET #i = :v", **names, **values
+    ) == (INVALID + "Type mismatch for Index Key indexed Expected: S Actual: N IndexName: index")
+
+
+@pytest.mark.parametrize(
+    ("action", "parameters", "message"),
+    [
+        (
+            "Update",
+            {
+                "Key": KEY,
+                "UpdateExpression": "SET a = :v",
+                "ExpressionAttributeValues": {":v": {"S": "x" * 400 * 1024}},
+            },
+            "Item size to update has exceeded the maximum allowed size",
+        ),
+        (
+            "Update",
+            {
+                "Key": KEY,
+                "UpdateExpression": "SET #i = :v",
+                "ExpressionAttributeNames": {"#i": "indexed"},
+                "ExpressionAttributeValues": {":v": {"N": "5"}},
+            },
+            INVALID + "Type mismatch for Index Key indexed Expected: S Actual: N IndexName: index",
+        ),
+        (
+            "Put",
+            {"Item": {**KEY, "indexed": {"N": "5"}}},
+            INVALID + "Type mismatch for Index Key indexed Expected: S Actual: N IndexName: index",
+        ),
+        (
+            "Put",
+            {"Item": {**KEY, "sk": {"N": "5"}}},
+            INVALID + "Type mismatch for key sk expected: S actual: N",
+        ),
+    ],
+    ids=["size", "index", "index of a put", "key of a put"],
+)
+def test_item_cancels_a_transaction(
+    dynamodb: Any, table: str, action: str, parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException) as cancelled:
+        dynamodb.transact_write_items(TransactItems=[{action: {"TableName": table, **parameters}}])
+    assert cancelled.value.response["CancellationReasons"] == [{"Code": "ValidationError", "Message": message}]
+
+
 def keys(number: int) -> list[dict[str, Any]]:
     return [{**KEY, "sk": {"S": str(index)}} for index in range(number)]
 
@@ -509,17 +559,6 @@ def test_item_may_have_400_kb_to_the_byte(dynamodb: Any, table: str, number: str
 @pytest.mark.parametrize("condition", [":v = pk", "(pk) = :v"])
 def test_value_before_the_key_is_refused(dynamodb: Any, table: str, condition: str) -> None:
     refusal(dynamodb.query, TableName=table, KeyConditionExpression=condition, **VALUE)
-
-
-def test_large_update_in_a_transaction_is_refused(dynamodb: Any, table: str) -> None:
-    update = {
-        "TableName": table,
-        "Key": KEY,
-        "UpdateExpression": "SET a = :v",
-        "ExpressionAttributeValues": {":v": {"S": "x" * 400 * 1024}},
-    }
-    message = refusal(dynamodb.transact_write_items, TransactItems=[{"Update": update}])
-    assert message == "Item size to update has exceeded the maximum allowed size"
 
 
 def test_time_to_live_can_be_changed_at_once(dynamodb: Any) -> None:
