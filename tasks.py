@@ -419,6 +419,24 @@ def clean(c: Context, delete_data: bool = False, backup: bool = False, keep_logs
 # --- Around them ------------------------------------------------------------------------------------------------------
 
 
+@task(iterable=["set"], help={"smoke": "Run a smoke test after each save.", **COMMON, "yes": YES})
+def watch(
+    c: Context, smoke: bool = False, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
+) -> None:
+    """Deploy each save of code, policies or .env, and follow the log."""
+    from pipeline import watch as watching
+
+    with _task(c, "watch", json) as report:
+        report.streaming, report.live = json and not report.dry_run, False
+        deployment = _connect(c, report, set, verbose=verbose)
+        if smoke and deployment.settings.table_arn:
+            raise UserError("--smoke is not allowed with TABLE_ARN: it would write into a table of others")
+        env_file, load = declared.find_env_file(ROOT, os.environ) or ROOT / ".env", partial(_settings, report, set)
+        options: dict[str, Any] = {"until": terminal.until_interrupted, "render": report.render, "prove": smoke}
+        step = partial(watching.watch, env_file=env_file, load=load, **options)
+        _render_confirmed(report, deployment, step, yes=yes)
+
+
 @task(iterable=["set"], help={"check": "Exit with code 2 if a resource differs from the settings, for CI.", **COMMON})
 def status(c: Context, check: bool = False, set: Words = None, verbose: bool = False, json: bool = False) -> None:
     """Show every resource, its state, and what differs."""
@@ -714,7 +732,7 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, rollback, records, replay, redrive, load)
-AROUND = (create_alarms, deploy, smoke, clean, status, doctor, graph, adopt, runbook, permissions)
+AROUND = (create_alarms, deploy, smoke, clean, watch, status, doctor, graph, adopt, runbook, permissions)
 namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 
