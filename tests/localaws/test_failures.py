@@ -86,6 +86,12 @@ def test_body_that_is_no_json_object_is_a_serialization_error(endpoint: str, ser
     assert (status, answer["__type"].rpartition("#")[2]) == (400, "SerializationException")
 
 
+def test_compressed_request_is_served(client: Callable[[str], Any]) -> None:
+    data = [{"MetricName": f"metric-{number}", "Value": 1} for number in range(500)]  # boto3 compresses 10 KB and more
+    client("cloudwatch").put_metric_data(Namespace="compressed", MetricData=data)
+    assert len(client("cloudwatch").list_metrics(Namespace="compressed")["Metrics"]) == 500
+
+
 def test_missing_parameter_is_a_validation_error(endpoint: str) -> None:
     status, answer = send(endpoint, "ssm", "AmazonSSM.GetParameter", "{}")
     message = "1 validation error detected: Value null at 'name' failed to satisfy constraint: Member must not be null"
