@@ -44,11 +44,13 @@ def check(call_action: Callable[..., Any], self: DynamoHandler) -> Any:
     for member in _LEGACY_CONDITIONS:
         _check_legacy_conditions(parameters.get(member) or {})
     for part in _parts(parameters):
-        check_expressions(part)
+        if "UpdateExpression" in check_expressions(part):
+            # moto takes tabs and line feeds for syntax errors.
+            part["UpdateExpression"] = " ".join(part["UpdateExpression"].split())
     return call_action(self)
 
 
-def _parts(parameters: Parameters) -> Iterator[Parameters]:
+def _parts(parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The parameters that can hold expressions: those of the call, of each table of a batch, of each action."""
     yield parameters
     for request in (parameters.get("RequestItems") or {}).values():
@@ -58,7 +60,7 @@ def _parts(parameters: Parameters) -> Iterator[Parameters]:
         yield from item.values()
 
 
-def _table_names(parameters: Parameters) -> Iterator[str]:
+def _table_names(parameters: dict[str, Any]) -> Iterator[str]:
     for part in _parts(parameters):
         if isinstance(part.get("TableName"), str):
             yield part["TableName"]

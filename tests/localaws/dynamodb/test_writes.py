@@ -130,6 +130,12 @@ def test_legacy_conditions_can_be_alternatives(dynamodb: Any, table: str) -> Non
     assert item(dynamodb, table) == KEY
 
 
+def test_update_expression_may_have_tabs_and_line_feeds(dynamodb: Any, table: str) -> None:
+    change = {"UpdateExpression": "SET\ta = :v,\n\tb = :v", "ExpressionAttributeValues": {":v": {"S": "x"}}}
+    answer = dynamodb.update_item(TableName=table, Key=KEY, ReturnValues="UPDATED_NEW", **change)
+    assert answer["Attributes"] == {"a": {"S": "x"}, "b": {"S": "x"}}
+
+
 def test_copied_set_is_a_set_of_its_own(dynamodb: Any, table: str) -> None:
     dynamodb.put_item(TableName=table, Item={**KEY, "one": {"SS": ["x"]}})
     dynamodb.update_item(TableName=table, Key=KEY, UpdateExpression="SET twin = one")
