@@ -182,7 +182,9 @@ class Functions:
             environment.end()
 
     def _new_environment(self, function: Function) -> Environment:
-        folder = code.unpack(function.code_bytes, self._directory / "code")
+        version = f"{function.function_name}-{function.version}".replace("$", "")
+        folder = self._directory / "code" / function.account_id / function.region / version
+        code.install(function.code_bytes, folder)
         unpacked = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
         opt = layers.merge(unpacked, self._directory / "opt")
         log = FunctionLog(function)
