@@ -10,7 +10,7 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from moto.awslambda.exceptions import UnknownFunctionException
 from moto.awslambda.models import lambda_backends
@@ -43,6 +43,14 @@ class FunctionNotFound(Exception):  # noqa: N818 - AWS's word
     """The function or the qualifier does not exist. The text is its ARN."""
 
 
+class _Idle(NamedTuple):
+    """An idle environment, the revision of the function that it runs, and the time of its last invocation."""
+
+    revision: str
+    environment: Environment
+    since: float
+
+
 class Functions:
     """Runs the functions that moto stores, each version in processes of its own, which stay warm.
 
@@ -55,8 +63,7 @@ class Functions:
         self._directory = Path(mkdtemp(prefix="functions-", dir=directory)).resolve()
         self._endpoint = endpoint
         self._lock = threading.Lock()
-        # By function ARN: the revision that an environment runs, and the environment.
-        self._idle: dict[str, list[tuple[str, Environment]]] = {}
+        self._idle: dict[str, list[_Idle]] = {}  # by function ARN
         self._concurrency: dict[str, int] = {}
         self._running: set[Environment] = set()
         self._closed = False
@@ -111,19 +118,30 @@ class Functions:
         arn = function.function_arn if function else ""
         with self._lock:
             versions = [each for each in self._idle if each == arn or each.startswith(f"{arn}:")]
-            idle = [environment for version in versions for _, environment in self._idle.pop(version)]
-        for environment in idle:
-            environment.end()
+            idle = [each for version in versions for each in self._idle.pop(version)]
+        for each in idle:
+            each.environment.end()
+
+    def end_idle(self, stop: threading.Event, seconds: float) -> None:
+        """End the environments that have been idle for so many seconds, until `stop` is set."""
+        while not stop.wait(seconds / 10):
+            latest = time.monotonic() - seconds
+            with self._lock:
+                ended = [each for idle in self._idle.values() for each in idle if each.since < latest]
+                for arn, idle in list(self._idle.items()):
+                    self._idle[arn] = [each for each in idle if each.since >= latest]
+            for each in ended:
+                each.environment.end()
 
     def close(self) -> None:
         """End all processes and delete the unpacked code."""
         with self._lock:
-            idle = [environment for environments in self._idle.values() for _, environment in environments]
+            idle = [each for some in self._idle.values() for each in some]
             self._idle.clear()
             running = list(self._running)
             self._closed = True
-        for environment in idle:
-            environment.end()
+        for each in idle:
+            each.environment.end()
         for environment in running:
             environment.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -162,13 +180,13 @@ class Functions:
         """Return an idle environment of the current revision, or a new one. End those of older revisions."""
         with self._lock:
             idle = self._idle.pop(function.function_arn, [])
-            current = [each for each in idle if each[0] == revision]
-            chosen = current.pop()[1] if current else None
+            current = [each for each in idle if each.revision == revision]
+            chosen = current.pop().environment if current else None
             if current:
                 self._idle[function.function_arn] = current
-        for its_revision, environment in idle:
-            if its_revision != revision:
-                environment.end()
+        for each in idle:
+            if each.revision != revision:
+                each.environment.end()
         return chosen or self._new_environment(function)
 
     def _release(self, function: Function, revision: str, environment: Environment) -> None:
@@ -177,7 +195,8 @@ class Functions:
             exists = self.find(function.function_arn) is function
             reusable = environment.alive and exists and function.revision_id == revision and not self._closed
             if reusable:
-                self._idle.setdefault(function.function_arn, []).append((revision, environment))
+                idle = _Idle(revision, environment, time.monotonic())
+                self._idle.setdefault(function.function_arn, []).append(idle)
         if not reusable:
             environment.end()
 

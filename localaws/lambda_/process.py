@@ -6,11 +6,12 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localaws.lambda_ import runtime_api
 from localaws.lambda_.output import Output
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # How often to check whether a silent process has exited: one of its children may keep the pipe open.
 _CHECK_SECONDS = 0.25
 _CHUNK = 1 << 20
+# Python 3.10 cannot start a process in a group of its own otherwise.
+_NEW_GROUP: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
 
 
 class ProcessExited(Exception):  # noqa: N818 - the name of the event
@@ -37,8 +40,11 @@ class Process:
     """A runtime in a process group of its own. Only one thread at a time may use it.
 
     `write` gets the messages that the function prints. `next_call` reads them while it waits, and drains the pipe
-    before it returns. Nothing is read between the calls: lines that a thread of the function prints after the response
-    appear in the next invocation, as on Lambda, which freezes the process meanwhile.
+    before it returns. `freeze` stops the process until the next call, as Lambda does between invocations: what a thread
+    of the function prints after the response appears in the next invocation.
+
+    The group belongs to the session of this process: if this process is killed, the system sends SIGHUP and SIGCONT to
+    the group once it is stopped and has no parent in the session (setpgid(2)). So no frozen process is left.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class Process:
         self._pipe, function_end = os.pipe()
         os.set_blocking(self._pipe, False)
         self._hung_up = False
+        self._frozen = False
         self._connections: set[Connection] = set()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -66,7 +73,7 @@ class Process:
                 stdout=function_end,
                 stderr=function_end,
                 pass_fds=(function_end,),
-                start_new_session=True,
+                **_NEW_GROUP,
             )
         except BaseException:
             self._close()
@@ -79,6 +86,9 @@ class Process:
 
         `deadline` is a time of time.monotonic. Raises DeadlineExceeded or ProcessExited.
         """
+        if self._frozen:
+            self._frozen = False
+            self._signal(signal.SIGCONT)
         while True:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
@@ -120,12 +130,14 @@ class Process:
         )
         return int(output.stdout.strip() or 0) // 1024
 
+    def freeze(self) -> None:
+        """Stop it and its children until `next_call`."""
+        self._frozen = True
+        self._signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         """Kill it with all its children; `next_call` then raises ProcessExited. Any thread may call this."""
-        with self._lock:
-            # Once it has been waited for, its id may be that of another process.
-            if self._popen.returncode is None:
-                self._kill_group()
+        self._signal(signal.SIGKILL)
 
     def end(self) -> None:
         """Kill it, read the rest of its output, and release all resources."""
@@ -134,18 +146,24 @@ class Process:
         self.drain()
         self._close()
 
+    def _signal(self, number: signal.Signals) -> None:
+        with self._lock:
+            # Once it has been waited for, its id may be that of another process.
+            if self._popen.returncode is None:
+                self._signal_group(number)
+
     def _wait(self, seconds: float | None) -> int | None:
         """Wait for it to exit, and kill the children that it leaves. Return its exit code, or None if it still runs."""
         with self._lock:
             if self._popen.returncode is None:
                 with suppress(subprocess.TimeoutExpired):
                     self._popen.wait(seconds)
-                    self._kill_group()
+                    self._signal_group(signal.SIGKILL)
             return self._popen.returncode
 
-    def _kill_group(self) -> None:
+    def _signal_group(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM if only zombies remain
-            os.killpg(self._popen.pid, signal.SIGKILL)
+            os.killpg(self._popen.pid, number)
 
     def _close(self) -> None:
         self._selector.close()

@@ -1,0 +1,78 @@
+"""What happens to the process of a function between and during its invocations.
+
+Source: Lambda guide, "Understanding the Lambda execution environment lifecycle".
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.localaws.conftest import clients, start
+from tests.localaws.deployed import deploy
+from tests.localaws.pipe import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[str], Any]]]:
+    """A local AWS that ends environments after a second; its process and its clients."""
+    process, url = start(tmp_path_factory.mktemp("environment"), "--environment-idle", "1")
+    yield process, clients(url)
+    process.kill()
+    process.wait(timeout=10)
+
+
+def state(process_id: int) -> str:
+    """The state of a process: "T" is stopped; "" if it does not exist."""
+    ps = subprocess.run(["ps", "-o", "stat=", "-p", str(process_id)], capture_output=True, text=True, check=False)
+    return "" if ps.stdout.startswith("Z") else ps.stdout[:1]
+
+
+CHILD = """
+    import os, subprocess
+    def handler(event, context):
+        return [os.getpid(), subprocess.Popen(["sleep", "60"]).pid]
+"""
+
+
+def test_process_and_its_children_are_frozen_after_the_response(client: Any) -> None:
+    assert [state(each) for each in deploy(client, CHILD).invoke().payload] == ["T", "T"]
+
+
+def test_thread_goes_on_in_the_next_invocation(client: Any) -> None:
+    code = """
+        import threading, time
+        def handler(event, context):
+            threading.Timer(0.2, print, ["from the first"]).start()
+            time.sleep(event.get("seconds", 0))
+    """
+    function = deploy(client, code)
+    function.invoke()
+    time.sleep(0.4)
+    assert "from the first" not in "".join(function.lines())
+    assert "from the first" in function.invoke({"seconds": 0.3}).log
+
+
+def test_idle_environment_ends_with_its_children(
+    server: tuple[subprocess.Popen[bytes], Callable[[str], Any]],
+) -> None:
+    processes = deploy(server[1], CHILD).invoke().payload
+    until(lambda: not any(map(state, processes)))
+
+
+def test_frozen_process_ends_with_a_server_that_is_killed(tmp_path: Path) -> None:
+    process, url = start(tmp_path)
+    processes = deploy(clients(url), CHILD).invoke().payload
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=10)
+    until(lambda: not any(map(state, processes)))
