@@ -170,9 +170,9 @@ class Environment:
         return _unhandled("Sandbox.Timedout", message, status="timeout")
 
     def _note_memory(self) -> None:
-        """Store the peak memory: the system does not report it once the process has exited."""
+        """Store the peak memory, which outlives the process."""
         if self._process:
-            self._memory_used = self._process.memory_used() or self._memory_used
+            self._memory_used = max(self._memory_used, self._process.memory_used)
 
 
 _TOO_LARGE_MESSAGE = f"Response payload size exceeded maximum allowed payload size ({_RESPONSE_BYTES} bytes)."

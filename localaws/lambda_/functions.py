@@ -206,8 +206,9 @@ class Functions:
         log = FunctionLog(function)
         command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), layers)
         variables = {**self._variables(function, folder), **log.variables(), **function.environment_vars}
+        memory = int(function.memory_size)
         return Environment(
-            lambda: Process(command, folder, variables, log.write), log, function.timeout, function.memory_size
+            lambda: Process(command, folder, variables, log.write, memory), log, function.timeout, memory
         )
 
     def _variables(self, function: Function, folder: Path) -> dict[str, str]:

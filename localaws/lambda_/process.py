@@ -10,19 +10,17 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localaws.lambda_ import runtime_api
+from localaws.lambda_ import memory, runtime_api
 from localaws.lambda_.output import Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from localaws.lambda_.runtime_api import Call, Connection
 
-# How often to check whether a silent process has exited: one of its children may keep the pipe open.
-_CHECK_SECONDS = 0.25
 _CHUNK = 1 << 20
 # Python 3.10 cannot start a process in a group of its own otherwise.
 _NEW_GROUP: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
@@ -45,11 +43,20 @@ class Process:
 
     The group belongs to the session of this process: if this process is killed, the system sends SIGHUP and SIGCONT to
     the group once it is stopped and has no parent in the session (setpgid(2)). So no frozen process is left.
+
+    `memory_used` is its peak memory in MB. If it exceeds `memory_limit`, the process is killed.
     """
 
     def __init__(
-        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], write: Callable[[list[str]], None]
+        self,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        write: Callable[[list[str]], None],
+        memory_limit: int | None = None,
     ) -> None:
+        self.memory_used = 0
+        self._memory_limit = memory_limit
         self._write = write
         self._lock = threading.Lock()
         self._output = Output()
@@ -89,11 +96,16 @@ class Process:
         if self._frozen:
             self._frozen = False
             self._signal(signal.SIGCONT)
+        measure_at = time.monotonic() + memory.MEASURE_SECONDS
         while True:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
+            now = time.monotonic()
+            if now >= deadline:
                 raise DeadlineExceeded
-            for key, _ in self._selector.select(min(remaining, _CHECK_SECONDS)):
+            if now >= measure_at:
+                self._measure_memory()
+                measure_at = now + memory.MEASURE_SECONDS
+            # The timeout also finds out that a silent process has exited: one of its children may keep the pipe open.
+            for key, _ in self._selector.select(min(deadline, measure_at) - now):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif key.fd == self._pipe:
@@ -102,7 +114,8 @@ class Process:
                     self._hang_up(key.data)
                 elif call.path:
                     self.drain()
-                    return key.data, call
+                    if call.path == "invocation/next" or self._measure_memory():
+                        return key.data, call
                 else:
                     key.data.respond("404 Not Found")
             if status := self._exit_status():
@@ -120,16 +133,6 @@ class Process:
             pass
         self._write(self._output.flush())
 
-    def memory_used(self) -> int:
-        """Its peak memory in MB, or its current memory where the system does not report the peak (macOS)."""
-        with suppress(OSError):
-            status = Path(f"/proc/{self._popen.pid}/status").read_text()
-            return int(status.partition("VmHWM:")[2].split()[0]) // 1024 if "VmHWM:" in status else 0
-        output = subprocess.run(
-            ["/bin/ps", "-o", "rss=", "-p", str(self._popen.pid)], capture_output=True, text=True, check=False
-        )
-        return int(output.stdout.strip() or 0) // 1024
-
     def freeze(self) -> None:
         """Stop it and its children until `next_call`."""
         self._frozen = True
@@ -145,6 +148,15 @@ class Process:
         self._wait(None)
         self.drain()
         self._close()
+
+    def _measure_memory(self) -> bool:
+        """Update `memory_used`. Kill the process if it exceeds its limit, and return False."""
+        self.memory_used = max(self.memory_used, memory.used(self._popen.pid))
+        if self._memory_limit is None or self.memory_used <= self._memory_limit:
+            return True
+        self.memory_used = self._memory_limit
+        self.kill()
+        return False
 
     def _signal(self, number: signal.Signals) -> None:
         with self._lock:

@@ -5,7 +5,6 @@ Source: Lambda guide, "Understanding the Lambda execution environment lifecycle"
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -76,3 +75,34 @@ def test_frozen_process_ends_with_a_server_that_is_killed(tmp_path: Path) -> Non
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=10)
     until(lambda: not any(map(state, processes)))
+
+
+FILL = "b'x' * 500_000_000"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [f"len({FILL})", f'__import__("subprocess").run([__import__("sys").executable, "-c", "len({FILL})"])'],
+    ids=["process", "child"],
+)
+def test_process_that_exceeds_its_memory_is_killed(client: Any, statement: str) -> None:
+    result = deploy(client, f"def handler(event, context): {statement}", Timeout=30).invoke()
+    message = f"RequestId: {result.request_id} Error: Runtime exited with error: signal: killed"
+    assert (result.error, result.payload) == ("Unhandled", {"errorType": "Runtime.ExitError", "errorMessage": message})
+    assert f"{message}\nRuntime.ExitError\nEND RequestId: {result.request_id}\nREPORT" in result.log
+    assert "Memory Size: 128 MB\tMax Memory Used: 128 MB\t" in result.log
+    assert "Status: error\tError Type: Runtime.ExitError" in result.log
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not tell which pages are shared")
+def test_memory_that_children_share_with_the_process_counts_once(client: Any) -> None:
+    code = """
+        import multiprocessing, time
+        data = b"x" * 60_000_000
+        def handler(event, context):
+            children = [multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.3,)) for _ in range(3)]
+            [child.start() for child in children]
+            [child.join() for child in children]
+            return len(data)
+    """
+    assert deploy(client, code, Timeout=30).invoke().payload == 60_000_000
