@@ -10,7 +10,7 @@ from pathlib import Path
 from invoke import Collection, Context, Exit, task
 
 ROOT = Path(__file__).resolve().parent
-PROOFS = ("crash", "cycles", "external", "faults", "records", "redrive", "runbook", "writes")
+PROOFS = ("crash", "cycles", "external", "faults", "permissions", "records", "redrive", "runbook", "writes")
 
 
 @task

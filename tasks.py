@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -237,7 +238,8 @@ def create_function(
     Settings: PIPELINE_NAME, FUNCTION_NAME, ROLE_ARN, ROLE_NAME, FUNCTION_RUNTIME, FUNCTION_HANDLER,
     FUNCTION_MEMORY_SIZE, FUNCTION_TIMEOUT, FUNCTION_ENVIRONMENT, FUNCTION_ARCHITECTURE, FUNCTION_EPHEMERAL_STORAGE,
     FUNCTION_LAYERS, FUNCTION_TRACING, FUNCTION_LOG_FORMAT, FUNCTION_LOG_LEVEL,
-    FUNCTION_RESERVED_CONCURRENT_EXECUTIONS, FUNCTION_OPTIONS, CODE_BUCKET, LOG_RETENTION_IN_DAYS, TAGS.
+    FUNCTION_RESERVED_CONCURRENT_EXECUTIONS, FUNCTION_OPTIONS, FUNCTION_ALIAS, FUNCTION_VERSIONS_KEPT, CODE_BUCKET,
+    LOG_RETENTION_IN_DAYS, TAGS.
     """
     _run_step(c, "create-function", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
@@ -246,10 +248,10 @@ def create_function(
 def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
     """Create or update the mapping from the stream to the function, and wait until it is enabled.
 
-    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, STARTING_POSITION, BATCH_SIZE,
-    MAXIMUM_BATCHING_WINDOW_IN_SECONDS, MAXIMUM_RETRY_ATTEMPTS, MAXIMUM_RECORD_AGE_IN_SECONDS,
-    BISECT_BATCH_ON_FUNCTION_ERROR, FUNCTION_RESPONSE_TYPES, PARALLELIZATION_FACTOR, FILTER_CRITERIA,
-    TUMBLING_WINDOW_IN_SECONDS, ON_FAILURE, MAPPING_ENABLED, MAPPING_OPTIONS, TAGS.
+    Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, FUNCTION_ALIAS,
+    STARTING_POSITION, BATCH_SIZE, MAXIMUM_BATCHING_WINDOW_IN_SECONDS, MAXIMUM_RETRY_ATTEMPTS,
+    MAXIMUM_RECORD_AGE_IN_SECONDS, BISECT_BATCH_ON_FUNCTION_ERROR, FUNCTION_RESPONSE_TYPES, PARALLELIZATION_FACTOR,
+    FILTER_CRITERIA, TUMBLING_WINDOW_IN_SECONDS, ON_FAILURE, MAPPING_ENABLED, MAPPING_OPTIONS, TAGS.
     """
     _run_step(c, "map-stream", set, verbose=verbose, json=json, yes=yes, adopt=False)
 
@@ -552,6 +554,37 @@ def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set
         report.result(f"{check} is up to date" if check else text.rstrip("\n"))
 
 
+FOR = "Only for these tasks: deploy, smoke, status, clean, or operate (day two). Repeatable, or separated by commas."
+
+
+@task(iterable=["for_", "set"], help={"for": FOR, **LOCAL_TASK})
+def permissions(c: Context, for_: Words = None, set: Words = None, json: bool = False) -> None:
+    """Print the IAM policy for whoever runs these tasks: exactly what they call. Does not contact AWS."""
+    from json import dumps
+    from tempfile import TemporaryDirectory
+
+    from localaws import rehearsal
+    from pipeline import permissions, session, validators
+
+    with _task(c, "permissions", json) as report, TemporaryDirectory(prefix="permissions-") as folder:
+        parse = validators.string_list("|".join(permissions.GROUPS), ", ".join(permissions.GROUPS))
+        groups = _parsed("--for", ",".join(for_ or permissions.GROUPS), parse)
+        settings, place = replace(_settings(report, set), function_environment={}), Path(folder)
+        account = settings.aws_account_id or settings.role_arn.partition("::")[2][:12]
+        if settings.target == "aws" and not account:
+            raise UserError("AWS_ACCOUNT_ID is empty; set it, as a policy names resources by their account")
+        settings = replace(settings, target="local")
+        steps = partial(permissions.rehearse, groups, settings, ROOT, place, rehearsal.leave_note)
+        policy = rehearsal.record(
+            place,
+            lambda endpoint, access_key: session.connect(settings, endpoint, access_key=access_key),
+            lambda *clients: report.render(steps(*clients)),
+            account=account,
+            existing=f"{settings} arn:aws:s3:::{settings.code_bucket}",
+        )
+        report.result(dumps(policy, indent=2), policy)
+
+
 # --- Day two ----------------------------------------------------------------------------------------------------------
 
 
@@ -583,6 +616,21 @@ def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict
         raise UserError(f"--until: {until!r} is before --since {since!r}")
     count = _parsed("--last", last, validators.integer(1, 1_000_000)) if last else 0
     return {"since": since_ms, "until": until_ms, "key": key, "pattern": filter, "last": count}
+
+
+@task(iterable=["set"], help={"to": "The version. Default: the one before that of the alias.", **COMMON, "yes": YES})
+def rollback(
+    c: Context, to: str = "", set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
+) -> None:
+    """Point FUNCTION_ALIAS at the version before, at once.
+
+    Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_ALIAS.
+    """
+    from pipeline import steps
+
+    with _task(c, "rollback", json) as report:
+        step = partial(steps.rollback, version=to)
+        _render_confirmed(report, _connect(c, report, set, verbose=verbose), step, yes=yes)
 
 
 @task(iterable=["set"], help=SELECT)
@@ -734,8 +782,8 @@ def local_status(c: Context, json: bool = False) -> None:
 
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
-DAY_TWO = (pause, resume, records, replay, redrive, load)
-AROUND = (create_alarms, deploy, smoke, clean, status, doctor, graph, adopt, runbook)
+DAY_TWO = (pause, resume, rollback, records, replay, redrive, load)
+AROUND = (create_alarms, deploy, smoke, clean, status, doctor, graph, adopt, runbook, permissions)
 namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 

@@ -7,9 +7,9 @@ import sys
 
 # The order of a pipeline's life. Invoke sorts by name. Tasks that are not named here follow.
 ORDER = (
-    "deploy", "smoke", "status", "clean", "adopt", "runbook", "zip-code", "create-table", "create-role", "put-policy",
-    "create-function", "map-stream", "create-alarms", "put-item", "fetch-logs", "pause", "resume", "records", "replay",
-    "redrive",
+    "deploy", "smoke", "status", "doctor", "graph", "clean", "adopt", "runbook", "permissions",
+    "zip-code", "create-table", "create-role", "put-policy", "create-function", "map-stream", "create-alarms",
+    "put-item", "fetch-logs", "pause", "resume", "rollback", "records", "replay", "redrive", "load",
 )  # fmt: skip
 
 tasks = {task["name"]: task["help"] for task in json.load(sys.stdin)["tasks"]}

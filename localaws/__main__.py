@@ -34,7 +34,7 @@ os.environ |= {
 
 from localaws import delays, server
 from localaws.dynamodb import stream, streams_api, ttl
-from localaws.iam import authorization
+from localaws.iam import access_log, authorization
 from localaws.lambda_ import api as lambda_api
 from localaws.lambda_.functions import Functions
 from localaws.mappings.api import Mappings
@@ -58,6 +58,8 @@ def main() -> None:
 
     delays.set_factor(arguments.delays)
     stream.set_aging(arguments.aging)
+    if arguments.access_log:
+        access_log.write_to(directory / access_log.NAME)
     functions = Functions(directory, endpoint, pure_client=arguments.pure_client)
     patch_moto(functions)
     mappings = Mappings(functions, Destinations(functions, endpoint).discard)
@@ -102,6 +104,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--environment-idle", type=float, default=600, help="end a function's process idle so many seconds"
     )
+    parser.add_argument("--access-log", action="store_true", help="log who may do what, in DIRECTORY/access.jsonl")
     parser.add_argument("--pure-client", action="store_true", help="run functions on the pure-Python runtime client")
     return parser.parse_args()
 

@@ -53,10 +53,13 @@ def status(directory: Path) -> Server | None:
     return known if _identity(known.endpoint) == known else None
 
 
-def start(directory: Path, port: int, idle_hours: float, delays: float = 0) -> tuple[Server, bool]:
+def start(
+    directory: Path, port: int, idle_hours: float, delays: float = 0, *, access_log: bool = False
+) -> tuple[Server, bool]:
     """Start the local AWS of `directory` on `port` (0: any free port) unless it runs; return it, and whether it is new.
 
     It exits after `idle_hours` without a request. `delays` is the factor of localaws/delays.py; 0 turns them off.
+    With `access_log`, it logs who may do what (localaws/iam/access_log.py).
     Raises ControlError if another program uses the port, or if the local AWS does not start.
     """
     if running := _running(directory, port):
@@ -66,7 +69,7 @@ def start(directory: Path, port: int, idle_hours: float, delays: float = 0) -> t
     with _lock(directory):
         if running := _running(directory, port):
             return running, False  # another process has just started it
-        return _start(directory, port, idle_hours, delays), True
+        return _start(directory, port, idle_hours, delays, access_log=access_log), True
 
 
 def _running(directory: Path, port: int) -> Server | None:
@@ -80,14 +83,15 @@ def _running(directory: Path, port: int) -> Server | None:
     return running
 
 
-def _start(directory: Path, port: int, idle_hours: float, delays: float) -> Server:
+def _start(directory: Path, port: int, idle_hours: float, delays: float, *, access_log: bool) -> Server:
     if port and (user := _user_of(port)):
         raise ControlError(f"LOCAL_PORT {port} is taken by {user}; or set another LOCAL_PORT (0: any free port)")
     log = directory / "server.log"
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
         command = [sys.executable, "-m", "localaws", "--port", str(port), "--directory", str(directory.resolve())]
+        options = ["--idle-hours", str(idle_hours), "--delays", str(delays), *["--access-log"][: int(access_log)]]
         process = subprocess.Popen(
-            [*command, "--idle-hours", str(idle_hours), "--delays", str(delays)],
+            [*command, *options],
             cwd=Path(__file__).parent.parent,
             stdin=subprocess.DEVNULL,
             stdout=output,

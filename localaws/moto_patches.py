@@ -22,17 +22,18 @@ from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.parsing.validators import ExpressionAttributeResolvingProcessor
 from moto.dynamodb.responses import DynamoHandler
 from moto.iam.responses import IamResponse
+from moto.kms.models import KmsBackend
 from moto.logs import models as logs_models
 from moto.logs.responses import LogsResponse
 from moto.sqs import models as sqs_models
 from moto.sts.models import STSBackend
 from moto.sts.responses import TokenResponse
 
-from localaws import signature
+from localaws import keys, signature
 from localaws.cloudwatch import alarms
 from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, writes
 from localaws.iam import managed_policies, propagation, simulation, users
-from localaws.lambda_ import api, settings
+from localaws.lambda_ import api, layers, settings, versions
 from localaws.logs import storage
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ def patch_moto(functions: Functions) -> None:
         _wrap(TokenResponse, call, users.issue_session)
     _wrap(STSBackend, "get_caller_identity", users.caller_identity)
 
+    _wrap(KmsBackend, "create_key", keys.create)
+
+    for call in ("get_layer_version", "layers_versions_by_arn"):
+        _wrap(lambda_models.LambdaBackend, call, layers.find)
+
     # For each message that it returns, moto counts the queue's messages several times.
     _replace(sqs_models.SQSBackend, "is_message_valid_based_on_retention_period", _is_retained)
     _replace(sqs_models, "unix_time_millis", lambda: time.time() * 1000)
@@ -92,7 +98,11 @@ def patch_moto(functions: Functions) -> None:
     _replace(lambda_models.LambdaBackend, "update_function_code", settings.update_function_code)
     for write in ("put_function_concurrency", "delete_function_concurrency", "tag_resource", "untag_resource"):
         _wrap(LambdaResponse, write, settings.refuse_during_update)
-    for write in ("publish_version", "update_alias"):
+    _replace(lambda_models.LambdaStorage, "publish_version", versions.publish)
+    _wrap(lambda_models.LambdaStorage, "del_function", versions.delete)
+    _wrap(LambdaResponse, "list_versions_by_function", versions.list_versions)
+    _wrap(LambdaResponse, "update_alias", versions.update_alias)
+    for write in ("publish_version", "create_alias", "update_alias"):
         _wrap(LambdaResponse, write, settings.refuse_during_update)
     _wrap(LambdaResponse, "get_function", settings.hide_tags)
     _wrap(lambda_models.LambdaBackend, "delete_function", functions.delete)

@@ -120,13 +120,19 @@ def log_group(settings: Settings) -> dict[str, Any]:
     }
 
 
+def alias(settings: Settings) -> dict[str, Any]:
+    """CreateAlias's parameters, except FunctionVersion. The description stands for the tag of other resources."""
+    owner = f"{OWNER_TAG}={settings.pipeline_name}"
+    return {"FunctionName": settings.function_name, "Name": settings.function_alias, "Description": owner}
+
+
 def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
     """CreateEventSourceMapping's parameters."""
     if settings.filter_criteria:
         check_options("FILTER_CRITERIA", CREATE_CALLS["mapping"], {"FilterCriteria": settings.filter_criteria})
         _check_patterns(settings.filter_criteria)
     desired = {
-        "FunctionName": settings.function_name,
+        "FunctionName": ":".join(filter(None, (settings.function_name, settings.function_alias))),
         "EventSourceArn": stream_arn,
         **from_settings("mapping", settings),
         "FunctionResponseTypes": [each for each in [settings.function_response_types] if each != "none"],

@@ -56,7 +56,8 @@ def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> 
         yield from steps.put_policy(to, role_arn)
         yield from steps.create_function(to, role_arn)
         yield Started("replay")
-        target = {**parameters.mapping(to.settings, stream_arn), "FunctionArn": to.settings.function_name}
+        target = parameters.mapping(to.settings, stream_arn)
+        target["FunctionArn"] = target["FunctionName"]
     else:
         target = _mapping(d, stream_arn)
     records = _matching(select(d, stream_arn, **selection), target, tally)

@@ -48,16 +48,18 @@ def connect(
     dry_run: bool = False,
     verbose: bool = False,
     echo: Echo | None = None,
+    access_key: str = "local",
 ) -> Callable[..., Any]:
     """A function from a service's name ("dynamodb") to its one client for the target.
 
-    With TARGET=local, `endpoint_url` is that of the local AWS, the credentials are made up, and the credentials and
+    With TARGET=local, `endpoint_url` is that of the local AWS, the credentials are made up, unless it has issued
+    `access_key`, and the credentials and
     profiles of this machine are not read. With `dry_run`, the clients answer writing calls instead of making them. With
     `verbose`, they log each call on stderr. `echo` gets each call before it is made or answered.
     `client(service, dry_run=True)` returns a dry-run client in any case. A call after such a plan gets the responses of
     the plan's reads, each once, if they are seconds old and nothing has been written since.
     """
-    session: Any = _local_session(settings) if settings.target == "local" else _aws_session(settings)
+    session: Any = _local_session(settings, access_key) if settings.target == "local" else _aws_session(settings)
     # An invocation answers when the function has returned.
     config = Config(
         retries=_RETRIES, read_timeout=60 + settings.function_timeout, tcp_keepalive=True, max_pool_connections=50
@@ -102,11 +104,11 @@ def with_region(settings: Settings) -> Settings:
     return replace(settings, aws_region=region)
 
 
-def _local_session(settings: Settings) -> boto3.Session:
+def _local_session(settings: Settings, access_key: str) -> boto3.Session:
     nowhere = (None, None, os.devnull, None)
     places: Any = {"profile": (None, [], None, None), "config_file": nowhere, "credentials_file": nowhere}
     core = botocore.session.Session(session_vars=places)
-    return boto3.Session("local", "local", region_name=settings.aws_region, botocore_session=core)
+    return boto3.Session(access_key, "local", region_name=settings.aws_region, botocore_session=core)
 
 
 def _aws_session(settings: Settings) -> boto3.Session:

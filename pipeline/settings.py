@@ -110,6 +110,10 @@ class Settings:
         "function ReservedConcurrentExecutions",
     )
     function_options: Mapping[str, Any] = _setting({}, json_object)
+    function_alias: str = _setting(
+        "", text(r"(?!\d+$)" + _NAME + "{1,128}", "1 to 128 letters, digits, - and _, and not only digits")
+    )
+    function_versions_kept: int = _setting(5, integer(1, 1000))
     code_bucket: str = _setting("", text(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket"))
 
     log_retention_in_days: int = _setting(30, validators.retention_days)

@@ -11,7 +11,7 @@ from . import log_reader, metrics, parameters, policies, steps
 from .deployment import Deployment
 from .log_reader import Invocation
 from .report import SIGNS, diff_text, document_of
-from .resources import mapping, role, table
+from .resources import alias, mapping, role, table
 from .resources.change import Change, own_tags
 
 
@@ -68,6 +68,10 @@ def collect(d: Deployment) -> Status:
     if ours:
         facts["last result"] = ours["LastProcessingResult"]
         changes = [replace(each, attributes=ours) if each.resource.startswith("mapping ") else each for each in changes]
+    if d.settings.function_alias:
+        facts["versions"] = [
+            alias.summary(each) for each in alias.versions(d.client("lambda"), d.settings.function_name)[1:]
+        ]
     facts |= _foreign(d, changes)
     # On deleted streams, or created by hand.
     others = [entry for entry in mappings if entry is not ours]

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from . import archive, external, items, log_reader, log_text, metrics, parameters, policies, role_check
 from .deployment import Deployment
 from .events import Changed, Events, Progress, Result, Started, Waiting, changes, finish
-from .resources import alarm, code_object, function, log_group, mapping, role, table
+from .resources import alarm, alias, code_object, function, log_group, mapping, role, table
 from .resources.change import Action, Change, UserError, check_owner, retag_in_lambda, retry
 from .settings import Settings
 
@@ -209,7 +209,47 @@ def create_function(
     yield Changed("create-function", retry(ensure_group))
     wait = partial(function.wait, d.client("lambda"), d.settings.function_name)
     yield from finish("create-function", change, "to become Active", wait)
+    if d.settings.function_alias:
+        yield from _publish(d, {diff.setting for diff in change.diffs})
     return change.attributes, retagged
+
+
+def _publish(d: Deployment, changed: set[str]) -> Events[None]:
+    """Publish a version if the function has changed, point the alias at it, and delete the oldest versions.
+
+    `changed` are the function's parameters that this run has changed.
+    """
+    lambda_, kept, desired = d.client("lambda"), d.settings.function_versions_kept, parameters.alias(d.settings)
+    publish = bool(changed - {"Tags", "ReservedConcurrentExecutions"})
+    change = retry(lambda: alias.ensure(lambda_, desired, publish=publish, adopt=d.adopt))
+    yield Changed("create-function", change)
+    planned = int(change.attributes["FunctionVersion"] == alias.NEW)
+    delete_versions = partial(alias.delete_versions, lambda_, d.settings.function_name, kept, planned=planned)
+    for deleted in retry(lambda: list(delete_versions())):
+        yield Changed("create-function", deleted)
+
+
+def rollback(d: Deployment, *, version: str = "") -> Events[None]:
+    """Point the alias at a published version; by default, at the one before its own."""
+    yield Started("rollback")
+    name, live, lambda_ = d.settings.function_name, d.settings.function_alias, d.client("lambda")
+    if not live:
+        raise UserError("FUNCTION_ALIAS is empty, so no versions are published. Set it, such as FUNCTION_ALIAS=live")
+    check_owner(f"function {name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
+    current = alias.existing(lambda_, parameters.alias(d.settings))
+    published = {entry["Version"]: alias.summary(entry) for entry in alias.versions(lambda_, name)[1:]}
+    previous = current["FunctionVersion"]
+    chosen = version or max((each for each in published if int(each) < int(previous)), key=int, default="")
+    known = f"the versions of function {name} are: {', '.join(published) or 'none'}"
+    if not chosen:
+        raise UserError(f"alias {live} is at version {previous}, and there is no version before it; {known}")
+    if chosen not in published:
+        raise UserError(f"--to: {chosen!r} is not allowed; {known}")
+    if chosen == previous and not current["RoutingConfig"]:
+        raise UserError(f"alias {live} is at version {chosen} already; {known}")
+    yield Changed("rollback", retry(lambda: alias.point_at(lambda_, parameters.alias(d.settings), chosen)))
+    was = published.get(previous, previous)
+    yield Result(f"Alias {live} was at {was}, and is at {published[chosen]}.", {"from": previous, "to": chosen})
 
 
 def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *, tags: bool = True) -> Events[None]:
@@ -219,12 +259,19 @@ def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *,
         current_table = existing(d, "table")
         # A mapping belongs to its function: only a mapping of our function is changed.
         check_owner(f"function {d.settings.function_name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
+        if d.settings.function_alias:
+            alias.existing(d.client("lambda"), parameters.alias(d.settings))
     desired = parameters.mapping(d.settings, stream_of(d, current_table))
     change = external.map_stream(d, desired, tags=tags)
     if change.action in ("created", "replaced"):
         change = replace(change, note="; ".join(filter(None, (change.note, _crowded(d, current_table)))))
     goal = "to become Enabled" if desired["Enabled"] else "to become Disabled"
     yield from finish("map-stream", change, goal, lambda: mapping.wait(d.client("lambda"), change.attributes["UUID"]))
+    if d.settings.function_alias or any(diff.setting == "FunctionName" for diff in change.diffs):
+        # Last: until now, the mapping may have invoked an earlier FUNCTION_ALIAS.
+        delete = partial(alias.delete_others, d.client("lambda"), d.settings.function_name)
+        for deleted in retry(lambda: list(delete(d.settings.pipeline_name, d.settings.function_alias))):
+            yield Changed("map-stream", deleted)
 
 
 def _crowded(d: Deployment, current: Mapping[str, Any]) -> str:

@@ -215,6 +215,35 @@ def test_the_tasks_of_a_table_of_others_stop_first_if_the_stream_lacks_something
     assert "table theirs has stream view type OLD_IMAGE; needed: NEW_IMAGE" in finished.stderr
 
 
+@pytest.mark.parametrize(
+    ("form", "file", "shell", "step"),
+    [
+        ("sh", "runbook.sh", "dash", ("--step", "create-function")),
+        ("py", "tasks.py", "invoke", ("zip-code", "create-function")),
+    ],
+)
+def test_the_runbook_of_an_alias_publishes_and_rolls_back(
+    project: ForkedProject, tmp_path: Path, form: str, file: str, shell: str, step: tuple[str, ...]
+) -> None:
+    name = f"aliased-{form}"
+    settings = {"PIPELINE_NAME": name, "FUNCTION_ALIAS": "li_ve-1", "FUNCTION_VERSIONS_KEPT": "2"}
+    project.run("deploy", **settings)
+    script = Script(tmp_path / file, project.endpoint)
+    for timeout in ("8", "9"):
+        script.path.write_text(project.run("runbook", "--format", form, **settings, FUNCTION_TIMEOUT=timeout))
+        script.run(shell, *step)
+    script.run(shell, "rollback")
+    script(shell, *step)  # without a change, it stays; the script exits with 2
+    project.run("status", "--check", **settings, FUNCTION_TIMEOUT="9")
+    lambda_ = project.client("lambda")
+    alias = lambda_.get_alias(FunctionName=name, Name="li_ve-1")
+    versions = [each["Version"] for each in lambda_.list_versions_by_function(FunctionName=name)["Versions"]]
+    assert (alias["FunctionVersion"], alias["Description"]) == ("2", f"pipeline={name}; rolled back from version 3")
+    assert versions == ["$LATEST", "2", "3"]
+    assert script(shell, "rollback").returncode == 1
+    project.run("clean", **settings)
+
+
 def test_the_tasks_check_the_account_first(project: ForkedProject, tmp_path: Path) -> None:
     settings = {"TARGET": "aws", "AWS_REGION": "us-east-1", "AWS_ACCOUNT_ID": "111111111111"}
     finished = pasted(project, tmp_path, **settings)("invoke", "deploy")

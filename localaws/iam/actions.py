@@ -156,7 +156,7 @@ def _function(call: _Call, name: str, qualifier: str = "", *, qualified: bool = 
 
 
 def _function_settings(call: _Call, function: str) -> Iterator[Action]:
-    """What the caller needs for the function's role, its layers, its code in a bucket, and its tags."""
+    """What the caller needs for the function's role, its layers, its VPC, its code in a bucket, and its tags."""
     body = call.body
     code = body.get("Code") or body
     if bucket := code.get("S3Bucket"):
@@ -165,6 +165,10 @@ def _function_settings(call: _Call, function: str) -> Iterator[Action]:
         yield Action("iam:PassRole", role, {"iam:PassedToService": "lambda.amazonaws.com"})
     for layer in body.get("Layers") or []:
         yield Action("lambda:GetLayerVersion", layer)
+    if (body.get("VpcConfig") or {}).get("SubnetIds"):
+        # Lambda developer guide, "Giving Lambda functions access to resources in an Amazon VPC".
+        for kind in ("SecurityGroups", "Subnets", "Vpcs"):
+            yield Action(f"ec2:Describe{kind}", "*")
     if _has_tags(body):
         yield Action("lambda:TagResource", function)
 
@@ -240,7 +244,9 @@ def _iam(call: _Call) -> Iterator[Action]:
         resource = _iam_arn(call.scope, kind, name) or f"{account}{kind}/{name}"
     else:
         resource = body.get("PolicyArn") or body.get("PolicySourceArn") or "*"
-    yield Action(f"iam:{operation}", resource)
+    keys = {"iam:PolicyARN": "PolicyArn" if name else "", "iam:PermissionsBoundary": "PermissionsBoundary"}
+    context = {key: body[parameter] for key, parameter in keys.items() if parameter in body}
+    yield Action(f"iam:{operation}", resource, context)
     if operation.startswith("Create") and _has_tags(body):
         yield Action(f"iam:Tag{operation.removeprefix('Create')}", resource)
 
@@ -260,10 +266,11 @@ def _kms(call: _Call) -> Iterator[Action]:
     """The resource is the key, also if the request names its alias."""
     key = str(call.body.get("KeyId", ""))
     backend = kms_backends[call.scope.account][call.scope.region]
+    context = {"kms:RequestAlias": backend.get_alias_name(key)} if "alias/" in key else {}
     if backend.alias_exists(backend.get_alias_name(key)):
         key = backend.any_id_to_key_id(key)
     resource = key if not key or key.startswith("arn:") else f"{call.arn}key/{key}"
-    yield Action(f"kms:{call.operation}", resource or "*")
+    yield Action(f"kms:{call.operation}", resource or "*", context)
 
 
 def _s3(call: _Call) -> Iterator[Action]:

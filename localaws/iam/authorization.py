@@ -37,8 +37,9 @@ def authorize(request: Request, function_of: Callable[[str], str]) -> None:
     if caller.identity is None and not _names_another_account(request, caller.account):
         return  # saves the time to parse the request
     for action in actions(request, function_of):
-        why = policies.denial(caller, action.name, action.resource, action.context)
-        if why and action.name not in _NEEDS_NO_PERMISSION:
+        if action.name in _NEEDS_NO_PERMISSION:
+            continue
+        if why := policies.denial(caller, action.name, action.resource, action.context):
             message = f"User: {caller.arn} is not authorized to perform: {action.name} on resource: {action.resource}"
             status = 400 if "X-Amz-Target" in request.headers else 403
             raise AwsError(_error_code(request, scope.service), f"{message} {why}", status)

@@ -16,7 +16,7 @@ from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 from moto.utilities.utils import get_partition
 
-from localaws.iam import propagation, users
+from localaws.iam import access_log, propagation, users
 from localaws.iam.evaluation import evaluate, principals, statements
 
 if TYPE_CHECKING:
@@ -112,9 +112,15 @@ def denial(caller: Caller, action: str, resource: str, context: Mapping[str, str
     """Say why the caller may not perform the action, in AWS's words; "" if it may.
 
     An explicit deny wins. Then each kind of policy has to allow the action. `context` has condition keys of the
-    service.
+    service. The access log gets the decision.
     """
-    effects = _effects(caller, action, resource, context)
+    why = _denial(_effects(caller, action, resource, context), action)
+    if caller.identity is not None:
+        access_log.log(caller.arn, action, resource, context, why)
+    return why
+
+
+def _denial(effects: Mapping[str, str], action: str) -> str:
     for kind, effect in effects.items():
         if effect == "Deny":
             return f"with an explicit deny in {kind}"

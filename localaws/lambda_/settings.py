@@ -6,6 +6,7 @@ Lambda API reference: FunctionConfiguration, CreateFunction, UpdateFunctionConfi
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import re
 import time
@@ -111,6 +112,14 @@ class Function(models.LambdaFunction):
         type(self).on_event(self, body.encode() if isinstance(body, str) else body)
         return b""
 
+    def copy_as_version(self, number: int) -> Function:
+        """A published version, which no update of the function changes."""
+        version = copy.copy(self)
+        version.code = dict(self.code)
+        version.revision_id = str(uuid.uuid4())
+        version.set_version(number)
+        return version
+
     def get_code(self) -> dict[str, Any]:
         """GetFunction, with the two things that moto lacks: the code's location, and a reserved concurrency of 0."""
         result = super().get_code()
@@ -149,8 +158,9 @@ class Function(models.LambdaFunction):
         return self._updating()
 
     def _store(self, spec: Mapping[str, Any]) -> None:
-        for name in set(_PLAIN) & set(spec):
-            self._plain[name] = None if spec[name] == {"TargetArn": ""} else spec[name] or None
+        names = set(_PLAIN) & set(spec)
+        plain = {name: None if spec[name] == {"TargetArn": ""} else spec[name] or None for name in names}
+        self._plain = {**self._plain, **plain}  # the published versions keep the old one
         if spec.get("TracingConfig"):
             self.tracing_config = spec["TracingConfig"]
         if spec.get("SnapStart"):
@@ -170,13 +180,7 @@ class Function(models.LambdaFunction):
     def _refuse_conflict(self, spec: Mapping[str, Any]) -> None:
         """Refuse an update during another one, and an update of a revision that is not the latest."""
         self.refuse_if_busy()
-        if spec.get("RevisionId") not in (None, self.revision_id):
-            raise AwsError(
-                "PreconditionFailedException",
-                "The Revision Id provided does not match the latest Revision Id. "
-                "Call the GetFunction/GetAlias API to retrieve the latest Revision Id",
-                412,
-            )
+        refuse_other_revision(spec, self.revision_id)
 
     def refuse_if_busy(self) -> None:
         """Refuse a change while Lambda creates or updates the function."""
@@ -191,6 +195,17 @@ class Function(models.LambdaFunction):
         """The response to an update: AWS says InProgress. Here the update is effective at once."""
         self._is_new = False
         return self.get_configuration() | _IN_PROGRESS
+
+
+def refuse_other_revision(spec: Mapping[str, Any], revision_id: str) -> None:
+    """Refuse an update of a revision that is not the latest."""
+    if spec.get("RevisionId") not in (None, revision_id):
+        raise AwsError(
+            "PreconditionFailedException",
+            "The Revision Id provided does not match the latest Revision Id. "
+            "Call the GetFunction/GetAlias API to retrieve the latest Revision Id",
+            412,
+        )
 
 
 def update_function_code(

@@ -106,14 +106,7 @@ class Mappings:
         its_options = options.merge(request)
         function_arn, role = self._function(request.get("FunctionName"), stream_arn.split(":")[3], account)
         stream = _stream(stream_arn, role)
-        for other in self._mappings.values():
-            if other.stream is stream and other.function_arn == function_arn:
-                raise AwsError(
-                    "ResourceConflictException",
-                    f'The event source arn (" {stream_arn} ") and function (" {function_arn.split(":")[6]} ") provided '
-                    f"mapping already exists. Please update or delete the existing mapping with UUID {other.uuid}",
-                    409,
-                )
+        self._refuse_duplicate(stream, function_arn)
         tags = request.get("Tags") or {}
         mapping = EventSourceMapping(function_arn, stream, request["StartingPosition"], its_options, tags=tags)
         self._mappings[mapping.uuid] = mapping
@@ -121,6 +114,18 @@ class Mappings:
         description = mapping.describe()
         delays.schedule("mapping-creating", lambda: self._finish(mapping, enabled=enabled))
         return description
+
+    def _refuse_duplicate(self, stream: Stream, function_arn: str, besides: str = "") -> None:
+        """Refuse a second mapping of a stream to the same function, version or alias."""
+        for other in self._mappings.values():
+            if other.stream is stream and other.function_arn == function_arn and other.uuid != besides:
+                name = function_arn.split(":")[6]
+                raise AwsError(
+                    "ResourceConflictException",
+                    f'The event source arn (" {stream.arn} ") and function (" {name} ") provided mapping already '
+                    f"exists. Please update or delete the existing mapping with UUID {other.uuid}",
+                    409,
+                )
 
     def _list(self, request: Request) -> dict[str, Any]:
         source, function = request.args.get("EventSourceArn"), request.args.get("FunctionName")
@@ -147,7 +152,9 @@ class Mappings:
         its_options = options.merge(request, mapping.options)
         if request.get("FunctionName"):
             account = mapping.function_arn.split(":")[4]
-            mapping.function_arn, _ = self._function(request["FunctionName"], mapping.stream.region, account)
+            function_arn, _ = self._function(request["FunctionName"], mapping.stream.region, account)
+            self._refuse_duplicate(mapping.stream, function_arn, besides=mapping.uuid)
+            mapping.function_arn = function_arn
         was_enabled = mapping.state == "Enabled"
         enabled = was_enabled if request.get("Enabled") is None else request["Enabled"]
         mapping.options = its_options
@@ -233,6 +240,5 @@ def _stream(arn: str, role_arn: str) -> Stream:
 
 
 def _invokes(function_arn: str, name_or_arn: str) -> bool:
-    """Whether that is the function of an ARN, with the same qualifier if the name has one."""
-    name, mapped = names.parse(name_or_arn), names.parse(function_arn)
-    return name.name == mapped.name and name.qualifier in ("", mapped.qualifier)
+    """Whether that is exactly the function, version or alias of an ARN."""
+    return names.parse(name_or_arn)[2:] == names.parse(function_arn)[2:]

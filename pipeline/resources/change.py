@@ -30,8 +30,8 @@ _NOT_YET = (
     "LimitExceededException: .*simultaneously|"
     # An earlier change is not visible yet.
     "ContinuousBackupsUnavailable|DeleteConflict|NoSuchEntity: .*role with name|ResourceNotFound|TableNotFound|"
-    # An earlier try of the same call succeeded, and lost its answer.
-    "EntityAlreadyExists|ResourceAlreadyExists|"
+    # An earlier try of the same call succeeded, and lost its answer; or another change came between.
+    "EntityAlreadyExists|ResourceAlreadyExists|PreconditionFailed|"
     # Too many calls.
     "Throttling|TooManyRequests"
 )
@@ -74,7 +74,7 @@ class Change:
     @property
     def arn(self) -> str:
         """The resource's ARN, or "" if it has none yet."""
-        names = ("TableArn", "Arn", "EventSourceMappingArn", "FunctionArn", "AlarmArn", "arn")
+        names = ("TableArn", "Arn", "EventSourceMappingArn", "FunctionArn", "AliasArn", "AlarmArn", "arn")
         values = (str(self.attributes.get(name, "")) for name in names)
         return next((arn for arn in values if arn.startswith("arn:")), "")
 

@@ -31,18 +31,20 @@ DEFAULTS: dict[str, Any] = {
     "ParallelizationFactor": 1,
     "TumblingWindowInSeconds": 0,
 }
-_NOT_COMPARED = {"EventSourceArn", "FunctionName", "Tags"}
-PARAMETERS = {*DEFAULTS, *_NOT_COMPARED, "StartingPosition"}
+_NOT_COMPARED = {"EventSourceArn", "Tags"}
+PARAMETERS = {*DEFAULTS, *_NOT_COMPARED, "FunctionName", "StartingPosition"}
 TRANSITIONAL_STATES = ("Creating", "Enabling", "Disabling", "Updating")
 
 
 def of_function(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any]]:
-    """Return all mappings of the function, each as `describe` does. Lambda API reference: ListEventSourceMappings."""
-    pages = lambda_.get_paginator("list_event_source_mappings").paginate(FunctionName=function_name)
-    try:
-        return [to_create_parameters(entry) for page in pages for entry in page["EventSourceMappings"]]
-    except lambda_.exceptions.ResourceNotFoundException:
-        return []
+    """Return all mappings of the function, its versions and its aliases, each as `describe` does.
+
+    Lambda lists the mappings of one of them, or all. Lambda API reference: ListEventSourceMappings.
+    """
+    name = _qualified_name(function_name).partition(":")[0]
+    pages = lambda_.get_paginator("list_event_source_mappings").paginate()
+    entries = [to_create_parameters(entry) for page in pages for entry in page["EventSourceMappings"]]
+    return [entry for entry in entries if entry["FunctionName"].partition(":")[0] == name]
 
 
 def describe(lambda_: LambdaClient, function_name: str, stream_arn: str) -> dict[str, Any] | None:
@@ -85,6 +87,8 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
     others = [entry for entry in mappings if entry["EventSourceArn"] != stream and entry["State"] != "Deleting"]
     # By the table's name, as the ARN of a planned stream is incomplete.
     stale = [entry for entry in others if table and _table_name(entry["EventSourceArn"]) == table]
+    # By hand, there may be others to the function and to its aliases.
+    mappings.sort(key=lambda entry: entry["FunctionName"] != _qualified_name(desired["FunctionName"]))
     current = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
     current = with_filters(lambda_, _wait_while_transitional(lambda_, current))
     normalized = normalize({**DEFAULTS, **desired})
@@ -104,10 +108,10 @@ def set_enabled(lambda_: LambdaClient, function_name: str, stream_arn: str, *, e
 
     Raises UserError if the mapping does not exist. Lambda API reference: UpdateEventSourceMapping, "Enabled".
     """
-    resource = f"mapping {_table_name(stream_arn)} -> {function_name}"
     listed = describe(lambda_, function_name, stream_arn)
     if listed is None or listed["State"] == "Deleting":
-        raise UserError(f"{resource} does not exist")
+        raise UserError(f"mapping {_table_name(stream_arn)} -> {function_name} does not exist")
+    resource = f"mapping {_table_name(stream_arn)} -> {listed['FunctionName']}"
     # A list may be seconds old.
     current = to_create_parameters(lambda_.get_event_source_mapping(UUID=listed["UUID"]))
     current = _wait_while_transitional(lambda_, current) or current
@@ -130,7 +134,7 @@ def delete(lambda_: LambdaClient, uuid: str) -> Change:
         current = to_create_parameters(lambda_.get_event_source_mapping(UUID=uuid))
     except lambda_.exceptions.ResourceNotFoundException:
         return Change(f"mapping {uuid}", "absent")
-    resource = f"mapping {_table_name(current['EventSourceArn'])} -> {current['FunctionArn'].rpartition(':')[2]}"
+    resource = f"mapping {_table_name(current['EventSourceArn'])} -> {current['FunctionName']}"
     if current["State"] == "Deleting":
         return Change(resource, "deleted", attributes=current, note="deletion was already in progress", pending=True)
     _wait_while_transitional(lambda_, current)
@@ -231,10 +235,17 @@ def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
     arns = ("EventSourceMappingArn", "FunctionArn", "EventSourceArn")
     texts = ("UUID", *arns, "StartingPosition", "State", "StateTransitionReason", "LastProcessingResult")
     current = {name: entry.get(name, default) for name, default in {**DEFAULTS, **dict.fromkeys(texts, "")}.items()}
-    return normalize({**current, "Enabled": current["State"] not in ("Disabled", "Disabling")})
+    enabled = current["State"] not in ("Disabled", "Disabling")
+    return normalize({**current, "FunctionName": current["FunctionArn"], "Enabled": enabled})
 
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
     """Remove what AWS adds to FilterCriteria. Without filters it is {}, which clears them in an update."""
     filters = (parameters["FilterCriteria"] or {}).get("Filters")
-    return {**parameters, "FilterCriteria": {"Filters": list(filters)} if filters else {}}
+    criteria = {"Filters": list(filters)} if filters else {}
+    return {**parameters, "FunctionName": _qualified_name(parameters["FunctionName"]), "FilterCriteria": criteria}
+
+
+def _qualified_name(name_or_arn: str) -> str:
+    """NAME, or NAME:ALIAS."""
+    return name_or_arn.rpartition("function:")[2]

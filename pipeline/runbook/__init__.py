@@ -31,6 +31,7 @@ from pipeline.settings import Settings
 _FOLDER = Path(__file__).parent
 # The settings that are variables of the script wherever they occur, also within an ARN or a document.
 _NAMES = ("pipeline_name", "table_name", "role_name", "function_name")
+_PLAIN = ("aws_region", "stream_view_type", "function_alias", "function_versions_kept")
 _OF_THE_SHELL = {
     "AWS_PAGER", "ENV", "HOME", "IFS", "OPTARG", "OPTIND", "PATH", "PPID", "PS1", "PS2", "PS4", "PWD", "SHELLOPTS",
     "TMPDIR", "UID",
@@ -92,8 +93,9 @@ def compare(path: Path, current: str) -> None:
 def _template(settings: Settings, name: str = "runbook.sh") -> str:
     text = (_FOLDER / name).read_text(encoding="utf-8")
     absent = ("own role" if settings.role_arn else "ROLE_ARN") + ("" if settings.alarm_topic_arn else "|alarms")
+    absent += "|no alias" if settings.function_alias else "|FUNCTION_ALIAS"
     text = re.sub(rf"^#@if ({absent})\n.*?^#@end \1\n", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"^#@(if|end) (own role|ROLE_ARN|alarms)\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^#@(if|end) (own role|ROLE_ARN|alarms|no alias|FUNCTION_ALIAS)\n", "", text, flags=re.MULTILINE)
     left_out = "own table" if settings.table_arn else "TABLE_ARN"
     text = re.sub(rf"^#@if {left_out}\n.*?^(?=#@(if|end))", "", text, flags=re.MULTILINE | re.DOTALL)
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#@"))
@@ -131,7 +133,10 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     function = parameters.function(named, shell_var("$role_arn"), code)
     # The members of Code are parameters of UpdateFunctionCode, and CreateFunction's zip is an argument of its own.
     function = {**function["Code"], **function, "CodeSha256": shell_var("$code_sha256")}
-    state = "Enabled" if settings.mapping_enabled else "Disabled"
+    mapping = parameters.mapping(named, shell_var("$stream_arn"))
+    mapping["State"] = "Enabled" if settings.mapping_enabled else "Disabled"
+    lambda_arn = f"arn:{partition}:lambda:{shell_var('$AWS_REGION')}:{shell_var('$account_id')}:function"
+    mapping["FunctionArn"] = f"{lambda_arn}:{mapping['FunctionName']}"
     upload = parameters.code_object(named, code)
     alarms = parameters.alarms(named)
     alarm_names = [alarm["AlarmName"] for alarm in alarms]
@@ -140,7 +145,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     alarm_queries = zip(map(quote, alarm_names), map(quote, queries), strict=True)
     place = quote(f"s3://{upload['Bucket']}/{upload['Key']}") if upload else ""
     return {
-        **{name: quote(getattr(settings, name)) for name in (*_NAMES, "aws_region", "stream_view_type")},
+        **{name: quote(str(getattr(settings, name))) for name in (*_NAMES, *_PLAIN)},
         "log_group_name": quote(parameters.log_group_name(named)),
         "key_type": table["AttributeDefinitions"][0]["AttributeType"],
         "code_sha256": quote(archive.sha256(code)),
@@ -166,7 +171,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "log_group": parameters.log_group(named),
         "function": function,
         "table": table,
-        "mapping": {**parameters.mapping(named, shell_var("$stream_arn")), "State": state},
+        "mapping": mapping,
         "alarms": alarms,
         "alarm_names": [quote(name) for name in alarm_names],
         "all_alarms": {"AlarmNames": alarm_names},

@@ -13,6 +13,9 @@
 #     sh runbook.sh logs [MINUTES]           show the newest lines of the function's log, from the last hour at most
 #     sh runbook.sh pause                    disable the mapping, which keeps its place in the stream
 #     sh runbook.sh resume                   enable the mapping
+#@if FUNCTION_ALIAS
+#     sh runbook.sh rollback [VERSION]       run the version before, or this one
+#@end FUNCTION_ALIAS
 #     sh runbook.sh --check                  only read; exit with 2 if something is not as this script says
 #     sh runbook.sh --step NAME              run one step, such as map-stream
 #
@@ -27,8 +30,8 @@
 #@   any, the line is left out; if NAME is a list, the line is repeated for each entry. One command per line.
 #@ - Behind `--query=`: a query for the names of those parameters that AWS has with other values.
 #@ - Elsewhere: a value, quoted for the shell, or lines.
-#@ - Lines from `if TABLE_ARN` or `if own table` on are there only with or without that setting. Lines from `if ROLE_ARN`
-#@   `if own role` or `if alarms` to their `end`, too.
+#@ - Lines from `if TABLE_ARN` or `if own table` on are there only with or without that setting. Lines from `if ROLE_ARN`,
+#@   `if own role`, `if alarms`, `if FUNCTION_ALIAS` or `if no alias` to their `end`, too.
 #@ The page (--format md) has the functions below "Steps" as blocks of commands, and their comments as prose. The block
 #@ of a step ends with the commands of its `verify_` function.
 # shellcheck disable=SC2016,SC2329 # Text in single quotes is literal. Not every script uses every function.
@@ -38,6 +41,11 @@ pipeline_name=@pipeline_name
 table_name=@table_name
 role_name=@role_name
 function_name=@function_name
+#@if FUNCTION_ALIAS
+function_alias=@function_alias
+versions_kept=@function_versions_kept
+version= # for the part rollback; empty: the one before
+#@end FUNCTION_ALIAS
 log_group_name=@log_group_name
 stream_view_type=@stream_view_type
 #@if own table
@@ -191,6 +199,56 @@ function_exists() {
     exists "function $function_name"
 }
 
+#@if FUNCTION_ALIAS
+# Whether the alias exists; $answer is its description, which names its pipeline.
+alias_exists() {
+    ask aws lambda get-alias --function-name="$function_name" --name="$function_alias" --query "Description || '-'" \
+        --output text
+    case $answer in
+        '') return 1 ;;
+        "pipeline=$pipeline_name" | "pipeline=$pipeline_name; "*) ;;
+        *) mismatch "alias $function_alias already exists and is not that of pipeline $pipeline_name" ;;
+    esac
+}
+
+# Point the alias at the version $1. $2 is its description.
+point_alias() {
+    aws lambda update-alias --function-name="$function_name" --name="$function_alias" --function-version="$1" \
+        --description="$2" --routing-config='{"AdditionalVersionWeights": {}}' >/dev/null
+}
+
+# Find the published versions, the oldest first.
+find_versions() {
+    ask aws lambda list-versions-by-function --function-name="$function_name" --query 'Versions[].[Version]' --output text
+    versions=$(printf '%s\n' "$answer" | grep '^[0-9]' | sort -n | tr '\n' ' ')
+}
+
+# Publish a version, and point the alias at it unless it was rolled back from it. Without a change, Lambda answers with
+# the newest version. Then delete the oldest ones, except those that an alias names.
+publish() {
+    new=$(retry aws lambda publish-version --function-name="$function_name" --query Version --output text)
+    wait_for True aws lambda get-function-configuration --function-name="$function_name" --qualifier="$new" \
+        --query "State != 'Pending'" --output text
+    description="pipeline=$pipeline_name"
+    if ! alias_exists; then
+        aws lambda create-alias --function-name="$function_name" --name="$function_alias" --function-version="$new" \
+            --description="$description" >/dev/null
+    elif [ "$answer" = "$description; rolled back from version $new" ]; then
+        say "create-function: alias $function_alias stays rolled back from version $new"
+    else
+        point_alias "$new" "$description"
+    fi
+    ask aws lambda list-aliases --function-name="$function_name" \
+        --query 'Aliases[].[FunctionVersion, keys(RoutingConfig.AdditionalVersionWeights || `{}`)][][]' --output text
+    named=" $(printf %s "$answer" | tr '\t\n' '  ') "
+    find_versions
+    for each in $(printf %s "$versions" | tr ' ' '\n' | sort -rn | tail -n "+$((versions_kept + 1))"); do
+        case $named in *" $each "*) continue ;; esac
+        ask aws lambda delete-function --function-name="$function_name" --qualifier="$each"
+    done
+}
+
+#@end FUNCTION_ALIAS
 #@if own table
 table_exists() {
     ask aws dynamodb describe-table --table-name="$table_name" --query Table.TableArn --output text
@@ -229,8 +287,9 @@ find_mapping() {
     stream_arn=$answer
     mapping_uuid=
     [ -n "$stream_arn" ] || return 0
-    ask aws lambda list-event-source-mappings --function-name="$function_name" \
-        --query "EventSourceMappings[?EventSourceArn=='$stream_arn'].UUID" --output text
+    # Of the function or of an alias.
+    ask aws lambda list-event-source-mappings --event-source-arn="$stream_arn" --query "EventSourceMappings[?
+        contains(join('', [FunctionArn, ':']), ':function:$function_name:')].UUID | [0] || ''" --output text
     mapping_uuid=$answer
 }
 
@@ -461,6 +520,9 @@ ZIP
         wait_for_function
     fi
     aws lambda put-function-concurrency --function-name="$function_name" @function >/dev/null
+#@if FUNCTION_ALIAS
+    publish
+#@end FUNCTION_ALIAS
     say "create-function: done"
 }
 
@@ -472,6 +534,18 @@ verify_create_function() {
     verify "log group $log_group_name" aws logs describe-log-groups --log-group-name-prefix="$log_group_name" --limit=1 --query=logGroups[0].@log_group
     verify "function $function_name" aws lambda get-function-configuration --function-name="$function_name" --query=@function
     verify "concurrency of function $function_name" aws lambda get-function-concurrency --function-name="$function_name" --query=@function
+#@if FUNCTION_ALIAS
+    alias_exists || :
+    case $answer in
+        *'rolled back'*)
+            say "alias $function_alias: ${answer#*; }"
+            exit_status=2
+            ;;
+        *)
+            verify "alias $function_alias" aws lambda get-function-configuration --function-name="$function_name" --qualifier="$function_alias" --query=@function
+            ;;
+    esac
+#@end FUNCTION_ALIAS
 }
 
 #@if own table
@@ -627,6 +701,12 @@ status() {
         --query "logGroups[?logGroupName=='$log_group_name'].arn"
     show "function $function_name" aws lambda get-function-configuration --function-name="$function_name" \
         --query "[State, LastUpdateStatus, LastModified]"
+#@if FUNCTION_ALIAS
+    show "alias $function_alias" aws lambda get-alias --function-name="$function_name" --name="$function_alias" \
+        --query "[FunctionVersion, Description]"
+    show "versions" aws lambda list-versions-by-function --function-name="$function_name" \
+        --query "Versions[].[Version, LastModified, CodeSha256]"
+#@end FUNCTION_ALIAS
     find_mapping
     show "mapping of table $table_name" aws lambda get-event-source-mapping --uuid="${mapping_uuid:-$no_uuid}" \
         --query "[UUID, State, LastProcessingResult]"
@@ -684,6 +764,35 @@ resume() {
     say "resume: the mapping is Enabled"
 }
 
+#@if FUNCTION_ALIAS
+# Run the version before.
+# The mapping invokes the version that the alias names, from the next invocation on. The alias stays there until a deploy
+# changes the code or the configuration of the function. To choose the version, pass its number, or set `version`.
+# Expect: `aws lambda get-alias` shows the version.
+# If it fails: `status` shows the versions. Without an earlier one, run the `create-function` step of an earlier runbook.
+# Undo: `rollback VERSION`, with the version that it was.
+rollback() {
+    alias_exists || fail "rollback: alias $function_alias does not exist; first run: sh $0 --step create-function"
+    ask aws lambda get-alias --function-name="$function_name" --name="$function_alias" --query FunctionVersion --output text
+    current=$answer
+    find_versions
+    before=
+    newest=
+    for each in $versions; do
+        [ "$each" -ge "$current" ] || before=$each
+        newest=$each
+    done
+    version=${version:-$before}
+    [ -n "$version" ] || fail "rollback: alias $function_alias is at version $current, and there is no version before it"
+    case " $versions" in *" $version "*) ;; *) fail "rollback: '$version' is not allowed; allowed: $versions" ;; esac
+    [ "$version" != "$current" ] || fail "rollback: alias $function_alias is at version $version already"
+    description="pipeline=$pipeline_name"
+    [ "$version" = "$newest" ] || description="$description; rolled back from version $newest"
+    point_alias "$version" "$description"
+    say "rollback: alias $function_alias was at version $current, and is at version $version"
+}
+
+#@end FUNCTION_ALIAS
 # Delete everything.
 # The mapping goes before the function, which would leave it behind. The log group goes after the function, whose last
 # lines would create it again. If the table is protected, or something belongs to another pipeline, nothing is deleted.
@@ -710,8 +819,9 @@ clean() {
     ask aws cloudwatch delete-alarms @all_alarms
     wait_for "" aws cloudwatch describe-alarms @all_alarms --query "MetricAlarms[].AlarmName" --output text
 #@end alarms
-    ask aws lambda list-event-source-mappings --function-name="$function_name" \
-        --query "EventSourceMappings[?contains(EventSourceArn, ':table/$table_name/stream/')].UUID" --output text
+    ask aws lambda list-event-source-mappings --output text --query "EventSourceMappings[?
+        contains(EventSourceArn || '', ':table/$table_name/stream/') &&
+        contains(join('', [FunctionArn, ':']), ':function:$function_name:')].UUID"
     for mapping_uuid in $answer; do
         ask aws lambda delete-event-source-mapping --uuid="$mapping_uuid"
         wait_for "" aws lambda get-event-source-mapping --uuid="$mapping_uuid" --query State --output text
@@ -766,7 +876,7 @@ steps="$steps create-alarms"
 #@end alarms
 
 usage() {
-    fail "usage: sh $0 deploy | smoke | status | logs | pause | resume | clean | --check | --step NAME; its first lines say" \
+    fail "usage: sh $0 deploy | smoke | status | logs | pause | resume | ${function_alias:+rollback | }clean | --check | --step NAME; its first lines say" \
         "more. Steps: $steps smoke"
 }
 
@@ -794,6 +904,11 @@ case ${1-} in
         minutes=${2:-60}
         case $minutes in 0* | *[!0-9]* | ??????*) fail "logs: '$minutes' is not allowed; allowed: a number of minutes" ;; esac
         ;;
+#@if FUNCTION_ALIAS
+    rollback)
+        version=${2-}
+        ;;
+#@end FUNCTION_ALIAS
     --step) case " $steps smoke " in *" ${2:-none} "*) ;; *) usage ;; esac ;;
     *) usage ;;
 esac

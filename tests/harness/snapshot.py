@@ -43,6 +43,7 @@ def take(client: Callable[[str], Any]) -> dict[str, list[Any]]:
         ],
         "attached": [iam.list_attached_role_policies(RoleName=name) for name in roles],
         "functions": [lambda_.get_function(FunctionName=name) for name in functions],
+        "versions": [each for name in functions for each in _versions(lambda_, name)],
         "mappings": mappings,
         "tags of mappings": [lambda_.list_tags(Resource=mapping["EventSourceMappingArn"]) for mapping in mappings],
         "alarms": alarms,
@@ -51,6 +52,22 @@ def take(client: Callable[[str], Any]) -> dict[str, list[Any]]:
         "tags of log groups": [logs.list_tags_for_resource(resourceArn=group["logGroupArn"]) for group in groups],
     }
     return {kind: [_comparable(each) for each in described] for kind, described in resources.items()}
+
+
+def _versions(lambda_: Any, function: str) -> list[Any]:
+    """The published versions with their aliases, without their numbers, which Lambda never uses again."""
+    aliases = lambda_.list_aliases(FunctionName=function)["Aliases"]
+    return [
+        {
+            **{name: value for name, value in version.items() if name not in ("FunctionArn", "Version")},
+            "Aliases": [
+                {name: value for name, value in alias.items() if name != "FunctionVersion"}
+                for alias in aliases
+                if alias["FunctionVersion"] == version["Version"]
+            ],
+        }
+        for version in lambda_.list_versions_by_function(FunctionName=function)["Versions"][1:]
+    ]
 
 
 # What `adopt --write` and the deploy of other code change, and a count that AWS updates later.

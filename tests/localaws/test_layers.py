@@ -15,6 +15,7 @@ MODULES = {
 }
 # The top layer first. Each package may import those below it, and the modules of the bottom layer.
 LAYERS = [
+    ["localaws.rehearsal"],
     ["localaws.__main__"],
     ["localaws.moto_patches"],
     ["localaws.mappings"],
@@ -24,7 +25,7 @@ LAYERS = [
     ["localaws.server"],
     ["localaws.service_model", "localaws.control"],
     ["localaws.errors"],
-    ["localaws.signature", "localaws.delays", "localaws.database", "localaws.peers"],
+    ["localaws.signature", "localaws.delays", "localaws.database", "localaws.peers", "localaws.keys"],
     ["localaws"],
 ]
 # Modules that see HTTP requests: the API modules, and those that every request passes through.

@@ -154,6 +154,7 @@ VARIANTS = {
     "reads-more": {
         "TABLE_BILLING_MODE": "PROVISIONED",
         "FUNCTION_LOG_FORMAT": "JSON",
+        "FUNCTION_ALIAS": "live",
         "ON_FAILURE": "arn:aws:sqs:eu-west-1:000000000000:discarded",
         "ALARM_TOPIC_ARN": "arn:aws:sns:eu-west-1:000000000000:on-call",
     },
@@ -175,7 +176,15 @@ STEPS: dict[str, Callable[[Deployment], Events[Any]]] = {
     "redrive": lambda d: replay.redrive(d) if d.settings.on_failure else steps.resume(d),
     "pause": steps.pause,
     "resume": steps.resume,
+    "rollback": lambda d: steps.rollback(d, version=publish(d)) if d.settings.function_alias else (_ for _ in ()),
 }
+
+
+def publish(d: Deployment) -> str:
+    """Publish a version, and return it."""
+    lambda_, name = d.client("lambda"), d.settings.function_name
+    lambda_.update_function_configuration(FunctionName=name, Description="changed")
+    return str(lambda_.publish_version(FunctionName=name)["Version"])
 
 
 @pytest.fixture(scope="module")

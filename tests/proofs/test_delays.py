@@ -56,3 +56,17 @@ def test_the_tasks_to_paste_end_well_at_once(new_project: Callable[[], Project],
     tasks.path.write_text(project.run("runbook", "--format", "py", TABLE_POINT_IN_TIME_RECOVERY_ENABLED="true"))
     assert tasks.run("invoke", "deploy", "smoke", "clean").endswith("clean: done\n")
     assert project.is_empty()
+
+
+def test_an_alias_is_introduced_rolled_back_and_given_up(new_project: Callable[[], Project]) -> None:
+    project, settings = new_project(), {"LOCAL_AWS_DELAYS": "0.3"}
+    project.run("deploy", **settings)
+    settings["FUNCTION_ALIAS"] = "live"
+    project.run("deploy", **settings)
+    settings["FUNCTION_TIMEOUT"] = "7"
+    assert "FunctionVersion: 1 -> 2" in project.run("deploy", "smoke", **settings)
+    project.run("rollback", "smoke", **settings)
+    settings["FUNCTION_ALIAS"] = ""
+    assert "alias stream-demo:live" in project.run("deploy", "smoke", **settings)
+    project.run("clean", **settings)
+    assert project.is_empty()

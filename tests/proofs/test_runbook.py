@@ -73,6 +73,7 @@ SETTINGS = st.fixed_dictionaries(
         "FUNCTION_EPHEMERAL_STORAGE": st.integers(512, 10240).map(str),
         "FUNCTION_TRACING": st.sampled_from(["Active", "PassThrough"]),
         "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": st.integers(0, 10).map(str),
+        "FUNCTION_ALIAS": names("-_", 1, 128).filter(lambda name: not name.isdigit()),
         "FUNCTION_LOG_FORMAT": st.sampled_from(["Text", "JSON"]),
         "LOG_RETENTION_IN_DAYS": st.sampled_from(["0", "1", "3653"]),
         "BATCH_SIZE": st.integers(1, 10000).map(str),

@@ -362,6 +362,13 @@ FURTHER: list[tuple[str, str, dict[str, Any], str, str]] = [
         "lambda:TagResource",
         FUNCTION,
     ),
+    (
+        "lambda",
+        "update_function_configuration",
+        {"FunctionName": "f", "VpcConfig": {"SubnetIds": ["subnet-12345678"]}},
+        "ec2:DescribeVpcs",
+        "*",
+    ),
     ("logs", "create_log_group", {"logGroupName": "/g", "tags": {"a": "b"}}, "logs:TagResource", GROUP),
     ("sqs", "create_queue", {"QueueName": "q", "tags": {"a": "b"}}, "sqs:TagQueue", QUEUE),
     ("sns", "create_topic", {"Name": "t", "Tags": TAG}, "sns:TagResource", TOPIC),
@@ -385,6 +392,24 @@ def test_pass_role_can_be_limited_to_a_service(endpoint: str, client: Clients) -
     _, key = make_user(client, allow(["lambda:*"]), to_ec2)
     _, message = error(of(endpoint, key), "lambda", "create_function", **FUNCTION_DEFINITION)
     assert "iam:PassRole" in message
+
+
+def test_attaching_policies_can_be_limited_to_a_policy(endpoint: str, client: Clients) -> None:
+    attach = {"RoleName": "unknown", "PolicyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}
+    limit = {"StringEquals": {"iam:PolicyARN": attach["PolicyArn"]}}
+    user = of(endpoint, make_user(client, {**allow(["iam:AttachRolePolicy"]), "Condition": limit})[1])
+    assert error(user, "iam", "attach_role_policy", **attach)[0] == "NoSuchEntity"
+    attach["PolicyArn"] = "arn:aws:iam::aws:policy/AdministratorAccess"
+    assert error(user, "iam", "attach_role_policy", **attach)[0] == "AccessDenied"
+
+
+def test_creating_roles_can_be_limited_to_a_permissions_boundary(endpoint: str, client: Clients) -> None:
+    boundary = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+    limit = {"StringEquals": {"iam:PermissionsBoundary": boundary}}
+    user = of(endpoint, make_user(client, {**allow(["iam:CreateRole"]), "Condition": limit})[1])
+    role = {"RoleName": f"role-{uuid.uuid4().hex[:12]}", "AssumeRolePolicyDocument": policy(TRUST)}
+    assert error(user, "iam", "create_role", **role)[0] == "AccessDenied"
+    assert error(user, "iam", "create_role", **role, PermissionsBoundary=boundary) == ("", "")
 
 
 def test_creating_mappings_can_be_limited_to_a_function(endpoint: str, client: Clients) -> None:
@@ -413,3 +438,12 @@ def test_an_alias_of_a_key_is_judged_as_its_key(endpoint: str, client: Clients) 
     client("kms").create_alias(AliasName=alias, TargetKeyId=key)
     user = of(endpoint, make_user(client, allow(["kms:DescribeKey"], key))[1])
     assert error(user, "kms", "describe_key", KeyId=alias) == ("", "")
+
+
+def test_reading_a_key_can_be_limited_to_an_alias(endpoint: str, client: Clients) -> None:
+    key, alias = client("kms").create_key()["KeyMetadata"]["Arn"], f"alias/{uuid.uuid4().hex}"
+    client("kms").create_alias(AliasName=alias, TargetKeyId=key)
+    by_alias = {"StringEquals": {"kms:RequestAlias": alias}}
+    user = of(endpoint, make_user(client, {**allow(["kms:DescribeKey"]), "Condition": by_alias})[1])
+    assert error(user, "kms", "describe_key", KeyId=alias) == ("", "")
+    assert error(user, "kms", "describe_key", KeyId=key)[0] == "AccessDeniedException"

@@ -163,19 +163,46 @@ def test_function_arn_keeps_its_qualifier(pipe: Pipe) -> None:
     assert answer["FunctionArn"].endswith(f":function:{pipe.function}:$LATEST")
 
 
-def test_function_arn_keeps_its_alias(pipe: Pipe) -> None:
+@pytest.fixture
+def alias(pipe: Pipe) -> str:
+    """The name of an alias of the function."""
     version = pipe.client("lambda").publish_version(FunctionName=pipe.function)["Version"]
     pipe.client("lambda").create_alias(FunctionName=pipe.function, Name="live", FunctionVersion=version)
-    answer = pipe.map(FunctionName=f"{pipe.function}:live")
+    return f"{pipe.function}:live"
+
+
+def test_function_arn_keeps_its_alias(pipe: Pipe, alias: str) -> None:
+    answer = pipe.map(FunctionName=alias)
     assert answer["FunctionArn"].endswith(f":function:{pipe.function}:live")
 
 
-def test_alias_is_invoked(pipe: Pipe) -> None:
-    version = pipe.client("lambda").publish_version(FunctionName=pipe.function)["Version"]
-    pipe.client("lambda").create_alias(FunctionName=pipe.function, Name="live", FunctionVersion=version)
-    pipe.map(FunctionName=f"{pipe.function}:live")
+def test_alias_is_invoked(pipe: Pipe, alias: str) -> None:
+    pipe.map(FunctionName=alias)
     pipe.put("a")
     assert pipe.wait_for("a") == [["a"]]
+
+
+def test_a_mapping_that_moves_to_an_alias_keeps_its_place(pipe: Pipe, alias: str) -> None:
+    mapping_id = pipe.map()["UUID"]
+    pipe.put("a")
+    pipe.wait_for("a")
+    pipe.client("lambda").update_event_source_mapping(UUID=mapping_id, FunctionName=alias)
+    pipe.put("b")
+    assert pipe.wait_for("b") == [["a"], ["b"]]
+
+
+def test_a_function_does_not_list_the_mappings_of_its_alias(pipe: Pipe, alias: str) -> None:
+    mapping_id = pipe.map(FunctionName=alias)["UUID"]
+    list_mappings = pipe.client("lambda").list_event_source_mappings
+    listed = [list_mappings(FunctionName=name)["EventSourceMappings"] for name in (pipe.function, alias)]
+    assert [[each["UUID"] for each in mappings] for mappings in listed] == [[], [mapping_id]]
+
+
+def test_a_mapping_does_not_move_to_an_alias_that_has_one(pipe: Pipe, alias: str) -> None:
+    pipe.map(FunctionName=alias)
+    mapping_id = pipe.map()["UUID"]
+    with pytest.raises(ClientError, match="ResourceConflictException"):
+        pipe.client("lambda").update_event_source_mapping(UUID=mapping_id, FunctionName=alias)
 
 
 def test_duplicate_is_a_conflict(pipe: Pipe) -> None:

@@ -229,6 +229,7 @@ UUID = "11111111-2222-3333-4444-555555555555"
 def entry(state: str = "Enabled", stream: str = STREAM) -> dict[str, Any]:
     return {
         "UUID": UUID,
+        "FunctionArn": "arn:aws:lambda:eu-west-1:123456789012:function:test",
         "EventSourceArn": stream,
         "StartingPosition": "LATEST",
         "State": state,

@@ -57,6 +57,7 @@ def test_shellcheck_accepts_the_template() -> None:
         {
             "FUNCTION_ENVIRONMENT": '{"SECRET": "x", "STAGE": ""}',
             "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "1",
+            "FUNCTION_ALIAS": "live",
             "ON_FAILURE": "arn:aws:s3:::notes",
             "ALARM_TOPIC_ARN": TOPIC,
             "ROLE_PERMISSIONS_BOUNDARY": "arn:aws:iam::123456789012:policy/boundary",
@@ -73,6 +74,11 @@ def test_shellcheck_accepts_the_script(settings: dict[str, str], tmp_path: Path)
     path.write_text(script(**settings))
     assert shellcheck(path) == ""
     assert re.findall(r"(?<!\$)@[a-z_]+", path.read_text()) == []
+
+
+def test_the_page_leads_from_a_bad_deploy_to_rollback_if_there_is_an_alias() -> None:
+    assert "**A bad deploy**: run `rollback`" in page(FUNCTION_ALIAS="live")
+    assert "**A bad deploy**: run `pause`" in page()
 
 
 def test_a_command_has_the_parameters_that_the_step_sends() -> None:

@@ -1,0 +1,21 @@
+"""KMS keys with a given ID: the tag `_custom_id_` of CreateKey, as moto has it for other services."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from moto.kms.models import Key, KmsBackend
+
+CUSTOM_ID_TAG = "_custom_id_"
+
+
+def create(call: Callable[..., Key], self: KmsBackend, *arguments: Any, **options: Any) -> Key:
+    """Wrap CreateKey: give the key the ID in its tag."""
+    key = call(self, *arguments, **options)
+    if custom := self.tagger.get_tag_dict_for_resource(key.id).get(CUSTOM_ID_TAG):
+        self.keys[custom] = self.keys.pop(key.id)
+        key.id, key.arn = custom, f"{key.arn.rpartition('/')[0]}/{custom}"
+    return key
