@@ -17,7 +17,7 @@ from moto.awslambda.models import lambda_backends
 
 from localaws import ACCOUNT_ID
 from localaws.iam import policies
-from localaws.lambda_ import code, names, runtimes
+from localaws.lambda_ import code, debugger, names, runtimes
 from localaws.lambda_.environment import Environment, Invocation
 from localaws.lambda_.function_log import FunctionLog
 from localaws.lambda_.metrics import Metrics
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from moto.awslambda.models import LambdaBackend
 
+    from localaws.lambda_.debugger import Debugger
     from localaws.lambda_.environment import InvocationResult
     from localaws.lambda_.settings import Function
 
@@ -43,10 +44,17 @@ class FunctionNotFound(Exception):  # noqa: N818 - AWS's word
     """The function or the qualifier does not exist. The text is its ARN."""
 
 
-class _Idle(NamedTuple):
-    """An idle environment, the revision of the function that it runs, and the time of its last invocation."""
+class _Revision(NamedTuple):
+    """What an environment runs: a revision of the function, and the debugger."""
 
-    revision: str
+    id: str
+    debugger: Debugger | None
+
+
+class _Idle(NamedTuple):
+    """An idle environment, what it runs, and the time of its last invocation."""
+
+    revision: _Revision
     environment: Environment
     since: float
 
@@ -60,6 +68,7 @@ class Functions:
 
     def __init__(self, directory: Path, endpoint: Callable[[], str], *, pure_client: bool = False) -> None:
         self.metrics = Metrics()
+        self._server_directory = directory
         self._directory = Path(mkdtemp(prefix="functions-", dir=directory)).resolve()
         self._endpoint = endpoint
         self._lock = threading.Lock()
@@ -123,13 +132,14 @@ class Functions:
             each.environment.end()
 
     def end_idle(self, stop: threading.Event, seconds: float) -> None:
-        """End the environments that have been idle for so many seconds, until `stop` is set."""
+        """End the environments that have been idle for so many seconds, unless debugged, until `stop` is set."""
         while not stop.wait(seconds / 10):
             latest = time.monotonic() - seconds
             with self._lock:
-                ended = [each for idle in self._idle.values() for each in idle if each.since < latest]
-                for arn, idle in list(self._idle.items()):
-                    self._idle[arn] = [each for each in idle if each.since >= latest]
+                all_idle = [each for some in self._idle.values() for each in some]
+                ended = [each for each in all_idle if each.since < latest and not each.revision.debugger]
+                for arn, idle in self._idle.items():
+                    self._idle[arn] = [each for each in idle if each not in ended]
             for each in ended:
                 each.environment.end()
 
@@ -160,7 +170,7 @@ class Functions:
 
     def _run(self, function: Function, invocation: Invocation) -> InvocationResult:
         while True:
-            revision = function.revision_id
+            revision = self._revision(function)
             environment = self._take(function, revision)
             with self._lock:
                 self._running.add(environment)
@@ -176,7 +186,7 @@ class Functions:
             self._release(function, revision, environment)
             return replace(result, version=str(function.version))
 
-    def _take(self, function: Function, revision: str) -> Environment:
+    def _take(self, function: Function, revision: _Revision) -> Environment:
         """Return an idle environment of the current revision, or a new one. End those of older revisions."""
         with self._lock:
             idle = self._idle.pop(function.function_arn, [])
@@ -187,29 +197,37 @@ class Functions:
         for each in idle:
             if each.revision != revision:
                 each.environment.end()
-        return chosen or self._new_environment(function)
+        return chosen or self._new_environment(function, revision.debugger)
 
-    def _release(self, function: Function, revision: str, environment: Environment) -> None:
+    def _release(self, function: Function, revision: _Revision, environment: Environment) -> None:
         """Return an environment to the idle ones, or end it if its function was changed or deleted."""
         with self._lock:
             exists = self.find(function.function_arn) is function
-            reusable = environment.alive and exists and function.revision_id == revision and not self._closed
+            current = exists and self._revision(function) == revision
+            reusable = environment.alive and current and not self._closed
             if reusable:
                 idle = _Idle(revision, environment, time.monotonic())
                 self._idle.setdefault(function.function_arn, []).append(idle)
         if not reusable:
             environment.end()
 
-    def _new_environment(self, function: Function) -> Environment:
+    def _revision(self, function: Function) -> _Revision:
+        return _Revision(function.revision_id, debugger.read(self._server_directory))
+
+    def _new_environment(self, function: Function, debug: Debugger | None) -> Environment:
         folder = code.unpack(function.code_bytes, self._directory / "code")
         layers = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
         log = FunctionLog(function)
         command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), layers)
+        if debug:
+            command = debug.command(command, folder, self._directory / "debugger")
         variables = {**self._variables(function, folder), **log.variables(), **function.environment_vars}
         memory = int(function.memory_size)
-        return Environment(
-            lambda: Process(command, folder, variables, log.write, memory), log, function.timeout, memory
-        )
+
+        def start() -> Process:
+            return Process(command, folder, variables, log.write, memory, debugged=bool(debug))
+
+        return Environment(start, log, function.timeout, memory)
 
     def _variables(self, function: Function, folder: Path) -> dict[str, str]:
         """Lambda guide, "Defined runtime environment variables", and the endpoint that leads to the local AWS."""

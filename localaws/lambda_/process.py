@@ -45,6 +45,8 @@ class Process:
     the group once it is stopped and has no parent in the session (setpgid(2)). So no frozen process is left.
 
     `memory_used` is its peak memory in MB. If it exceeds `memory_limit`, the process is killed.
+
+    A process that is `debugged` has no memory limit and is not frozen: a debugger can attach to it at any time.
     """
 
     def __init__(
@@ -54,9 +56,13 @@ class Process:
         environment: Mapping[str, str],
         write: Callable[[list[str]], None],
         memory_limit: int | None = None,
+        *,
+        debugged: bool = False,
     ) -> None:
         self.memory_used = 0
-        self._memory_limit = memory_limit
+        self._memory_limit = None if debugged else memory_limit
+        self._debugged = debugged
+        self._attached: Connection | None = None
         self._write = write
         self._lock = threading.Lock()
         self._output = Output()
@@ -91,14 +97,18 @@ class Process:
     def next_call(self, deadline: float) -> tuple[Connection, Call]:
         """Wait for the runtime's next request, and read the output that precedes it.
 
-        `deadline` is a time of time.monotonic. Raises DeadlineExceeded or ProcessExited.
+        `deadline` is a time of time.monotonic, which moves while a debugger is attached.
+        Raises DeadlineExceeded or ProcessExited.
         """
         if self._frozen:
             self._frozen = False
             self._signal(signal.SIGCONT)
-        measure_at = time.monotonic() + memory.MEASURE_SECONDS
+        now = time.monotonic()
+        measure_at = now + memory.MEASURE_SECONDS
         while True:
-            now = time.monotonic()
+            before, now = now, time.monotonic()
+            if self._attached:
+                deadline += now - before
             if now >= deadline:
                 raise DeadlineExceeded
             if now >= measure_at:
@@ -112,6 +122,8 @@ class Process:
                     self._read_output()
                 elif not (call := key.data.read()):
                     self._hang_up(key.data)
+                elif call.path == "debugger":
+                    self._attached = key.data
                 elif call.path:
                     self.drain()
                     if call.path == "invocation/next" or self._measure_memory():
@@ -135,8 +147,9 @@ class Process:
 
     def freeze(self) -> None:
         """Stop it and its children until `next_call`."""
-        self._frozen = True
-        self._signal(signal.SIGSTOP)
+        if not self._debugged:
+            self._frozen = True
+            self._signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """Kill it with all its children; `next_call` then raises ProcessExited. Any thread may call this."""
@@ -193,6 +206,8 @@ class Process:
         self._selector.unregister(connection)
         self._connections.discard(connection)
         connection.close()
+        if connection is self._attached:
+            self._attached = None
         self._hung_up = True
 
     def _read_output(self) -> bool:
