@@ -15,7 +15,7 @@ PROOFS = ("crash", "cycles", "external", "faults", "permissions", "records", "re
 
 @task
 def check(c: Context) -> None:
-    """Run what CI runs, on the working tree: format, lint, types, tests, proofs, docs."""
+    """Run what CI runs, on the working tree."""
     _run("-m", "ruff", "format", "--check", ".")
     _run("-m", "ruff", "check", ".")
     _run("-m", "mypy")
@@ -26,7 +26,7 @@ def check(c: Context) -> None:
 
 @task
 def coverage(c: Context) -> None:
-    """Run the tests and the proofs, and show which lines they reach, also in the processes that they start."""
+    """Show which lines the tests reach."""
     _run("-m", "coverage", "erase")
     _run("-m", "coverage", "run", "-m", "pytest", "-m", "proof or not proof")
     _run("-m", "coverage", "combine", "--quiet")
@@ -35,7 +35,7 @@ def coverage(c: Context) -> None:
 
 @task(help={"runs": "Number of measurements of each side.", "long": "Also measure many records, for 15 minutes."})
 def bench(c: Context, runs: str = "7", long: bool = False) -> None:
-    """Measure times and API calls, side by side with the least code that does the same."""
+    """Measure times and API calls, side by side."""
     for module in ("calls", "speed", "volume") if long else ("calls", "speed"):
         _run("-m", f"benchmarks.{module}", _whole_number("--runs", runs))
 
@@ -47,7 +47,7 @@ def bench(c: Context, runs: str = "7", long: bool = False) -> None:
     }
 )
 def soak(c: Context, only: str = "", count: str = "0") -> None:
-    """Run the proofs at full length: crashes, leaks, tables of others, faults, ... Takes more than an hour."""
+    """Run the proofs at full length: more than an hour."""
     if only not in ("", *PROOFS):
         raise Exit(f"dev.soak: --only: {only!r} is not allowed; allowed: {', '.join(PROOFS)}")
     length = ["--full"] if _whole_number("--count", count) == "0" else ["--count", count]

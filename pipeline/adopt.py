@@ -29,10 +29,7 @@ _OF_CODE = ("FUNCTION_RUNTIME", "FUNCTION_HANDLER", "FUNCTION_ARCHITECTURE", "FU
 
 @dataclass(frozen=True)
 class Adoption:
-    """What a deploy would change, the lines of `.env` that prevent it, and what no line prevents.
-
-    `writes` are what `--write` does: write the lines, write the policies of the existing role, and tag the resources.
-    """
+    """What a deploy would change, the lines of `.env` that prevent it, what none prevents, and what `--write` does."""
 
     changes: list[Change]
     lines: dict[str, str]
@@ -102,8 +99,7 @@ def show(adoption: Adoption) -> Events[None]:
     yield Started("adopt")
     for change in adoption.changes:
         yield Changed("adopt", change)
-    hidden = {"FUNCTION_ENVIRONMENT": "(not shown)"} if "FUNCTION_ENVIRONMENT" in adoption.lines else {}
-    lines = {**adoption.lines, **hidden}
+    lines = {name: "(not shown)" if name == "FUNCTION_ENVIRONMENT" else value for name, value in adoption.lines.items()}
     files = [change.resource for change, _ in adoption.writes if change.resource.startswith("policies/")]
     text = [f"{name}={_quoted(value)}" for name, value in lines.items()]
     text += [f"# {file}: --write puts the policy of the existing role there." for file in files]
@@ -165,7 +161,7 @@ def _values(d: Deployment) -> dict[str, Any]:
     if "role" in found:
         names = role.inline_policy_names(d.client("iam"), d.settings.role_name)
         values["POLICY_NAME"] = names[0] if len(names) == 1 else d.settings.policy_name
-    elif "function" in found and d.settings.role_name == DERIVED["role_name"](d.settings.pipeline_name):
+    elif "function" in found and d.settings.role_name == d.settings.pipeline_name + DERIVED["role_name"]:
         values["ROLE_ARN"] = found["function"]["Role"]
     return values
 

@@ -1,7 +1,4 @@
-"""lambda_src/ -> a reproducible zip: the same sources give the same bytes, at any time.
-
-Hidden files (.env, .git, ...) and compiled Python (__pycache__, *.pyc) are left out.
-"""
+"""lambda_src/ -> a reproducible zip, without hidden files and compiled Python: the same sources give the same bytes."""
 
 from __future__ import annotations
 
@@ -32,17 +29,14 @@ _STORED_BYTES = 1024 * 1024
 def build(source: Path, folder: Path, runtime: str, architecture: str, *, write: bool = True) -> bytes:
     """The zip of `source`, with the packages of its requirements.txt: the one in `folder` if it is up to date.
 
-    `runtime` ("python3.13") and `architecture` ("x86_64", "arm64") select the packages, which are installed in
-    `folder`. With `write`, the zip is stored as function.zip, and what it is made of in function.inputs.
+    `runtime` ("python3.13") and `architecture` ("x86_64") select the packages. With `write`, the zip is stored.
     Raises UserError for links, for a missing folder, for packages without wheels, and above Lambda's limit.
     """
-    if not source.is_dir():
-        raise UserError(f"{source} is not a folder; the function's code belongs there")
-    files = dict(_files(source))
+    files = dict(_files(source)) if source.is_dir() else {}
     if not files:
-        raise UserError(f"{source} contains no files")
-    requirements = source / "requirements.txt"
-    packages = vendor.inputs(requirements) if requirements.name in files else []
+        problem = "contains no files" if source.is_dir() else "is not a folder"
+        raise UserError(f"{source} {problem}; the function's code belongs there")
+    packages = vendor.inputs(source / "requirements.txt") if "requirements.txt" in files else []
     inputs = _state([*files.values(), *packages], runtime, architecture)
     if (zipped := _stored(folder, inputs)) is None:
         zipped = _build(source, folder / "vendor", runtime, architecture, inputs)
@@ -84,18 +78,13 @@ def _write(path: Path, content: bytes) -> None:
 
 @lru_cache(maxsize=1)  # a plan and the deployment after it
 def _build(source: Path, cache: Path, runtime: str, architecture: str, inputs: str) -> bytes:  # noqa: ARG001
-    requirements = source / "requirements.txt"
-    entries: dict[str, Path] = {}
-    if requirements.is_file():
-        entries.update(_files(vendor.install(requirements, cache, runtime, architecture)))
-    entries.update(_files(source))
+    entries = dict(_files(source))
+    if requirements := entries.get("requirements.txt"):
+        entries = {**dict(_files(vendor.install(requirements, cache, runtime, architecture))), **entries}
     sizes = {name: path.stat().st_size for name, path in entries.items()}
-    if sum(sizes.values()) > UNZIPPED_BYTES:
-        raise UserError(
-            f"the code is {sum(sizes.values()) / 2**20:.1f} MB unzipped; allowed: {UNZIPPED_BYTES / 2**20:.0f} MB. "
-            f"{_advice(sizes)}"
-        )
-    compression = zipfile.ZIP_STORED if sum(sizes.values()) <= _STORED_BYTES else zipfile.ZIP_DEFLATED
+    if (total := sum(sizes.values())) > UNZIPPED_BYTES:
+        raise _too_large(f"{total / 2**20:.1f} MB unzipped; allowed: {UNZIPPED_BYTES / 2**20:.0f} MB", sizes)
+    compression = zipfile.ZIP_STORED if total <= _STORED_BYTES else zipfile.ZIP_DEFLATED
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(entries):
@@ -120,10 +109,11 @@ def _files(folder: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
             yield prefix + entry.name, Path(entry.path)
 
 
-def _advice(sizes: Mapping[str, int]) -> str:
+def _too_large(problem: str, sizes: Mapping[str, int]) -> UserError:
     largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:5]
     listed = ", ".join(f"{name} ({sizes[name] / 2**20:.1f} MB)" for name in largest)
-    return f"The largest files: {listed}. Leave out what Lambda provides (boto3), or move data to S3 or a layer."
+    advice = "Leave out what Lambda provides (boto3), or move data to S3 or a layer."
+    return UserError(f"the code is {problem}. The largest files: {listed}. {advice}")
 
 
 def check_upload(zipped: bytes, bucket: str) -> None:
@@ -131,11 +121,8 @@ def check_upload(zipped: bytes, bucket: str) -> None:
     if len(zipped) > DIRECT_UPLOAD_BYTES and not bucket:
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
             sizes = {entry.filename: entry.compress_size for entry in archive.infolist()}
-        raise UserError(
-            f"the code is {len(zipped) / 2**20:.1f} MB zipped; allowed without CODE_BUCKET: "
-            f"{DIRECT_UPLOAD_BYTES / 2**20:.0f} MB. Set CODE_BUCKET to the name of an S3 bucket in the function's "
-            f"region. {_advice(sizes)}"
-        )
+        allowed = f"{DIRECT_UPLOAD_BYTES / 2**20:.0f} MB. Set CODE_BUCKET to the name of an S3 bucket in the region"
+        raise _too_large(f"{len(zipped) / 2**20:.1f} MB zipped; allowed without CODE_BUCKET: {allowed}", sizes)
 
 
 def sha256(zipped: bytes) -> str:

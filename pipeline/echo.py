@@ -1,7 +1,4 @@
-"""`invoke --echo`: the `aws ...` command for an API call, and quoting for a shell.
-
-One botocore event hook sees every call. Names and types come from AWS's service models, as the AWS CLI's do.
-"""
+"""`invoke --echo`: the `aws ...` command for an API call, by AWS's service models, and quoting for a shell."""
 
 from __future__ import annotations
 
@@ -56,10 +53,7 @@ class Call:
 
 
 def on_call(client: Any, region: str, callback: Callable[[Call], None]) -> None:
-    """Run the callback before each call of the client, also if a dry run answers the call.
-
-    The hooks of `session.connect` note the parameters of a call in its context.
-    """
+    """Run the callback before each call of the client, whose context has the parameters (`session.connect`)."""
 
     def before_call(model: OperationModel, context: dict[str, Any], **_: Any) -> None:
         callback(Call(model, context["parameters"], region, _caller(Waiter), _caller(PageIterator) is not None))
@@ -74,11 +68,7 @@ def _caller(kind: type) -> Any:
 
 
 def printer(build: Path, write: Callable[[str], Any]) -> Callable[[Call], None]:
-    """A callback for `on_call` that writes each command as a line, and a repeated one (polling) once.
-
-    `build` is the folder of the zip and the policies; other bytes are written there, for fileb://build/echo/...
-    Commands go to stderr: stdout has the result, which may be JSON for a program.
-    """
+    """A callback for `on_call` that writes each command as a line, a repeated one once, and bytes to `build`."""
     last = ""
 
     def print_call(call: Call) -> None:
@@ -101,8 +91,7 @@ def command_line(call: Call, file_of: FileOf) -> str:
 def command(call: Call, file_of: FileOf) -> list[str]:
     """`aws SERVICE COMMAND`, then each argument, quoted for a shell.
 
-    A text that AWS's model marks as sensitive (a value of a function's environment) becomes a shell variable: $NAME.
-    AWS CLI user guide: "Specifying parameter values".
+    A text that AWS's model marks as sensitive becomes $NAME. AWS CLI user guide: "Specifying parameter values".
     """
     members: Any = call.model.input_shape.members if call.model.input_shape else {}
     words = [f"aws {'s3api' if call.service == 's3' else call.service} {xform_name(call.model.name, '-')}"]
@@ -241,10 +230,7 @@ def json_text(value: Any, default: Callable[[Any], Any] | None = None) -> str:
 
 
 def quote(text: str) -> str:
-    """The text as one word of a shell command. The shell expands each `shell_var` and nothing else.
-
-    POSIX.1-2017, Shell Command Language, 2.2 "Quoting".
-    """
+    """The text as one word of a shell, which expands only each `shell_var` in it. POSIX.1-2017, 2.2 "Quoting"."""
     special = _SPECIAL_IN_DOUBLE_QUOTES.search(_VAR.sub("", text))
     if not _VAR.search(text) and (special or "'" not in text):
         return shlex.quote(text)

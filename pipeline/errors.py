@@ -19,12 +19,6 @@ _HINTS = {
     "^LimitExceededException": "wait a minute, or raise the quota that AWS names",
     "^LimitExceeded$|StorageExceeded|QuotaExceeded": "raise the quota that AWS names, or delete what you do not need",
 }
-_NO_CREDENTIALS = (
-    exceptions.NoCredentialsError,
-    exceptions.PartialCredentialsError,
-    exceptions.ProfileNotFound,
-    exceptions.TokenRetrievalError,
-)
 _SERVER_ERROR = 500
 
 
@@ -38,7 +32,7 @@ def describe(step: str, error: ClientError | BotoCoreError) -> str:
         hint = f"wait a minute, then run invoke {step} again; every step can be repeated" if passes else _CORRECT
         hint = next((each for pattern, each in _HINTS.items() if re.search(pattern, code)), hint)
         return f"{step}: {error.operation_name} failed\n  AWS said: {code}: {message}\n  try: {hint}"
-    if isinstance(error, _NO_CREDENTIALS):
+    if re.search("Credential|ProfileNotFound|Token", type(error).__name__):
         return f"{step}: {error}\n  try: {_CREDENTIALS}"
     if isinstance(error, exceptions.WaiterError):
         last = error.last_response.get("Error", {}).get("Message") or error.kwargs.get("reason")

@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .resources.change import Change
 
 Returned = TypeVar("Returned")
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(NamedTuple):
     """A step begins."""
 
     step: str
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A step waits for AWS; `text` says for what: "table stream-demo to become ACTIVE"."""
 
     step: str
     text: str
 
 
-@dataclass(frozen=True)
-class Changed:
+class Changed(NamedTuple):
     """A step is done with one resource."""
 
     step: str
     change: Change
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """How far a long step is: `done` of `total` items, 0 if that is unknown. For a person, on stderr."""
 
     step: str
@@ -44,12 +39,11 @@ class Progress:
     total: int = 0
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What a command answers: `text` for a person, `values` for a program."""
 
     text: str
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = {}
 
 
 Event = Started | Waiting | Changed | Progress | Result

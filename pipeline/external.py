@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from . import echo
+from . import echo, parameters
 from .deployment import Deployment
 from .events import Changed, Events, Started
 from .resources import mapping, table
@@ -23,8 +23,8 @@ def check_table(d: Deployment) -> Events[dict[str, Any]]:
     yield Started("create-table")
     current = describe_table(d)
     check_stream(d, current)
-    note = "exists; TABLE_ARN: read only"
-    yield Changed("create-table", Change(f"table {d.settings.table_name}", "unchanged", attributes=current, note=note))
+    resource, note = f"table {d.settings.table_name}", "exists; TABLE_ARN: read only"
+    yield Changed("create-table", Change(resource, "unchanged", attributes=current, note=note))
     return current
 
 
@@ -67,16 +67,14 @@ def map_stream(d: Deployment, desired: Mapping[str, Any], *, tags: bool) -> Chan
         if not foreign or "Cannot access stream" not in message:
             raise
         role_arn = lambda_.get_function_configuration(FunctionName=desired["FunctionName"])["Role"]
-        raise UserError(
-            f"account {owner}, which owns the table, does not let the function's role read the stream.\n"
-            f"  AWS said: {message}" + _policy_for_owner(d, stream_arn, role_arn, _STREAM_ACTIONS)
-        ) from None
+        problem = f"account {owner}, which owns the table, does not let the function's role read the stream.\n"
+        policy = _policy_for_owner(d, stream_arn, role_arn, _STREAM_ACTIONS)
+        raise UserError(f"{problem}  AWS said: {message}{policy}") from None
 
 
 def _policy_for_owner(d: Deployment, arn: str, principal: str, actions: list[str]) -> str:
     """The resource-based policy that a table or stream needs, and the command that puts it."""
-    statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": actions, "Resource": arn}
-    document = {"Version": "2012-10-17", "Statement": [statement]}
+    document = parameters.allow(actions, arn, Principal={"AWS": principal})
     return (
         f"\nThe policy that it needs:\n{json.dumps(document, indent=2)}\n"
         "Its owner can run this command, which replaces a policy that is there:"
@@ -100,22 +98,17 @@ def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
         return
     # A new stream has the images of the old one too, for its other readers.
     needed = desired if desired and view_type in ("", "KEYS_ONLY") else "NEW_AND_OLD_IMAGES"
-    specifications: list[dict[str, Any]] = [{"StreamEnabled": True, "StreamViewType": needed}]
-    if view_type:  # AWS cannot change that of a stream
-        specifications.insert(0, {"StreamEnabled": False})
+    # AWS cannot change the view type of a stream.
+    off, on = {"StreamEnabled": False}, {"StreamEnabled": True, "StreamViewType": needed}
+    specifications = [off, on] if view_type else [on]
     commands = [_command(d, "UpdateTable", TableName=name, StreamSpecification=each) for each in specifications]
     reason = f"a stream of view type {view_type}; STREAM_VIEW_TYPE is {desired}" if view_type else "no stream"
-    raise UserError(
-        f"table {name} has {reason}. It is not changed (TABLE_ARN: read only), and nothing was created. "
-        "Its owner can run:" + "".join(commands)
-    )
+    note = "It is not changed (TABLE_ARN: read only), and nothing was created. Its owner can run:"
+    raise UserError(f"table {name} has {reason}. {note}{''.join(commands)}")
 
 
 def table_key_arn(d: Deployment, current: Mapping[str, Any]) -> str:
-    """The ARN of the customer managed key that encrypts the table, or "".
-
-    A key that the caller may not read counts as customer managed. KMS API reference: DescribeKey.
-    """
+    """The ARN of the table's key, unless it is AWS's: "". One that may not be read counts. KMS API: DescribeKey."""
     key = str(current["SSESpecification"].get("KMSMasterKeyId", ""))
     try:
         managed = key and d.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyManager"] == "AWS"

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from . import causes, parameters, replay, status
 from .deployment import Deployment
 from .events import Events, Result, Started
-from .resources import log_group
+from .resources import alarm, alias, log_group
 from .resources.change import UserError
 
 
@@ -51,8 +51,15 @@ def _nodes(d: Deployment) -> Iterator[Node]:
     if function:
         facts = [function["State"], function["Runtime"], f"{function['MemorySize']} MB"]
         facts += [f"{name}: {value}" for name, value in status.function_metrics(d).items()]
+        name = settings.function_alias
+        live = alias.describe(d.client("lambda"), settings.function_name, name) if name else None
+        facts += [f"alias {name} at version {live['FunctionVersion']}"] if live else []
     batches = f"batches of up to {entry['BatchSize']}" if entry else ""
     yield Node("function", f"function {settings.function_name}", facts, "mapping", batches)
+    for each in parameters.alarms(settings):
+        current_alarm = alarm.describe(d.client("cloudwatch"), each["AlarmName"])
+        state = current_alarm["StateValue"] if current_alarm else "missing"
+        yield Node(each["AlarmName"], f"alarm {each['AlarmName']}", [state], "function", "watched by", aside=True)
     group = parameters.log_group_name(settings)
     logs = log_group.describe(d.client("logs"), group)
     days = logs and logs["retentionInDays"]

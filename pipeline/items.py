@@ -22,11 +22,8 @@ _BATCH_BYTES = 16 * 1024 * 1024
 _NUMBER_DIGITS, _NUMBER_EXPONENT = 38, 125
 # What JSON has for each type of DynamoDB JSON.
 _TYPES: dict[str, Any] = {
-    **dict.fromkeys(("S", "N", "B"), str),
-    **dict.fromkeys(("SS", "NS", "BS", "L"), list),
-    **dict.fromkeys(("BOOL", "NULL"), bool),
-    "M": dict,
-}
+    "S": str, "N": str, "B": str, "SS": list, "NS": list, "BS": list, "L": list, "M": dict, "BOOL": bool, "NULL": bool,
+}  # fmt: skip
 _IN_WORDS = {str: "a string", list: "a list", dict: "an object", bool: "true or false"}
 UNPROCESSED_TIMEOUT = 60.0  # seconds
 
@@ -34,8 +31,7 @@ UNPROCESSED_TIMEOUT = 60.0  # seconds
 def parse(text: str, where: str = "the item") -> dict[str, Any]:
     """A JSON object as the attributes that PutItem takes.
 
-    It is DynamoDB JSON ({"name": {"S": "test3"}}) if every attribute is, otherwise plain JSON ({"name": "test3"}).
-    `where` is the item's place for error messages. Raises UserError.
+    DynamoDB JSON ({"id": {"S": "x"}}) if each attribute is, otherwise plain JSON. Raises UserError that names `where`.
     """
     try:
         document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=Decimal)
@@ -70,10 +66,7 @@ def check(item: Mapping[str, Any], table: Mapping[str, Any], where: str = "the i
 
 
 def size(attributes: Mapping[str, Any]) -> int:
-    """The bytes of an item as DynamoDB counts them; of numbers, which AWS gives approximately, the least.
-
-    docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
-    """
+    """The bytes of an item, of numbers the least. DynamoDB developer guide: "DynamoDB Item sizes and formats"."""
     return sum(len(name.encode()) + _value_size(value) for name, value in attributes.items())
 
 
@@ -87,9 +80,7 @@ def _value_size(value: Mapping[str, Any]) -> int:
         return sum(_value_size({kind[0]: each}) for each in content)
     if kind == "N":
         return (len(_digits(Decimal(content))) + 1) // 2 + 1
-    if kind in ("BOOL", "NULL"):
-        return 1
-    return len(content.encode() if isinstance(content, str) else content)
+    return 1 if kind in ("BOOL", "NULL") else len(content.encode() if isinstance(content, str) else content)
 
 
 def key_types(table: Mapping[str, Any]) -> dict[str, str]:
@@ -99,10 +90,7 @@ def key_types(table: Mapping[str, Any]) -> dict[str, str]:
 
 
 def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Iterator[int]:
-    """Write the items in order, 25 per call, and repeat those that AWS leaves unprocessed. Yields how many are written.
-
-    DynamoDB API reference: PutItem for one, BatchWriteItem for more.
-    """
+    """Write the items in order. Yields how many are written. DynamoDB API reference: PutItem, BatchWriteItem."""
     name = table["TableName"]
     if len(items) == 1:
         client.put_item(TableName=name, Item=items[0])
@@ -141,10 +129,8 @@ def write(client: Any, name: str, requests: list[dict[str, Any]]) -> None:
         if not waiting:
             return
         time.sleep(pause)
-    raise UserError(
-        f"table {name}: {len(waiting[name])} items were still unprocessed after {UNPROCESSED_TIMEOUT:g} s; "
-        "raise TABLE_WRITE_CAPACITY_UNITS, or put the items again"
-    )
+    problem = f"{len(waiting[name])} items were still unprocessed after {UNPROCESSED_TIMEOUT:g} s"
+    raise UserError(f"table {name}: {problem}; raise TABLE_WRITE_CAPACITY_UNITS, or put the items again")
 
 
 def _is_typed(value: Any) -> bool:

@@ -72,13 +72,11 @@ class Queue:
             self._hide(self._seconds)
 
     def _hide(self, seconds: int) -> None:
-        entries = [
-            {"Id": name, "ReceiptHandle": receipt, "VisibilityTimeout": seconds}
-            for name, receipt in self._receipts.items()
-        ]
-        for start in range(0, len(entries), _MESSAGES):
-            some = entries[start : start + _MESSAGES]
-            self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=some)
+        receipts = list(self._receipts.items())
+        for start in range(0, len(receipts), _MESSAGES):
+            some = receipts[start : start + _MESSAGES]
+            entries = [{"Id": name, "ReceiptHandle": each, "VisibilityTimeout": seconds} for name, each in some]
+            self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
 
     def delete(self, name: str) -> None:
         """Delete a message."""

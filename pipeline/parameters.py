@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Any
@@ -15,7 +14,7 @@ from .resources.mapping import PARAMETERS as MAPPING_PARAMETERS
 from .resources.role import PARAMETERS as ROLE_PARAMETERS
 from .resources.table import PARAMETERS as TABLE_PARAMETERS
 from .settings import CREATE_CALLS, Settings, parameters_of
-from .validators import check_options
+from .validators import check_options, json_object
 
 # Stands for an ARN where only the form of a request is checked.
 PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
@@ -130,7 +129,12 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
     """CreateEventSourceMapping's parameters."""
     if settings.filter_criteria:
         check_options("FILTER_CRITERIA", CREATE_CALLS["mapping"], {"FilterCriteria": settings.filter_criteria})
-        _check_patterns(settings.filter_criteria)
+    for pattern in [each.get("Pattern", "{}") for each in settings.filter_criteria.get("Filters", ())]:
+        try:
+            json_object(pattern)
+        except ValueError as error:
+            problem = f"FILTER_CRITERIA: Pattern {pattern!r} is not allowed; allowed: {error}, as a text: "
+            raise UserError(problem + '{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}') from None
     desired = {
         "FunctionName": ":".join(filter(None, (settings.function_name, settings.function_alias))),
         "EventSourceArn": stream_arn,
@@ -177,19 +181,6 @@ def alarms(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-def _check_patterns(filter_criteria: Mapping[str, Any]) -> None:
-    for pattern in [each.get("Pattern", "{}") for each in filter_criteria.get("Filters", ())]:
-        try:
-            is_object = isinstance(json.loads(pattern), dict)
-        except ValueError:
-            is_object = False
-        if not is_object:
-            raise UserError(
-                f"FILTER_CRITERIA: Pattern {pattern!r} is not allowed; allowed: a JSON object as text, such as "
-                '{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}'
-            )
-
-
 # What each kind of destination needs: docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
 _ON_FAILURE_ACTIONS = {"sqs": ["sqs:SendMessage"], "sns": ["sns:Publish"], "s3": ["s3:ListBucket", "s3:PutObject"]}
 
@@ -201,9 +192,9 @@ def on_failure_policy(destination: str) -> dict[str, Any]:
     return allow(_ON_FAILURE_ACTIONS[service], resources)
 
 
-def allow(actions: list[str], resources: str | list[str]) -> dict[str, Any]:
-    """A policy of one statement."""
-    statement = {"Effect": "Allow", "Action": actions, "Resource": resources}
+def allow(actions: list[str], resources: str | list[str], **others: Any) -> dict[str, Any]:
+    """A policy of one statement, with `others` of its elements, such as Principal."""
+    statement = {"Effect": "Allow", **others, "Action": actions, "Resource": resources}
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 

@@ -97,7 +97,7 @@ def _situations(admin: Deployment) -> Iterator[None]:
         "role_options": {**s.role_options, "Description": "other"},
         "function_tracing": "Active" if s.function_tracing == "PassThrough" else "PassThrough",
         "function_reserved_concurrent_executions": 1 if s.function_reserved_concurrent_executions is None else None,
-        "function_alias": "" if s.function_alias else "other",
+        "function_alias": "",
         "alarm_topic_arn": s.alarm_topic_arn or admin.client("sns").create_topic(Name="other")["TopicArn"],
         "starting_position": "LATEST" if s.starting_position == "TRIM_HORIZON" else "TRIM_HORIZON",
     }

@@ -28,8 +28,7 @@ _TOKEN = re.compile(r"\$\{([^}]*)\}")
 def trust_policy(root: Path, tokens: Tokens, *, write: bool = True) -> dict[str, Any]:
     """The document of policies/trust-policy.json: who may assume the role.
 
-    `root` is the project's folder. `tokens` returns the value of each token by name, such as "AWS::Region"; it is
-    called only if the document has a token. With `write`, the document is also written to build/policies/.
+    `tokens` returns the values by name, such as "AWS::Region", if a document has tokens. `write`: to build/policies/.
     """
     document = render(root / "policies" / TRUST, tokens)
     if write:
@@ -54,10 +53,9 @@ def inline_policies(
     sizes = {files[name]: len("".join(json.dumps(doc, ensure_ascii=False).split())) for name, doc in documents.items()}
     if (total := sum(sizes.values())) > INLINE_POLICIES_CHARACTERS:
         listed = ", ".join(f"{file} {size}" for file, size in sizes.items())
-        raise UserError(
-            f"{root / 'policies'}: {total} characters in all ({listed}); allowed for the inline policies of a role: "
-            f"{INLINE_POLICIES_CHARACTERS}. Move statements to a managed policy in ROLE_MANAGED_POLICY_ARNS"
-        )
+        allowed = f"allowed for the inline policies of a role: {INLINE_POLICIES_CHARACTERS}"
+        advice = "move statements to a managed policy in ROLE_MANAGED_POLICY_ARNS"
+        raise UserError(f"{root / 'policies'}: {total} characters in all ({listed}); {allowed}. {advice}")
     for name, file in files.items() if write else ():
         save(documents[name], root / "build" / "policies" / file)
     return documents
@@ -76,13 +74,9 @@ def inline_policy_names(settings: Settings, root: Path, *, with_key: bool = True
 
 
 def render(source: Path, tokens: Tokens) -> dict[str, Any]:
-    """The document in `source` with each `${Token}` replaced. IAM's own pass: `${aws:...}`, `${*}`, `${?}`, `${$}`.
-
-    Raises UserError for a file that is not a policy, or that has an unknown token.
-    """
+    """The policy in `source` with each `${Token}` replaced, except IAM's own. Raises UserError for other content."""
     try:
-        text = source.read_text(encoding="utf-8")
-        document = json.loads(_replace(source, text, tokens))
+        document = json.loads(_replace(source, source.read_text(encoding="utf-8"), tokens))
     except FileNotFoundError:
         raise UserError(f"{source} is missing; it must hold the policy document for IAM") from None
     except ValueError as error:
@@ -119,10 +113,8 @@ def check(source: Path, document: Any) -> None:
     statements = listed(document["Statement"])
     trust = source.name == TRUST
     if trust and not lets_lambda_in(statements):
-        raise UserError(
-            f"{source}: lambda.amazonaws.com is not allowed to assume the role; add it as the Principal's Service of "
-            "a statement that allows sts:AssumeRole"
-        )
+        advice = "add it as the Principal's Service of a statement that allows sts:AssumeRole"
+        raise UserError(f"{source}: lambda.amazonaws.com is not allowed to assume the role; {advice}")
     needed, forbidden = ("Principal", "Resource") if trust else ("Resource", "Principal")
     for statement in statements:
         if not isinstance(statement, dict) or statement.get("Effect") not in ("Allow", "Deny"):

@@ -22,13 +22,10 @@ _EVENT_BYTES = 6 * 1024 * 1024 - 1024
 
 @dataclass
 class Tally:
-    """The outcome of a step so far.
-
-    `hold` is called before each invocation. `blocked` are the keys of failed records: their later ones are not sent.
-    """
+    """The outcome of a step so far. `blocked` are the keys of failed records, whose later records are not sent."""
 
     step: str
-    hold: Callable[[], None] = lambda: None
+    hold: Callable[[], None] = lambda: None  # called before each invocation
     handled: int = 0
     failed: int = 0
     skipped: int = 0
@@ -72,10 +69,7 @@ def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> 
 
 
 def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
-    """Send the records of the on-failure notes to the function. Delete each note once all its records were handled.
-
-    `skip_superseded` leaves out records whose item has changed since.
-    """
+    """Send the records of the notes, with `skip_superseded` those of unchanged items. Delete notes that are handled."""
     yield Started("redrive")
     place, table = place_of(d), steps.existing(d, "table")
     target = _mapping(d, str(table["LatestStreamArn"]))
@@ -143,9 +137,8 @@ def _mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:
     return current
 
 
-def _in_order(
-    place: notes.Queue | notes.Bucket, table: Mapping[str, Any], target: Mapping[str, Any], count: dict[str, int]
-) -> list[tuple[str, dict[str, Any]]]:
+def _in_order(place: notes.Queue | notes.Bucket, table: Mapping[str, Any], target: Mapping[str, Any],
+              count: dict[str, int]) -> list[tuple[str, dict[str, Any]]]:  # fmt: skip
     """The names and the batches of our notes in the order of their records, which a queue does not have."""
     ours = {}
     for name, text in place.receive():
@@ -160,18 +153,12 @@ def _is_current(d: Deployment, table_arn: str, record: Record) -> bool:
     """Whether the item is still as the change left it. Compares Python values, as sets have no order."""
     key, image = items.parse(json.dumps(record["dynamodb"]["Keys"])), record["dynamodb"].get("NewImage")
     item = d.client("dynamodb").get_item(TableName=table_arn, Key=key, ConsistentRead=True).get("Item")
-    if not item or not image:
-        return not item and not image
     value = TypeDeserializer().deserialize
-    return bool(value({"M": item}) == value({"M": items.parse(json.dumps(image))}))
+    return bool(value({"M": item or {}}) == value({"M": items.parse(json.dumps(image)) if image else {}}))
 
 
-def _matching(
-    records: Iterable[Record],
-    target: Mapping[str, Any],
-    tally: Tally,
-    is_wanted: Callable[[Record], bool] = lambda _: True,
-) -> Iterator[Record]:
+def _matching(records: Iterable[Record], target: Mapping[str, Any], tally: Tally,
+              is_wanted: Callable[[Record], bool] = lambda _: True) -> Iterator[Record]:  # fmt: skip
     """The records that are wanted and match the mapping's filters. Counts the others as skipped."""
     filters = target["FilterCriteria"].get("Filters", ())
     matches = any_pattern("FILTER_CRITERIA", [each.get("Pattern", "") for each in filters])
@@ -183,11 +170,7 @@ def _matching(
 
 
 def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], tally: Tally) -> Events[None]:
-    """Send the records in batches as the mapping makes them. Emits those that fail, with the reason.
-
-    A batch that fails is bisected if the mapping does so, and not tried again otherwise. The records after a failed one
-    of the same key are not sent.
-    """
+    """Send the records in batches as the mapping makes and, after a failure, bisects them. Emits those that fail."""
     for batch in items.batches(records, target["BatchSize"], _EVENT_BYTES):
         parts = [batch]
         while parts:

@@ -25,9 +25,8 @@ class Report:
     """The report of one task.
 
     With `live`, a region of the terminal shows what runs. With `dry_run`, it lists every attribute of a change, and
-    counts the changes at the end. With `streaming`, each result is a JSON document on a line of its own, and a document
-    of the task only follows if it fails. `about` describes the pipeline in the JSON document. `summarize` says what
-    exists when the task is interrupted or fails.
+    counts the changes. With `streaming`, each result is a JSON document on a line, and that of the task follows only if
+    it fails. `about` describes the pipeline in it. `summarize` says what exists when the task fails.
     """
 
     task: str
@@ -99,19 +98,11 @@ class Report:
             actions = ("created", "updated", "replaced", "deleted", "unchanged")
             counts = ", ".join(f"{count[action]} {action}" for action in actions)
             self._line(f"plan: {counts}; nothing was written" if self._steps else "plan: nothing to change")
-        if not self.as_json or (self.streaming and not error):
-            return
-        document = {
-            "version": 2,
-            "task": self.task,
-            "planned": self.dry_run,
-            **self.about,
-            "steps": self._steps,
-            "result": self._results,
-            "error": error or None,
-        }
-        indent = None if self.streaming else 2
-        print(json.dumps(document, indent=indent, default=str), flush=True)  # noqa: T201 - the document
+        if self.as_json and (error or not self.streaming):
+            about = {"version": 2, "task": self.task, "planned": self.dry_run, **self.about}
+            document = {**about, "steps": self._steps, "result": self._results, "error": error or None}
+            indent = None if self.streaming else 2
+            print(json.dumps(document, indent=indent, default=str), flush=True)  # noqa: T201 - the document
 
     def _line(self, text: str) -> None:
         """A line for a person: on stdout, unless the document goes there."""
@@ -123,30 +114,24 @@ class Report:
 
 def document_of(change: Change) -> dict[str, Any]:
     """A change in the JSON document."""
-    return {
-        "resource": change.resource,
-        "action": change.action,
-        "arn": change.arn,
-        "changes": [{"setting": diff.setting, "old": diff.old, "new": diff.new} for diff in change.diffs],
-        "note": change.note,
-    }
+    changes = [vars(diff) for diff in change.diffs]
+    about = {"resource": change.resource, "action": change.action, "arn": change.arn}
+    return {**about, "changes": changes, "note": change.note}
 
 
 def line(step: str, change: Change, seconds: float | None = None, *, inline: bool = True) -> str:
     """A change as one line: sign, step, resource, differences, time."""
     shown = change.diffs if inline and change.action in ("updated", "replaced") else ()
-    text = "; ".join(filter(None, [*map(diff_text, shown), change.note]))
-    if change.action == "absent":
-        text = text or "does not exist"
+    note = change.note or ("does not exist" if change.action == "absent" else "")
+    text = "; ".join(filter(None, [*map(diff_text, shown), note]))
     took = "" if seconds is None else f"{seconds:.2f} s"
     return "  ".join(filter(None, (f"{SIGNS[change.action]} {step:<16} {change.resource}", text, took)))
 
 
 def diff_text(diff: Diff) -> str:
     """One parameter, with its old and new value."""
-    if diff.old is None:
-        return f"{diff.setting}: {_shown(diff.new)}"
-    return f"{diff.setting}: {_shown(diff.old)} -> {_shown(diff.new)}"
+    old = "" if diff.old is None else f"{_shown(diff.old)} -> "
+    return f"{diff.setting}: {old}{_shown(diff.new)}"
 
 
 def _shown(value: Any) -> str:

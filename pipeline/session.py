@@ -28,7 +28,6 @@ from .settings import Settings
 # The responses of a plan's reads, with the time of each.
 Recent = dict[str, tuple[float, dict[str, Any]]]
 Answer = tuple[AWSResponse, dict[str, Any]]
-Echo = Callable[[Call], None]
 
 _OK = AWSResponse("", 200, HTTPHeaders(), None)
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
@@ -41,31 +40,20 @@ _REUSE_SECONDS = 10.0
 _READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan", "Simulate")
 
 
-def connect(
-    settings: Settings,
-    endpoint_url: str | None,
-    *,
-    dry_run: bool = False,
-    verbose: bool = False,
-    echo: Echo | None = None,
-    access_key: str = "local",
-) -> Callable[..., Any]:
+def connect(settings: Settings, endpoint_url: str | None, *, dry_run: bool = False, verbose: bool = False,
+            echo: Callable[[Call], None] | None = None, access_key: str = "local") -> Callable[..., Any]:  # fmt: skip
     """A function from a service's name ("dynamodb") to its one client for the target.
 
-    With TARGET=local, `endpoint_url` is that of the local AWS, the credentials are made up, unless it has issued
-    `access_key`, and the credentials and
-    profiles of this machine are not read. With `dry_run`, the clients answer writing calls instead of making them. With
-    `verbose`, they log each call on stderr. `echo` gets each call before it is made or answered.
-    `client(service, dry_run=True)` returns a dry-run client in any case. A call after such a plan gets the responses of
-    the plan's reads, each once, if they are seconds old and nothing has been written since.
+    With TARGET=local, `endpoint_url` is the local AWS's, which may have issued `access_key`; no credentials of
+    this machine are read. With `dry_run`, the clients answer writing calls. With `verbose`, they log each on stderr.
+    `echo` gets each call before it is made. `client(service, dry_run=True)` returns a dry-run client. The reads
+    of such a plan are used again, each once, if they are seconds old and nothing has been written since.
     """
     session: Any = _local_session(settings, access_key) if settings.target == "local" else _aws_session(settings)
     # An invocation answers when the function has returned.
-    config = Config(
-        retries=_RETRIES, read_timeout=60 + settings.function_timeout, tcp_keepalive=True, max_pool_connections=50
-    )
-    if settings.target == "local":
-        config = config.merge(Config(proxies={}))
+    timeout = 60 + settings.function_timeout
+    config = Config(retries=_RETRIES, read_timeout=timeout, tcp_keepalive=True, max_pool_connections=50)
+    config = config.merge(Config(proxies={})) if settings.target == "local" else config
     all_dry = dry_run
     recent: Recent = {}
 
@@ -95,13 +83,10 @@ def is_read(operation: str) -> bool:
 
 def with_region(settings: Settings) -> Settings:
     """The settings with the region of the profile or of AWS_DEFAULT_REGION, for an empty AWS_REGION."""
-    region = _aws_session(settings).region_name
-    if not region:
-        raise UserError(
-            f"AWS_REGION is empty, and the profile {settings.aws_profile or 'default'} has no region; "
-            "set AWS_REGION, such as AWS_REGION=us-east-1"
-        )
-    return replace(settings, aws_region=region)
+    if region := _aws_session(settings).region_name:
+        return replace(settings, aws_region=region)
+    profile = settings.aws_profile or "default"
+    raise UserError(f"AWS_REGION is empty, and the profile {profile} has no region; set AWS_REGION, such as us-east-1")
 
 
 def _local_session(settings: Settings, access_key: str) -> boto3.Session:
@@ -118,12 +103,9 @@ def _aws_session(settings: Settings) -> boto3.Session:
 
 
 def _note_call(params: Mapping[str, Any], model: OperationModel, context: dict[str, Any], **_: Any) -> None:
-    """Note the time, the parameters, and of a reading call the text that identifies it.
-
-    A scan has none: `clean` must see the items of the moment in which it deletes a table. Pages of records have none,
-    as they would fill the memory.
-    """
+    """Note the time and the parameters, and the text that identifies a reading call whose response is used again."""
     context["began"], context["parameters"] = time.monotonic(), params
+    # `clean` must see the items of the moment in which it deletes a table. Pages of records would fill the memory.
     call = f"{model.service_model.service_name} {model.name} {sorted(params.items())!r}"
     context["read"] = call if is_read(model.name) and model.name not in ("Scan", "GetRecords") else ""
 
@@ -168,11 +150,9 @@ def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> Answer | 
 
 
 def _outlast(response: Any, caught_exception: Exception | None, request_dict: dict[str, Any], **_: Any) -> float | None:
-    """The pause before another attempt where boto3 makes no more: AWS is unavailable or throttles for up to 15 seconds.
-
-    An endpoint that takes no connection is a mistake in the settings: the error is reported after boto3's attempts.
-    """
+    """The pause before another attempt where boto3 makes no more: AWS is unavailable or throttles for up to 15 s."""
     since = request_dict["context"].setdefault("failing_since", time.monotonic())
+    # An endpoint that takes no connection is a mistake in the settings.
     unavailable = isinstance(caught_exception, HTTPClientError)
     if response:
         http, parsed = response

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +25,11 @@ class SettingsError(UserError):
 
 _NAME = r"[A-Za-z0-9_-]"
 _TABLE = r"[A-Za-z0-9_.-]{3,255}"
+_KEY = r".{1,255}:[SNB]", "NAME:TYPE, with TYPE S (string), N (number) or B (binary), such as name:S"
 _REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}"
 _TABLE_ARN = rf"arn:aws[a-z-]*:dynamodb:{_REGION}:\d{{12}}:table/{_TABLE}"
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/([!-~]+/)?[\w+=,.@-]{1,64}"
+_HANDLER = r"(?=\S{3,128}$)[^.].*\.[^.]+"
 _TOPIC_ARN = rf"arn:aws[a-z-]*:sns:{_REGION}:\d{{12}}:{_NAME}{{1,256}}"
 _POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+"
 
@@ -40,116 +43,118 @@ CREATE_CALLS = {
 }
 
 
-def _setting(default: Any, parse: Callable[[str], Any], parameter: str = "") -> Any:
-    """`parameter` is the resource, and the parameter of it that this is: "function EphemeralStorage.Size"."""
-    return field(metadata={"default": default, "parse": parse, "parameter": parameter})
+def _setting(default: Any, parse: Callable[..., Any], *limits: Any, aws: str = "") -> Any:
+    """`parse` gets the limits and the text. `aws`: the resource and its parameter, "function EphemeralStorage.Size"."""
+    return field(metadata={"default": default, "parse": partial(parse, *limits), "parameter": aws})
 
 
 def _limited_by_aws(default: Any, parameter: str) -> Any:
     """A setting with the limits of AWS's model of the create call."""
     resource, path = parameter.split(" ")
-    return _setting(default, aws_parameter(f"{CREATE_CALLS[resource]} {path}"), parameter)
+    return _setting(default, aws_parameter, f"{CREATE_CALLS[resource]} {path}", aws=parameter)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings, parsed and within AWS's limits. `.env.example` says what each one means."""
 
-    pipeline_name: str = _setting("stream-demo", text(_NAME + "{3,50}", "3 to 50 letters, digits, - and _"))
-    target: str = _setting("local", choice("local", "aws"))
-    aws_region: str = _setting("", text(_REGION, "a region code, such as us-east-1"))
+    pipeline_name: str = _setting("stream-demo", text, _NAME + "{3,50}", "3 to 50 letters, digits, - and _")
+    target: str = _setting("local", choice, ("local", "aws"))
+    aws_region: str = _setting("", text, _REGION, "a region code, such as us-east-1")
     aws_profile: str = _setting("", str)
-    aws_account_id: str = _setting("", text(r"\d{12}", "12 digits"))
-    aws_endpoint_url: str = _setting("", text(r"https?://[^\s/]+/?", "http://HOST:PORT or https://HOST"))
+    aws_account_id: str = _setting("", text, r"\d{12}", "12 digits")
+    aws_endpoint_url: str = _setting("", text, r"https?://[^\s/]+/?", "http://HOST:PORT or https://HOST")
     tags: Mapping[str, str] = _setting({}, validators.tags)
 
-    table_arn: str = _setting("", text(_TABLE_ARN, "arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME"))
-    table_name: str = _setting("", text(_TABLE, "3 to 255 letters, digits, -, _ and ."))
-    table_key: str = _setting("name:S", validators.key)
-    table_sort_key: str = _setting("", validators.key)
+    table_arn: str = _setting("", text, _TABLE_ARN, "arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME")
+    table_name: str = _setting("", text, _TABLE, "3 to 255 letters, digits, -, _ and .")
+    table_key: str = _setting("name:S", text, *_KEY)
+    table_sort_key: str = _setting("", text, *_KEY)
     table_billing_mode: str = _limited_by_aws("PAY_PER_REQUEST", "table BillingMode")
     table_read_capacity_units: int = _limited_by_aws(1, "table ProvisionedThroughput.ReadCapacityUnits")
     table_write_capacity_units: int = _limited_by_aws(1, "table ProvisionedThroughput.WriteCapacityUnits")
     stream_view_type: str = _limited_by_aws("", "table StreamSpecification.StreamViewType")
-    table_deletion_protection_enabled: bool = _setting(False, boolean, "table DeletionProtectionEnabled")
+    table_deletion_protection_enabled: bool = _setting(False, boolean, aws="table DeletionProtectionEnabled")
     table_point_in_time_recovery_enabled: bool = _setting(
-        False, boolean, "table PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled"
+        False, boolean, aws="table PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled"
     )
     table_options: Mapping[str, Any] = _setting({}, json_object)
 
-    role_arn: str = _setting("", text(_ROLE_ARN, "the ARN of a role, such as arn:aws:iam::123456789012:role/service/x"))
-    role_name: str = _setting("", aws_parameter("iam CreateRole RoleName"))
-    policy_name: str = _setting("", aws_parameter("iam PutRolePolicy PolicyName"))
-    role_permissions_boundary: str = _setting("", text(_POLICY_ARN, "the ARN of a policy"), "role PermissionsBoundary")
+    role_arn: str = _setting("", text, _ROLE_ARN, "the ARN of a role, such as arn:aws:iam::123456789012:role/service/x")
+    role_name: str = _setting("", aws_parameter, "iam CreateRole RoleName")
+    policy_name: str = _setting("", aws_parameter, "iam PutRolePolicy PolicyName")
+    role_permissions_boundary: str = _setting(
+        "", text, _POLICY_ARN, "the ARN of a policy", aws="role PermissionsBoundary"
+    )
     role_managed_policy_arns: tuple[str, ...] = _setting(
-        (), string_list(_POLICY_ARN, "ARNs of policies"), "role ManagedPolicyArns"
+        (), string_list, _POLICY_ARN, "ARNs of policies", aws="role ManagedPolicyArns"
     )
     role_options: Mapping[str, Any] = _setting({}, json_object)
 
-    function_name: str = _setting("", text(_NAME + "{1,64}", "1 to 64 letters, digits, - and _"))
+    function_name: str = _setting("", text, _NAME + "{1,64}", "1 to 64 letters, digits, - and _")
     function_runtime: str = _setting(
-        "python3.13", text(r"python3\.\d{1,2}", "a Python runtime, such as python3.13"), "function Runtime"
+        "python3.13", text, r"python3\.\d{1,2}", "a Python runtime, such as python3.13", aws="function Runtime"
     )
     function_handler: str = _setting(
-        "example.lambda_handler",
-        text(r"(?=\S{3,128}$)[^.].*\.[^.]+", "MODULE.FUNCTION, such as example.lambda_handler"),
-        "function Handler",
+        "example.lambda_handler", text, _HANDLER, "MODULE.FUNCTION, such as app.handler", aws="function Handler"
     )
     function_memory_size: int = _limited_by_aws(128, "function MemorySize")
     function_timeout: int = _limited_by_aws(30, "function Timeout")
-    function_environment: Mapping[str, str] = _setting({}, validators.environment, "function Environment.Variables")
-    function_architecture: str = _setting("x86_64", choice("x86_64", "arm64"), "function Architectures")
+    function_environment: Mapping[str, str] = _setting({}, validators.environment, aws="function Environment.Variables")
+    function_architecture: str = _setting("x86_64", choice, ("x86_64", "arm64"), aws="function Architectures")
     function_ephemeral_storage: int = _limited_by_aws(512, "function EphemeralStorage.Size")
     function_layers: tuple[str, ...] = _limited_by_aws((), "function Layers")
     function_tracing: str = _limited_by_aws("PassThrough", "function TracingConfig.Mode")
     function_log_format: str = _limited_by_aws("Text", "function LoggingConfig.LogFormat")
     function_log_level: str = _limited_by_aws("INFO", "function LoggingConfig.ApplicationLogLevel")
     function_reserved_concurrent_executions: int | None = _setting(
-        None,
-        aws_parameter("lambda PutFunctionConcurrency ReservedConcurrentExecutions"),
-        "function ReservedConcurrentExecutions",
+        None, integer, 0, None, aws="function ReservedConcurrentExecutions"
     )
     function_options: Mapping[str, Any] = _setting({}, json_object)
     function_alias: str = _setting(
-        "", text(r"(?!\d+$)" + _NAME + "{1,128}", "1 to 128 letters, digits, - and _, and not only digits")
+        "", text, r"(?!\d+$)" + _NAME + "{1,128}", "1 to 128 letters, digits, - and _, and not only digits"
     )
-    function_versions_kept: int = _setting(5, integer(1, 1000))
-    code_bucket: str = _setting("", text(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket"))
+    function_versions_kept: int = _setting(5, integer, 1, 1000)
+    code_bucket: str = _setting("", text, r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")
 
     log_retention_in_days: int = _setting(30, validators.retention_days)
 
     batch_size: int = _limited_by_aws(100, "mapping BatchSize")
     maximum_batching_window_in_seconds: int = _limited_by_aws(0, "mapping MaximumBatchingWindowInSeconds")
     # DynamoDB streams do not support AT_TIMESTAMP.
-    starting_position: str = _setting("TRIM_HORIZON", choice("TRIM_HORIZON", "LATEST"), "mapping StartingPosition")
+    starting_position: str = _setting(
+        "TRIM_HORIZON", choice, ("TRIM_HORIZON", "LATEST"), aws="mapping StartingPosition"
+    )
     maximum_retry_attempts: int = _limited_by_aws(10, "mapping MaximumRetryAttempts")
-    maximum_record_age_in_seconds: int = _setting(-1, validators.record_age, "mapping MaximumRecordAgeInSeconds")
-    bisect_batch_on_function_error: bool = _setting(True, boolean, "mapping BisectBatchOnFunctionError")
+    maximum_record_age_in_seconds: int = _setting(-1, validators.record_age, aws="mapping MaximumRecordAgeInSeconds")
+    bisect_batch_on_function_error: bool = _setting(True, boolean, aws="mapping BisectBatchOnFunctionError")
     function_response_types: str = _setting(
-        "none", choice("ReportBatchItemFailures", "none"), "mapping FunctionResponseTypes"
+        "none", choice, ("ReportBatchItemFailures", "none"), aws="mapping FunctionResponseTypes"
     )
     parallelization_factor: int = _limited_by_aws(1, "mapping ParallelizationFactor")
-    filter_criteria: Mapping[str, Any] = _setting({}, json_object, "mapping FilterCriteria")
+    filter_criteria: Mapping[str, Any] = _setting({}, json_object, aws="mapping FilterCriteria")
     tumbling_window_in_seconds: int = _limited_by_aws(0, "mapping TumblingWindowInSeconds")
     on_failure: str = _setting(
         "",
-        text(r"arn:aws[a-z-]*:(sqs|sns|s3):.*:.+", "the ARN of an SQS queue, an SNS topic or an S3 bucket"),
-        "mapping DestinationConfig.OnFailure.Destination",
+        text,
+        r"arn:aws[a-z-]*:(sqs|sns|s3):.*:.+",
+        "the ARN of an SQS queue, an SNS topic or an S3 bucket",
+        aws="mapping DestinationConfig.OnFailure.Destination",
     )
-    mapping_enabled: bool = _setting(True, boolean, "mapping Enabled")
+    mapping_enabled: bool = _setting(True, boolean, aws="mapping Enabled")
     mapping_options: Mapping[str, Any] = _setting({}, json_object)
 
-    alarm_topic_arn: str = _setting("", text(_TOPIC_ARN, "the ARN of a standard SNS topic"))
-    alarm_iterator_age: int = _setting(3_600_000, integer(1, 86_400_000))
-    alarm_errors: int = _setting(1, integer(1, None))
-    alarm_throttles: int = _setting(10, integer(1, None))
-    alarm_notes: int = _setting(1, integer(1, None))
+    alarm_topic_arn: str = _setting("", text, _TOPIC_ARN, "the ARN of a standard SNS topic")
+    alarm_iterator_age: int = _setting(3_600_000, integer, 1, 86_400_000)
+    alarm_errors: int = _setting(1, integer, 1, None)
+    alarm_throttles: int = _setting(10, integer, 1, None)
+    alarm_notes: int = _setting(1, integer, 1, None)
 
-    smoke_timeout: int = _setting(120, integer(1, 3600))
+    smoke_timeout: int = _setting(120, integer, 1, 3600)
     smoke_item: Mapping[str, Any] = _setting({}, json_object)
 
-    local_port: int = _setting(4566, integer(0, 65535))
-    local_idle_hours: float = _setting(8.0, validators.decimal(0.001, 8760))
+    local_port: int = _setting(4566, integer, 0, 65535)
+    local_idle_hours: float = _setting(8.0, validators.decimal, 0.001, 8760)
     local_aws_delays: float = _setting(0.0, validators.delays)
     local_debug_port: int = _setting(0, integer(0, 65535))
     local_debug_wait: bool = _setting(False, boolean)
@@ -158,12 +163,8 @@ class Settings:
     aws_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-DERIVED: dict[str, Callable[[str], str]] = {
-    "table_name": lambda pipeline: pipeline,
-    "function_name": lambda pipeline: pipeline,
-    "role_name": lambda pipeline: f"{pipeline}-role",
-    "policy_name": lambda pipeline: f"{pipeline}-policy",
-}
+# Defaults that are PIPELINE_NAME with an ending.
+DERIVED = {"table_name": "", "function_name": "", "role_name": "-role", "policy_name": "-policy"}
 
 
 class Declaration(NamedTuple):
@@ -206,7 +207,7 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
             shown = "(not shown)" if name == "FUNCTION_ENVIRONMENT" else f"{text!r}"
             problems.append(f"{name}: {shown} is not allowed; allowed: {error}")
         if not text and field_name in DERIVED:
-            values[field_name] = DERIVED[field_name](values.get("pipeline_name", ""))
+            values[field_name] = values.get("pipeline_name", "") + DERIVED[field_name]
     if values.get("role_arn"):
         problems += _apply_arn("ROLE", values, texts, chosen=())
     if arn := values.get("table_arn"):
@@ -229,10 +230,8 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
 
 
 def _apply_arn(kind: str, values: dict[str, Any], texts: Mapping[str, str], chosen: Container[str]) -> Iterator[str]:
-    """Take the resource's name from TABLE_ARN or ROLE_ARN. Yields the problems with settings that would shape it.
-
-    A default in a file may come from .env.example. The names in `chosen` are refused with any value.
-    """
+    """Take the resource's name from TABLE_ARN or ROLE_ARN. Yields the problems with settings that would shape it."""
+    # A default in a file may come from .env.example. The names in `chosen` are refused with any value.
     for name, default, *_ in declarations():
         shapes = (name.startswith(f"{kind}_") and name != f"{kind}_ARN") or (kind, name) == ("ROLE", "POLICY_NAME")
         if shapes and texts.get(name) and (name in chosen or values.get(name.lower()) != default):

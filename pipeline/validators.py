@@ -1,7 +1,6 @@
 """Validators. Each parses the text of a setting, or raises ValueError with the allowed values.
 
-AWS's own limits come from botocore's service models (`aws_parameter`), so that they are as new as boto3. Only the
-rules that the models do not have are written here.
+AWS's own limits come from botocore's service models (`aws_parameter`). Rules that the models lack are written here.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -31,20 +30,13 @@ _TAGS = 47  # AWS's limit is 50 for a resource. Three are ours.
 _IN_TAGS = "_.:/=+-@"
 
 
-def aws_parameter(path: str) -> Callable[[str], Any]:
-    """A value that AWS's model of a call accepts: `path` is such as "lambda CreateFunction EphemeralStorage.Size".
-
-    A list is written as comma-separated values.
-    """
-
-    def parse(value: str) -> Any:
-        operation, _, members = path.rpartition(" ")
-        shape = _input_shape(operation)
-        for member in members.split("."):
-            shape = shape.members[member]
-        return _parse_shape(shape, value)
-
-    return parse
+def aws_parameter(path: str, value: str) -> Any:
+    """A value, or comma-separated values, that AWS's model accepts at `path`: "lambda CreateFunction Layers"."""
+    operation, _, members = path.rpartition(" ")
+    shape = _input_shape(operation)
+    for member in members.split("."):
+        shape = shape.members[member]
+    return _parse_shape(shape, value)
 
 
 def check_options(setting: str, path: str, options: Mapping[str, Any]) -> None:
@@ -81,49 +73,40 @@ def _parse_shape(shape: Any, value: str) -> Any:
     if shape.type_name == "boolean":
         return boolean(value)
     if shape.type_name in ("integer", "long"):
-        return integer(limits["min"], limits.get("max"))(value)
+        return integer(limits["min"], limits.get("max"), value)
     if shape.type_name == "list":
         return tuple(_parse_shape(shape.member, part) for part in _split(value))
     if shape.enum:
-        return choice(*shape.enum)(value)
+        return choice(shape.enum, value)
     low, high, pattern = limits.get("min", 0), limits.get("max", "any number of"), limits.get("pattern", "")
     allowed = f"{low} to {high} characters" + (f" matching {pattern}" if pattern else "")
     if len(value) < low or ("max" in limits and len(value) > high):
         raise ValueError(allowed)
-    return text(pattern, allowed)(value) if pattern else value
+    return text(pattern, allowed, value) if pattern else value
 
 
-def text(pattern: str, allowed: str) -> Callable[[str], str]:
+def text(pattern: str, allowed: str, value: str) -> str:
     """A text that matches the whole pattern."""
-
-    def parse(value: str) -> str:
-        if not re.fullmatch(pattern, value, re.ASCII):
-            raise ValueError(allowed)
-        return value
-
-    return parse
+    if not re.fullmatch(pattern, value, re.ASCII):
+        raise ValueError(allowed)
+    return value
 
 
-def choice(*allowed: str) -> Callable[[str], str]:
+def choice(allowed: Iterable[str], value: str) -> str:
     """One of these words."""
-    return text("|".join(map(re.escape, allowed)), " or ".join(allowed))
+    return text("|".join(map(re.escape, allowed)), " or ".join(allowed), value)
 
 
-def integer(low: int, high: int | None) -> Callable[[str], int]:
+def integer(low: int, high: int | None, value: str) -> int:
     """A whole number from `low` to `high`; None leaves that side open."""
-    allowed = f"a whole number from {low}" + (f" to {high}" if high is not None else "")
-
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"-?[0-9]{1,12}", value) or int(value) < low or (high is not None and int(value) > high):
-            raise ValueError(allowed)
-        return int(value)
-
-    return parse
+    if not re.fullmatch(r"-?[0-9]{1,12}", value) or int(value) < low or (high is not None and int(value) > high):
+        raise ValueError(f"a whole number from {low}" + (f" to {high}" if high is not None else ""))
+    return int(value)
 
 
 def record_age(value: str) -> int:
     """A MaximumRecordAgeInSeconds. The model's range starts at -1; the API reference excludes 0 to 59."""
-    age: int = aws_parameter("lambda CreateEventSourceMapping MaximumRecordAgeInSeconds")(value)
+    age: int = aws_parameter("lambda CreateEventSourceMapping MaximumRecordAgeInSeconds", value)
     if 0 <= age < 60:  # noqa: PLR2004 - AWS's limit
         raise ValueError("-1, or a whole number from 60 to 604800")
     return age
@@ -136,26 +119,22 @@ def retention_days(value: str) -> int:
     return int(value)
 
 
-def decimal(low: float, high: float) -> Callable[[str], float]:
+def decimal(low: float, high: float, value: str) -> float:
     """A number from `low` to `high`."""
-
-    def parse(value: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value) or not low <= float(value) <= high:
-            raise ValueError(f"a number from {low:g} to {high:g}")
-        return float(value)
-
-    return parse
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value) or not low <= float(value) <= high:
+        raise ValueError(f"a number from {low:g} to {high:g}")
+    return float(value)
 
 
 def boolean(value: str) -> bool:
     """Either true or false."""
-    return choice("true", "false")(value.lower()) == "true"
+    return choice(("true", "false"), value.lower()) == "true"
 
 
 def delays(value: str) -> float:
     """Off (0), on (1), or a multiplier."""
     try:
-        return decimal(0, 100)({"off": "0", "on": "1"}.get(value.lower(), value))
+        return decimal(0, 100, {"off": "0", "on": "1"}.get(value.lower(), value))
     except ValueError as error:
         raise ValueError(f"off, on, or {error}") from None
 
@@ -202,47 +181,31 @@ def tags(value: str) -> dict[str, str]:
             raise ValueError(f"names of 1 to 128 characters, not starting with aws: and not 'pipeline': {name!r}")
         if len(content) > 256:  # noqa: PLR2004 - AWS's limit
             raise ValueError(f"values of up to 256 characters: {name!r} has {len(content)}")
-        other = [char for char in name + content if char not in _IN_TAGS]
-        refused = [char for char in other if unicodedata.category(char)[0] not in "LNZ"]
-        if refused:
+        if refused := [c for c in name + content if c not in _IN_TAGS and unicodedata.category(c)[0] not in "LNZ"]:
             raise ValueError(f"letters, digits, spaces and {_IN_TAGS} in names and values: {name!r} has {refused[0]!r}")
     if len({name.lower() for name in tags}) < len(tags):
         raise ValueError("names that differ in more than case, which IAM ignores")
     return tags
 
 
-def key(value: str) -> str:
-    """A key attribute, NAME:TYPE."""
-    name, _, kind = value.rpartition(":")
-    if not 1 <= len(name.encode()) <= 255 or kind not in ("S", "N", "B"):  # noqa: PLR2004 - AWS's limit
-        raise ValueError("NAME:TYPE, with TYPE S (string), N (number) or B (binary), such as name:S")
-    return value
-
-
-def string_list(pattern: str, allowed: str) -> Callable[[str], tuple[str, ...]]:
+def string_list(pattern: str, allowed: str, value: str) -> tuple[str, ...]:
     """A comma-separated list of texts that match the pattern."""
-    parse = text(pattern, f"a comma-separated list of {allowed}")
-    return lambda value: tuple(map(parse, _split(value)))
+    return tuple(text(pattern, f"a comma-separated list of {allowed}", part) for part in _split(value))
 
 
 def _split(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def past(value: str, now: float) -> int:
-    """A timestamp that is not in the future."""
-    if (milliseconds := timestamp(value, now)) > now * 1000:
-        raise ValueError("a time that is not in the future, such as 2h (ago)")
-    return milliseconds
-
-
 def timestamp(value: str, now: float) -> int:
-    """A time such as 15m (ago) or 2026-01-31T08:00:00Z, in milliseconds since 1970; `now` is in seconds since 1970."""
-    ago = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
-    if ago:
+    """A past time such as 15m (ago) or 2026-01-31T08:00:00Z, in milliseconds since 1970; `now` is in seconds."""
+    if ago := re.fullmatch(r"([0-9]{1,9})([smhd])", value):
         return int((now - int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]]) * 1000)
     try:
         stated = datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
         raise ValueError("90s, 15m, 2h, 1d (ago), or a time such as 2026-01-31T08:00:00Z") from None
-    return int((stated if stated.tzinfo else stated.astimezone()).timestamp() * 1000)
+    seconds = (stated if stated.tzinfo else stated.astimezone()).timestamp()
+    if seconds > now:
+        raise ValueError("a time that is not in the future, such as 2h (ago)")
+    return int(seconds * 1000)

@@ -1,7 +1,4 @@
-"""requirements.txt -> a folder with the installed packages, for the function's Python and processor.
-
-uv installs them: it judges environment markers for the Python that it installs for, and pip for the one that runs it.
-"""
+"""requirements.txt -> a folder of packages for the function's Python, for which uv, unlike pip, judges the markers."""
 
 from __future__ import annotations
 
@@ -44,11 +41,8 @@ _BUILT = re.compile(r"\.|(__pycache__|build|dist|.*\.egg-info)$|.*\.pyc$")
 
 
 def install(requirements: Path, cache: Path, runtime: str, architecture: str) -> Path:
-    """Install the requirements into a folder of `cache`, unless that is done, and return the folder.
-
-    Only wheels are installed. Local packages are built. Paths are relative to the folder above that of `requirements`.
-    """
-    root = requirements.parent.parent.resolve()
+    """Install the requirements into a folder of `cache`, unless that is done. Builds only local packages."""
+    root = requirements.parent.parent.resolve()  # of the paths in the list
     minor = runtime.removeprefix("python3.")
     platform = f"{_MACHINES[architecture]}-{_AL2023 if int(minor) >= _FIRST_PYTHON_ON_AL2023 else _AL2}"
     options = ["--python-version", f"3.{minor}", "--python-platform", platform, "--no-editable"]
@@ -104,11 +98,9 @@ def _code(folder: Path) -> Iterator[Path]:
 def _run_uv(requirements: Path, options: list[str], target: str) -> None:
     environment = {name: text for name, text in os.environ.items() if name[:3] != "UV_" or _FROM_UV.search(name)}
     from_pip = _pip_settings()
-    for name, variable in _FROM_PIP.items():
-        if name in from_pip:
-            separator = "," if variable == "UV_FIND_LINKS" else " "
-            words = map(os.path.expanduser, from_pip[name].split())
-            environment.setdefault(variable, separator.join(words))
+    for name in _FROM_PIP.keys() & from_pip:
+        words = map(os.path.expanduser, from_pip[name].split())
+        environment.setdefault(_FROM_PIP[name], ("," if name == "find-links" else " ").join(words))
     if "extra-index-url" in from_pip:  # pip takes the best version of all indexes
         environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     if from_pip.get("no-index", "").lower() in ("1", "true", "yes", "on"):
@@ -119,10 +111,8 @@ def _run_uv(requirements: Path, options: list[str], target: str) -> None:
     finished = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         reason = " ".join(re.sub(r"(?m)^[\W_]*(error:|cause:)?", "", finished.stderr).split())
-        raise UserError(
-            f"{requirements}: cannot be installed for {target}: {reason.rstrip('.')}. Check name, version and index; "
-            f"choose a version with a wheel for {target}, as only local packages are built"
-        )
+        advice = "Check name, version and index; choose a version with a wheel, as only local packages are built"
+        raise UserError(f"{requirements}: cannot be installed for {target}: {reason.rstrip('.')}. {advice}")
 
 
 def _pip_settings() -> dict[str, str]:

@@ -74,7 +74,7 @@ def test_request_id_shows_the_complete_invocation(project: ForkedProject) -> Non
 
 
 def test_since_leaves_out_earlier_lines(project: ForkedProject) -> None:
-    assert fetch(project, "--since", "2999-01-01T00:00:00Z") == ""
+    assert fetch(project, "--since", "0s") == ""
 
 
 @pytest.mark.parametrize(

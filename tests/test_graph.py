@@ -42,6 +42,15 @@ def test_the_document_has_nodes_and_edges(project: ForkedProject) -> None:
     assert {"from": "function", "to": "logs", "text": ""} in result["edges"]
 
 
+def test_the_alias_and_the_alarms_are_drawn(project: ForkedProject) -> None:
+    topic = project.client("sns").create_topic(Name="operators")["TopicArn"]
+    settings = {"PIPELINE_NAME": "watched", "FUNCTION_ALIAS": "live", "ALARM_TOPIC_ARN": topic}
+    project.run("deploy", **settings)
+    output = project.run("graph", **settings)
+    assert "alias live at version 1" in output
+    assert "  |-- watched by --> alarm watched-errors  INSUFFICIENT_DATA\n" in output
+
+
 def test_missing_resources_are_drawn_as_missing(project: ForkedProject) -> None:
     ended = project.invoke("graph", PIPELINE_NAME="nowhere").expect(0)
     assert ended.stdout.count("missing") == 4

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject, Outcome
 
 # These tasks read no settings.
-WITHOUT_SETTINGS = {"local.stop", "local.status", "dev.check", "dev.bench", "dev.soak"}
+WITHOUT_SETTINGS = {"local.stop", "local.status", "dev.check", "dev.coverage", "dev.bench", "dev.soak"}
 READERS = sorted(set(tasks.namespace.task_names) - WITHOUT_SETTINGS)
 STEPS = ("create-table", "create-role", "put-policy", "create-function", "map-stream")
 

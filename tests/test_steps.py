@@ -94,7 +94,7 @@ def test_build_policies_contains_the_documents_that_iam_stores(project: ForkedPr
 @pytest.mark.parametrize("name", sorted(tasks.namespace.task_names))
 def test_help_explains_every_parameter(name: str) -> None:
     task = tasks.namespace[name]
-    assert set(task.help) == set(task.argspec(task.body).parameters)
+    assert set(task.help) == {parameter.rstrip("_") for parameter in task.argspec(task.body).parameters}
     assert task.__doc__
 
 

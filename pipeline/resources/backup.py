@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 
 
 def create(dynamodb: DynamoDBClient, table_name: str) -> Change:
-    """Start a backup named after the table and the time. To wait until it is available, call `wait`.
-
-    The backup outlives the table, until somebody deletes it. DynamoDB API reference: CreateBackup.
-    """
+    """Start a backup, which outlives the table. To wait for it, call `wait`. DynamoDB API reference: CreateBackup."""
     # At most 255 characters.
     name = f"{table_name[:235]}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
     response = dynamodb.create_backup(TableName=table_name, BackupName=name)

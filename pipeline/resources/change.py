@@ -59,9 +59,8 @@ class Diff:
 class Change:
     """The result of one call on one resource.
 
-    `resource` is its kind and name ("table stream-demo"). `attributes` are the resource's current values under AWS's
-    names; for a planned creation, those that are known in advance. `note` is a remark for the user. `pending` is true
-    while AWS is still working on the change: call the module's `wait` before you use the resource.
+    `resource` is its kind and name ("table stream-demo"). `attributes` are its values under AWS's names, as far as they
+    are known. `pending` is true while AWS is still working on the change: call `wait` before you use the resource.
     """
 
     resource: str
@@ -96,8 +95,7 @@ def is_dry_run(response: Mapping[str, Any]) -> bool:
 def check_owner(resource: str, tags: Mapping[str, str], owner: str, *, adopt: bool | None = None) -> None:
     """Raise UserError if the resource's tags do not name `owner`, unless `adopt` is true.
 
-    An `adopt` of None means that the caller cannot take over resources, so that the message does not advise it. An
-    empty `owner` skips the check, for modules that are used outside a pipeline.
+    With an `adopt` of None, the message does not advise to take it over. An empty `owner` skips the check.
     """
     if not owner or adopt or tags.get(OWNER_TAG) == owner:
         return
@@ -109,15 +107,11 @@ def check_owner(resource: str, tags: Mapping[str, str], owner: str, *, adopt: bo
 
 
 def wait_for_tags(
-    current: dict[str, Any],
-    desired: Mapping[str, Any],
-    describe: Callable[[], dict[str, Any] | None],
-    tags: str = "Tags",
+    current: dict[str, Any], desired: Mapping[str, Any], describe: Callable[[], Any], tags: str = "Tags"
 ) -> dict[str, Any]:
     """Return `current` with its tags, which AWS may show seconds after it created a resource.
 
-    A resource without tags that is otherwise as desired was probably created by a run that was interrupted: it gets
-    `TAGS_TIMEOUT` to show them. Any other one is returned as it is.
+    A resource without tags that is otherwise as desired, as an interrupted run leaves it, gets `TAGS_TIMEOUT` for them.
     """
     if current[tags] or not desired.get(tags) or diff(current, {**desired, tags: current[tags]}):
         return current
@@ -153,12 +147,9 @@ def own_tags(current: Mapping[str, str], desired: Mapping[str, str]) -> dict[str
 
 def reject_unsupported(resource: str, desired: Iterable[str], supported: Iterable[str]) -> None:
     """Raise UserError for parameters that this module cannot compare, and so could not keep up to date."""
-    unsupported = sorted(set(desired) - set(supported))
-    if unsupported:
-        raise UserError(
-            f"{resource}: {', '.join(unsupported)} not supported; supported: {', '.join(sorted(supported))}. "
-            f"Remove it from the settings, and set it by hand if you need it."
-        )
+    if unsupported := ", ".join(sorted({*desired} - {*supported})):
+        advice = "Remove it from the settings, and set it by hand if you need it."
+        raise UserError(f"{resource}: {unsupported} not supported; supported: {', '.join(sorted(supported))}. {advice}")
 
 
 def reject_immutable(resource: str, diffs: Iterable[Diff], immutable: Mapping[str, str]) -> None:
@@ -193,8 +184,7 @@ def wait_until(
 ) -> None:
     """Call `operation` every `delay` seconds until an acceptor ends it. `call` has its parameters.
 
-    Each acceptor has a state (success, retry, failure), a matcher (path, pathAny, status, error), the value expected
-    and, for the path matchers, the JMESPath expression as `argument`.
+    An acceptor has state (success, retry, failure), matcher (path, pathAny, status, error), expected and argument.
     """
     from botocore.waiter import WaiterModel, create_waiter_with_client  # noqa: PLC0415 - slow to import
 
@@ -211,10 +201,7 @@ def is_not_yet(error: ClientError, refusals: str = _NOT_YET) -> bool:
 
 
 def retry(call: Callable[[], Response], refusals: str = _NOT_YET) -> Response:
-    """Make a call, and repeat it while AWS refuses it for a while, for at most `SETTLE_TIMEOUT`.
-
-    Any other error is raised at once. A call that looks first and then writes is safe to repeat.
-    """
+    """Make a call, and repeat it while AWS refuses it for a while, up to `SETTLE_TIMEOUT`. Raises any other error."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import
 
     for pause in backoff(SETTLE_TIMEOUT):
@@ -228,10 +215,7 @@ def retry(call: Callable[[], Response], refusals: str = _NOT_YET) -> Response:
 
 
 def retry_while_role_propagates(call: Callable[[], Response]) -> Response:
-    """Call Lambda, and retry while Lambda does not see the role or its policies yet.
-
-    IAM changes take seconds to reach Lambda (IAM user guide, "Changes that I make are not always immediately visible").
-    """
+    """Call Lambda, and retry while it does not see a new role or policy yet. IAM user guide: "Troubleshoot IAM"."""
     return retry(call, _ROLE_NOT_READY)
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def ensure(s3: S3Client, desired: Mapping[str, Any]) -> Change:
     """Upload the object, unless the bucket has it.
 
-    `desired` holds PutObject's parameters. Its Key names the content, such as by a digest, which is not compared.
-    Raises UserError if the bucket does not exist. S3 API reference: ListObjectsV2, PutObject.
+    `desired` holds PutObject's parameters; its Key names the content, which is not compared. Raises UserError if the
+    bucket does not exist. S3 API reference: ListObjectsV2, PutObject.
     """
     bucket, key = desired["Bucket"], desired["Key"]
     resource = f"object s3://{bucket}/{key}"
@@ -33,10 +33,7 @@ def ensure(s3: S3Client, desired: Mapping[str, Any]) -> Change:
 
 
 def delete_all(s3: S3Client, bucket: str, folder: str, pattern: str) -> Change:
-    """Delete the objects of the bucket's folder whose names match the pattern, as far as the caller may.
-
-    Functions do not need them: Lambda has a copy of the code. S3 API reference: ListObjectsV2, DeleteObject.
-    """
+    """Delete the folder's objects that match the pattern, if allowed. S3 API reference: ListObjectsV2, DeleteObject."""
     resource = f"code in s3://{bucket}/{folder}/"
     try:
         keys = [key for key in _keys(s3, bucket, f"{folder}/") if re.fullmatch(pattern, key.removeprefix(f"{folder}/"))]

@@ -21,8 +21,7 @@ PARAMETERS = {*DEFAULTS, "logGroupName"}
 def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
     """Return the log group under the names of CreateLogGroup's parameters, or None if it does not exist.
 
-    Adds arn, deletionProtectionEnabled, retentionInDays (None if events never expire) and retentionPolicyName ("" if no
-    account-level policy sets retentionInDays). Without `tags`, saves the call for them.
+    Adds arn, deletionProtectionEnabled, retentionInDays (None: never) and retentionPolicyName ("": no account policy).
     CloudWatch Logs API reference: DescribeLogGroups, ListTagsForResource.
     """
     # AWS sorts by name, so the shortest name with this prefix comes first.
@@ -41,10 +40,8 @@ def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dic
 def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: bool = False, tags: bool = True) -> Change:
     """Create the log group, or update what differs.
 
-    `desired` holds CreateLogGroup's logGroupName and tags, and retentionInDays as in PutRetentionPolicy (None, the
-    default: events never expire). The key, the class and the protection of an existing log group stay as they are.
-    Without `tags`, reads the tags only if something else differs.
-
+    `desired` holds CreateLogGroup's logGroupName and tags, and retentionInDays as in PutRetentionPolicy (None: never).
+    Other parameters stay as they are. Without `tags`, reads the tags only if something else differs.
     Raises UserError if the log group belongs to another pipeline (unless `adopt`).
     CloudWatch Logs API reference: CreateLogGroup, PutRetentionPolicy, TagResource.
     """
@@ -63,8 +60,7 @@ def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: boo
             return Change(resource, "unchanged", attributes=current)
         current["tags"] = _tags(logs, current["arn"])
     created = {**normalized, "retentionInDays": current["retentionInDays"]}
-    if not adopt:
-        current = change.wait_for_tags(current, created, lambda: describe(logs, name), tags="tags")
+    current = current if adopt else change.wait_for_tags(current, created, lambda: describe(logs, name), tags="tags")
     change.check_owner(resource, current["tags"], normalized["tags"].get(OWNER_TAG, ""), adopt=adopt)
     diffs = change.diff({**current, "tags": change.own_tags(current["tags"], normalized["tags"])}, normalized)
     if not diffs:
@@ -83,20 +79,15 @@ def wait(logs: CloudWatchLogsClient, name: str, timeout: float) -> None:
 
 
 def delete(logs: CloudWatchLogsClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
-    """Delete the log group and its logs.
-
-    Raises UserError if it belongs to another pipeline or is protected. CloudWatch Logs API reference: DeleteLogGroup.
-    """
+    """Delete the log group. Raises UserError if it is not ours or is protected. API reference: DeleteLogGroup."""
     resource = f"log group {name}"
     current = describe(logs, name)
     if current is None:
         return Change(resource, "absent")
     change.check_owner(resource, current["tags"], owner, adopt=adopt or None)
     if current["deletionProtectionEnabled"]:
-        raise UserError(
-            f"{resource} is protected from deletion (deletionProtectionEnabled is true). To turn the protection off: "
-            f"aws logs put-log-group-deletion-protection --log-group-identifier {name} --no-deletion-protection-enabled"
-        )
+        command = f"aws logs put-log-group-deletion-protection --log-group-identifier {name}"
+        raise UserError(f"{resource} is protected from deletion; try: {command} --no-deletion-protection-enabled")
     logs.delete_log_group(logGroupName=name)
     return Change(resource, "deleted", attributes=current)
 

@@ -56,10 +56,9 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
 def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -> Change:
     """Create the role, or update what differs.
 
-    `desired` holds CreateRole's parameters, with AssumeRolePolicyDocument as a mapping, and ManagedPolicyArns: the role
-    gets these managed policies, and keeps those that others attached. Omitted parameters get AWS's defaults. The role's
-    tags list the policies that were attached here (`change.record`), so that they are detached when they are omitted.
-
+    `desired` holds CreateRole's parameters, with AssumeRolePolicyDocument as a mapping, and ManagedPolicyArns, attached
+    beside those of others. Omitted parameters get AWS's defaults. The role's tags list the policies attached
+    here (`change.record`), so that they are detached when they are omitted.
     Raises UserError if the role belongs to another pipeline (unless `adopt`), or if Path differs. IAM API reference:
     CreateRole, UpdateRole, UpdateAssumeRolePolicy, AttachRolePolicy, PutRolePermissionsBoundary, TagRole.
     """
@@ -73,16 +72,14 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     current = describe(iam, name)
     if current is None:
         return _create(iam, desired, normalized)
-    if not adopt:
-        created = {**normalized, "ManagedPolicyArns": current["ManagedPolicyArns"]}
-        current = change.wait_for_tags(current, created, lambda: describe(iam, name))
+    created = {**normalized, "ManagedPolicyArns": current["ManagedPolicyArns"]}
+    current = current if adopt else change.wait_for_tags(current, created, lambda: describe(iam, name))
     change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
     tags, policies = current["Tags"], normalized["ManagedPolicyArns"]
     attached = [arn for arn in current["ManagedPolicyArns"] if arn in policies or change.is_recorded(arn, tags)]
     # Without what others added.
     ours = {**current, "Tags": change.own_tags(tags, normalized["Tags"]), "ManagedPolicyArns": attached}
-    diffs = change.diff(ours, normalized)
-    if not diffs:
+    if not (diffs := change.diff(ours, normalized)):
         return Change(resource, "unchanged", attributes=current)
     change.reject_immutable(resource, diffs, _IMMUTABLE)
     _update(iam, ours, normalized, {each.setting for each in diffs})
@@ -90,9 +87,8 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
 
 
 def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a trust policy in the form that IAM stores: an account ID becomes the ARN of its root user.
+    """Return a trust policy as IAM stores it (an account ID becomes its root user's ARN), with sorted, short lists.
 
-    Lists whose order has no meaning are sorted, and a list of one value becomes the value.
     IAM user guide: "AWS JSON policy elements: Principal".
     """
 
@@ -107,30 +103,20 @@ def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**document, "Statement": values(document["Statement"])} if "Statement" in document else {**document}
 
 
-def delete(
-    iam: IAMClient,
-    name: str,
-    policy_names: Collection[str] = (),
-    arns: Collection[str] = (),
-    *,
-    owner: str = "",
-    adopt: bool = False,
-) -> Change:
-    """Delete the role, after its inline policies and the attachments of its managed policies.
+def delete(iam: IAMClient, name: str, policy_names: Collection[str] = (), arns: Collection[str] = (),
+           *, owner: str = "", adopt: bool = False) -> Change:  # fmt: skip
+    """Delete the role and its policies; keep it, with a note, if it has `foreign_policies` (unless `adopt`).
 
-    Leaves the role as it is, with a note, if it has `foreign_policies` (unless `adopt`). Raises UserError if the role
-    belongs to another pipeline or is in an instance profile.
-    IAM API reference: DeleteRole, which requires a role without policies.
+    Raises UserError if it is another pipeline's or in an instance profile. IAM API reference: DeleteRole.
     """
     resource = f"role {name}"
     current = describe(iam, name)
     if current is None:
         return Change(resource, "absent")
     change.check_owner(resource, current["Tags"], owner, adopt=adopt or None)
-    profiles = iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]
-    if profiles:
-        names = ", ".join(profile["InstanceProfileName"] for profile in profiles)
-        raise UserError(f"{resource} is in the instance profile {names}; remove it there and run the step again")
+    if profiles := iam.list_instance_profiles_for_role(RoleName=name)["InstanceProfiles"]:
+        profile = profiles[0]["InstanceProfileName"]
+        raise UserError(f"{resource} is in the instance profile {profile}; remove it there and run the step again")
     foreign = foreign_policies(iam, name, policy_names, arns)
     if foreign and owner and not adopt:
         note = f"kept because others added its {', '.join(foreign)}; delete it too with --adopt"
@@ -223,11 +209,10 @@ def inline_policy_names(iam: IAMClient, role_name: str) -> list[str]:
 def describe_policy(iam: IAMClient, role_name: str, policy_name: str) -> Mapping[str, Any] | None:
     """Return the document of an inline policy, or None if it does not exist. IAM API reference: GetRolePolicy."""
     try:
-        # boto3 decodes and parses the document.
         document: Any = iam.get_role_policy(RoleName=role_name, PolicyName=policy_name)["PolicyDocument"]
+        return dict(document)  # boto3 decodes and parses it
     except iam.exceptions.NoSuchEntityException:
         return None
-    return dict(document)
 
 
 def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str, Any]) -> Change:
@@ -244,8 +229,7 @@ def _create(iam: IAMClient, desired: Mapping[str, Any], normalized: Mapping[str,
 def _update(iam: IAMClient, current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> None:
     name = current["RoleName"]
     if "AssumeRolePolicyDocument" in settings:
-        document = json.dumps(desired["AssumeRolePolicyDocument"])
-        iam.update_assume_role_policy(RoleName=name, PolicyDocument=document)
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(desired["AssumeRolePolicyDocument"]))
     if settings & {"Description", "MaxSessionDuration"}:
         # Both, as AWS resets an omitted duration to one hour.
         description, duration = desired["Description"], desired["MaxSessionDuration"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import WaiterError
 
 from . import change
-from .change import OWNER_TAG, Change, Diff, UserError
+from .change import OWNER_TAG, Action, Change, Diff, UserError
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -35,14 +35,14 @@ _IMMUTABLE = {
 }
 
 _NO_STREAM = {"StreamEnabled": False}
+_PLANNED_STREAM = "/stream/<LatestStreamLabel>"  # behind the table's ARN, which a mapping's plan needs
 
 
 def describe(dynamodb: DynamoDBClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
     """Return the table under the names of CreateTable's parameters, or None if it does not exist.
 
-    Adds TableArn, TableStatus, ItemCount, Replicas, LatestStreamArn ("" if the table never had a stream) and
-    PointInTimeRecoverySpecification. `Tags` maps names to values. Without `tags`, and for a table in status CREATING or
-    DELETING, there are no `Tags`, and point-in-time recovery is not read.
+    Adds TableArn, TableStatus, ItemCount, Replicas, LatestStreamArn ("" for none ever) and, with `tags` and unless it
+    is CREATING or DELETING, PointInTimeRecoverySpecification and `Tags` by name.
     DynamoDB API reference: DescribeTable, DescribeContinuousBackups, ListTagsOfResource.
     """
     # Backups and tags may see a table later than DescribeTable does, or no longer: then look again.
@@ -71,9 +71,7 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
     """Create the table, or update what differs. To wait until the table is ACTIVE afterwards, call `wait`.
 
     `desired` holds CreateTable's parameters, and PointInTimeRecoverySpecification as in UpdateContinuousBackups.
-    Omitted parameters get AWS's defaults. KMSMasterKeyId is a key ID or an ARN, and is compared only if `desired` names
-    it. Indexes stay as they are. Read the stream's ARN from the attribute LatestStreamArn.
-
+    Omitted parameters get AWS's defaults, except KMSMasterKeyId, a key ID or ARN. Indexes stay as they are.
     Raises UserError if the table belongs to another pipeline (unless `adopt`), or if keys differ.
     DynamoDB API reference: CreateTable, UpdateTable, UpdateContinuousBackups, TagResource.
     """
@@ -90,8 +88,7 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
         return _create(dynamodb, desired)
     normalized = _normalize_desired(desired, current)
     created = {**normalized, "PointInTimeRecoverySpecification": current["PointInTimeRecoverySpecification"]}
-    if not adopt:
-        current = change.wait_for_tags(current, created, lambda: describe(dynamodb, name))
+    current = current if adopt else change.wait_for_tags(current, created, lambda: describe(dynamodb, name))
     change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
     diffs = change.diff({**current, "Tags": change.own_tags(current["Tags"], normalized["Tags"])}, normalized)
     if not diffs:
@@ -101,15 +98,11 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
 
 
 def wait(dynamodb: DynamoDBClient, name: str) -> dict[str, Any]:
-    """Wait until the table is ACTIVE, for at most 15 minutes, and return it as `describe` does.
-
-    Raises UserError if the table is in a status from which it does not become ACTIVE by itself.
-    """
+    """Wait until the table is ACTIVE, for at most 15 minutes, and return it. Raises UserError if it cannot be so."""
     _wait_until_active(dynamodb, name)
-    current = describe(dynamodb, name)
-    if current is None:
-        raise UserError(f"table {name} was deleted while this step waited for it; run the step again")
-    return current
+    if current := describe(dynamodb, name):
+        return current
+    raise UserError(f"table {name} was deleted while this step waited for it; run the step again")
 
 
 def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
@@ -127,10 +120,8 @@ def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "", adopt: bool 
         return Change(resource, "deleted", attributes=current, note="deletion was already in progress", pending=True)
     change.check_owner(resource, current["Tags"], owner, adopt=adopt or None)
     if current["DeletionProtectionEnabled"]:
-        raise UserError(
-            f"{resource} is protected from deletion (DeletionProtectionEnabled is true). "
-            f"To delete it, turn the protection off in the settings and run create-table first."
-        )
+        advice = "turn DeletionProtectionEnabled off in the settings and run create-table first"
+        raise UserError(f"{resource} is protected from deletion; {advice}")
     _wait_until_active(dynamodb, name)
     response = dynamodb.delete_table(TableName=name)
     return Change(resource, "deleted", attributes=current, pending=not change.is_dry_run(response))
@@ -144,42 +135,38 @@ def wait_until_deleted(dynamodb: DynamoDBClient, name: str) -> None:
 
 def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
     status = {"matcher": "path", "argument": "Table.TableStatus"}
+    final = ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED", "DELETING")
     acceptors = [
         {**status, "state": "success", "expected": "ACTIVE"},
         # Not every AWS server knows a new table yet.
         {"state": "retry", "matcher": "error", "expected": "ResourceNotFoundException"},
-        *(
-            {**status, "state": "failure", "expected": final}
-            for final in ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED", "DELETING")
-        ),
+        *({**status, "state": "failure", "expected": each} for each in final),
     ]
     try:
         change.wait_until(dynamodb, "TableActive", "DescribeTable", *acceptors, timeout=900, TableName=name)
     except WaiterError as error:
         response: Mapping[str, Any] = error.last_response
         reached = response.get("Table", {}).get("TableStatus")
-        if reached in (None, "CREATING", "UPDATING"):
+        if reached not in final:
             raise
-        raise UserError(
-            f"table {name} is {reached} and does not become ACTIVE by itself. "
-            f"Check its encryption key and its backups: aws dynamodb describe-table --table-name {name}"
-        ) from error
+        advice = f"check its encryption key and its backups: aws dynamodb describe-table --table-name {name}"
+        raise UserError(f"table {name} is {reached} and does not become ACTIVE by itself; {advice}") from error
 
 
 def _create(dynamodb: DynamoDBClient, desired: Mapping[str, Any]) -> Change:
     name = desired["TableName"]
-    parameters = {setting: value for setting, value in desired.items() if setting != "PointInTimeRecoverySpecification"}
+    # CreateTable does not take PointInTimeRecoverySpecification, and UpdateContinuousBackups needs an ACTIVE table.
+    parameters = {**desired}
+    recovery = parameters.pop("PointInTimeRecoverySpecification", {})
     response = dynamodb.create_table(**parameters)
-    recovery: Any = desired.get("PointInTimeRecoverySpecification", {})
     if recovery.get("PointInTimeRecoveryEnabled"):
-        # CreateTable has no such parameter, and UpdateContinuousBackups needs an ACTIVE table.
         if not change.is_dry_run(response):
             _wait_until_active(dynamodb, name)
         _update_recovery(dynamodb, name, recovery)
     table: dict[str, Any] = {**response["TableDescription"]}
     if change.is_dry_run(response):
         region = dynamodb.meta.region_name
-        table["LatestStreamArn"] = _predicted_stream(f"arn:aws:dynamodb:{region}:<AccountId>:table/{name}")
+        table["LatestStreamArn"] = f"arn:aws:dynamodb:{region}:<AccountId>:table/{name}{_PLANNED_STREAM}"
     created = {**to_create_parameters(table), "PointInTimeRecoverySpecification": _recovery(recovery)}
     created["Tags"] = change.tag_map(desired.get("Tags", ()))
     diffs = change.diff({}, {setting: created.get(setting, value) for setting, value in desired.items()})
@@ -200,7 +187,7 @@ def _update(
         written = not change.is_dry_run(response)
         if parameters.get("StreamSpecification", _NO_STREAM)["StreamEnabled"]:
             stream = response["TableDescription"]["LatestStreamArn"]
-            attributes["LatestStreamArn"] = stream if written else _predicted_stream(current["TableArn"])
+            attributes["LatestStreamArn"] = stream if written else current["TableArn"] + _PLANNED_STREAM
     if "PointInTimeRecoverySpecification" in settings:
         _wait_until_active(dynamodb, name)
         _update_recovery(dynamodb, name, desired["PointInTimeRecoverySpecification"])
@@ -211,14 +198,11 @@ def _update(
         if put:
             tags: Any = [{"Key": tag, "Value": value} for tag, value in put.items()]
             dynamodb.tag_resource(ResourceArn=current["TableArn"], Tags=tags)
-    had_stream = current["StreamSpecification"]["StreamEnabled"]
-    if not had_stream or attributes["LatestStreamArn"] == current["LatestStreamArn"]:
-        return Change(f"table {name}", "updated", diffs, attributes=attributes, pending=written)
-    note = (
-        "a new stream replaces the old one. AWS keeps the old stream's records for 24 hours, "
-        "but a mapping that moves to the new stream no longer reads them"
-    )
-    return Change(f"table {name}", "replaced", diffs, attributes=attributes, note=note, pending=written)
+    note = ""
+    if current["StreamSpecification"]["StreamEnabled"] and attributes["LatestStreamArn"] != current["LatestStreamArn"]:
+        note = "a new stream replaces the old one. A mapping that moves to it leaves the old records, kept for 24 hours"
+    action: Action = "replaced" if note else "updated"
+    return Change(f"table {name}", action, diffs, attributes=attributes, note=note, pending=written)
 
 
 def _updates(current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> Iterator[dict[str, Any]]:
@@ -228,8 +212,7 @@ def _updates(current: Mapping[str, Any], desired: Mapping[str, Any], settings: s
     capacity = (mode, limits) if desired["BillingMode"] == "PAY_PER_REQUEST" else (limits, mode)
     alone = (("DeletionProtectionEnabled",), ("TableClass",), ("SSESpecification",))
     for names in (*alone, *capacity):
-        parameters = {name: desired[name] for name in names if name in settings and desired[name] != {}}
-        if parameters:
+        if parameters := {name: desired[name] for name in names if name in settings and desired[name] != {}}:
             yield parameters
     if "StreamSpecification" in settings:
         if current["StreamSpecification"]["StreamEnabled"]:
@@ -242,11 +225,6 @@ def _updates(current: Mapping[str, Any], desired: Mapping[str, Any], settings: s
 def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Any) -> None:
     # AWS cannot back up a new table until some time after it becomes ACTIVE.
     change.retry(lambda: dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery))
-
-
-def _predicted_stream(table_arn: str) -> str:
-    """Return an ARN for a stream that is only planned. It names the table, which a mapping's plan needs."""
-    return f"{table_arn}/stream/<LatestStreamLabel>"
 
 
 def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:

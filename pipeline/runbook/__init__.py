@@ -1,7 +1,6 @@
 """`invoke runbook`: runbook.sh filled in for the settings, as a script or as a page for people.
 
-Whatever depends on a setting comes from the parameters that the steps send, in the words of `invoke --echo`. Nothing
-here calls AWS.
+What depends on a setting comes from the parameters that the steps send, as `invoke --echo` writes them. No AWS calls.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ from pipeline.settings import Settings
 _FOLDER = Path(__file__).parent
 # The settings that are variables of the script wherever they occur, also within an ARN or a document.
 _NAMES = ("pipeline_name", "table_name", "role_name", "function_name")
-_PLAIN = ("aws_region", "stream_view_type", "function_alias", "function_versions_kept")
+_QUOTED = ("aws_region", "stream_view_type", "function_alias", "function_versions_kept", "table_arn", "role_arn")
 _OF_THE_SHELL = {
     "AWS_PAGER", "ENV", "HOME", "IFS", "OPTARG", "OPTIND", "PATH", "PPID", "PS1", "PS2", "PS4", "PWD", "SHELLOPTS",
     "TMPDIR", "UID",
 }  # fmt: skip
-EMBEDDED_BYTES = 1024 * 1024  # a larger zip is a file beside the script or the tasks
+_EMBEDDED_BYTES = 1024 * 1024  # a larger zip is a file beside the script or the tasks
 _WIDTH = 120
 
 # Where AWS's answer has a parameter, and the parameters that a query does not compare.
@@ -53,25 +52,26 @@ _QUERY = re.compile(r"--query=([\w.[\]]*)$")
 _STEP = re.compile(
     r"((?:^# [^\n]*\n)+)^(\w+)\(\) \{\n(.*?)^\}(?:\n\nverify_\w+\(\) \{\n(.*?)^\})?", re.MULTILINE | re.DOTALL
 )
+_CONDITION = re.compile(r"^ *#@if (not )?(\w+)\n((?:(?! *#@(?:if|end)).*\n)*) *#@end\n", re.MULTILINE)  # an inner one
 _ANSWER = re.compile(r"<!-- output of: [^\n]* (\S+) -->\n(```text\n.*?```)\n", re.DOTALL)
 
 
 def script(settings: Settings, root: Path) -> str:
     """The POSIX shell script. `root` is the project's folder."""
-    return _fill(_template(settings), _values(settings, root))
+    return _fill(template("runbook.sh", vars(settings)), _values(settings, root))
 
 
 def page(settings: Settings, root: Path) -> str:
     """The Markdown page, with the commands of the script."""
-    values = _values(settings, root)
-    preparation, _, rest = _template(settings).partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
+    values, shell = _values(settings, root), template("runbook.sh", vars(settings))
+    preparation, _, rest = shell.partition("set -eu\n\n")[2].partition("# --- Steps ---\n")
     steps, operation, _ = re.split("# --- (?:Day two|Parts) ---\n", rest)
-    recorded = _template(settings, "answers.md")
+    recorded = template("answers.md", vars(settings))
     recorded = re.sub(r"the-(pipeline|table|role|function)", lambda of: getattr(settings, f"{of[1]}_name"), recorded)
     answers = dict(_ANSWER.findall(recorded))
     forward = [_section(step, values, answers) for step in _STEP.findall(steps)]
     *others, clean = [_section(step, values, answers) for step in _STEP.findall(operation)]
-    text = Template(_template(settings, "runbook.md")).substitute(
+    text = Template(template("runbook.md", vars(settings))).substitute(
         {name: getattr(settings, name) for name in (*_NAMES, "aws_region")},
         needs=values["needs"],
         preparation=_fill(preparation, values) + "prepare",
@@ -90,15 +90,12 @@ def compare(path: Path, current: str) -> None:
         raise UserError("\n  ".join([f"{path} is out of date. Lines that differ (+ is up to date):", *changes[:12]]))
 
 
-def _template(settings: Settings, name: str = "runbook.sh") -> str:
+def template(name: str, values: Mapping[str, Any]) -> str:
+    """The template without its comments (`#@ ...`) and without the parts whose values are empty (`#@if NAME`)."""
     text = (_FOLDER / name).read_text(encoding="utf-8")
-    absent = ("own role" if settings.role_arn else "ROLE_ARN") + ("" if settings.alarm_topic_arn else "|alarms")
-    absent += "|no alias" if settings.function_alias else "|FUNCTION_ALIAS"
-    text = re.sub(rf"^#@if ({absent})\n.*?^#@end \1\n", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"^#@(if|end) (own role|ROLE_ARN|alarms|no alias|FUNCTION_ALIAS)\n", "", text, flags=re.MULTILINE)
-    left_out = "own table" if settings.table_arn else "TABLE_ARN"
-    text = re.sub(rf"^#@if {left_out}\n.*?^(?=#@(if|end))", "", text, flags=re.MULTILINE | re.DOTALL)
-    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#@"))
+    while _CONDITION.search(text):
+        text = _CONDITION.sub(lambda match: match[3] if bool(values[match[2]]) != bool(match[1]) else "", text)
+    return re.sub(r"^#@.*\n", "", text, flags=re.MULTILINE)
 
 
 def _section(step: tuple[str, str, str, str], values: Mapping[str, Any], answers: Mapping[str, str]) -> str:
@@ -113,95 +110,96 @@ def _section(step: tuple[str, str, str, str], values: Mapping[str, Any], answers
     return "\n\n".join([title, reason, f"```sh\n{commands}```", *notes])
 
 
+def common_values(settings: Settings, named: Settings, root: Path, account_id: str) -> dict[str, Any]:
+    """The values that script and tasks share. `named` has their variables as names, and `account_id` is one."""
+    partition = botocore.session.Session().get_partition_for_region(settings.aws_region)
+    tokens = parameters.policy_tokens(named, f"arn:{partition}:iam::{account_id}:root")
+    documents = policies.inline_policies(named, root, lambda: tokens, write=False)
+    code = steps.build_zip(settings, root)
+    own_policies, with_key = (policies.inline_policy_names(settings, root, with_key=each) for each in (False, True))
+    return {
+        "partition": partition,
+        "aws_account_id": settings.aws_account_id if settings.target == "aws" else "",
+        "table": parameters.table(named),
+        "role": parameters.role(named, {}),
+        "function": parameters.function(named, "", code),
+        "mapping": parameters.mapping(named, ""),
+        "log_group": parameters.log_group(named),
+        "alarms": parameters.alarms(named),
+        "trust_policy": policies.trust_policy(root, lambda: tokens, write=False),
+        "policies": documents,
+        "permissions": role_check.simulations(documents, named.aws_region)[0],
+        "policies_tag": record(own_policies, POLICIES_TAG)[POLICIES_TAG],
+        "policies_tag_with_key": record(with_key, POLICIES_TAG)[POLICIES_TAG],
+        "code_sha256": archive.sha256(code),
+        "zip": textwrap.wrap(base64.b64encode(code).decode(), 100) if len(code) <= _EMBEDDED_BYTES else [],
+        "smoke_item": items.parse(json.dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {},
+    }
+
+
 def _values(settings: Settings, root: Path) -> dict[str, Any]:
     """The value of each placeholder in the template: text, lines of shell, or parameters for a command."""
-    _check_variables(settings)
-    code = steps.build_zip(settings, root)
+    taken = _OF_THE_SHELL | set(re.findall(r"\$\{?(\w+)", template("runbook.sh", vars(settings))))
+    if both := sorted(taken & settings.function_environment.keys()):
+        reason = "which reads those of the function from its environment; rename the function's variable"
+        raise UserError(f"FUNCTION_ENVIRONMENT: {both[0]!r} is a variable of the runbook's script too, {reason}")
     chosen: dict[str, Any] = {name: shell_var(f"${name}") for name in _NAMES}
     chosen["aws_region"] = shell_var("$AWS_REGION")
     variables = list(settings.function_environment)
     chosen["function_environment"] = {name: shell_var(f'$(json_text "${name}")') for name in variables}
     named = replace(settings, **chosen)
-    partition = botocore.session.Session().get_partition_for_region(settings.aws_region)
-    tokens = parameters.policy_tokens(named, f"arn:{partition}:iam::{shell_var('$account_id')}:root")
-    inline_policies = policies.inline_policies(named, root, lambda: tokens, write=False)
-    table, role = parameters.table(named), parameters.role(named, {})
+    values = common_values(settings, named, root, shell_var("$account_id"))
+    table, role, function = values["table"], values["role"], values["function"]
     if not settings.table_point_in_time_recovery_enabled:
         del table["PointInTimeRecoverySpecification"]
     if not settings.role_permissions_boundary:
         del role["PermissionsBoundary"]
-    function = parameters.function(named, shell_var("$role_arn"), code)
+    code = function["Code"]
+    place = quote(f"s3://{code['S3Bucket']}/{code['S3Key']}") if "S3Bucket" in code else ""
     # The members of Code are parameters of UpdateFunctionCode, and CreateFunction's zip is an argument of its own.
-    function = {**function["Code"], **function, "CodeSha256": shell_var("$code_sha256")}
-    mapping = parameters.mapping(named, shell_var("$stream_arn"))
+    ours = {"Role": shell_var("$role_arn"), "CodeSha256": shell_var("$code_sha256")}
+    mapping = {**values["mapping"], "EventSourceArn": shell_var("$stream_arn")}
     mapping["State"] = "Enabled" if settings.mapping_enabled else "Disabled"
-    lambda_arn = f"arn:{partition}:lambda:{shell_var('$AWS_REGION')}:{shell_var('$account_id')}:function"
+    lambda_arn = f"arn:{values['partition']}:lambda:{shell_var('$AWS_REGION')}:{shell_var('$account_id')}:function"
     mapping["FunctionArn"] = f"{lambda_arn}:{mapping['FunctionName']}"
-    upload = parameters.code_object(named, code)
-    alarms = parameters.alarms(named)
-    alarm_names = [alarm["AlarmName"] for alarm in alarms]
+    alarm_names = [alarm["AlarmName"] for alarm in values["alarms"]]
     describe_alarms = _operations("cloudwatch")["describe-alarms"]
-    queries = [_differences(describe_alarms, "MetricAlarms[0].", alarm) for alarm in alarms]
+    queries = [_differences(describe_alarms, "MetricAlarms[0].", alarm) for alarm in values["alarms"]]
     alarm_queries = zip(map(quote, alarm_names), map(quote, queries), strict=True)
-    place = quote(f"s3://{upload['Bucket']}/{upload['Key']}") if upload else ""
     return {
-        **{name: quote(str(getattr(settings, name))) for name in (*_NAMES, *_PLAIN)},
+        **values,
+        **{name: quote(str(getattr(settings, name))) for name in (*_NAMES, *_QUOTED)},
         "log_group_name": quote(parameters.log_group_name(named)),
         "key_type": table["AttributeDefinitions"][0]["AttributeType"],
-        "code_sha256": quote(archive.sha256(code)),
-        "upload_code": [f'aws s3 cp "$work/function.zip" {place}'] if upload else [],
-        "code": textwrap.wrap(base64.b64encode(code).decode(), _WIDTH) if len(code) <= EMBEDDED_BYTES else [],
-        "expected_account": quote(settings.aws_account_id if settings.target == "aws" else ""),
+        "code_sha256": quote(values["code_sha256"]),
+        "upload_code": [f'aws s3 cp "$work/function.zip" {place}'] if place else [],
+        "expected_account": quote(values["aws_account_id"]),
         "needs": f", and to deploy, the function's variables: {', '.join(variables)}" if variables else "",
         "require_variables": [f': "${{{name}?set this variable of the function}}"' for name in variables],
-        "trust_policy": _document(policies.trust_policy(root, lambda: tokens, write=False)),
-        "table_arn": quote(settings.table_arn),
-        "policies_tag": policies_tag(settings, root, with_key=False),
-        "policies_tag_with_key": policies_tag(settings, root, with_key=True),
+        "trust_policy": _document(values["trust_policy"]),
         "write_inline_policies": [
             f"cat >{quote(shell_var('$work') + f'/inline-{name}.json')} <<JSON\n{_document(document)}\nJSON"
-            for name, document in inline_policies.items()
+            for name, document in values["policies"].items()
         ],
-        "role_arn": quote(settings.role_arn),
-        "simulations": role_check.simulations(inline_policies, named.aws_region)[0],
-        "inline_policies": [{"PolicyName": name} for name in inline_policies],
-        "policy_names": [quote(name) for name in inline_policies],
+        "inline_policies": [{"PolicyName": name} for name in values["policies"]],
+        "policy_names": [quote(name) for name in values["policies"]],
         "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
-        "role": role,
-        "log_group": parameters.log_group(named),
-        "function": function,
-        "table": table,
+        "function": {**code, **function, **ours},
         "mapping": mapping,
-        "alarms": alarms,
         "alarm_names": [quote(name) for name in alarm_names],
         "all_alarms": {"AlarmNames": alarm_names},
         "alarms_tag": {"Tags": {parameters.ALARMS_TAG: " ".join(alarm_names)}},
         "tag_list": {"Tags": parameters.tag_list(parameters.tags(named))},
         "verify_alarms": [f"verify_alarm {name} {query}" for name, query in alarm_queries],
-        "item": _smoke_item(settings, table),
+        "item": _smoke_item(table, values["smoke_item"]),
     }
 
 
-def policies_tag(settings: Settings, root: Path, *, with_key: bool) -> str:
-    """The value of the role's tag that records its inline policies. `with_key`: with that for TABLE_ARN's key."""
-    return record(policies.inline_policy_names(settings, root, with_key=with_key), POLICIES_TAG)[POLICIES_TAG]
-
-
-def _check_variables(settings: Settings) -> None:
-    taken = _OF_THE_SHELL | set(re.findall(r"\$\{?(\w+)", _template(settings)))
-    if both := sorted(taken & settings.function_environment.keys()):
-        raise UserError(
-            f"FUNCTION_ENVIRONMENT: {both[0]!r} is a variable of the runbook's script too, which reads the values of "
-            "the function's variables from its own environment. Rename the function's variable."
-        )
-
-
-def _smoke_item(settings: Settings, table: Mapping[str, Any]) -> dict[str, Any]:
+def _smoke_item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     """PutItem's and DeleteItem's parameters: a new key, and a number that makes each put a change."""
     unique = {"S": "$marker", "N": "$number", "B": "$encoded"}
     hash_key, *_ = kinds = items.key_types(table)
     new = {name: {kind: shell_var(unique[kind])} for name, kind in kinds.items()}
-    extra = items.parse(json.dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {}
     marks = {"smoke": {"S": shell_var("$marker")}, "smoke_attempt": {"N": shell_var("$tries")}}
     item = {**marks, **new, **extra, hash_key: new[hash_key]}
     return {"Item": item, "Key": {name: item[name] for name in kinds}}

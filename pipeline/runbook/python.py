@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import ast
-import base64
 import json
 import re
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import botocore.session
-
-from pipeline import items, parameters, policies, role_check, steps
+from pipeline import items
 from pipeline.resources.change import UserError
-from pipeline.runbook import EMBEDDED_BYTES, policies_tag
+from pipeline.runbook import common_values, template
 from pipeline.settings import Settings
 
 _WIDTH = 120
-_CONDITION = re.compile(r"^( *)#@if (not )?(\w+)\n(.*?)^\1#@end\n", re.MULTILINE | re.DOTALL)
 _PLACEHOLDER = re.compile(r"^(.*?)\$(\w+)", re.MULTILINE)
 _ELSEWHERE = {
     "AssumeRolePolicyDocument", "Code", "CodeSha256", "EventSourceArn", "ManagedPolicyArns",
@@ -28,13 +23,9 @@ _ELSEWHERE = {
 
 
 def tasks(settings: Settings, root: Path, task: str = "") -> str:
-    """The Python file with all tasks; or one task, such as "create-table", with what it uses.
-
-    `root` is the project's folder. Raises UserError for an unknown task.
-    """
-    values, text = _values(settings, root), Path(__file__).with_name("runbook_tasks.py.tmpl").read_text("utf-8")
-    while _CONDITION.search(text):
-        text = _CONDITION.sub(lambda match: match[4] if bool(values[match[3]]) != bool(match[2]) else "", text)
+    """The file with all tasks, or with one such as "create-table" and what that uses. Raises UserError if unknown."""
+    values = _values(settings, root)
+    text = template("runbook_tasks.py.tmpl", values)
     text = _PLACEHOLDER.sub(lambda match: match[1] + _literal(values[match[2]], match[1]), text)
     text = re.sub(rf"^.{{{_WIDTH + 1},}}$", r"\g<0>  # noqa: E501", text, flags=re.MULTILINE)
     if not values["aws_account_id"]:
@@ -53,42 +44,27 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     # Unicode noncharacters, which no other text contains, enclose a Python variable within a text.
     variables: dict[str, Any] = {name: f"\ufdd0{name.upper()}\ufdd1" for name in names}
     named = replace(settings, **variables)
-    partition = botocore.session.Session().get_partition_for_region(settings.aws_region)
-    tokens = parameters.policy_tokens(named, f"arn:{partition}:iam::<ACCOUNT_ID>:root")
-    trust_policy = policies.trust_policy(root, lambda: tokens, write=False)
-    documents = policies.inline_policies(named, root, lambda: tokens, write=False)
-    code = steps.build_zip(settings, root)
-    function, table = parameters.function(named, "", code), parameters.table(named)
-    role, mapping = parameters.role(named, {}), parameters.mapping(named, "")
-    dictionaries = {"table": table, "role": role, "function": function, "mapping": mapping}
+    values = common_values(settings, named, root, "<ACCOUNT_ID>")
+    table, code = values["table"], values["function"]["Code"]
     elsewhere = {*_ELSEWHERE, "Environment" if settings.function_environment else ""}
     elsewhere.add("" if settings.role_permissions_boundary else "PermissionsBoundary")
-    for kind, each in {**dictionaries, "log_group": parameters.log_group(named)}.items():
-        dictionaries[kind] = {name: value for name, value in each.items() if name not in elsewhere}
+    for kind in ("table", "role", "function", "mapping", "log_group"):
+        values[kind] = {name: value for name, value in values[kind].items() if name not in elsewhere}
     hash_key, *_ = kinds = items.key_types(table)
-    extra = items.parse(json.dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {}
-    item = {**{name: {kind: "1" if kind == "N" else "hello"} for name, kind in kinds.items()}, **extra}
+    item = {**{name: {kind: "1" if kind == "N" else "hello"} for name, kind in kinds.items()}, **values["smoke_item"]}
     return {
         **vars(settings),
-        **dictionaries,
-        "aws_account_id": settings.aws_account_id if settings.target == "aws" else "",
+        **values,
         "function_environment": list(settings.function_environment),  # without the values
-        "trust_policy": trust_policy,
-        "account_in_trust_policy": "<ACCOUNT_ID>" in json.dumps(trust_policy),
-        "policies": documents,
-        "policies_tag": policies_tag(settings, root, with_key=False),
-        "policies_tag_with_key": policies_tag(settings, root, with_key=True),
-        "permissions": role_check.simulations(documents, named.aws_region)[0],
+        "account_in_trust_policy": "<ACCOUNT_ID>" in json.dumps(values["trust_policy"]),
         "recovery": table["PointInTimeRecoverySpecification"],
-        "code": function["Code"],
-        "in_bucket": "S3Bucket" in function["Code"],
-        "alarms": parameters.alarms(named),
-        "alarms_tag": " ".join(alarm["AlarmName"] for alarm in parameters.alarms(named)),
+        "code": code,
+        "in_bucket": "S3Bucket" in code,
+        "alarms_tag": " ".join(alarm["AlarmName"] for alarm in values["alarms"]),
         "reserved": settings.function_reserved_concurrent_executions is not None,
         "item": item,
         "key": {**{name: item[name] for name in kinds}, hash_key: {kinds[hash_key]: "\ufdd0marker\ufdd1"}},
         "binary": kinds[hash_key] == "B",
-        "zip": textwrap.wrap(base64.b64encode(code).decode(), 100) if len(code) <= EMBEDDED_BYTES else [],
     }
 
 

@@ -2,10 +2,11 @@
 # Deploys, tests, operates and removes one pipeline: a DynamoDB table whose stream invokes a Lambda function.
 #
 #     sh runbook.sh deploy                   create what is missing and update the rest
-#@if own table
+#@if not table_arn
 #     sh runbook.sh smoke                    put an item, find it in the function's log, delete it
 #     sh runbook.sh clean [--delete-data]    delete everything; a table with items only with --delete-data
-#@if TABLE_ARN
+#@end
+#@if table_arn
 #     sh runbook.sh smoke                    find the next record that others cause in the function's log
 #     sh runbook.sh clean                    delete everything except the table
 #@end
@@ -13,13 +14,13 @@
 #     sh runbook.sh logs [MINUTES]           show the newest lines of the function's log, from the last hour at most
 #     sh runbook.sh pause                    disable the mapping, which keeps its place in the stream
 #     sh runbook.sh resume                   enable the mapping
-#@if FUNCTION_ALIAS
+#@if function_alias
 #     sh runbook.sh rollback [VERSION]       run the version before, or this one
-#@end FUNCTION_ALIAS
+#@end
 #     sh runbook.sh --check                  only read; exit with 2 if something is not as this script says
 #     sh runbook.sh --step NAME              run one step, such as map-stream
 #
-#@if TABLE_ARN
+#@if table_arn
 # The table belongs to others: this script only reads it.
 #@end
 # Requires the AWS CLI, version 1 or 2, and credentials@needs.
@@ -30,8 +31,7 @@
 #@   any, the line is left out; if NAME is a list, the line is repeated for each entry. One command per line.
 #@ - Behind `--query=`: a query for the names of those parameters that AWS has with other values.
 #@ - Elsewhere: a value, quoted for the shell, or lines.
-#@ - Lines from `if TABLE_ARN` or `if own table` on are there only with or without that setting. Lines from `if ROLE_ARN`,
-#@   `if own role`, `if alarms`, `if FUNCTION_ALIAS` or `if no alias` to their `end`, too.
+#@ - Lines between `if NAME` (or `if not NAME`) and `end` are there only with (or without) that setting.
 #@ The page (--format md) has the functions below "Steps" as blocks of commands, and their comments as prose. The block
 #@ of a step ends with the commands of its `verify_` function.
 # shellcheck disable=SC2016,SC2329 # Text in single quotes is literal. Not every script uses every function.
@@ -41,25 +41,26 @@ pipeline_name=@pipeline_name
 table_name=@table_name
 role_name=@role_name
 function_name=@function_name
-#@if FUNCTION_ALIAS
+#@if function_alias
 function_alias=@function_alias
 versions_kept=@function_versions_kept
 version= # for the part rollback; empty: the one before
-#@end FUNCTION_ALIAS
+#@end
 log_group_name=@log_group_name
 stream_view_type=@stream_view_type
-#@if own table
+#@if not table_arn
 key_type=@key_type
 table_id=$table_name # for --table-name
-#@if TABLE_ARN
+#@end
+#@if table_arn
 table_id=@table_arn
 #@end
-#@if ROLE_ARN
+#@if role_arn
 role_arn=@role_arn
-#@end ROLE_ARN
+#@end
 code_sha256=@code_sha256
 expected_account=@expected_account
-#@if own table
+#@if not table_arn
 delete_data=
 #@end
 minutes=60 # of the log
@@ -179,13 +180,13 @@ show_metric() {
         --period=3600 --statistics="$2" --query="Datapoints && ceil($3(Datapoints[].$2)) || '-'"
 }
 
-#@if own role
+#@if not role_arn
 role_exists() {
     ask aws iam get-role --role-name="$role_name" --query "Role.Tags[?Key=='pipeline'].Value | [0] || '-'" --output text
     exists "role $role_name"
 }
 
-#@end own role
+#@end
 log_group_exists() {
     ask aws logs describe-log-groups --log-group-name-prefix="$log_group_name" --limit 1 \
         --query "logGroups[?logGroupName=='$log_group_name'].arn" --output text
@@ -199,7 +200,7 @@ function_exists() {
     exists "function $function_name"
 }
 
-#@if FUNCTION_ALIAS
+#@if function_alias
 # Whether the alias exists; $answer is its description, which names its pipeline.
 alias_exists() {
     ask aws lambda get-alias --function-name="$function_name" --name="$function_alias" --query "Description || '-'" \
@@ -248,8 +249,8 @@ publish() {
     done
 }
 
-#@end FUNCTION_ALIAS
-#@if own table
+#@end
+#@if not table_arn
 table_exists() {
     ask aws dynamodb describe-table --table-name="$table_name" --query Table.TableArn --output text
     [ -n "$answer" ] || return 1
@@ -259,7 +260,7 @@ table_exists() {
 }
 #@end
 
-#@if alarms
+#@if alarm_topic_arn
 alarm_exists() {
     ask aws cloudwatch describe-alarms --alarm-names="$1" --query "MetricAlarms[].AlarmArn" --output text
     alarm_arn=$answer
@@ -280,7 +281,7 @@ verify_alarm() {
     verify "alarm $1" aws cloudwatch describe-alarms --alarm-names="$1" --query="$2"
 }
 
-#@end alarms
+#@end
 # Find the stream of the table, and the mapping of that stream to the function.
 find_mapping() {
     ask aws dynamodb describe-table --table-name="$table_id" --query "Table.LatestStreamArn || ''" --output text
@@ -293,7 +294,7 @@ find_mapping() {
     mapping_uuid=$answer
 }
 
-#@if own role
+#@if not role_arn
 find_role() {
     ask aws iam get-role --role-name="$role_name" --query Role.Arn --output text
     role_arn=$answer
@@ -316,7 +317,7 @@ verify_inline_policy() {
         --query="['found', PolicyDocument == \`$(cat "$work/inline-$1.json")\` || 'its document'][?@ != \`true\`]"
 }
 
-#@if TABLE_ARN
+#@if table_arn
 # Write the policy for the table's customer managed key, or one that you may not read. Return 1 if it has no such key.
 write_key_policy() {
     ask aws dynamodb describe-table --table-name="$table_id" \
@@ -330,7 +331,7 @@ JSON
 }
 
 #@end
-#@end own role
+#@end
 # Print a text as it is between the quotes of a JSON string.
 json_text() {
     printf '%s\n' "$1" | awk 'NR > 1 { printf "\\n" }
@@ -361,13 +362,13 @@ prepare() {
     caller=${caller#* }
     [ -z "$expected_account" ] || [ "$account_id" = "$expected_account" ] ||
         fail "the credentials are for account $account_id; expected: $expected_account"
-#@if own role
+#@if not role_arn
     write_policies
-#@end own role
+#@end
 }
 
 # --- Steps ---
-#@if TABLE_ARN
+#@if table_arn
 
 # Check the table and its stream.
 # The table belongs to others, and is only read.
@@ -399,7 +400,7 @@ verify_create_table() {
 }
 #@end
 
-#@if own role
+#@if not role_arn
 # Create the function's role.
 # Lambda assumes the role to read the stream and write the log. The trust policy lets only Lambda do so.
 # Expect: `aws iam get-role` shows the role and its trust policy.
@@ -435,7 +436,7 @@ put_policy() {
     [ -n "$role_arn" ] || fail "put-policy: role $role_name does not exist; first run: sh $0 --step create-role"
     aws iam tag-role --role-name="$role_name" --tags="Key=pipeline:policies,Value=@policies_tag"
     put_inline_policy @policy_names
-#@if TABLE_ARN
+#@if table_arn
     if write_key_policy; then
         aws iam tag-role --role-name="$role_name" --tags="Key=pipeline:policies,Value=@policies_tag_with_key"
         put_inline_policy "$pipeline_name-table-key"
@@ -446,15 +447,15 @@ put_policy() {
 
 verify_put_policy() {
     verify_inline_policy @policy_names
-#@if TABLE_ARN
+#@if table_arn
     if write_key_policy; then
         verify_inline_policy "$pipeline_name-table-key"
     fi
 #@end
 }
 
-#@end own role
-#@if ROLE_ARN
+#@end
+#@if role_arn
 # Check the function's role, which others manage.
 # Lambda assumes the role to read the stream and write the log. IAM evaluates whether the role allows that.
 # Expect: no action is listed as not allowed.
@@ -469,7 +470,7 @@ verify_create_role() {
     no_resource="!(ResourceSpecificResults[?EvalResourceDecision=='allowed'])"
     query="EvaluationResults[?EvalDecision!='allowed' && !MissingContextValues && $no_resource].EvalActionName"
     denied=$(
-        aws iam simulate-principal-policy --policy-source-arn="$role_arn" --query="$query" --output text @simulations
+        aws iam simulate-principal-policy --policy-source-arn="$role_arn" --query="$query" --output text @permissions
     ) || :
     [ -z "$denied" ] || mismatch "role $role_name does not allow: $denied"
 }
@@ -483,7 +484,7 @@ put_policy() {
     say "put-policy: role $role_name is not managed here"
 }
 
-#@end ROLE_ARN
+#@end
 # Create the log group, then the function with its code.
 # A log group that Lambda creates itself keeps its lines forever. A new role takes seconds to reach Lambda; the call is
 # retried for up to two minutes.
@@ -493,15 +494,15 @@ put_policy() {
 # Undo: `clean`; for an existing function, run this step of the earlier runbook, which has the earlier code.
 create_function() {
     @require_variables
-#@if own role
+#@if not role_arn
     find_role
     [ -n "$role_arn" ] || fail "create-function: role $role_name does not exist; first run: sh $0 --step create-role"
-#@end own role
+#@end
     log_group_exists ||
         aws logs create-log-group --log-group-name="$log_group_name" @log_group
     aws logs put-retention-policy --log-group-name="$log_group_name" @log_group
     base64 --decode >"$work/function.zip" <<'ZIP'
-@code
+@zip
 ZIP
     [ -s "$work/function.zip" ] ||
         cp "${FUNCTION_ZIP:?set it to the path of build/function.zip}" "$work/function.zip"
@@ -520,21 +521,21 @@ ZIP
         wait_for_function
     fi
     aws lambda put-function-concurrency --function-name="$function_name" @function >/dev/null
-#@if FUNCTION_ALIAS
+#@if function_alias
     publish
-#@end FUNCTION_ALIAS
+#@end
     say "create-function: done"
 }
 
 verify_create_function() {
-#@if own role
+#@if not role_arn
     find_role
-#@end own role
+#@end
     @require_variables
     verify "log group $log_group_name" aws logs describe-log-groups --log-group-name-prefix="$log_group_name" --limit=1 --query=logGroups[0].@log_group
     verify "function $function_name" aws lambda get-function-configuration --function-name="$function_name" --query=@function
     verify "concurrency of function $function_name" aws lambda get-function-concurrency --function-name="$function_name" --query=@function
-#@if FUNCTION_ALIAS
+#@if function_alias
     alias_exists || :
     case $answer in
         *'rolled back'*)
@@ -545,10 +546,10 @@ verify_create_function() {
             verify "alias $function_alias" aws lambda get-function-configuration --function-name="$function_name" --qualifier="$function_alias" --query=@function
             ;;
     esac
-#@end FUNCTION_ALIAS
+#@end
 }
 
-#@if own table
+#@if not table_arn
 # Create the table with its stream.
 # An existing table keeps its keys, indexes and capacity.
 # Expect: `aws dynamodb describe-table` shows TableStatus ACTIVE and a LatestStreamArn.
@@ -581,7 +582,7 @@ verify_create_table() {
 # LastProcessingResult says why.
 # Undo: `pause` stops reading at once; `clean` deletes the mapping. For an existing mapping, run this step of the earlier
 # runbook.
-#@if TABLE_ARN
+#@if table_arn
 # If the table belongs to another account, its owner has to put a resource-based policy on the stream that allows the
 # role dynamodb:DescribeStream, dynamodb:GetRecords and dynamodb:GetShardIterator.
 #@end
@@ -603,7 +604,7 @@ verify_map_stream() {
     verify "mapping of table $table_name" aws lambda get-event-source-mapping --uuid="${mapping_uuid:-$no_uuid}" --query=@mapping
 }
 
-#@if alarms
+#@if alarm_topic_arn
 # Create the alarms.
 # Each notifies an SNS topic when a metric of the last five minutes reaches its threshold: the age of the records that
 # the function gets, its errors, its throttles, and the messages in the on-failure queue, if that is an SQS queue. An
@@ -625,8 +626,8 @@ verify_create_alarms() {
     @verify_alarms
 }
 
-#@end alarms
-#@if own table
+#@end
+#@if not table_arn
 # Test the pipeline: put an item, find it in the function's log, delete it.
 # Lambda may start to read minutes after the mapping is Enabled, so the item is put again from time to time.
 # Expect: the item's record, as the function logged it.
@@ -662,7 +663,8 @@ smoke() {
     say "$lines"
 }
 
-#@if TABLE_ARN
+#@end
+#@if table_arn
 # Test the pipeline: find the next record in the function's log.
 # The table belongs to others, so nothing is written to it. Wait until they write to it, for two minutes at most.
 # Expect: the next record, as the function logged it.
@@ -701,18 +703,18 @@ status() {
         --query "logGroups[?logGroupName=='$log_group_name'].arn"
     show "function $function_name" aws lambda get-function-configuration --function-name="$function_name" \
         --query "[State, LastUpdateStatus, LastModified]"
-#@if FUNCTION_ALIAS
+#@if function_alias
     show "alias $function_alias" aws lambda get-alias --function-name="$function_name" --name="$function_alias" \
         --query "[FunctionVersion, Description]"
     show "versions" aws lambda list-versions-by-function --function-name="$function_name" \
         --query "Versions[].[Version, LastModified, CodeSha256]"
-#@end FUNCTION_ALIAS
+#@end
     find_mapping
     show "mapping of table $table_name" aws lambda get-event-source-mapping --uuid="${mapping_uuid:-$no_uuid}" \
         --query "[UUID, State, LastProcessingResult]"
-#@if alarms
+#@if alarm_topic_arn
     show alarms aws cloudwatch describe-alarms @all_alarms --query "MetricAlarms[].[AlarmName, StateValue]"
-#@end alarms
+#@end
     show_metric IteratorAge Maximum max
     show_metric Errors Sum sum
     show_metric Throttles Sum sum
@@ -764,7 +766,7 @@ resume() {
     say "resume: the mapping is Enabled"
 }
 
-#@if FUNCTION_ALIAS
+#@if function_alias
 # Run the version before.
 # The mapping invokes the version that the alias names, from the next invocation on. The alias stays there until a deploy
 # changes the code or the configuration of the function. To choose the version, pass its number, or set `version`.
@@ -792,7 +794,7 @@ rollback() {
     say "rollback: alias $function_alias was at version $current, and is at version $version"
 }
 
-#@end FUNCTION_ALIAS
+#@end
 # Delete everything.
 # The mapping goes before the function, which would leave it behind. The log group goes after the function, whose last
 # lines would create it again. If the table is protected, or something belongs to another pipeline, nothing is deleted.
@@ -802,23 +804,23 @@ rollback() {
 clean() {
     function_exists || :
     log_group_exists || :
-#@if alarms
+#@if alarm_topic_arn
     alarm_exists @alarm_names || :
-#@end alarms
-#@if own role
+#@end
+#@if not role_arn
     role_exists || :
-#@end own role
-#@if own table
+#@end
+#@if not table_arn
     if table_exists; then
         ask aws dynamodb describe-table --table-name="$table_name" --query Table.DeletionProtectionEnabled --output text
         [ "$answer" != True ] || fail "table $table_name is protected from deletion; nothing was deleted. First run:" \
             "aws dynamodb update-table --table-name $table_name --no-deletion-protection-enabled"
     fi
 #@end
-#@if alarms
+#@if alarm_topic_arn
     ask aws cloudwatch delete-alarms @all_alarms
     wait_for "" aws cloudwatch describe-alarms @all_alarms --query "MetricAlarms[].AlarmName" --output text
-#@end alarms
+#@end
     ask aws lambda list-event-source-mappings --output text --query "EventSourceMappings[?
         contains(EventSourceArn || '', ':table/$table_name/stream/') &&
         contains(join('', [FunctionArn, ':']), ':function:$function_name:')].UUID"
@@ -828,19 +830,19 @@ clean() {
     done
     ask aws lambda delete-function --function-name="$function_name"
     ask aws logs delete-log-group --log-group-name="$log_group_name"
-#@if own role
+#@if not role_arn
     ask aws iam delete-role-policy --role-name="$role_name" @inline_policies
     ask aws iam detach-role-policy --role-name="$role_name" @managed_policies
-#@if TABLE_ARN
+#@if table_arn
     ask aws iam delete-role-policy --role-name="$role_name" --policy-name="$pipeline_name-table-key"
 #@end
     ask aws iam delete-role --role-name="$role_name"
     wait_for "" aws iam get-role --role-name="$role_name" --query Role.RoleName --output text
-#@end own role
+#@end
     wait_for "" aws lambda get-function --function-name="$function_name" --query Configuration.State --output text
     wait_for "" aws logs describe-log-groups --log-group-name-prefix="$log_group_name" --limit 1 \
         --query "logGroups[?logGroupName=='$log_group_name'].arn" --output text
-#@if own table
+#@if not table_arn
     ask aws dynamodb describe-table --table-name="$table_name" --query "Table.LatestStreamArn || '-'" --output text
     case $answer in arn:*)
         ask aws lambda list-event-source-mappings --event-source-arn="$answer" \
@@ -855,25 +857,27 @@ clean() {
         aws dynamodb delete-table --table-name="$table_name" >/dev/null
         wait_for "" aws dynamodb describe-table --table-name="$table_name" --query Table.TableStatus --output text
     fi
-#@if ROLE_ARN
+#@if role_arn
     say "clean: role $role_name is not managed here"
-#@end ROLE_ARN
+#@end
     say "clean: nothing is left"
-#@if TABLE_ARN
+#@end
+#@if table_arn
     say "clean: nothing is left except table $table_name"
 #@end
 }
 
 # --- Parts ---
 
-#@if own table
+#@if not table_arn
 steps='create-role put-policy create-function create-table map-stream'
-#@if TABLE_ARN
+#@end
+#@if table_arn
 steps='create-table create-role put-policy create-function map-stream'
 #@end
-#@if alarms
+#@if alarm_topic_arn
 steps="$steps create-alarms"
-#@end alarms
+#@end
 
 usage() {
     fail "usage: sh $0 deploy | smoke | status | logs | pause | resume | ${function_alias:+rollback | }clean | --check | --step NAME; its first lines say" \
@@ -904,11 +908,11 @@ case ${1-} in
         minutes=${2:-60}
         case $minutes in 0* | *[!0-9]* | ??????*) fail "logs: '$minutes' is not allowed; allowed: a number of minutes" ;; esac
         ;;
-#@if FUNCTION_ALIAS
+#@if function_alias
     rollback)
         version=${2-}
         ;;
-#@end FUNCTION_ALIAS
+#@end
     --step) case " $steps smoke " in *" ${2:-none} "*) ;; *) usage ;; esac ;;
     *) usage ;;
 esac
@@ -925,13 +929,13 @@ case $1 in
         checking=yes
         function_exists || :
         log_group_exists || :
-#@if alarms
+#@if alarm_topic_arn
         alarm_exists @alarm_names || :
-#@end alarms
-#@if own role
+#@end
+#@if not role_arn
         role_exists || :
-#@end own role
-#@if own table
+#@end
+#@if not table_arn
         table_exists || :
 #@end
         for each in $steps; do
@@ -941,7 +945,7 @@ case $1 in
     --step) run_step "$2" ;;
     logs) run_step logs fetch_logs ;;
     clean)
-#@if own table
+#@if not table_arn
         delete_data=${2-}
 #@end
         run_step clean

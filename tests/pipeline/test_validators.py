@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import botocore.session
@@ -28,7 +27,8 @@ def shape(path: str) -> Any:
 
 def path_of(setting: Declaration) -> str:
     """Return the path that a setting passes to `aws_parameter`, or ""."""
-    return str(inspect.getclosurevars(setting.parse).nonlocals.get("path", "")) if setting.parse is not str else ""
+    parse = setting.parse
+    return str(parse.args[0]) if isinstance(parse, partial) and parse.func is validators.aws_parameter else ""
 
 
 MODELED = {each.name: shape(path_of(each)) for each in declarations() if path_of(each)}
@@ -74,7 +74,7 @@ def test_the_error_for_a_number_shows_the_range_of_the_model(name: str) -> None:
 @pytest.mark.parametrize("value", ["1.5", "1e2", " 1", "+1", "٣", "0x10", "1_000", ""])
 def test_only_plain_digits_are_a_number(value: str) -> None:
     with pytest.raises(ValueError, match="a whole number from 1 to 10000"):
-        validators.aws_parameter("lambda CreateEventSourceMapping BatchSize")(value)
+        validators.aws_parameter("lambda CreateEventSourceMapping BatchSize", value)
 
 
 @pytest.mark.parametrize("name", ENUMS)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import archive
+from pipeline import archive, runbook
 from pipeline.resources.change import OWNER_TAG, UserError
 from pipeline.runbook import python
 from pipeline.settings import load
@@ -150,7 +150,7 @@ def test_the_owner_tag_of_the_tasks_is_that_of_the_project() -> None:
 
 
 def test_code_above_one_megabyte_is_a_file_beside_the_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(python, "EMBEDDED_BYTES", 100)
+    monkeypatch.setattr(runbook, "_EMBEDDED_BYTES", 100)
     text = python.tasks(load(None, {}, {}), ROOT)
     assert "UEsDB" not in text
     assert "copy the zip with the function's code there" in text
