@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
 import time
 import uuid
@@ -17,7 +18,7 @@ from moto.awslambda.models import lambda_backends
 
 from localaws import ACCOUNT_ID
 from localaws.iam import policies
-from localaws.lambda_ import code, debugger, names, runtimes
+from localaws.lambda_ import code, debugger, isolated, names, runtimes
 from localaws.lambda_.environment import Environment, Invocation
 from localaws.lambda_.function_log import FunctionLog
 from localaws.lambda_.metrics import Metrics
@@ -78,6 +79,8 @@ class Functions:
         self._closed = False
         self._runtime = self._directory / "runtime"
         runtimes.make_folder(self._runtime, pure_client=pure_client)
+        # This takes a moment, which the first invocation does not wait for.
+        threading.Thread(target=runtimes.can_isolate, args=(sys.executable, self._runtime), daemon=True).start()
 
     def find(
         self, name_or_arn: str, region: str = "", account: str = ACCOUNT_ID, qualifier: str | None = None
@@ -219,9 +222,12 @@ class Functions:
         layers = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
         log = FunctionLog(function)
         command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), layers)
-        if debug:
+        root = str(folder)
+        if debug:  # the threads of a debugger prevent isolation
             command = debug.command(command, folder, self._directory / "debugger")
-        variables = {**self._variables(function, folder), **log.variables(), **function.environment_vars}
+        elif runtimes.can_isolate(command[0], self._runtime):
+            command, root = runtimes.isolate(command), isolated.TASK_ROOT
+        variables = {**self._variables(function, root), **log.variables(), **function.environment_vars}
         memory = int(function.memory_size)
 
         def start() -> Process:
@@ -229,7 +235,7 @@ class Functions:
 
         return Environment(start, log, function.timeout, memory)
 
-    def _variables(self, function: Function, folder: Path) -> dict[str, str]:
+    def _variables(self, function: Function, task_root: str) -> dict[str, str]:
         """Lambda guide, "Defined runtime environment variables", and the endpoint that leads to the local AWS."""
         credentials = policies.credentials(function.role, function.function_name)
         return {
@@ -247,7 +253,7 @@ class Functions:
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
             "LAMBDA_RUNTIME_DIR": str(self._runtime),
-            "LAMBDA_TASK_ROOT": str(folder),
+            "LAMBDA_TASK_ROOT": task_root,
             "LANG": "en_US.UTF-8",
             "PATH": os.defpath,
             "TZ": ":UTC",

@@ -9,6 +9,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from localaws.lambda_ import isolated
+
 # The libraries that a function can import without packaging them: the runtime client, and those that AWS's Python
 # runtimes include (Lambda guide, "Runtime-included SDK versions"). It cannot import the server's other libraries.
 _LIBRARIES = (
@@ -61,6 +63,23 @@ def command(runtime: str, code: Path, folder: Path, handler: str, layers: list[P
     version = Path(f"python/lib/{runtime}/site-packages")
     paths = [layer / part for part in (version, "python") for layer in reversed(layers) if (layer / part).is_dir()]
     return [python, "-S", "-c", _BOOT, str(code), str(folder), handler, *map(str, paths)]
+
+
+def isolate(command: list[str]) -> list[str]:
+    """The command that starts a function with its code in isolated.TASK_ROOT, read-only."""
+    boot = command.index("-c") + 1
+    return [*command[:boot], Path(isolated.__file__).read_text(encoding="utf-8"), *command[boot:]]
+
+
+@lru_cache
+def can_isolate(python: str, folder: Path) -> bool:
+    """Try whether the system lets a process have mounts of its own. If not, log that."""
+    command = isolate([python, "-S", "-c", "", str(folder), str(folder)])
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        why = (result.stderr.strip() or "no reason").splitlines()[-1]
+        sys.stderr.write(f"The code of functions is not in {isolated.TASK_ROOT}, and they can write it: {why}\n")
+    return result.returncode == 0
 
 
 @lru_cache

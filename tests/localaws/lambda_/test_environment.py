@@ -9,17 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from localaws.lambda_ import runtimes
 from tests.localaws.conftest import clients, start
 from tests.localaws.deployed import deploy
 from tests.localaws.pipe import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,36 @@ def test_frozen_process_ends_with_a_server_that_is_killed(tmp_path: Path) -> Non
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=10)
     until(lambda: not any(map(state, processes)))
+
+
+ISOLATED = runtimes.can_isolate(sys.executable, Path(sys.prefix))
+
+
+@pytest.mark.skipif(not ISOLATED, reason="this system lets no process have mounts of its own")
+def test_code_is_in_var_task(client: Any) -> None:
+    code = """
+        import os
+        def handler(event, context):
+            return [__file__, os.getcwd(), os.environ["LAMBDA_TASK_ROOT"]]
+    """
+    assert deploy(client, code).invoke().payload == ["/var/task/code.py", "/var/task", "/var/task"]
+
+
+@pytest.mark.skipif(not ISOLATED, reason="this system lets no process have mounts of its own")
+def test_code_cannot_be_written(client: Any) -> None:
+    function = deploy(client, "def handler(event, context): open('new', 'w')")
+    assert function.invoke().payload["errorMessage"] == "[Errno 30] Read-only file system: 'new'"
+
+
+@pytest.mark.skipif(not ISOLATED, reason="this system lets no process have mounts of its own")
+def test_rest_of_var_remains(client: Any) -> None:
+    names = deploy(client, "import os\ndef handler(event, context): return os.listdir('/var')").invoke().payload
+    assert {*names} == {each.name for each in Path("/var").iterdir() if each.is_dir()} | {"task"}
+
+
+def test_missing_isolation_is_logged_once(capfd: pytest.CaptureFixture[str]) -> None:
+    assert [runtimes.can_isolate("/usr/bin/false", Path("/")) for _ in range(2)] == [False, False]
+    assert capfd.readouterr().err.count("The code of functions is not in /var/task, and they can write it") == 1
 
 
 FILL = "b'x' * 500_000_000"
