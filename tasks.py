@@ -165,14 +165,14 @@ def _run_step(c: Context, name: str, overrides: Words, *, verbose: bool, json: b
 
 
 def _start_local_aws(settings: Settings, task: str) -> Server:
-    """The local AWS, started if it is not running. `task` can turn the debugger on; two tasks turn it off."""
+    """The local AWS, started if it is not running. `task` can turn the debugger on; three turn it off."""
     from localaws import control
 
     began = time.monotonic()
     server, started = control.start(LOCAL, settings.local_port, settings.local_idle_hours, settings.local_aws_delays)
     if started:
         print(f"+ {'local.start':<16} {server.endpoint}  {time.monotonic() - began:.2f} s", file=sys.stderr)
-    if settings.local_debug_port or started or task in ("deploy", "local.start"):
+    if settings.local_debug_port or started or task in ("deploy", "watch", "local.start"):
         source = ROOT / "lambda_src"
         control.set_debugger(LOCAL, settings.local_debug_port, source, wait=settings.local_debug_wait)
     return server
@@ -420,6 +420,24 @@ def clean(c: Context, delete_data: bool = False, backup: bool = False, keep_logs
 
 
 # --- Around them ------------------------------------------------------------------------------------------------------
+
+
+@task(iterable=["set"], help={"smoke": "Run a smoke test after each save.", **COMMON, "yes": YES})
+def watch(
+    c: Context, smoke: bool = False, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
+) -> None:
+    """Deploy each save of code, policies or .env, and follow the log."""
+    from pipeline import watch as watching
+
+    with _task(c, "watch", json) as report:
+        report.streaming, report.live = json and not report.dry_run, False
+        deployment = _connect(c, report, set, verbose=verbose)
+        if smoke and deployment.settings.table_arn:
+            raise UserError("--smoke is not allowed with TABLE_ARN: it would write into a table of others")
+        env_file, load = declared.find_env_file(ROOT, os.environ) or ROOT / ".env", partial(_settings, report, set)
+        options: dict[str, Any] = {"until": terminal.until_interrupted, "render": report.render, "prove": smoke}
+        step = partial(watching.watch, env_file=env_file, load=load, **options)
+        _render_confirmed(report, deployment, step, yes=yes)
 
 
 @task(iterable=["set"], help={"check": "Exit with code 2 if a resource differs from the settings, for CI.", **COMMON})
@@ -717,7 +735,7 @@ def local_status(c: Context, json: bool = False) -> None:
 local = Collection("local", local_start, local_stop, local_status)
 STEPS = (zip_code, create_table, create_role, put_policy, create_function, map_stream, put_item, fetch_logs)
 DAY_TWO = (pause, resume, rollback, records, replay, redrive, load)
-AROUND = (create_alarms, deploy, smoke, clean, status, doctor, graph, adopt, runbook, permissions)
+AROUND = (create_alarms, deploy, smoke, clean, watch, status, doctor, graph, adopt, runbook, permissions)
 namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 

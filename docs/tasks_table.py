@@ -7,7 +7,7 @@ import sys
 
 # The order of a pipeline's life. Invoke sorts by name. Tasks that are not named here follow.
 ORDER = (
-    "deploy", "smoke", "status", "doctor", "graph", "clean", "adopt", "runbook", "permissions",
+    "deploy", "smoke", "watch", "status", "doctor", "graph", "clean", "adopt", "runbook", "permissions",
     "zip-code", "create-table", "create-role", "put-policy", "create-function", "map-stream", "create-alarms",
     "put-item", "fetch-logs", "pause", "resume", "rollback", "records", "replay", "redrive", "load",
 )  # fmt: skip

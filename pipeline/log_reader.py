@@ -158,14 +158,14 @@ def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
 
 
 def follow(
-    logs: CloudWatchLogsClient, group: str, *, since_ms: int, last: int, pattern: str, until: Callable[[], bool]
+    logs: Any, group: str, *, since_ms: int, last: int, pattern: str, until: Callable[[], bool], pause: Any = time.sleep
 ) -> Iterator[list[LogEvent]]:
     """Yield the events of the newest `last` invocations, then the new ones of all log streams, until `until()`.
 
     Each event comes once, a poll after it was found, in order of time as far as it was found by then; events that
     FilterLogEvents finds more than two minutes late may be missing. With `last` 0 or a filter pattern, begins with all
-    events since `since_ms`. The log group may be created later. Makes up to four calls a second.
-    CloudWatch Logs API reference: FilterLogEvents.
+    events since `since_ms`. The log group may be created later. Makes up to four calls a second,
+    with `pause(seconds)` after each. CloudWatch Logs API reference: FilterLogEvents.
     """
     seen: dict[str, int] = {}
     if last and not pattern:
@@ -186,11 +186,11 @@ def follow(
             newest_ms = max([newest_ms, *(min(event["timestamp"], event["ingestionTime"]) for event in page)])
             seen |= {event["eventId"]: event["timestamp"] for event in new}
             seen = {event: time_ms for event, time_ms in seen.items() if time_ms >= newest_ms - max(_OVERLAPS_MS)}
-            time.sleep(_CALL_SECONDS)
+            pause(_CALL_SECONDS)
             if until():
                 yield held
                 return
-        time.sleep(_POLL_SECONDS)
+        pause(_POLL_SECONDS)
 
 
 def invocation_of(logs: CloudWatchLogsClient, group: str, event: Mapping[str, Any]) -> Invocation:

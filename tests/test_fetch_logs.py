@@ -67,6 +67,16 @@ def test_filter_shows_only_matching_lines(project: ForkedProject) -> None:
     assert (items_in(output), "START" in output) == (["two"], False)
 
 
+def test_filter_takes_every_kind_of_pattern(project: ForkedProject) -> None:
+    output = fetch(project, "--filter", '{ $.dynamodb.NewImage.name.S = "t*" }')
+    assert items_in(output) == ["two", "three"]
+
+
+def test_an_invalid_filter_is_refused_in_the_words_of_aws(project: ForkedProject) -> None:
+    errors = project.refusal("fetch-logs", "--filter", "ERROR: 1", PIPELINE_NAME=NAME)
+    assert "AWS said: InvalidParameterException: Invalid character(s) in term ':'" in errors
+
+
 def test_request_id_shows_the_complete_invocation(project: ForkedProject) -> None:
     request_id = re.findall(r"START RequestId: (\S+)", fetch(project))[1]
     output = fetch(project, "--request-id", request_id)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject
     from tests.harness.project import Project
 
+pytestmark = pytest.mark.proof  # each test starts Python, as a person does
+
 SETTINGS = {
     "PIPELINE_NAME": "followed",
     "FUNCTION_HANDLER": "moody.handler",

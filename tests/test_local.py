@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.harness.project import Project
 
+pytestmark = pytest.mark.proof  # each test starts a local AWS, as a person does
+
 
 @pytest.fixture
 def fresh(new_project: Callable[[], Project]) -> Project:

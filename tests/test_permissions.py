@@ -12,6 +12,8 @@ from pipeline.session import is_read
 if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject
 
+pytestmark = pytest.mark.proof  # rehearses all tasks several times
+
 ACCOUNT = "123456789012"
 BUCKET = "arn:aws:s3:::failed"
 SETTINGS = {

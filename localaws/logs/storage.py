@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import heapq
 import json
-import re
 import time
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from moto.core.utils import unix_time_millis
 from moto.logs import models
 from moto.logs.exceptions import ResourceNotFoundException
-from moto.logs.utils import EventMessageFilter
 
 from localaws import database, delays
 from localaws.errors import AwsError
+from localaws.logs import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +31,6 @@ _FIRST_READS = (16, 128)
 _EVENTS_PER_READ = 1000
 _END_OF_TIME = 2**62
 _REVERSIBLE_SINCE = 1_704_067_200_000  # 2024-01-01; FilterLogEvents with startFromHead=false needs a later startTime
-_OPTIONAL_TERM = re.compile(r'\?(?:"([^"]+)"|(\S+))')
 _groups: delays.History[models.LogGroup] = delays.History()
 
 
@@ -183,12 +181,12 @@ def filter_log_events(self: LogsResponse) -> str:
     return json.dumps(answer)
 
 
-def _matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a message matches a filter pattern. moto does not have optional terms: `?ERROR ?"not found"`."""
-    if pattern.startswith("?"):
-        terms = [quoted or word for quoted, word in _OPTIONAL_TERM.findall(pattern)]
-        return lambda message: any(term in message for term in terms)
-    return EventMessageFilter(pattern).matches
+def _matcher(pattern: str) -> patterns.Predicate:
+    """Whether a message matches a filter pattern. Raises AwsError for an invalid one."""
+    try:
+        return patterns.compile_pattern(pattern)
+    except ValueError as error:
+        raise AwsError("InvalidParameterException", str(error)) from None
 
 
 def _horizon(event: str) -> int:

@@ -318,8 +318,9 @@ def test_a_time_before_2024_selects_all_invocations(logs: Any, group: str) -> No
 
 
 def followed(logs: Any, group: str, **options: Any) -> Iterator[str]:
-    """The messages that `follow` yields, without end. Each poll without new ones yields "-"."""
-    defaults = {"since_ms": int(time.time() * 1000) - 3_600_000, "last": 10, "pattern": "", "until": lambda: False}
+    """The messages that `follow` yields, without end or pause. Each poll without new ones yields "-"."""
+    since_ms = int(time.time() * 1000) - 3_600_000
+    defaults = {"since_ms": since_ms, "last": 10, "pattern": "", "until": lambda: False, "pause": lambda _: None}
     for events in log_reader.follow(logs, group, **{**defaults, **options}):
         yield from [event["message"] for event in events] or ["-"]
 
@@ -334,15 +335,6 @@ def polls(messages: Iterator[str], number: int) -> list[str]:
     return [message for message in found if message != "-"]
 
 
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of each pause, which then takes no time."""
-    seconds: list[float] = []
-    monkeypatch.setattr(time, "sleep", seconds.append)
-    return seconds
-
-
-@pytest.mark.usefixtures("pauses")
 def test_follow_begins_with_the_newest_invocations(logs: Any, group: str) -> None:
     now = int(time.time() * 1000)
     put_lines(logs, group, "one", (now - 9, START.format(FIRST)), (now - 8, "earlier"), (now - 7, REPORT.format(FIRST)))
@@ -351,7 +343,6 @@ def test_follow_begins_with_the_newest_invocations(logs: Any, group: str) -> Non
     assert polls(followed(logs, group, last=1), 25) == [START.format(SECOND), "later", REPORT.format(SECOND)]
 
 
-@pytest.mark.usefixtures("pauses")
 def test_follow_yields_each_event_once_in_old_and_new_streams(logs: Any, group: str) -> None:
     messages, now = followed(logs, group), int(time.time() * 1000)
     found = polls(messages, 1)
@@ -362,7 +353,6 @@ def test_follow_yields_each_event_once_in_old_and_new_streams(logs: Any, group: 
     assert found + polls(messages, 25) == [str(number) for number in range(30)]
 
 
-@pytest.mark.usefixtures("pauses")
 def test_follow_yields_events_that_are_found_late(logs: Any, group: str) -> None:
     messages, now = followed(logs, group), int(time.time() * 1000)
     put_lines(logs, group, "one", (now, "in time"))
@@ -373,7 +363,6 @@ def test_follow_yields_events_that_are_found_late(logs: Any, group: str) -> None
     assert polls(messages, 25) == ["late"]
 
 
-@pytest.mark.usefixtures("pauses")
 def test_follow_puts_events_that_are_found_a_poll_later_in_order(logs: Any, group: str) -> None:
     messages, now = followed(logs, group), int(time.time() * 1000)
     assert next(messages) == "-"
@@ -384,7 +373,6 @@ def test_follow_puts_events_that_are_found_a_poll_later_in_order(logs: Any, grou
     assert polls(messages, 2) == [START.format(FIRST), REPORT.format(FIRST)]
 
 
-@pytest.mark.usefixtures("pauses")
 def test_an_event_in_the_future_hides_no_later_ones(logs: Any, group: str) -> None:
     messages, now = followed(logs, group), int(time.time() * 1000)
     put_lines(logs, group, "one", (now + 3_600_000, "in an hour"))
@@ -395,7 +383,6 @@ def test_an_event_in_the_future_hides_no_later_ones(logs: Any, group: str) -> No
     assert polls(messages, 3) == ["now"]
 
 
-@pytest.mark.usefixtures("pauses")
 def test_follow_waits_for_a_log_group(logs: Any) -> None:
     group, now = f"/aws/lambda/{uuid.uuid4().hex}", int(time.time() * 1000)
     messages = followed(logs, group)
@@ -407,7 +394,6 @@ def test_follow_waits_for_a_log_group(logs: Any) -> None:
     assert polls(messages, 3) == ["first"]
 
 
-@pytest.mark.usefixtures("pauses")
 def test_follow_ends_with_the_events_that_it_found(logs: Any, group: str) -> None:
     ends = iter([False, False, True])
     messages, now = followed(logs, group, until=lambda: next(ends)), int(time.time() * 1000)
@@ -417,14 +403,15 @@ def test_follow_ends_with_the_events_that_it_found(logs: Any, group: str) -> Non
     assert list(messages) == ["-", "found by the last poll"]
 
 
-def test_follow_makes_at_most_four_calls_a_second(logs: Any, group: str, pauses: list[float]) -> None:
+def test_follow_makes_at_most_four_calls_a_second(logs: Any, group: str) -> None:
+    pauses: list[float] = []
     calls = count()
 
     def record(**_: Any) -> None:
         next(calls)
 
     logs.meta.events.register("before-call.cloudwatch-logs.FilterLogEvents", record)
-    polls(followed(logs, group), 40)
+    polls(followed(logs, group, pause=pauses.append), 40)
     logs.meta.events.unregister("before-call.cloudwatch-logs.FilterLogEvents", record)
 
     assert 30 < next(calls) <= 4 * sum(pauses)
