@@ -226,7 +226,7 @@ class Functions:
         if debug:  # the threads of a debugger prevent isolation
             command = debug.command(command, folder, self._directory / "debugger")
         elif runtimes.can_isolate(command[0], self._runtime):
-            command, root = runtimes.isolate(command), isolated.TASK_ROOT
+            command, root = runtimes.isolate(command, int(function.ephemeral_storage)), isolated.TASK_ROOT
         variables = {**self._variables(function, root), **log.variables(), **function.environment_vars}
         memory = int(function.memory_size)
 

@@ -1,4 +1,7 @@
-"""Start the boot script of a function with its code in /var/task, read-only: `python -c THIS BOOT CODE RUNTIME [...]`.
+"""Start the boot script of a function with files as on Lambda: `python -c THIS BOOT CODE RUNTIME MEGABYTES [...]`.
+
+The code is in /var/task and read-only. With MEGABYTES over 0, the process has an empty /tmp of this size of its own, in
+memory, and can write no other files.
 
 An ordinary user may do this in a user and a mount namespace of the process (user_namespaces(7), mount_namespaces(7))
 where the kernel allows it. The rest of /var remains. It imports the standard library only.
@@ -12,14 +15,15 @@ import sys
 
 TASK_ROOT = "/var/task"
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000
+_MS_NOSUID, _MS_NODEV = 2, 4
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 # mount_setattr(2), since Linux 5.12. Unlike a remount, it keeps the other flags of the mount.
-_SYS_MOUNT_SETATTR, _AT_FDCWD, _MOUNT_ATTR_RDONLY = 442, -100, 1
+_SYS_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def isolate(code: str) -> None:
-    """Mount `code` as TASK_ROOT. Raises OSError if the kernel refuses."""
+def isolate(code: str, megabytes: int) -> None:
+    """Mount `code` as TASK_ROOT, and a /tmp of so many megabytes, if any. Raises OSError if the kernel refuses."""
     user, group = os.getuid(), os.getgid()
     _check(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS))
     for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
@@ -29,9 +33,11 @@ def isolate(code: str) -> None:
     if not os.path.isdir(TASK_ROOT):
         _make_task_root()
     _mount(code, TASK_ROOT, _MS_BIND)
-    attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY)
-    path = TASK_ROOT.encode()
-    _check(_libc.syscall(_SYS_MOUNT_SETATTR, _AT_FDCWD, path, 0, attributes, ctypes.sizeof(attributes)))
+    if megabytes:
+        _make_read_only("/", _AT_RECURSIVE)
+        _mount("tmpfs", "/tmp", _MS_NOSUID | _MS_NODEV, "tmpfs", f"size={megabytes}m,mode=1777")  # noqa: S108
+    else:
+        _make_read_only(TASK_ROOT, 0)
     os.chdir(TASK_ROOT)
 
 
@@ -51,6 +57,12 @@ def _make_task_root() -> None:
     os.mkdir(TASK_ROOT)
 
 
+def _make_read_only(path: str, flags: int) -> None:
+    attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY)
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    _check(_libc.syscall(_SYS_MOUNT_SETATTR, _AT_FDCWD, path.encode(), flags, attributes, size))
+
+
 def _mount(source: str, target: str, flags: int, kind: str = "", options: str = "") -> None:
     names = [text.encode() or None for text in (source, target, kind)]
     _check(_libc.mount(*names, ctypes.c_ulong(flags), options.encode() or None))
@@ -65,8 +77,8 @@ def _check(result: int) -> None:
 if __name__ == "__main__":
     if sys.platform != "linux":
         sys.exit("Only Linux has user namespaces.")
-    boot, code, runtime = sys.argv[1:4]
+    boot, code, runtime, megabytes = sys.argv[1:5]
     sys.path[0] = runtime
-    isolate(code)
-    sys.argv[1:4] = [TASK_ROOT, runtime]
+    isolate(code, int(megabytes))
+    sys.argv[1:5] = [TASK_ROOT, runtime]
     exec(boot)  # noqa: S102 - our own script

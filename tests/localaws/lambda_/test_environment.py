@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from tests.localaws.pipe import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +106,39 @@ def test_rest_of_var_remains(client: Any) -> None:
     assert {*names} == {each.name for each in Path("/var").iterdir() if each.is_dir()} | {"task"}
 
 
+@pytest.fixture(scope="module")
+def outside_tmp() -> Iterator[Callable[[str], Any]]:
+    """Clients of a local AWS that needs nothing in /tmp."""
+    if not ISOLATED or any(Path("/tmp") in path.parents for path in (ROOT, Path(sys.prefix))):  # noqa: S108
+        pytest.skip("this system lets no process have mounts of its own, or this project or its Python is in /tmp")
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as directory:
+        process, url = start(Path(directory))
+        yield clients(url)
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def test_new_environment_has_an_empty_tmp_of_the_size_that_is_set(outside_tmp: Any) -> None:
+    code = """
+        import os
+        def handler(event, context):
+            names, size = os.listdir("/tmp"), os.statvfs("/tmp")
+            open("/tmp/note", "w").close()
+            return [names, size.f_blocks * size.f_frsize // 2**20]
+    """
+    function = deploy(outside_tmp, code, EphemeralStorage={"Size": 600})
+    assert [function.invoke().payload for _ in range(2)] == [[[], 600], [["note"], 600]]
+
+
+def test_other_files_of_the_machine_cannot_be_written(outside_tmp: Any) -> None:
+    function = deploy(outside_tmp, f"def handler(event, context): open({str(ROOT / 'build' / 'new')!r}, 'w')")
+    assert function.invoke().payload["errorMessage"].startswith("[Errno 30] Read-only file system: ")
+
+
 def test_missing_isolation_is_logged_once(capfd: pytest.CaptureFixture[str]) -> None:
     assert [runtimes.can_isolate("/usr/bin/false", Path("/")) for _ in range(2)] == [False, False]
-    assert capfd.readouterr().err.count("The code of functions is not in /var/task, and they can write it") == 1
+    assert capfd.readouterr().err.count("Functions have their code in another folder than /var/task") == 1
 
 
 FILL = "b'x' * 500_000_000"
