@@ -66,7 +66,7 @@ def recording(project: Path) -> str:
     console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
     console.print(Text(f"$ {RECORDED}", "bold"))
     for line in run(RECORDED, project).splitlines():
-        console.print(Text(line, COLORS.get(line[:1], ""), no_wrap=True, overflow="ellipsis"))
+        console.print(Text(line, COLORS.get(line[:1], "")), no_wrap=True, overflow="ellipsis")
     svg = console.export_svg(title="a terminal", unique_id="demo")
     return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
 

@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.spinner import Spinner
 from rich.table import Table
-from rich.text import Text
 
 from .events import Changed, Event, Progress, Started, Waiting
 
@@ -54,7 +53,8 @@ class Screen:
         now = time.monotonic()
         lines = Table.grid(padding=(0, 1))
         lines.add_column(min_width=1)
+        lines.add_column(no_wrap=True, overflow="ellipsis")
         for step, (began, text) in list(self._running.items()):
             line = f"{step:<16} {now - began:>4.0f} s  {text}"
-            lines.add_row(self._spinner, Text(line, no_wrap=True, overflow="ellipsis"))
+            lines.add_row(self._spinner, line)
         return Group(lines, self._bars) if self._bars.tasks else lines
