@@ -146,11 +146,12 @@ def _run_step(c: Context, name: str, overrides: Words, *, verbose: bool, json: b
 
     Asks for confirmation if the step replaces something or changes more than it creates; `deploy` for any change.
     """
-    from pipeline import steps
+    from pipeline import operations, steps
 
     with _task(c, name, json) as report:
         deployment = _connect(c, report, overrides, verbose=verbose, adopt=adopt)
-        step: Callable[[Deployment], Events[Any]] = getattr(steps, name.replace("-", "_"))
+        module = operations if name in ("pause", "resume") else steps
+        step: Callable[[Deployment], Events[Any]] = getattr(module, name.replace("-", "_"))
         if deployment.settings.target == "aws" and not deployment.dry_run:
             events = list(step(deployment.as_dry_run()))
             planned = changes(events)
@@ -593,10 +594,10 @@ def rollback(
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_ALIAS.
     """
-    from pipeline import steps
+    from pipeline import operations
 
     with _task(c, "rollback", json) as report:
-        step = partial(steps.rollback, version=to)
+        step = partial(operations.rollback, version=to)
         _render_confirmed(report, _connect(c, report, set, verbose=verbose), step, yes=yes)
 
 

@@ -51,10 +51,9 @@ class Screen:
 
     def _region(self) -> Any:
         now = time.monotonic()
-        lines = Table.grid(padding=(0, 1))
-        lines.add_column(min_width=1)
+        lines = Table.grid()
         lines.add_column(no_wrap=True, overflow="ellipsis")
+        frame = self._spinner.render(now)
         for step, (began, text) in list(self._running.items()):
-            line = f"{step:<16} {now - began:>4.0f} s  {text}"
-            lines.add_row(self._spinner, line)
+            lines.add_row(f"{frame} {step:<16} {now - began:>4.0f} s  {text}")
         return Group(lines, self._bars) if self._bars.tasks else lines

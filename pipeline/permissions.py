@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import archive, causes, graph, load, records, replay, smoke, status, steps, teardown
+from . import archive, causes, graph, load, operations, records, replay, smoke, status, steps, teardown
 from .deployment import Deployment
 from .events import Events, Progress, Started
 from .resources import code_object
@@ -122,12 +122,12 @@ def _operate(operator: Deployment, admin: Deployment, leave_note: Callable[..., 
     table, on_failure = steps.existing(admin, "table"), operator.settings.on_failure
     lines = [("item", json.dumps(records.to_json(smoke.new_item(table, {})[0])))]
     _run(steps.put_item(operator, lines), steps.put_item(operator, 2 * lines))  # another call writes many
-    _run(records.records(operator), steps.pause(operator))
+    _run(records.records(operator), operations.pause(operator))
     _run(steps.fetch_logs(operator, timeout=9, since_ms=0, last=1))
-    _run(steps.resume(operator), replay.replay(operator))
+    _run(operations.resume(operator), replay.replay(operator))
     if operator.settings.function_alias:
         timeout = operator.settings.function_timeout % 2 + 1
-        _run(steps.deploy(_with(admin, function_timeout=timeout)), steps.rollback(operator))
+        _run(steps.deploy(_with(admin, function_timeout=timeout)), operations.rollback(operator))
     if not operator.settings.table_arn:
         _run(load.run(operator, total=1, rate=0, connections=1))
     if on_failure.split(":")[2:3] in (["sqs"], ["s3"]):

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from . import archive, external, items, log_reader, log_text, metrics, parameters, policies, role_check
+from . import archive, external, items, log_reader, log_text, parameters, policies, role_check
 from .deployment import Deployment
 from .events import Changed, Events, Progress, Result, Started, Waiting, changes, finish
 from .resources import alarm, alias, code_object, function, log_group, mapping, role, table
@@ -229,29 +228,6 @@ def _publish(d: Deployment, changed: set[str]) -> Events[None]:
         yield Changed("create-function", deleted)
 
 
-def rollback(d: Deployment, *, version: str = "") -> Events[None]:
-    """Point the alias at a published version; by default, at the one before its own."""
-    yield Started("rollback")
-    name, live, lambda_ = d.settings.function_name, d.settings.function_alias, d.client("lambda")
-    if not live:
-        raise UserError("FUNCTION_ALIAS is empty, so no versions are published. Set it, such as FUNCTION_ALIAS=live")
-    check_owner(f"function {name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
-    current = alias.existing(lambda_, parameters.alias(d.settings))
-    published = {entry["Version"]: alias.summary(entry) for entry in alias.versions(lambda_, name)[1:]}
-    previous = current["FunctionVersion"]
-    chosen = version or max((each for each in published if int(each) < int(previous)), key=int, default="")
-    known = f"the versions of function {name} are: {', '.join(published) or 'none'}"
-    if not chosen:
-        raise UserError(f"alias {live} is at version {previous}, and there is no version before it; {known}")
-    if chosen not in published:
-        raise UserError(f"--to: {chosen!r} is not allowed; {known}")
-    if chosen == previous and not current["RoutingConfig"]:
-        raise UserError(f"alias {live} is at version {chosen} already; {known}")
-    yield Changed("rollback", retry(lambda: alias.point_at(lambda_, parameters.alias(d.settings), chosen)))
-    was = published.get(previous, previous)
-    yield Result(f"Alias {live} was at {was}, and is at {published[chosen]}.", {"from": previous, "to": chosen})
-
-
 def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *, tags: bool = True) -> Events[None]:
     """Create or update the mapping from the table's stream to the function, and wait until it is enabled."""
     yield Started("map-stream")
@@ -316,55 +292,6 @@ def create_alarms(d: Deployment, current_function: Mapping[str, Any] | None = No
 def _list_alarms(d: Deployment, current_function: Mapping[str, Any], old: list[str], new: list[str]) -> None:
     tags = [{parameters.ALARMS_TAG: " ".join(names)} if names else {} for names in (old, new)]
     retry(partial(retag_in_lambda, d.client("lambda"), current_function["FunctionArn"], *tags))
-
-
-def pause(d: Deployment) -> Events[None]:
-    """Disable the mapping, and wait until it is. Says until when it must be enabled before records are trimmed."""
-    yield Started("pause")
-    time, source = _oldest_unread(d)
-    change = yield from _set_enabled(d, "pause", enabled=False)
-    if change.action == "unchanged":
-        yield Result("It was paused before. The stream keeps each record for 24 hours.", {"resume_before": None})
-        return
-    deadline = f"{time + timedelta(hours=24):%Y-%m-%dT%H:%M:%SZ}"
-    text = f"Resume before {deadline}, 24 hours after {source}: then AWS begins to remove unread records."
-    if d.settings.mapping_enabled:
-        text += "\ndeploy and map-stream enable the mapping again, as MAPPING_ENABLED is true."
-    yield Result(text, {"resume_before": deadline})
-
-
-def resume(d: Deployment) -> Events[None]:
-    """Enable the mapping, and wait until it is. It goes on where it was disabled."""
-    yield Started("resume")
-    yield from _set_enabled(d, "resume", enabled=True)
-
-
-def _set_enabled(d: Deployment, step: str, *, enabled: bool) -> Events[Change]:
-    stream_arn, lambda_ = existing(d, "table")["LatestStreamArn"], d.client("lambda")
-    check_owner(f"function {d.settings.function_name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
-    change = retry(lambda: mapping.set_enabled(lambda_, d.settings.function_name, stream_arn, enabled=enabled))
-    state = "Enabled" if enabled else "Disabled"
-    wait = partial(mapping.wait, lambda_, change.attributes["UUID"], (state,))
-    yield from finish(step, change, f"to become {state}", wait)
-    return change
-
-
-def _oldest_unread(d: Deployment) -> tuple[datetime, str]:
-    """A time that no unread record is older than, and where it comes from.
-
-    IteratorAge is the age of the last record of a batch when the function got it. Unread records are younger. Without
-    recent data, no record is expected to be waiting.
-    """
-    try:
-        points = metrics.datapoints(d, "IteratorAge", "Maximum", period=60)
-    except d.client("cloudwatch").exceptions.ClientError:
-        points = []  # the caller may pause without the permission to read metrics
-    if not points:
-        reason = f"the pause, as IteratorAge has no data of the last {metrics.MINUTES} minutes"
-        return datetime.now(timezone.utc), reason
-    newest = max(points, key=lambda point: point["Timestamp"])
-    time: datetime = newest["Timestamp"] - timedelta(milliseconds=newest["Maximum"])
-    return time, f"the oldest unread record, as IteratorAge is {newest['Maximum']:.0f} ms"
 
 
 def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:

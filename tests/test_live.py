@@ -60,7 +60,7 @@ def test_the_region_fits_a_narrow_terminal_and_lines_are_not_cut(late_project: P
     region = re.findall(r"[\u2800-\u28ff] [^\x1b\r\n]*", written)
     assert region
     assert max(map(len, region)) <= 40
-    assert any(line.rstrip().endswith("…") for line in region)
+    assert any("…" in line for line in region)
     record = next(line for line in screen if line.startswith("  record"))
     assert json.loads(record.partition("record")[2])["eventName"] == "INSERT"
 

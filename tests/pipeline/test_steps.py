@@ -14,7 +14,7 @@ from botocore.client import BaseClient
 
 import tasks
 from localaws import control
-from pipeline import records, replay, session, smoke, status, steps
+from pipeline import operations, records, replay, session, smoke, status, steps
 from pipeline.deployment import Deployment
 from pipeline.events import Changed, Started, Waiting
 from pipeline.settings import DERIVED, load
@@ -173,10 +173,10 @@ STEPS: dict[str, Callable[[Deployment], Events[Any]]] = {
     "smoke": smoke.run,
     "records": records.records,
     "replay": replay.replay,
-    "redrive": lambda d: replay.redrive(d) if d.settings.on_failure else steps.resume(d),
-    "pause": steps.pause,
-    "resume": steps.resume,
-    "rollback": lambda d: steps.rollback(d, version=publish(d)) if d.settings.function_alias else (_ for _ in ()),
+    "redrive": lambda d: replay.redrive(d) if d.settings.on_failure else operations.resume(d),
+    "pause": operations.pause,
+    "resume": operations.resume,
+    "rollback": lambda d: operations.rollback(d, version=publish(d)) if d.settings.function_alias else (_ for _ in ()),
 }
 
 
