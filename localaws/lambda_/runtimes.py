@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from localaws.lambda_ import interpreters
+from localaws.lambda_ import interpreters, isolated
 
 # The libraries that a function can import without packaging them: the runtime client, and those that AWS's Python
 # runtimes include (Lambda guide, "Runtime-included SDK versions"). It cannot import the server's other libraries.
@@ -25,6 +26,8 @@ _LIBRARIES = (
     "urllib3",
 )
 
+_OPT = Path("/opt")
+_TMP = Path("/tmp")  # noqa: S108 - as on Lambda
 # Import the runtime client before the function's code is in the path: no module of the code can replace it.
 _BOOT = """
 import sys
@@ -60,6 +63,43 @@ def command(runtime: str, code: Path, folder: Path, handler: str, opt: Path) -> 
     paths = [opt / "python/lib" / runtime / "site-packages", opt / "python"]
     existing = [str(path) for path in paths if path.is_dir()]
     return [interpreter(runtime), "-S", "-c", _BOOT, str(code), str(folder), handler, *existing]
+
+
+def layer_root(command: list[str], opt: Path) -> str:
+    """Where an isolated function has its layers: in /opt, unless it has none, or needs other files there to start."""
+    python = Path(command[0])
+    hidden = any(_OPT in (*path.parents, *path.resolve().parents) for path in (python, opt))
+    return str(opt) if hidden or not _OPT.is_dir() or not any(opt.iterdir()) else str(_OPT)
+
+
+def isolate(command: list[str], megabytes: int, opt: str = "", layer_root: str = "") -> list[str]:
+    """The command that starts a function with its code in isolated.TASK_ROOT, and with a /tmp of so many megabytes.
+
+    The layers in the folder `opt` are in `layer_root`. If the function needs files in /tmp, such as the server's Python
+    or directory, it has the /tmp of the machine.
+    """
+    script, handler = command.index("-c") + 1, command.index("-c") + 4
+    folder = Path(command[handler - 1])
+    needed = [Path(command[0]), folder, *folder.iterdir()]
+    if any(_TMP in (*path.parents, *path.resolve().parents) for path in needed):
+        megabytes = 0
+    text = Path(isolated.__file__).read_text(encoding="utf-8")
+    paths = [path.replace(opt, layer_root, 1) if opt else path for path in command[handler + 1 :]]
+    layers = opt if layer_root == str(_OPT) else ""
+    start = [*command[:script], text, *command[script:handler], str(megabytes), layers]
+    return [*start, *command[handler : handler + 1], *paths]
+
+
+@lru_cache
+def can_isolate(python: str, folder: Path) -> bool:
+    """Try whether the system lets a process have mounts of its own. If not, log that."""
+    command = isolate([python, "-S", "-c", "", str(folder), str(folder)], 1)
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        why = (result.stderr.strip() or "no reason").splitlines()[-1]
+        where = f"have their code in another folder than {isolated.TASK_ROOT}, and can write all files"
+        sys.stderr.write(f"Functions {where}: {why}\n")
+    return result.returncode == 0
 
 
 @lru_cache

@@ -6,15 +6,19 @@ Sources: Lambda guide, "Packaging your layer content", "Modifying the runtime en
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from localaws.lambda_ import runtimes
 from tests.localaws.conftest import REGION
 from tests.localaws.deployed import deploy
 
+ISOLATED = runtimes.can_isolate(sys.executable, Path(sys.prefix)) and Path("/opt").is_dir()
 CODE = """
     import os, subprocess, sys
     def handler(event, context):
@@ -53,6 +57,13 @@ def test_layers_share_one_folder_in_which_the_later_file_wins(client: Any) -> No
     folder = function.invoke("sys.path[1]").payload
     assert function.invoke(f"sorted(os.listdir({folder!r}))").payload == ["a", "b"]
     assert function.invoke(f"open({folder!r} + '/../bin/x').read()").payload == "upper"
+
+
+@pytest.mark.skipif(not ISOLATED, reason="the system does not let functions have mounts of their own")
+def test_layers_are_in_opt_where_the_kernel_allows_it(client: Any) -> None:
+    function = deploy(client, CODE, Layers=[layer(client, python__a="A = 1", any__file="text")])
+    result = function.invoke("[sys.path[1], os.environ['PATH'][-8:], open('/opt/any/file').read()]").payload
+    assert result == ["/opt/python", "/opt/bin", "text"]
 
 
 # The script of the guide: it adds options of the interpreter before the file to run.
