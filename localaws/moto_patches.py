@@ -15,11 +15,20 @@ from moto.awslambda.responses import LambdaResponse
 from moto.cloudwatch.models import CloudWatchBackend
 from moto.core.common_models import BaseModel
 from moto.core.responses import BaseResponse
-from moto.dynamodb.comparisons import FuncIn, OpEqual, OpNotEqual
+from moto.dynamodb.comparisons import (
+    FuncBetween,
+    FuncIn,
+    OpEqual,
+    OpGreaterThan,
+    OpGreaterThanOrEqual,
+    OpLessThan,
+    OpLessThanOrEqual,
+    OpNotEqual,
+)
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models import table as table_models
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
-from moto.dynamodb.parsing.validators import ExpressionAttributeResolvingProcessor
+from moto.dynamodb.parsing.validators import ExpressionAttributeResolvingProcessor, TypeMismatchValidator
 from moto.dynamodb.responses import DynamoHandler
 from moto.iam.responses import IamResponse
 from moto.kms.models import KmsBackend
@@ -31,10 +40,10 @@ from moto.sts.responses import TokenResponse
 
 from localaws import keys, signature
 from localaws.cloudwatch import alarms
-from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, writes
+from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, validation, writes
 from localaws.iam import managed_policies, propagation, simulation, users
 from localaws.lambda_ import api, layers, settings, versions
-from localaws.logs import storage
+from localaws.logs import insights, storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +76,9 @@ def patch_moto(functions: Functions) -> None:
         _wrap(logs_models.LogsBackend, write, storage.record_log_groups)
     _wrap(logs_models.LogsBackend, "describe_log_groups", storage.describe_log_groups)
     _wrap(logs_models.LogsBackend, "list_tags_for_resource", storage.list_tags)
+    _replace(logs_models, "execute_query", insights.execute_query)
+    _wrap(logs_models.LogsBackend, "start_query", insights.start_query)
+    _wrap(logs_models.LogsBackend, "get_query_results", insights.get_query_results)
 
     _wrap(CloudWatchBackend, "put_metric_alarm", alarms.put_alarm)
     _wrap(CloudWatchBackend, "delete_alarms", alarms.delete_alarms)
@@ -132,8 +144,12 @@ def _patch_items() -> None:
     # `items.check_item` counts as DynamoDB does. moto counts all attributes anew for each attribute that it stores.
     _replace(LimitedSizeDict, "__setitem__", dict.__setitem__)
     _wrap(ExpressionAttributeResolvingProcessor, "resolve_expression_path", items.copy_operand)
-    for operator, evaluate in ((OpEqual, items.is_equal), (OpNotEqual, items.is_unequal), (FuncIn, items.is_in)):
-        _replace(operator, "expr", evaluate)
+    for comparison, evaluate in ((OpEqual, items.is_equal), (OpNotEqual, items.is_unequal), (FuncIn, items.is_in)):
+        _replace(comparison, "expr", evaluate)
+    for operator in (OpLessThan, OpLessThanOrEqual, OpGreaterThan, OpGreaterThanOrEqual, FuncBetween):
+        _wrap(operator, "expr", items.in_order)
+    # `writes` checks the keys of indexes, also those that an expression names by a placeholder.
+    _replace(TypeMismatchValidator, "check_for_type_mismatch", lambda _, node: node)
     _replace(Item, "update_with_attribute_updates", updates.apply_attribute_updates)
     _wrap(DynamoDBBackend, "update_item", writes.update_item)
     _replace(DynamoDBBackend, "transact_write_items", writes.transact)
@@ -144,7 +160,11 @@ def _patch_items() -> None:
         "execute_statement", "batch_execute_statement", "execute_transaction",
     ):  # fmt: skip
         _wrap(DynamoHandler, call, getattr(writes, call))
-    for call in ("get_item", "batch_get_item", "transact_get_items", "query", "scan", "describe_table"):
+    for call in ("get_item", "batch_get_item", "transact_get_items"):
+        _wrap(DynamoHandler, call, getattr(writes, call))
+    for call in ("update_item", "batch_write_item", "batch_get_item", "transact_write_items"):
+        _wrap(DynamoHandler, call, writes.hide_consumption)
+    for call in ("query", "scan", "describe_table"):
         _wrap(DynamoHandler, call, writes.locked)
 
 
@@ -162,6 +182,9 @@ def _patch_tables() -> None:
     _wrap(DynamoHandler, "update_table", tables.refuse_before_changing)
     _wrap(DynamoHandler, "delete_table", tables.delete)
     _wrap(DynamoHandler, "call_action", tables.refuse_busy_tables)
+    _wrap(DynamoHandler, "call_action", validation.check)
+    _wrap(DynamoDBBackend, "update_time_to_live", tables.update_time_to_live)
+    _wrap(DynamoDBBackend, "describe_time_to_live", tables.describe_time_to_live)
     for call in (
         "create_table", "update_table", "delete_table", "update_time_to_live", "create_backup",
         "restore_table_from_backup", "restore_table_to_point_in_time",

@@ -10,11 +10,11 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from localaws import HOST, IDENTITY_PATH, errors, peers
+from localaws import HOST, IDENTITY_PATH, errors, failures, peers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,6 +48,12 @@ class _HttpHandler(MotoRequestHandler):
                 # With an unread request, the system would reset the connection, and the client not read the answer.
                 self.connection.recv(_READ_BYTES)
                 self.connection.sendall(_REFUSAL)
+
+    def handle_expect_100(self) -> bool:
+        """Answer `Expect: 100-continue` at once: the client waits for it before it sends the body."""
+        super().handle_expect_100()
+        self.wfile.flush()
+        return True
 
     def run_wsgi(self) -> None:
         """Serve one request. werkzeug's own method closes the connection after each."""
@@ -106,7 +112,7 @@ class Application:
         self._identity = identity
         self._on_request = on_request
         self._handlers = handlers
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = DomainDispatcherApplication(failures.create_app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request (PEP 3333)."""
@@ -119,9 +125,25 @@ class Application:
             environ["wsgi.input"] = BytesIO(body)
             environ["CONTENT_LENGTH"] = str(len(body))
             environ.pop("HTTP_TRANSFER_ENCODING", None)
-            output: Iterable[bytes] = self._moto(environ, start_response)
+            return self._call_moto(request, start_response)
         except errors.AwsError as error:
             return errors.response(request, error)(environ, start_response)
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the client gets a response whatever fails
+            return errors.response(request, failures.translate(request, error))(environ, start_response)
+
+    def _call_moto(self, request: Request, start_response: StartResponse) -> Iterable[bytes]:
+        started: list[Any] = []
+
+        def start(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
+            started[:] = status, headers
+            return lambda _: None
+
+        output: Iterable[bytes] = self._moto(request.environ, start)
+        if failures.is_unrouted(request, *started):
+            raise failures.missing_operation(request)
+        start_response(*started)
         return output
 
     def _handle(self, request: Request) -> Response | None:
@@ -129,6 +151,7 @@ class Application:
             return refusal
         if request.path == IDENTITY_PATH:
             return Response(json.dumps(self._identity), mimetype="application/json")
+        failures.check_body(request)
         self._on_request(request)
         return next((response for handle in self._handlers if (response := handle(request))), None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,12 @@ from localaws.errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_JSON_TYPES: dict[str, tuple[Any, str]] = {
+    "structure": (dict, "map"), "map": (dict, "map"), "list": (list, "list"), "string": (str, "String"),
+    "blob": ((str, bytes), "Blob"), "boolean": (bool, "Boolean"), "integer": (int, "Integer"), "long": (int, "Long"),
+    "timestamp": ((int, float, datetime), "Timestamp"),
+}  # fmt: skip
 
 
 def operation_name(service: str, method: str, path: str) -> str:
@@ -43,15 +50,55 @@ def validate(service: str, operation: str, parameters: dict[str, Any]) -> None:
         raise AwsError("ValidationException", f"{len(problems)} validation {errors} detected: {'; '.join(problems)}")
 
 
+def check_types(service: str, operation: str, parameters: Any) -> None:
+    """Check the JSON types in the parameters of a call, and that none is missing that is required. Raises AwsError."""
+    _check_types(get_service_model(service).operation_model(operation).input_shape, parameters, "")
+
+
+def _check_types(shape: Any, value: Any, member: str) -> None:
+    kind, name = _JSON_TYPES.get(shape.type_name if shape else "", (None, ""))
+    if kind and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        message = f"The value of {member or 'the request'} cannot be converted to {name}"
+        raise AwsError("SerializationException", message)
+    if not shape or shape.type_name not in ("structure", "list", "map"):
+        return
+    if shape.type_name == "structure":
+        for each in shape.required_members:
+            if value.get(each) is None:
+                raise _null(_below(member, each))
+        members = [(shape.members[each], each) for each in value.keys() & shape.members.keys()]
+    elif shape.type_name == "list":
+        members = [(shape.member, index) for index in range(len(value))]
+    else:
+        members = [(shape.value, each) for each in value]
+    for inner, key in members:
+        if value[key] is not None:
+            _check_types(inner, value[key], _below(member, key))
+        elif shape.type_name != "structure":
+            raise _null(_below(member, key))
+
+
+def _null(member: str) -> AwsError:
+    problem = f"Value null at '{member}' failed to satisfy constraint: Member must not be null"
+    return AwsError("ValidationException", f"1 validation error detected: {problem}")
+
+
+def _below(member: str, key: str | int) -> str:
+    """The name of a member in AWS's messages: `keySchema.1.member.attributeName`."""
+    name = f"{key + 1}.member" if isinstance(key, int) else f"{key[:1].lower()}{key[1:]}"
+    return f"{member}.{name}".lstrip(".")
+
+
 def _problems(shape: Any, value: Any, member: str) -> Iterator[str]:
     if value is None or shape.metadata.get("sensitive"):
         return
     if shape.type_name == "structure":
         for name in value.keys() & shape.members.keys():
-            yield from _problems(shape.members[name], value[name], f"{member}.{name[0].lower()}{name[1:]}".lstrip("."))
+            yield from _problems(shape.members[name], value[name], _below(member, name))
     elif shape.type_name == "list":
-        for each in value:
-            yield from _problems(shape.member, each, member)
+        is_structure = shape.member.type_name == "structure"
+        for index, each in enumerate(value):
+            yield from _problems(shape.member, each, _below(member, index) if is_structure else member)
     for constraint in _broken_constraints(shape, value):
         yield f"Value '{value}' at '{member}' failed to satisfy constraint: Member must {constraint}"
 

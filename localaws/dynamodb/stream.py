@@ -84,6 +84,12 @@ class Stream:
         """The offset of a SequenceNumber. Raises ValueError if it is not a number."""
         return int(sequence_number) - self.first_sequence_number
 
+    def offset_before(self, timestamp: float) -> int:
+        """The offset before the first record whose ApproximateCreationDateTime, in whole seconds, is not earlier."""
+        query = "SELECT MIN(offset) FROM record WHERE stream = ? AND offset <= ? AND CAST(created AS INTEGER) >= ?"
+        ((first,),) = database.execute(query, self._id, self.last_offset, timestamp)
+        return max(self.trimmed_offset, self.last_offset if first is None else first - 1)
+
     def add(self, old: Item | None, new: Item | None) -> None:
         """Do nothing; moto calls this on each of its steps. `writes` adds the records of a whole call."""
 

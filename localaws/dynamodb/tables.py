@@ -5,14 +5,17 @@ DynamoDB API reference, "CreateTable", "UpdateTable", "DeleteTable", "DescribeTa
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from moto.core.utils import utcnow
+from moto.dynamodb.exceptions import ResourceNotFoundException
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.responses import DynamoResult
 
 from localaws import delays
 from localaws.dynamodb import stream
+from localaws.dynamodb.items import invalid, invalid_value
 from localaws.errors import AwsError
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 _CHANGES = {"UpdateTable", "DeleteTable", "UpdateTimeToLive", "UpdateContinuousBackups"}
 _ARN_COLONS = 5
+_MAX_TAGS = 50
 _ALLOWED_IN_ANY_STATE = {
     "CreateTable", "DescribeTable", "ListTables", "ListTagsOfResource", "TagResource", "UntagResource",
 }  # fmt: skip
@@ -61,9 +65,51 @@ def keep_settings(status: str, call: Callable[..., Any], self: DynamoHandler) ->
 
 def refuse_before_changing(call: Callable[..., Any], self: DynamoHandler) -> Any:
     """Wrap UpdateTable: moto changes other settings before it comes to a change of the stream that it refuses."""
+    table = self.dynamodb_backend.get_table(self.body["TableName"])
     if specification := self.body.get("StreamSpecification"):
-        stream.check_specification(self.dynamodb_backend.get_table(self.body["TableName"]), specification)
+        stream.check_specification(table, specification)
+    if self.body.keys() <= {"TableName", "BillingMode", "ProvisionedThroughput"}:
+        _refuse_same_throughput(table, self.body)
     return call(self)
+
+
+def _refuse_same_throughput(table: Table, request: Mapping[str, Any]) -> None:
+    names = ("ReadCapacityUnits", "WriteCapacityUnits")
+    current, requested = table.throughput or {}, request.get("ProvisionedThroughput")
+    if requested and all(current.get(name) == requested.get(name) for name in names):
+        values = " ".join(
+            f"Current {name} provisioned for the table: {current[name]}. Requested {name}: {requested[name]}."
+            for name in names
+        )
+        same = "The provisioned throughput for the table will not change. The requested value equals the current value."
+        raise invalid(f"{same} {values}")
+
+
+def update_time_to_live(
+    update: Callable[..., None], self: DynamoDBBackend, table_name: str, specification: Mapping[str, Any]
+) -> None:
+    """Wrap UpdateTimeToLive: refuse what would change nothing, and another attribute while it is enabled."""
+    ttl = _existing(self, table_name).ttl
+    enabled, name = ttl["TimeToLiveStatus"] == "ENABLED", ttl.get("AttributeName")
+    if enabled and specification["AttributeName"] != name:
+        raise invalid(f"TimeToLive is active on a different AttributeName: current AttributeName is {name}")
+    if enabled == specification["Enabled"]:
+        raise invalid(f"TimeToLive is already {'enabled' if enabled else 'disabled'}")
+    update(self, table_name, specification)
+
+
+def describe_time_to_live(describe: Callable[..., Any], self: DynamoDBBackend, table_name: str) -> Any:
+    """Wrap DescribeTimeToLive: moto has another error for a missing table."""
+    _existing(self, table_name)
+    return describe(self, table_name)
+
+
+def _existing(backend: DynamoDBBackend, name: str) -> Table:
+    try:
+        return backend.get_table(name)
+    except ResourceNotFoundException:
+        message = f"Requested resource not found: Table: {name} not found"
+        raise AwsError("ResourceNotFoundException", message) from None
 
 
 def delete(delete_table: Callable[..., Any], self: DynamoHandler) -> Any:
@@ -71,7 +117,9 @@ def delete(delete_table: Callable[..., Any], self: DynamoHandler) -> Any:
     backend = self.dynamodb_backend
     table = backend.tables.get(self.body["TableName"].rpartition("/")[2])
     if not table or table.deletion_protection_enabled or not delays.delay_for("table-deleting"):
-        return delete_table(self)
+        answer = delete_table(self)
+        answer.result["TableDescription"]["TableStatus"] = "DELETING"
+        return answer
     _extra_description(table)["TableStatus"] = "DELETING"
     delays.schedule("table-deleting", lambda: backend.delete_table(table.name))
     return DynamoResult(table.describe())
@@ -88,9 +136,16 @@ def describe(
 
 def overwrite_tags(tag: Callable[..., None], self: DynamoDBBackend, arn: str, tags: Mapping[str, str]) -> None:
     """Wrap TagResource: a tag that the table has gets the new value."""
+    if arn.count(":") < _ARN_COLONS:
+        raise invalid(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
+    if ":table/" in arn and all(table.table_arn != arn for table in self.tables.values()):
+        raise AwsError("ResourceNotFoundException", f"Requested resource not found: ResourcArn: {arn} not found")
     for table in self.tables.values():
         if table.table_arn == arn:
-            table.tags = [each for each in table.tags if each["Key"] not in tags]
+            others = [each for each in table.tags if each["Key"] not in tags]
+            if len(others) + len(tags) > _MAX_TAGS:
+                raise invalid_value(f"Too many tags: a table has at most {_MAX_TAGS}")
+            table.tags = others
     tag(self, arn, tags)
 
 
@@ -116,7 +171,7 @@ def _busy_error(name: str, status: str, operation: str) -> AwsError:
 
 def _extra_description(table: Table) -> dict[str, Any]:
     """The members that the description of the table has on top of moto's."""
-    extra: dict[str, Any] = vars(table).setdefault("localaws_description", {})
+    extra: dict[str, Any] = vars(table).setdefault("localaws_description", {"TableId": str(uuid.uuid4())})
     return extra
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from moto.core.exceptions import JsonRESTError
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MAX_BATCH = 25
+_MAX_STATEMENTS = 25
+_MAX_HASH_KEY, _MAX_RANGE_KEY = 2048, 1024
 _MAX_TRANSACTION = 100
 _TOKEN_SECONDS = 10 * 60
 # The answers of transactions by their ClientRequestToken: when, the request, the answer.
@@ -44,6 +46,24 @@ _WRONG_WITH_ITEM = (
     exceptions.IncorrectOperandType,
     exceptions.InvalidUpdateExpressionInvalidDocumentPath,
 )
+
+
+_NOT_VALID = "One or more parameter values are not valid."
+_EMPTY = {
+    kind: f"AttributeValue for a key attribute cannot contain an empty {name} value."
+    for kind, name in (("S", "string"), ("B", "binary"), ("N", "number"))
+}
+
+
+class _WrongKeyError(AwsError):
+    """A key is not that of the table's schema."""
+
+    def __init__(self, message: str = "The provided key element does not match the schema") -> None:
+        super().__init__("ValidationException", message)
+
+
+class _WrongIndexKeyError(_WrongKeyError):
+    """A key of an index is not that of the index."""
 
 
 class Key(NamedTuple):
@@ -88,11 +108,46 @@ def locked(call: Callable[..., T], self: DynamoHandler) -> T:
         return call(self)
 
 
+def hide_consumption(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
+    """Wrap a call whose capacity and metrics moto returns always: DynamoDB does if the request asks for them."""
+    answer = call(self)
+    result: dict[str, Any] = answer.result  # type: ignore[assignment]
+    for member in ("ConsumedCapacity", "ItemCollectionMetrics"):
+        if self.body.get(f"Return{member}", "NONE") == "NONE":
+            result.pop(member, None)
+    return answer
+
+
+def get_item(call: Callable[..., T], self: DynamoHandler) -> T:
+    """Wrap GetItem."""
+    with stream.table_lock:
+        _key(self.dynamodb_backend.get_table(self.body["TableName"]), self.body["Key"])
+        return call(self)
+
+
+def batch_get_item(call: Callable[..., T], self: DynamoHandler) -> T:
+    """Wrap BatchGetItem."""
+    with stream.table_lock:
+        for name, request in self.body["RequestItems"].items():
+            table = self.dynamodb_backend.get_table(name)
+            keys = [_key(table, key) for key in request["Keys"]]
+            if len(set(keys)) < len(keys):
+                raise invalid("Provided list of item keys contains duplicates")
+        return call(self)
+
+
+def transact_get_items(call: Callable[..., T], self: DynamoHandler) -> T:
+    """Wrap TransactGetItems."""
+    with stream.table_lock:
+        gets = [each["Get"] for each in self.body["TransactItems"]]
+        _all_or_cancel([partial(_key, self.dynamodb_backend.get_table(get["TableName"]), get["Key"]) for get in gets])
+        return call(self)
+
+
 def write_item(kind: str, call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
     """Wrap PutItem, UpdateItem or DeleteItem."""
     body = self.body
     with stream.table_lock:
-        items.check_request(f"{kind}Item", body)
         write = _write(self.dynamodb_backend, kind, body)
         before = write.key.item()
         _check_expected(body, before)
@@ -108,7 +163,6 @@ def write_item(kind: str, call: Callable[..., DynamoResult], self: DynamoHandler
 def batch_write_item(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
     """Wrap BatchWriteItem."""
     with stream.table_lock:
-        items.check_request("BatchWriteItem", self.body)
         writes = []
         for table, requests in self.body["RequestItems"].items():
             for request in requests:
@@ -116,11 +170,12 @@ def batch_write_item(call: Callable[..., DynamoResult], self: DynamoHandler) -> 
                     raise invalid("A WriteRequest has a PutRequest or a DeleteRequest")
                 ((name, parameters),) = request.items()
                 kind = name.removesuffix("Request")
-                writes.append(_write(self.dynamodb_backend, kind, {"TableName": table, **parameters}))
-        if not writes or len(writes) > _MAX_BATCH:
-            raise invalid(
-                "Too many items requested for the BatchWriteItem call" if writes else "No items are requested"
-            )
+                try:
+                    writes.append(_write(self.dynamodb_backend, kind, {"TableName": table, **parameters}))
+                except _WrongIndexKeyError:
+                    raise
+                except _WrongKeyError:
+                    raise _WrongKeyError from None
         if len({write.key for write in writes}) < len(writes):
             raise invalid("Provided list of item keys contains duplicates")
         return _apply(writes, lambda: call(self))
@@ -129,17 +184,13 @@ def batch_write_item(call: Callable[..., DynamoResult], self: DynamoHandler) -> 
 def transact_write_items(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
     """Wrap TransactWriteItems."""
     with stream.table_lock:
-        items.check_request("TransactWriteItems", self.body)
         return _once(self, "TransactItems", lambda: call(self))
 
 
 def transact(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
     """Replace the transaction of the backend. moto copies whole tables, and puts the copies in place of the tables."""
-    if len(transact_items) > _MAX_TRANSACTION:
-        raise exceptions.TooManyTransactionsException
-    if any(len(each) != 1 for each in transact_items):
-        raise exceptions.TransactWriteSingleOpException
-    _transact(self, [_write(self, kind, parameters) for each in transact_items for kind, parameters in each.items()])
+    actions = [action for each in transact_items for action in each.items()]
+    _transact(self, _all_or_cancel([partial(_write, self, kind, parameters) for kind, parameters in actions]))
 
 
 def update_item(
@@ -158,7 +209,6 @@ def update_item(
 def execute_statement(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
     """Wrap ExecuteStatement: moto executes SELECT, and `partiql` translates the statements that write."""
     with stream.table_lock:
-        items.check_request("ExecuteStatement", self.body)
         if partiql.is_select(self.body["Statement"]):
             return call(self)
         return DynamoResult({"Items": _execute(self.dynamodb_backend, self.body)})
@@ -167,9 +217,8 @@ def execute_statement(call: Callable[..., DynamoResult], self: DynamoHandler) ->
 def batch_execute_statement(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
     """Wrap BatchExecuteStatement: each statement succeeds or fails on its own."""
     with stream.table_lock:
-        items.check_request("BatchExecuteStatement", self.body)
         statements = self.body["Statements"]
-        if _are_selects(statements, _MAX_BATCH):
+        if _are_selects(statements, _MAX_STATEMENTS):
             return call(self)
         responses: list[dict[str, Any]] = []
         for statement in statements:
@@ -186,7 +235,6 @@ def batch_execute_statement(call: Callable[..., DynamoResult], self: DynamoHandl
 def execute_transaction(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
     """Wrap ExecuteTransaction: all of its statements succeed, or none."""
     with stream.table_lock:
-        items.check_request("ExecuteTransaction", self.body)
         statements, backend = self.body["TransactStatements"], self.dynamodb_backend
         if _are_selects(statements, _MAX_TRANSACTION):
             return call(self)
@@ -219,7 +267,7 @@ def _apply(writes: list[Write], run: Callable[[], T], user_identity: Mapping[str
             if new is old or (new and old and new.attrs == old.attrs):
                 continue
             new_image = image(new) if new else None
-            items.check_item(new_image or {})
+            _check_image(write, new_image or {})
             if write.key.table.stream_shard:
                 change = (image(old) if old else None, new_image)
                 changes.setdefault(write.key.table.stream_shard, []).append(change)
@@ -231,10 +279,16 @@ def _apply(writes: list[Write], run: Callable[[], T], user_identity: Mapping[str
     return result
 
 
+def _check_image(write: Write, image_after: Mapping[str, Any]) -> None:
+    items.check_item(image_after, is_update=write.kind == "Update")
+    _check_index_keys(write.key.table, image_after)
+
+
 def _write(backend: DynamoDBBackend, kind: str, parameters: Mapping[str, Any]) -> Write:
     table = backend.get_table(parameters["TableName"])
     if kind in ("Put", "Insert"):
         key = _key(table, parameters["Item"], whole_item=True)
+        _check_index_keys(table, parameters["Item"])
     else:
         key = _key(table, parameters["Key"])
     return Write(kind, key, parameters)
@@ -243,35 +297,55 @@ def _write(backend: DynamoDBBackend, kind: str, parameters: Mapping[str, Any]) -
 def _key(table: Table, attributes: Mapping[str, Any], *, whole_item: bool = False) -> Key:
     """The key in the attributes of an item, or in the Key of a request. Refuses one that is not of the schema."""
     if not whole_item and attributes.keys() != set(table.table_key_attrs):
-        raise exceptions.ProvidedKeyDoesNotExist
+        raise _WrongKeyError
     values: list[DynamoType | None] = []
     for name, kind in ((table.hash_key_attr, table.hash_key_type), (table.range_key_attr, table.range_key_type)):
         if not name or not kind:
             values.append(None)
             continue
         if name not in attributes:
-            raise invalid_value(f"Missing the key {name} in the item")
-        value = DynamoType(attributes[name])
-        if value.type != kind and not whole_item:
-            raise exceptions.ProvidedKeyDoesNotExist
-        if value.type != kind:
-            raise invalid_value(f"Type mismatch for key {name} expected: {kind} actual: {value.type}")
-        if not value.value:
-            raise exceptions.KeyIsEmptyStringException(name)
-        values.append(value)
+            raise _WrongKeyError(f"One or more parameter values were invalid: Missing the key {name} in the item")
+        ((its_kind, content),) = attributes[name].items()
+        if its_kind != kind and not whole_item:
+            raise _WrongKeyError
+        if its_kind != kind:
+            mismatch = f"Type mismatch for key {name} expected: {kind} actual: {its_kind}"
+            raise _WrongKeyError(f"One or more parameter values were invalid: {mismatch}")
+        if not content:
+            raise invalid(f"{_NOT_VALID} The {_EMPTY[kind]} Key: {name}")
+        values.append(DynamoType(attributes[name]))
+        _check_key_size(content, is_hash=name == table.hash_key_attr)
     hash_key, range_key = values
     return Key(table, hash_key, range_key)  # type: ignore[arg-type] # each table has a hash key
 
 
+def _check_key_size(content: str | bytes, *, is_hash: bool) -> None:
+    size = len(content if isinstance(content, bytes) else content.encode(errors="surrogatepass"))
+    if is_hash and size > _MAX_HASH_KEY:
+        raise invalid_value(f"Size of hashkey has exceeded the maximum size limit of{_MAX_HASH_KEY} bytes")
+    if not is_hash and size > _MAX_RANGE_KEY:
+        raise invalid_value(f"Aggregated size of all range keys has exceeded the size limit of {_MAX_RANGE_KEY} bytes")
+
+
+def _check_index_keys(table: Table, attributes: Mapping[str, Any]) -> None:
+    """Refuse an item whose key of an index has another type, or is empty. An item without it is not in the index."""
+    kinds = {each["AttributeName"]: each["AttributeType"] for each in table.attr}
+    for index in sorted([*table.indexes, *table.global_indexes], key=lambda each: str(each.name)):
+        for name in [each["AttributeName"] for each in index.schema]:
+            if name not in attributes or name in table.table_key_attrs:
+                continue
+            ((kind, content),) = attributes[name].items()
+            if kind != kinds[name]:
+                mismatch = f"Type mismatch for Index Key {name} Expected: {kinds[name]} Actual: {kind}"
+                wrong = f"One or more parameter values were invalid: {mismatch} IndexName: {index.name}"
+                raise _WrongIndexKeyError(wrong)
+            if not content:
+                reason = f"A value specified for a secondary index key is not supported. The {_EMPTY[kind]}"
+                raise invalid(f"{_NOT_VALID} {reason} IndexName: {index.name}, IndexKey: {name}")
+
+
 def _check_expected(parameters: dict[str, Any], item: Item | None) -> None:
     """Check the legacy conditions, which moto ignores in DeleteItem and combines by AND always, and remove them."""
-    legacy = {"AttributeUpdates", "Expected", "ConditionalOperator"} & parameters.keys()
-    expressions = {"UpdateExpression", "ConditionExpression"} & parameters.keys()
-    if legacy and expressions:
-        raise invalid(
-            "Can not use both expression and non-expression parameters in the same request: Non-expression parameters: "
-            f"{{{', '.join(sorted(legacy))}}} Expression parameters: {{{', '.join(sorted(expressions))}}}"
-        )
     expected = parameters.pop("Expected", None)
     combine = any if parameters.pop("ConditionalOperator", "AND") == "OR" else all
     if expected and not combine(get_expected({name: condition}).expr(item) for name, condition in expected.items()):
@@ -302,6 +376,21 @@ def _perform(backend: DynamoDBBackend, write: Write) -> None:
         )
 
 
+def _all_or_cancel(steps: list[Callable[[], T]]) -> list[T]:
+    """Take all steps of a transaction. Raises TransactionCanceledException if one finds a wrong key."""
+    done: list[T] = []
+    reasons: list[tuple[str | None, str | None, None]] = []
+    for step in steps:
+        try:
+            done.append(step())
+            reasons.append((None, None, None))
+        except _WrongKeyError as error:
+            reasons.append(("ValidationError", str(error), None))
+    if len(done) < len(steps):
+        raise exceptions.TransactionCanceledException(reasons)
+    return done
+
+
 def _transact(backend: DynamoDBBackend, writes: list[Write]) -> None:
     """Perform all writes, or none. Raises TransactionCanceledException with a reason for each."""
     if len({write.key for write in writes}) < len(writes):
@@ -319,6 +408,8 @@ def _reason(backend: DynamoDBBackend, write: Write) -> tuple[str | None, str | N
     """Perform a write of a transaction. Return why it fails: code, message and the item as it is; or nothing."""
     try:
         _perform(backend, write)
+        if write.kind == "Update" and (updated := write.key.item()):
+            _check_image(write, image(updated))
     except exceptions.ConditionalCheckFailed as error:
         item = write.key.item()
         wanted = write.parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"

@@ -1,4 +1,8 @@
-"""Deployment packages: validated as Lambda validates them, and unpacked once."""
+"""Deployment packages: validated as Lambda validates them, and unpacked once.
+
+The code of a function keeps its path when its content changes: tracebacks and breakpoints name the same file after
+each deploy.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ import io
 import os
 import shutil
 import stat
+import threading
 import zipfile
 from pathlib import Path
 from tempfile import mkdtemp
 
 # Lambda guide, "Lambda quotas".
 _UNZIPPED_BYTES = 262_144_000
+_install_lock = threading.Lock()
 _NOT_A_ZIP_FILE = "Could not unzip uploaded file. Please check your file, then try to upload again."
 
 
@@ -39,18 +45,43 @@ def unpack(data: bytes, directory: Path) -> Path:
     """Unpack into a folder of `directory` named by the content, unless it exists, and return the folder."""
     folder = directory / hashlib.sha256(data).hexdigest()
     if not folder.exists():
-        validate(data)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Unpack elsewhere and rename: another thread that unpacks the same package never sees half of it.
-        draft = Path(mkdtemp(dir=directory))
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for entry in archive.infolist():
-                _extract(archive, entry, draft)
+        draft = _unpack(data, directory)
         try:
             draft.rename(folder)
         except OSError:
             shutil.rmtree(draft)
     return folder
+
+
+def install(data: bytes, folder: Path) -> None:
+    """Unpack into a folder, in place of other content that it has.
+
+    A process that runs while the content changes keeps the modules that it has imported.
+    """
+    digest, record = hashlib.sha256(data).hexdigest(), folder.with_name(f"{folder.name}.sha256")
+    with _install_lock:
+        if record.exists() and record.read_text() == digest:
+            return
+        draft = _unpack(data, folder.parent)
+        if folder.exists():
+            old = Path(mkdtemp(dir=folder.parent))
+            folder.rename(old / folder.name)
+            draft.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            draft.rename(folder)
+        record.write_text(digest)
+
+
+def _unpack(data: bytes, directory: Path) -> Path:
+    """Unpack into a new folder of `directory`, to be renamed: nobody sees a folder with half of its content."""
+    validate(data)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = Path(mkdtemp(dir=directory))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for entry in archive.infolist():
+            _extract(archive, entry, draft)
+    return draft
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:

@@ -182,7 +182,9 @@ class Functions:
             environment.end()
 
     def _new_environment(self, function: Function) -> Environment:
-        folder = code.unpack(function.code_bytes, self._directory / "code")
+        version = f"{function.function_name}-{function.version}".replace("$", "")
+        folder = self._directory / "code" / function.account_id / function.region / version
+        code.install(function.code_bytes, folder)
         layers = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
         log = FunctionLog(function)
         command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), layers)

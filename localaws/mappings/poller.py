@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ _log = logging.getLogger(__name__)
 # The pause between attempts doubles from the first to the longest. AWS starts later and goes further. Here, a person
 # waits for a failure that they rehearse.
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 10.0
+# How often a pause looks for new code or configuration, which end it.
+_LOOK_SECONDS = 0.05
 
 
 class Poller:
@@ -137,17 +140,31 @@ class _Worker:
         parts = deque([batch])
         pause = _FIRST_PAUSE_SECONDS
         while parts and not self._stop.is_set():
+            revision = self._revision()
             remaining = self._attempt(self._without_expired(parts.popleft()))
             parts.extendleft(reversed(remaining))
             if parts and parts[0].records:
                 # If the mapping stops here, it resumes after the records that are done.
                 self._checkpoint.offset, self._checkpoint.window = parts[0].records[0].offset - 1, parts[0].window
             if len(remaining) == 1:
-                self._stop.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                changed = self._pause(pause, revision)
+                pause = _FIRST_PAUSE_SECONDS if changed else min(2 * pause, _LONGEST_PAUSE_SECONDS)
             else:
                 pause = _FIRST_PAUSE_SECONDS
         return not parts
+
+    def _revision(self) -> str:
+        """What identifies the code and the configuration of the function; "" if it does not exist."""
+        function = self._functions.find(self._mapping.function_arn)
+        return function.revision_id if function else ""
+
+    def _pause(self, seconds: float, revision: str) -> bool:
+        """Wait, and return early if the mapping stops or the function has another revision: return whether it has."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and not self._stop.wait(min(left, _LOOK_SECONDS)):
+            if self._revision() != revision:
+                return True
+        return False
 
     def _attempt(self, batch: Batch) -> list[Batch]:
         """Invoke the function once. Return what remains of the batch: nothing, the same batch, or its halves."""

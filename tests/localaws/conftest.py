@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.config import Config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,10 +34,10 @@ def start(directory: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], st
     return process, json.loads(record.read_text())["endpoint"]
 
 
-def clients(url: str) -> Callable[[str], Any]:
+def clients(url: str, **options: Any) -> Callable[[str], Any]:
     """boto3 clients of the local AWS at `url`: `clients(url)("lambda")`. Creating one takes longer than a call."""
     session: Any = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
-    return cache(lambda service: session.client(service, endpoint_url=url))
+    return cache(lambda service: session.client(service, endpoint_url=url, **options))
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +52,9 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def client(endpoint: str) -> Callable[[str], Any]:
     """boto3 clients of the local AWS: `client("lambda")`."""
     return clients(endpoint)
+
+
+@pytest.fixture(scope="session")
+def unchecked_client(endpoint: str) -> Callable[[str], Any]:
+    """boto3 clients that send what they are given: `unchecked_client("lambda")`."""
+    return clients(endpoint, config=Config(parameter_validation=False, retries={"max_attempts": 0}))

@@ -48,6 +48,18 @@ def test_head_returns_the_length_and_no_body(client: Callable[[str], Any]) -> No
     assert (length, s3.get_object(Bucket=bucket, Key="key")["Body"].read()) == (5, b"12345")
 
 
+def test_expectation_is_answered_before_the_body(endpoint: str) -> None:
+    """Clients wait for it, some of them forever, before they send the body (RFC 9110, "Expect")."""
+    host, port = endpoint.removeprefix("http://").split(":")
+    headers = "".join(f"{name}: {value}\r\n" for name, value in LIST_TABLES.items())
+    with socket.create_connection((host, int(port)), timeout=20) as one:
+        request = f"POST / HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        one.sendall(request.encode())
+        assert one.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        one.sendall(b"{}")
+        assert one.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
 def test_server_closes_the_connection_on_request(connection: http.client.HTTPConnection) -> None:
     connection.request("POST", "/", b"{}", {**LIST_TABLES, "Connection": "close"})
     connection.getresponse().read()

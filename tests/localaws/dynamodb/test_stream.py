@@ -64,7 +64,7 @@ def records(stream_arn: Callable[[str], str], read: Callable[[str], Records]) ->
     return lambda table: read(stream_arn(table))
 
 
-def iterator(client: Any, arn: str, kind: str, **options: str) -> str:
+def iterator(client: Any, arn: str, kind: str, **options: Any) -> str:
     streams = client("dynamodbstreams")
     (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
     answer = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType=kind, **options)
@@ -389,6 +389,82 @@ def test_list_streams_pages(client: Any, table: Callable[..., str]) -> None:
     page = client("dynamodbstreams").list_streams(Limit=1)
     following = client("dynamodbstreams").list_streams(ExclusiveStartStreamArn=page["LastEvaluatedStreamArn"])
     assert following["Streams"][0]["StreamArn"] > page["Streams"][0]["StreamArn"]
+
+
+@pytest.mark.parametrize(
+    ("call", "parameters"),
+    [
+        ("list_streams", {"Limit": 0}),
+        ("list_streams", {"Limit": 101}),
+        ("list_streams", {"TableName": "no table"}),
+        ("list_streams", {"ExclusiveStartStreamArn": "not the ARN of any stream, but long enough"}),
+        ("describe_stream", {"StreamArn": "not the ARN of any stream, but long enough"}),
+        ("describe_stream", {"StreamArn": "{arn}", "Limit": 0}),
+        ("describe_stream", {"StreamArn": "{arn}", "Limit": 101}),
+        ("describe_stream", {"StreamArn": "{arn}", "ExclusiveStartShardId": "short"}),
+        ("describe_stream", {"StreamArn": "{arn}", "ShardFilter": {"Type": "PARENTS"}}),
+        ("get_records", {"ShardIterator": "{iterator}", "Limit": 0}),
+        ("get_records", {"ShardIterator": "{iterator}", "Limit": 1001}),
+    ],
+)
+def test_parameter_out_of_range_is_refused(
+    unchecked_client: Any,
+    table: Callable[..., str],
+    stream_arn: Callable[[str], str],
+    call: str,
+    parameters: dict[str, Any],
+) -> None:
+    arn = stream_arn(table())
+    values = {"{arn}": arn, "{iterator}": iterator(unchecked_client, arn, "LATEST")}
+    with pytest.raises(ClientError, match="ValidationException"):
+        getattr(unchecked_client("dynamodbstreams"), call)(
+            **{name: values.get(str(v), v) for name, v in parameters.items()}
+        )
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"ExclusiveStartShardId": "z" * 30}, {"ShardFilter": {"Type": "CHILD_SHARDS", "ShardId": "z" * 30}}],
+)
+def test_no_shards_follow(
+    client: Any, table: Callable[..., str], stream_arn: Callable[[str], str], parameters: dict[str, Any]
+) -> None:
+    answer = client("dynamodbstreams").describe_stream(StreamArn=stream_arn(table()), **parameters)
+    assert answer["StreamDescription"]["Shards"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "position"),
+    [
+        ("LATEST", {"SequenceNumber": "1" * 30}),
+        ("TRIM_HORIZON", {"SequenceNumber": "1" * 30}),
+        ("AT_SEQUENCE_NUMBER", {}),
+        ("AFTER_SEQUENCE_NUMBER", {"SequenceNumber": "1"}),
+        ("AT_SEQUENCE_NUMBER", {"SequenceNumber": "x" * 30}),
+        ("AT_TIMESTAMP", {}),
+        ("AT_TIMESTAMP", {"Timestamp": time.time() + 3600}),
+        ("SOMEWHERE", {}),
+    ],
+)
+def test_iterator_with_the_wrong_position_is_refused(
+    unchecked_client: Any,
+    table: Callable[..., str],
+    stream_arn: Callable[[str], str],
+    kind: str,
+    position: dict[str, Any],
+) -> None:
+    with pytest.raises(ClientError, match="ValidationException"):
+        iterator(unchecked_client, stream_arn(table()), kind, **position)
+
+
+@pytest.mark.parametrize(("age", "found"), [(3600, 1), (0, 0)])
+def test_iterator_starts_at_a_time(
+    client: Any, table: Callable[..., str], stream_arn: Callable[[str], str], age: float, found: int
+) -> None:
+    name = table()
+    client("dynamodb").put_item(TableName=name, Item={"name": {"S": "a"}})
+    start = iterator(client, stream_arn(name), "AT_TIMESTAMP", Timestamp=time.time() - age)
+    assert len(client("dynamodbstreams").get_records(ShardIterator=start)["Records"]) == found
 
 
 def test_unknown_stream_is_not_found(client: Any) -> None:

@@ -66,6 +66,28 @@ def test_create_returns_creating_and_then_the_table_is_active(client: Any) -> No
     assert (answer["TableStatus"], described(client, name)["TableStatus"]) == ("CREATING", "ACTIVE")
 
 
+def test_delete_returns_deleting(client: Any) -> None:
+    answer = client("dynamodb").delete_table(TableName=create(client))["TableDescription"]
+    assert answer["TableStatus"] == "DELETING"
+
+
+def test_table_has_an_id_of_its_own(client: Any) -> None:
+    one, two = create(client), create(client)
+    assert described(client, one)["TableId"] == described(client, one)["TableId"] != described(client, two)["TableId"]
+
+
+@pytest.mark.parametrize(("asked", "shown"), [({}, False), ({"ReturnConsumedCapacity": "TOTAL"}, True)])
+def test_answer_has_the_capacity_if_asked(client: Any, asked: dict[str, str], shown: bool) -> None:
+    name, key = create(client), {"name": {"S": "a"}}
+    dynamodb = client("dynamodb")
+    answers = [
+        dynamodb.update_item(TableName=name, Key=key, **asked),
+        dynamodb.batch_write_item(RequestItems={name: [{"PutRequest": {"Item": key}}]}, **asked),
+        dynamodb.batch_get_item(RequestItems={name: {"Keys": [key]}}, **asked),
+    ]
+    assert ["ConsumedCapacity" in each for each in answers] == [shown] * len(answers)
+
+
 def test_update_returns_updating_and_then_the_table_is_active(client: Any) -> None:
     """Recorded on AWS: the TableStatus in the response."""
     name = create(client)

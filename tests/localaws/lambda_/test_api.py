@@ -185,6 +185,14 @@ def test_new_code_replaces_the_process(client: Any) -> None:
     assert function.invoke().payload == "new"
 
 
+def test_new_code_has_the_path_of_the_old(client: Any) -> None:
+    code = "def handler(event, context): return __file__, {!r}"
+    one = deploy(client, code.format("old"))
+    before = one.invoke().payload
+    client("lambda").update_function_code(FunctionName=one.name, ZipFile=zipped(code.format("new")))
+    assert (before[1], one.invoke().payload) == ("old", [before[0], "new"])
+
+
 def test_new_configuration_replaces_the_process(client: Any) -> None:
     function = deploy(client, "import os\ndef handler(event, context): return os.environ.get('OWN')")
     function.invoke()

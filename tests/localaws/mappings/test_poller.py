@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.localaws.conftest import REGION
 from tests.localaws.pipe import ACTIONS, Pipe, build, name_of, policy, until
 
 if TYPE_CHECKING:
@@ -259,6 +259,16 @@ def test_failing_record_blocks_later_records(pipe: Callable[..., Pipe]) -> None:
     assert all(batch == ["poison"] for batch in one.batches())
 
 
+def test_changed_function_is_retried_at_once(pipe: Callable[..., Pipe]) -> None:
+    """Six more attempts, each after twice as long as the one before, would take longer than the test waits."""
+    one = pipe("raise ValueError")
+    one.put("a")
+    one.map()
+    until(lambda: len(one.batches()) > 4)
+    one.client("lambda").update_function_configuration(FunctionName=one.function, Description="changed")
+    until(lambda: len(one.batches()) > 10)
+
+
 def test_disabling_ends_the_retries(pipe: Callable[..., Pipe]) -> None:
     one = pipe("raise ValueError")
     mapping = one.map()
@@ -460,21 +470,19 @@ def test_deleted_function_is_a_problem(pipe: Callable[..., Pipe]) -> None:
 def test_unexpected_error_is_a_problem_and_is_retried(
     pipe: Callable[..., Pipe], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A file in place of the folder of the code: the process cannot start."""
-    one = pipe("return None  # in code that no other test unpacks")
-    sha = base64.b64decode(one.client("lambda").get_function(FunctionName=one.function)["Configuration"]["CodeSha256"])
+    """A folder in place of the file that names the content of the code: the process cannot start."""
+    one = pipe()
     endpoint = one.client("lambda").meta.endpoint_url
     records = tmp_path_factory.getbasetemp().glob("*/server.json")
     (server,) = {path.resolve().parent for path in records if json.loads(path.read_text())["endpoint"] == endpoint}
     (folder,) = server.glob("functions-*")
-    (folder / "code").mkdir(exist_ok=True)
-    broken = folder / "code" / sha.hex()
-    broken.touch()
+    broken = folder / "code" / "000000000000" / REGION / f"{one.function}-LATEST.sha256"
+    broken.mkdir(parents=True)
     mapping = one.map()
     one.put("a")
     until(lambda: result(one, mapping) == "PROBLEM: internal error, see the server's log")
     assert one.mapping(mapping["UUID"])["State"] == "Enabled"
-    broken.unlink()
+    broken.rmdir()
     assert one.wait_for("a") == [["a"]]
     until(lambda: result(one, mapping) == "OK")
 
