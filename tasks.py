@@ -129,7 +129,7 @@ def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, ado
     from pipeline import echo, session, teardown
 
     settings = _settings(report, overrides)
-    endpoint = _start_local_aws(settings).endpoint if settings.target == "local" else None
+    endpoint = _start_local_aws(settings, report.task).endpoint if settings.target == "local" else None
     print_command = echo.printer(ROOT / "build", sys.stderr.write) if c.config.run.echo else None
     client = session.connect(settings, endpoint, dry_run=report.dry_run, verbose=verbose, echo=print_command)
     deployment = Deployment(settings, client, ROOT, dry_run=report.dry_run, adopt=adopt)
@@ -165,14 +165,17 @@ def _run_step(c: Context, name: str, overrides: Words, *, verbose: bool, json: b
         report.render(step(deployment))
 
 
-def _start_local_aws(settings: Settings) -> Server:
-    """The local AWS, started if it is not running."""
+def _start_local_aws(settings: Settings, task: str) -> Server:
+    """The local AWS, started if it is not running. `task` can turn the debugger on; three turn it off."""
     from localaws import control
 
     began = time.monotonic()
     server, started = control.start(LOCAL, settings.local_port, settings.local_idle_hours, settings.local_aws_delays)
     if started:
         print(f"+ {'local.start':<16} {server.endpoint}  {time.monotonic() - began:.2f} s", file=sys.stderr)
+    if settings.local_debug_port or started or task in ("deploy", "watch", "local.start"):
+        source = ROOT / "lambda_src"
+        control.set_debugger(LOCAL, settings.local_debug_port, source, wait=settings.local_debug_wait)
     return server
 
 
@@ -697,10 +700,10 @@ def load(c: Context, items: str = "1000", rate: str = "0", connections: str = "1
 def local_start(c: Context, set: Words = None, json: bool = False) -> None:
     """Start the local AWS, and print its endpoint URL.
 
-    Settings: LOCAL_PORT, LOCAL_IDLE_HOURS, LOCAL_AWS_DELAYS.
+    Settings: LOCAL_PORT, LOCAL_IDLE_HOURS, LOCAL_AWS_DELAYS, LOCAL_DEBUG_PORT, LOCAL_DEBUG_WAIT.
     """
     with _task(c, "local.start", json) as report:
-        server = _start_local_aws(_settings(report, set))
+        server = _start_local_aws(_settings(report, set), report.task)
         report.result(server.endpoint, {"endpoint": server.endpoint, "pid": server.pid})
 
 

@@ -79,6 +79,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     threading.Thread(target=listener.serve_forever, daemon=True).start()
     threading.Thread(target=ttl.delete_expired_items, args=(stop,), daemon=True).start()
+    threading.Thread(target=functions.end_idle, args=(stop, arguments.environment_idle), daemon=True).start()
     record = directory / "server.json"
     text = json.dumps(identity)
     _write_private(record, text)
@@ -100,6 +101,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--idle-hours", type=float, default=8, help="exit after so many hours without a request")
     parser.add_argument("--delays", type=float, default=0, help="simulate AWS's delays, times this factor; 0: none")
     parser.add_argument("--aging", type=float, default=1, help="let stream records age so many times as fast")
+    parser.add_argument(
+        "--environment-idle", type=float, default=600, help="end a function's process idle so many seconds"
+    )
     parser.add_argument("--access-log", action="store_true", help="log who may do what, in DIRECTORY/access.jsonl")
     parser.add_argument("--pure-client", action="store_true", help="run functions on the pure-Python runtime client")
     return parser.parse_args()

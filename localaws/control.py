@@ -17,6 +17,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -99,6 +100,22 @@ def _start(directory: Path, port: int, idle_hours: float, delays: float, *, acce
             start_new_session=True,
         )
     return _wait_until_ready(directory, process, log)
+
+
+def set_debugger(directory: Path, port: int, source: Path, *, wait: bool) -> None:
+    """Start the next processes of functions under debugpy on `port`, with breakpoints in `source`; 0: without it.
+
+    With `wait`, they wait for a client (localaws/lambda_/debugger.py). Raises ControlError if debugpy is not installed.
+    """
+    file = directory / "debug.json"
+    if not port:
+        file.unlink(missing_ok=True)
+        return
+    if not find_spec("debugpy"):
+        raise ControlError(f"LOCAL_DEBUG_PORT {port} needs debugpy: {sys.executable} -m pip install debugpy")
+    draft = directory / "debug.new"
+    draft.write_text(json.dumps({"port": port, "wait": wait, "source": str(source)}))
+    draft.replace(file)
 
 
 def stop(directory: Path) -> Server | None:

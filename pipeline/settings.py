@@ -156,6 +156,8 @@ class Settings:
     local_port: int = _setting(4566, integer, 0, 65535)
     local_idle_hours: float = _setting(8.0, validators.decimal, 0.001, 8760)
     local_aws_delays: float = _setting(0.0, validators.delays)
+    local_debug_port: int = _setting(0, integer, 0, 65535)
+    local_debug_wait: bool = _setting(False, boolean)
 
     # Other AWS_* lines of the file, such as credentials. boto3 gets them with TARGET=aws. Never shown.
     aws_environment: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -168,10 +168,10 @@ AFTER_THE_PUT = {
         r"Task timed out after 1.00 seconds\n  try: raise FUNCTION_TIMEOUT \(1 s\)",
     ),
     "out of memory": (
-        "def lambda_handler(event, context):\n    return bytearray(10 ** 15)\n",
+        "def lambda_handler(event, context):\n    return len(b'x' * 10 ** 9)\n",
         {},
         None,
-        r"MemoryError(.|\n)*\n  try: raise FUNCTION_MEMORY_SIZE \(128 MB\)",
+        r"signal: killed(.|\n)*\n  try: raise FUNCTION_MEMORY_SIZE \(128 MB\)",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""An execution environment: a process, its log stream, and Lambda's rules for starting, calling and killing it.
+"""An execution environment: a process, its log stream, and Lambda's rules for starting, calling, freezing, killing it.
 
 Lambda guide, "Understanding the Lambda execution environment lifecycle".
 """
@@ -151,6 +151,7 @@ class Environment:
             self.end()
             late = isinstance(failure, DeadlineExceeded)
             return self._timed_out(invocation) if late else self._exited(invocation, str(failure))
+        self._process.freeze()
         if len(call.body) > _RESPONSE_BYTES:
             connection.respond("413 Request Entity Too Large", _TOO_LARGE)
             return _unhandled("Function.ResponseSizeTooLarge", _TOO_LARGE_MESSAGE)
@@ -169,9 +170,9 @@ class Environment:
         return _unhandled("Sandbox.Timedout", message, status="timeout")
 
     def _note_memory(self) -> None:
-        """Store the peak memory: the system does not report it once the process has exited."""
+        """Store the peak memory, which outlives the process."""
         if self._process:
-            self._memory_used = self._process.memory_used() or self._memory_used
+            self._memory_used = max(self._memory_used, self._process.memory_used)
 
 
 _TOO_LARGE_MESSAGE = f"Response payload size exceeded maximum allowed payload size ({_RESPONSE_BYTES} bytes)."

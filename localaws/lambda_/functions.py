@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
 import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from moto.awslambda.exceptions import UnknownFunctionException
 from moto.awslambda.models import lambda_backends
 
 from localaws import ACCOUNT_ID
 from localaws.iam import policies
-from localaws.lambda_ import code, names, runtimes
+from localaws.lambda_ import code, debugger, isolated, names, runtimes
 from localaws.lambda_.environment import Environment, Invocation
 from localaws.lambda_.function_log import FunctionLog
 from localaws.lambda_.metrics import Metrics
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from moto.awslambda.models import LambdaBackend
 
+    from localaws.lambda_.debugger import Debugger
     from localaws.lambda_.environment import InvocationResult
     from localaws.lambda_.settings import Function
 
@@ -43,6 +45,21 @@ class FunctionNotFound(Exception):  # noqa: N818 - AWS's word
     """The function or the qualifier does not exist. The text is its ARN."""
 
 
+class _Revision(NamedTuple):
+    """What an environment runs: a revision of the function, and the debugger."""
+
+    id: str
+    debugger: Debugger | None
+
+
+class _Idle(NamedTuple):
+    """An idle environment, what it runs, and the time of its last invocation."""
+
+    revision: _Revision
+    environment: Environment
+    since: float
+
+
 class Functions:
     """Runs the functions that moto stores, each version in processes of its own, which stay warm.
 
@@ -52,16 +69,18 @@ class Functions:
 
     def __init__(self, directory: Path, endpoint: Callable[[], str], *, pure_client: bool = False) -> None:
         self.metrics = Metrics()
+        self._server_directory = directory
         self._directory = Path(mkdtemp(prefix="functions-", dir=directory)).resolve()
         self._endpoint = endpoint
         self._lock = threading.Lock()
-        # By function ARN: the revision that an environment runs, and the environment.
-        self._idle: dict[str, list[tuple[str, Environment]]] = {}
+        self._idle: dict[str, list[_Idle]] = {}  # by function ARN
         self._concurrency: dict[str, int] = {}
         self._running: set[Environment] = set()
         self._closed = False
         self._runtime = self._directory / "runtime"
         runtimes.make_folder(self._runtime, pure_client=pure_client)
+        # This takes a moment, which the first invocation does not wait for.
+        threading.Thread(target=runtimes.can_isolate, args=(sys.executable, self._runtime), daemon=True).start()
 
     def find(
         self, name_or_arn: str, region: str = "", account: str = ACCOUNT_ID, qualifier: str | None = None
@@ -111,19 +130,31 @@ class Functions:
         arn = function.function_arn if function else ""
         with self._lock:
             versions = [each for each in self._idle if each == arn or each.startswith(f"{arn}:")]
-            idle = [environment for version in versions for _, environment in self._idle.pop(version)]
-        for environment in idle:
-            environment.end()
+            idle = [each for version in versions for each in self._idle.pop(version)]
+        for each in idle:
+            each.environment.end()
+
+    def end_idle(self, stop: threading.Event, seconds: float) -> None:
+        """End the environments that have been idle for so many seconds, unless debugged, until `stop` is set."""
+        while not stop.wait(seconds / 10):
+            latest = time.monotonic() - seconds
+            with self._lock:
+                all_idle = [each for some in self._idle.values() for each in some]
+                ended = [each for each in all_idle if each.since < latest and not each.revision.debugger]
+                for arn, idle in self._idle.items():
+                    self._idle[arn] = [each for each in idle if each not in ended]
+            for each in ended:
+                each.environment.end()
 
     def close(self) -> None:
         """End all processes and delete the unpacked code."""
         with self._lock:
-            idle = [environment for environments in self._idle.values() for _, environment in environments]
+            idle = [each for some in self._idle.values() for each in some]
             self._idle.clear()
             running = list(self._running)
             self._closed = True
-        for environment in idle:
-            environment.end()
+        for each in idle:
+            each.environment.end()
         for environment in running:
             environment.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -142,7 +173,7 @@ class Functions:
 
     def _run(self, function: Function, invocation: Invocation) -> InvocationResult:
         while True:
-            revision = function.revision_id
+            revision = self._revision(function)
             environment = self._take(function, revision)
             with self._lock:
                 self._running.add(environment)
@@ -158,42 +189,55 @@ class Functions:
             self._release(function, revision, environment)
             return replace(result, version=str(function.version))
 
-    def _take(self, function: Function, revision: str) -> Environment:
+    def _take(self, function: Function, revision: _Revision) -> Environment:
         """Return an idle environment of the current revision, or a new one. End those of older revisions."""
         with self._lock:
             idle = self._idle.pop(function.function_arn, [])
-            current = [each for each in idle if each[0] == revision]
-            chosen = current.pop()[1] if current else None
+            current = [each for each in idle if each.revision == revision]
+            chosen = current.pop().environment if current else None
             if current:
                 self._idle[function.function_arn] = current
-        for its_revision, environment in idle:
-            if its_revision != revision:
-                environment.end()
-        return chosen or self._new_environment(function)
+        for each in idle:
+            if each.revision != revision:
+                each.environment.end()
+        return chosen or self._new_environment(function, revision.debugger)
 
-    def _release(self, function: Function, revision: str, environment: Environment) -> None:
+    def _release(self, function: Function, revision: _Revision, environment: Environment) -> None:
         """Return an environment to the idle ones, or end it if its function was changed or deleted."""
         with self._lock:
             exists = self.find(function.function_arn) is function
-            reusable = environment.alive and exists and function.revision_id == revision and not self._closed
+            current = exists and self._revision(function) == revision
+            reusable = environment.alive and current and not self._closed
             if reusable:
-                self._idle.setdefault(function.function_arn, []).append((revision, environment))
+                idle = _Idle(revision, environment, time.monotonic())
+                self._idle.setdefault(function.function_arn, []).append(idle)
         if not reusable:
             environment.end()
 
-    def _new_environment(self, function: Function) -> Environment:
+    def _revision(self, function: Function) -> _Revision:
+        return _Revision(function.revision_id, debugger.read(self._server_directory))
+
+    def _new_environment(self, function: Function, debug: Debugger | None) -> Environment:
         version = f"{function.function_name}-{function.version}".replace("$", "")
         folder = self._directory / "code" / function.account_id / function.region / version
         code.install(function.code_bytes, folder)
         layers = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
         log = FunctionLog(function)
         command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), layers)
-        variables = {**self._variables(function, folder), **log.variables(), **function.environment_vars}
-        return Environment(
-            lambda: Process(command, folder, variables, log.write), log, function.timeout, function.memory_size
-        )
+        root = str(folder)
+        if debug:  # the threads of a debugger prevent isolation
+            command = debug.command(command, folder, self._directory / "debugger")
+        elif runtimes.can_isolate(command[0], self._runtime):
+            command, root = runtimes.isolate(command, int(function.ephemeral_storage)), isolated.TASK_ROOT
+        variables = {**self._variables(function, root), **log.variables(), **function.environment_vars}
+        memory = int(function.memory_size)
 
-    def _variables(self, function: Function, folder: Path) -> dict[str, str]:
+        def start() -> Process:
+            return Process(command, folder, variables, log.write, memory, debugged=bool(debug))
+
+        return Environment(start, log, function.timeout, memory)
+
+    def _variables(self, function: Function, task_root: str) -> dict[str, str]:
         """Lambda guide, "Defined runtime environment variables", and the endpoint that leads to the local AWS."""
         credentials = policies.credentials(function.role, function.function_name)
         return {
@@ -211,7 +255,7 @@ class Functions:
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
             "LAMBDA_RUNTIME_DIR": str(self._runtime),
-            "LAMBDA_TASK_ROOT": str(folder),
+            "LAMBDA_TASK_ROOT": task_root,
             "LANG": "en_US.UTF-8",
             "PATH": os.defpath,
             "TZ": ":UTC",

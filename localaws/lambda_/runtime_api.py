@@ -1,6 +1,7 @@
 """The Runtime API of one function process, on a loopback port of its own.
 
-Lambda guide, "Using the Lambda runtime API for custom runtimes". The thread that waits for the function also serves the
+Lambda guide, "Using the Lambda runtime API for custom runtimes". In addition, debugged.py holds a connection for
+`runtime/debugger` open while a debugger is attached. The thread that waits for the function also serves the
 API. No other thread has to wake up, so a warm invocation is fast.
 """
 
@@ -17,7 +18,7 @@ from localaws import HOST
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PATH = re.compile(r"/2018-06-01/runtime/(invocation/next|init/error|invocation/[^/]+/(?:response|error))")
+_PATH = re.compile(r"/2018-06-01/runtime/(invocation/next|init/error|debugger|invocation/[^/]+/(?:response|error))")
 # How long to wait for the rest of a request. A runtime writes each request at once.
 _READ_SECONDS = 10
 

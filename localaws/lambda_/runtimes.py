@@ -9,6 +9,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from localaws.lambda_ import isolated
+
 # The libraries that a function can import without packaging them: the runtime client, and those that AWS's Python
 # runtimes include (Lambda guide, "Runtime-included SDK versions"). It cannot import the server's other libraries.
 _LIBRARIES = (
@@ -25,6 +27,7 @@ _LIBRARIES = (
     "urllib3",
 )
 
+_TMP = Path("/tmp")  # noqa: S108 - as on Lambda
 # Import the runtime client before the function's code is in the path: no module of the code can replace it.
 _BOOT = """
 import sys
@@ -61,6 +64,32 @@ def command(runtime: str, code: Path, folder: Path, handler: str, layers: list[P
     version = Path(f"python/lib/{runtime}/site-packages")
     paths = [layer / part for part in (version, "python") for layer in reversed(layers) if (layer / part).is_dir()]
     return [python, "-S", "-c", _BOOT, str(code), str(folder), handler, *map(str, paths)]
+
+
+def isolate(command: list[str], megabytes: int) -> list[str]:
+    """The command that starts a function with its code in isolated.TASK_ROOT, and with a /tmp of so many megabytes.
+
+    If the function needs files in /tmp, such as the server's Python or directory, it has the /tmp of the machine.
+    """
+    script, handler = command.index("-c") + 1, command.index("-c") + 4
+    folder = Path(command[handler - 1])
+    needed = [Path(command[0]), folder, *folder.iterdir()]
+    if any(_TMP in (*path.parents, *path.resolve().parents) for path in needed):
+        megabytes = 0
+    text = Path(isolated.__file__).read_text(encoding="utf-8")
+    return [*command[:script], text, *command[script:handler], str(megabytes), *command[handler:]]
+
+
+@lru_cache
+def can_isolate(python: str, folder: Path) -> bool:
+    """Try whether the system lets a process have mounts of its own. If not, log that."""
+    command = isolate([python, "-S", "-c", "", str(folder), str(folder)], 1)
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        why = (result.stderr.strip() or "no reason").splitlines()[-1]
+        where = f"have their code in another folder than {isolated.TASK_ROOT}, and can write all files"
+        sys.stderr.write(f"Functions {where}: {why}\n")
+    return result.returncode == 0
 
 
 @lru_cache

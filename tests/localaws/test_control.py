@@ -111,3 +111,13 @@ def test_exiting_server_removes_its_own_record(tmp_path: Path) -> None:
     process.terminate()
     assert exited(process)
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - the names
+
+
+def test_debugger_that_is_not_installed_is_an_error_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "debugpy", None)
+    with pytest.raises(
+        control.ControlError, match=r"^LOCAL_DEBUG_PORT 5678 needs debugpy: \S+ -m pip install debugpy$"
+    ):
+        control.set_debugger(tmp_path, 5678, tmp_path, wait=False)

@@ -174,6 +174,7 @@ def test_one_error_lists_every_problem_in_the_order_of_the_settings() -> None:
         ("LOCAL_PORT", "65536", "from 0 to 65535"),
         ("LOCAL_PORT", "٤٥٦٦", "from 0 to 65535"),
         ("LOCAL_IDLE_HOURS", "0", "a number from"),
+        ("LOCAL_DEBUG_PORT", "65536", "from 0 to 65535"),
         ("LOCAL_AWS_DELAYS", "maybe", "off, on, or a number from"),
     ],
 )

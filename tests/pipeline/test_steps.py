@@ -219,8 +219,9 @@ def test_the_help_of_a_step_names_exactly_the_settings_that_it_reads(deployed: l
 
 def test_the_help_of_local_start_names_exactly_the_settings_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "start", lambda *_: (None, False))
+    monkeypatch.setattr(control, "set_debugger", lambda *_, **__: None)
     recording: Any = RecordingSettings(load(None, {}, {}))
-    tasks._start_local_aws(recording)
+    tasks._start_local_aws(recording, "local.start")
     assert set(documented("local.start")) == recording.read
 
 
