@@ -56,7 +56,7 @@ def unpack(data: bytes, directory: Path) -> Path:
 def install(data: bytes, folder: Path) -> None:
     """Unpack into a folder, in place of other content that it has.
 
-    A process that runs while the content changes keeps the modules that it has imported.
+    The content before stays beside it for processes that run while the content changes, until it changes again.
     """
     digest, record = hashlib.sha256(data).hexdigest(), folder.with_name(f"{folder.name}.sha256")
     with _install_lock:
@@ -64,12 +64,10 @@ def install(data: bytes, folder: Path) -> None:
             return
         draft = _unpack(data, folder.parent)
         if folder.exists():
-            old = Path(mkdtemp(dir=folder.parent))
-            folder.rename(old / folder.name)
-            draft.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            draft.rename(folder)
+            before = folder.with_name(f"{folder.name}.before")
+            shutil.rmtree(before, ignore_errors=True)
+            folder.rename(before)
+        draft.rename(folder)
         record.write_text(digest)
 
 
