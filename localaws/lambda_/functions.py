@@ -18,7 +18,7 @@ from moto.awslambda.models import lambda_backends
 
 from localaws import ACCOUNT_ID
 from localaws.iam import policies
-from localaws.lambda_ import code, debugger, isolated, names, runtimes
+from localaws.lambda_ import code, debugger, isolated, layers, names, runtimes
 from localaws.lambda_.environment import Environment, Invocation
 from localaws.lambda_.function_log import FunctionLog
 from localaws.lambda_.metrics import Metrics
@@ -221,15 +221,18 @@ class Functions:
         version = f"{function.function_name}-{function.version}".replace("$", "")
         folder = self._directory / "code" / function.account_id / function.region / version
         code.install(function.code_bytes, folder)
-        layers = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
+        unpacked = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
+        opt = layers.merge(unpacked, self._directory / "opt")
         log = FunctionLog(function)
-        command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), layers)
-        root = str(folder)
+        command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), opt)
+        root, layer_root = str(folder), str(opt)
         if debug:  # the threads of a debugger prevent isolation
             command = debug.command(command, folder, self._directory / "debugger")
         elif runtimes.can_isolate(command[0], self._runtime):
-            command, root = runtimes.isolate(command, int(function.ephemeral_storage)), isolated.TASK_ROOT
-        variables = {**self._variables(function, root), **log.variables(), **function.environment_vars}
+            root, layer_root = isolated.TASK_ROOT, runtimes.layer_root(command, opt)
+            command = runtimes.isolate(command, int(function.ephemeral_storage), str(opt), layer_root)
+        variables = {**self._variables(function, root, layer_root), **log.variables(), **function.environment_vars}
+        command = layers.wrap(command, variables, folder, opt, self._directory / "wrapped")
         memory = int(function.memory_size)
 
         def start() -> Process:
@@ -237,7 +240,7 @@ class Functions:
 
         return Environment(start, log, function.timeout, memory)
 
-    def _variables(self, function: Function, task_root: str) -> dict[str, str]:
+    def _variables(self, function: Function, task_root: str, layer_root: str) -> dict[str, str]:
         """Lambda guide, "Defined runtime environment variables", and the endpoint that leads to the local AWS."""
         credentials = policies.credentials(function.role, function.function_name)
         return {
@@ -257,6 +260,7 @@ class Functions:
             "LAMBDA_RUNTIME_DIR": str(self._runtime),
             "LAMBDA_TASK_ROOT": task_root,
             "LANG": "en_US.UTF-8",
-            "PATH": os.defpath,
+            "LD_LIBRARY_PATH": f"{task_root}:{task_root}/lib:{layer_root}/lib",
+            "PATH": f"{os.defpath}:{layer_root}/bin",
             "TZ": ":UTC",
         }

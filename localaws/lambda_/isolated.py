@@ -1,7 +1,9 @@
-"""Start the boot script of a function with files as on Lambda: `python -c THIS BOOT CODE RUNTIME MEGABYTES [...]`.
+"""Start the boot script of a function with files as on Lambda.
+
+The command is `python -c THIS BOOT CODE RUNTIME MEGABYTES LAYERS [...]`.
 
 The code is in /var/task and read-only. With MEGABYTES over 0, the process has an empty /tmp of this size of its own, in
-memory, and can write no other files.
+memory, and can write no other files. With LAYERS, their folder is in /opt.
 
 An ordinary user may do this in a user and a mount namespace of the process (user_namespaces(7), mount_namespaces(7))
 where the kernel allows it. The rest of /var remains. It imports the standard library only.
@@ -22,8 +24,11 @@ _SYS_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = 442, -100, 0x
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def isolate(code: str, megabytes: int) -> None:
-    """Mount `code` as TASK_ROOT, and a /tmp of so many megabytes, if any. Raises OSError if the kernel refuses."""
+def isolate(code: str, megabytes: int, layers: str) -> None:
+    """Mount `code` as TASK_ROOT, `layers` as /opt, and a /tmp of so many megabytes; the last two if there are any.
+
+    Raises OSError if the kernel refuses.
+    """
     user, group = os.getuid(), os.getgid()
     _check(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS))
     for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
@@ -33,11 +38,14 @@ def isolate(code: str, megabytes: int) -> None:
     if not os.path.isdir(TASK_ROOT):
         _make_task_root()
     _mount(code, TASK_ROOT, _MS_BIND)
+    if layers:
+        _mount(layers, "/opt", _MS_BIND)
     if megabytes:
         _make_read_only("/", _AT_RECURSIVE)
         _mount("tmpfs", "/tmp", _MS_NOSUID | _MS_NODEV, "tmpfs", f"size={megabytes}m,mode=1777")  # noqa: S108
     else:
-        _make_read_only(TASK_ROOT, 0)
+        for path in (TASK_ROOT, "/opt") if layers else (TASK_ROOT,):
+            _make_read_only(path, 0)
     os.chdir(TASK_ROOT)
 
 
@@ -77,8 +85,8 @@ def _check(result: int) -> None:
 if __name__ == "__main__":
     if sys.platform != "linux":
         sys.exit("Only Linux has user namespaces.")
-    boot, code, runtime, megabytes = sys.argv[1:5]
+    boot, code, runtime, megabytes, layers = sys.argv[1:6]
     sys.path[0] = runtime
-    isolate(code, int(megabytes))
-    sys.argv[1:5] = [TASK_ROOT, runtime]
+    isolate(code, int(megabytes), layers)
+    sys.argv[1:6] = [TASK_ROOT, runtime]
     exec(boot)  # noqa: S102 - our own script

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from localaws.lambda_ import isolated
+from localaws.lambda_ import interpreters, isolated
 
 # The libraries that a function can import without packaging them: the runtime client, and those that AWS's Python
 # runtimes include (Lambda guide, "Runtime-included SDK versions"). It cannot import the server's other libraries.
@@ -27,6 +26,7 @@ _LIBRARIES = (
     "urllib3",
 )
 
+_OPT = Path("/opt")
 _TMP = Path("/tmp")  # noqa: S108 - as on Lambda
 # Import the runtime client before the function's code is in the path: no module of the code can replace it.
 _BOOT = """
@@ -55,21 +55,28 @@ def make_folder(folder: Path, *, pure_client: bool = False) -> None:
     (folder / "runtime_client.py").symlink_to(Path(__file__).with_name("runtime_client.py"))
 
 
-def command(runtime: str, code: Path, folder: Path, handler: str, layers: list[Path]) -> list[str]:
+def command(runtime: str, code: Path, folder: Path, handler: str, opt: Path) -> list[str]:
     """The command that starts a function, without the site-packages of the host's Python (-S).
 
-    `layers` are unpacked layers. Later layers win over earlier ones, and the function's own code over all of them.
+    `opt` has the content of the function's layers. The function's own code wins over it.
     """
-    python = interpreter(runtime)
-    version = Path(f"python/lib/{runtime}/site-packages")
-    paths = [layer / part for part in (version, "python") for layer in reversed(layers) if (layer / part).is_dir()]
-    return [python, "-S", "-c", _BOOT, str(code), str(folder), handler, *map(str, paths)]
+    paths = [opt / "python/lib" / runtime / "site-packages", opt / "python"]
+    existing = [str(path) for path in paths if path.is_dir()]
+    return [interpreter(runtime), "-S", "-c", _BOOT, str(code), str(folder), handler, *existing]
 
 
-def isolate(command: list[str], megabytes: int) -> list[str]:
+def layer_root(command: list[str], opt: Path) -> str:
+    """Where an isolated function has its layers: in /opt, unless it has none, or needs other files there to start."""
+    python = Path(command[0])
+    hidden = any(_OPT in (*path.parents, *path.resolve().parents) for path in (python, opt))
+    return str(opt) if hidden or not _OPT.is_dir() or not any(opt.iterdir()) else str(_OPT)
+
+
+def isolate(command: list[str], megabytes: int, opt: str = "", layer_root: str = "") -> list[str]:
     """The command that starts a function with its code in isolated.TASK_ROOT, and with a /tmp of so many megabytes.
 
-    If the function needs files in /tmp, such as the server's Python or directory, it has the /tmp of the machine.
+    The layers in the folder `opt` are in `layer_root`. If the function needs files in /tmp, such as the server's Python
+    or directory, it has the /tmp of the machine.
     """
     script, handler = command.index("-c") + 1, command.index("-c") + 4
     folder = Path(command[handler - 1])
@@ -77,7 +84,10 @@ def isolate(command: list[str], megabytes: int) -> list[str]:
     if any(_TMP in (*path.parents, *path.resolve().parents) for path in needed):
         megabytes = 0
     text = Path(isolated.__file__).read_text(encoding="utf-8")
-    return [*command[:script], text, *command[script:handler], str(megabytes), *command[handler:]]
+    paths = [path.replace(opt, layer_root, 1) if opt else path for path in command[handler + 1 :]]
+    layers = opt if layer_root == str(_OPT) else ""
+    start = [*command[:script], text, *command[script:handler], str(megabytes), layers]
+    return [*start, *command[handler : handler + 1], *paths]
 
 
 @lru_cache
@@ -95,15 +105,11 @@ def can_isolate(python: str, folder: Path) -> bool:
 @lru_cache
 def interpreter(runtime: str) -> str:
     """Find the Python of a runtime ("python3.12"). If the machine lacks it, log that and use the server's own."""
-    if runtime == f"python{sys.version_info.major}.{sys.version_info.minor}":
-        return sys.executable
-    found = shutil.which(runtime)
-    # It may be a launcher that does not work, so ask it for the interpreter that it launches.
-    result = found and subprocess.run(
-        [found, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False
-    )
-    if result and result.returncode == 0:
-        return result.stdout.strip()
+    if found := interpreters.find(runtime):
+        return found
     own = sys.version.split()[0]
-    sys.stderr.write(f"{runtime} is not installed: its functions run on Python {own}.\n")
+    sys.stderr.write(
+        f"{runtime} is not installed: its functions run on Python {own}. "
+        f"To install it: uv python install {runtime.removeprefix('python')}\n"
+    )
     return sys.executable

@@ -21,7 +21,7 @@ from moto.awslambda import models
 from localaws import delays, service_model, signature
 from localaws.errors import AwsError, invalid
 from localaws.iam import policies
-from localaws.lambda_ import code
+from localaws.lambda_ import code, layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,6 +84,11 @@ class Function(models.LambdaFunction):
     @state.setter
     def state(self, state: str) -> None:
         """Ignore the state that moto sets once: here it depends on the time."""
+
+    def _get_layers_data(self, layers_versions_arns: list[str]) -> list[models.LayerDataType]:
+        for arn in layers_versions_arns:
+            layers.refuse_missing(models.lambda_backends[self.account_id][self.region], arn)
+        return super()._get_layers_data(layers_versions_arns)
 
     def layer_versions(self) -> list[LayerVersion]:
         """The function's layers, the lowest first."""

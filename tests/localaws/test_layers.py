@@ -38,6 +38,7 @@ SEES_REQUESTS = {
     "localaws.signature",
     "localaws.iam.actions",
     "localaws.iam.authorization",
+    "localaws.iam.call",
     "localaws.dynamodb.streams_api",
     "localaws.lambda_.api",
     "localaws.mappings.api",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from localaws.lambda_ import interpreters
 from tests.localaws.conftest import REGION, clients, start
 from tests.localaws.deployed import allow, deploy, zipped
 from tests.localaws.pipe import until
@@ -156,13 +156,12 @@ def test_function_runs_on_the_python_of_its_runtime_if_installed(either: Any, ve
     """Another Python than the server's cannot import the C runtime client, so it uses ours."""
     code = "import sys\ndef handler(event, context): return '%d.%d' % sys.version_info[:2]"
     own = ".".join(map(str, sys.version_info[:2]))
-    works = subprocess.run([shutil.which(f"python{version}") or "false", "--version"], capture_output=True, check=False)
-    expected = own if works.returncode else version
+    expected = version if interpreters.find(f"python{version}") else own
     assert deploy(either, code, Runtime=f"python{version}").invoke().payload == expected
 
 
 def test_missing_runtime_is_logged_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    missing = next(f"python3.{minor}" for minor in range(15, 8, -1) if not shutil.which(f"python3.{minor}"))
+    missing = next(f"python3.{minor}" for minor in range(15, 8, -1) if not interpreters.find(f"python3.{minor}"))
     server, client = own_server(tmp_path)
     for _ in range(2):
         deploy(client, Runtime=missing).invoke()
