@@ -35,6 +35,7 @@ NAME = "grid"
 PATTERN = '{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}'
 PROVISIONED = {"TABLE_BILLING_MODE": "PROVISIONED"}
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:given-up"
+ALARMS = {"ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:operators"}
 POLICY = "arn:aws:iam::aws:policy/AWSXRayDaemonWriteAccess"
 OTHER_POLICY = "arn:aws:iam::aws:policy/AmazonSQSReadOnlyAccess"
 OWN_LOG_GROUP = '{"LoggingConfig": {"LogGroup": "/own/group"}}'
@@ -78,12 +79,17 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
     ("TUMBLING_WINDOW_IN_SECONDS", "30", "60", {}),
     ("ON_FAILURE", QUEUE, f"{QUEUE}-2", {}),
     ("MAPPING_ENABLED", "false", "false", {}),
+    ("ALARM_ITERATOR_AGE", "60000", "120000", ALARMS),
+    ("ALARM_ERRORS", "2", "3", ALARMS),
+    ("ALARM_THROTTLES", "2", "3", ALARMS),
+    ("ALARM_NOTES", "2", "3", {**ALARMS, "ON_FAILURE": QUEUE}),
     ("MAPPING_OPTIONS", '{"MetricsConfig": {"Metrics": ["EventCount"]}}', '{"MetricsConfig": {"Metrics": []}}', {}),
 ]
-# Not in the grid: names (another name is another resource), keys (see below), and settings that no resource has.
+# Not in the grid: names (another name is another resource; an alias and alarms are resources), keys (see below), and settings that no resource has.
 NO_ATTRIBUTE = {
     "PIPELINE_NAME", "TARGET", "AWS_REGION", "AWS_PROFILE", "AWS_ACCOUNT_ID", "AWS_ENDPOINT_URL",
     "ROLE_ARN", "TABLE_ARN", "TABLE_NAME", "TABLE_KEY", "TABLE_SORT_KEY", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME",
+    "FUNCTION_ALIAS", "FUNCTION_VERSIONS_KEPT", "ALARM_TOPIC_ARN",
     "CODE_BUCKET", "SMOKE_TIMEOUT", "SMOKE_ITEM", "LOCAL_PORT", "LOCAL_IDLE_HOURS", "LOCAL_AWS_DELAYS",
     "LOCAL_DEBUG_PORT", "LOCAL_DEBUG_WAIT",
 }  # fmt: skip
