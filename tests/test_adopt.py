@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.harness.forked import ForkedProject, Outcome
 
+pytestmark = pytest.mark.proof  # many deploys, end to end: CI runs them with the proofs
+
 
 @pytest.fixture
 def empty(project: ForkedProject) -> Iterator[ForkedProject]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.harness.forked import ForkedProject
 
+pytestmark = pytest.mark.proof  # many deploys, end to end: CI runs them with the proofs
+
 TOPIC = "arn:aws:sns:us-east-1:000000000000:on-call"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:given-up"
 OWN = ("--set", "PIPELINE_NAME=own")  # for a pipeline that the test deletes itself

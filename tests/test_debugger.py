@@ -12,6 +12,8 @@ from tests.harness.dap import DapClient
 if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject
 
+pytestmark = pytest.mark.proof  # many deploys, end to end: CI runs them with the proofs
+
 pytest.importorskip("debugpy")
 
 

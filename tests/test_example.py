@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.proof  # leave this out in your own tests
+
 
 @pytest.fixture
 def local_aws(tmp_path: Path) -> Iterator[str]:

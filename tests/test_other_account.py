@@ -18,6 +18,8 @@ from tests.test_smoke import function_code
 if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject
 
+pytestmark = pytest.mark.proof  # many deploys, end to end: CI runs them with the proofs
+
 OWNER = "111111111111"
 READER = "000000000000"
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.harness.fault_proxy import Faults
     from tests.harness.forked import ForkedProject
 
+pytestmark = pytest.mark.proof  # many deploys, end to end: CI runs them with the proofs
+
 NO_TERMINAL = "stdin is not a terminal; pass --yes to continue without confirmation. Nothing was changed."
 
 

@@ -16,6 +16,8 @@ from tests.harness.project import target_aws
 if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject, Outcome
 
+pytestmark = pytest.mark.proof  # many deploys, end to end: CI runs them with the proofs
+
 # Each version handles a record by writing its name and its own answer to a file.
 HANDLER = """
 import json

@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject, Outcome
 
+pytestmark = pytest.mark.proof  # many deploys, end to end: CI runs them with the proofs
+
 # Planted in the function's environment, in `.env` and in the shell; no other text contains them.
 FUNCTION_SECRET, FILE_SECRET, SHELL_SECRET = "pl4nted-function", "pl4nted-file", "pl4nted-shell"
 ENV_FILE = f"""

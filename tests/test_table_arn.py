@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.harness.forked import ForkedProject
 
+pytestmark = pytest.mark.proof  # many deploys, end to end: CI runs them with the proofs
+
 NEW_AND_OLD = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 

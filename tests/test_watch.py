@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject
     from tests.harness.project import Project
 
+pytestmark = pytest.mark.proof  # many deploys, end to end: CI runs them with the proofs
+
 NAME = "stream-demo"
 
 

@@ -162,6 +162,7 @@ def _again(shape: Any, seen: tuple[str, ...]) -> bool:
     ],
     ids=lambda model: f"{model.service_model.service_name} {model.name}",
 )
+@pytest.mark.proof
 @settings(
     max_examples=3,
     deadline=None,

@@ -78,6 +78,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.proof
 def test_ruff_accepts_the_tasks(written: Path) -> None:
     assert checked(written, "ruff", "check", "--no-cache", ".") == "All checks passed!"
 
