@@ -85,7 +85,8 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
     ("ALARM_NOTES", "2", "3", {**ALARMS, "ON_FAILURE": QUEUE}),
     ("MAPPING_OPTIONS", '{"MetricsConfig": {"Metrics": ["EventCount"]}}', '{"MetricsConfig": {"Metrics": []}}', {}),
 ]
-# Not in the grid: names (another name is another resource; an alias and alarms are resources), keys (see below), and settings that no resource has.
+# Not in the grid: names (another name is another resource; an alias and alarms are resources), keys (see below), and
+# settings that no resource has.
 NO_ATTRIBUTE = {
     "PIPELINE_NAME", "TARGET", "AWS_REGION", "AWS_PROFILE", "AWS_ACCOUNT_ID", "AWS_ENDPOINT_URL",
     "ROLE_ARN", "TABLE_ARN", "TABLE_NAME", "TABLE_KEY", "TABLE_SORT_KEY", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME",
