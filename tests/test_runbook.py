@@ -258,7 +258,7 @@ def test_the_commands_of_the_page_deploy_test_and_delete(project: ForkedProject,
     pasted = Script(tmp_path / "pasted.sh", project.endpoint)
     pasted.path.write_text("".join(blocks))
     printed = pasted.run("sh", **VARIABLES)
-    assert re.search(r'map-stream: done\n.*\n\{.*"INSERT".*\n(.*\n)+clean: nothing is left\n', printed)
+    assert re.search(r'map-stream: done\n(.*\n)+\{.*"INSERT".*\n(.*\n)+clean: nothing is left\n', printed)
     assert project.is_empty()
 
 

@@ -107,7 +107,8 @@ def test_a_requirement_without_a_wheel_for_the_function_is_named(
     root: Path, wheel: Callable[..., None], tag: str
 ) -> None:
     wheel("compiled", tag)
-    with pytest.raises(UserError, match=r"for python3\.13 on x86_64: .*compiled.*choose a version with a wheel") as error:
+    message = r"for python3\.13 on x86_64: .*compiled.*choose a version with a wheel"
+    with pytest.raises(UserError, match=message) as error:
         install(root, "compiled==1.0\n")
     assert "\n" not in str(error.value)
 
