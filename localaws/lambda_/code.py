@@ -71,6 +71,14 @@ def install(data: bytes, folder: Path) -> None:
         record.write_text(digest)
 
 
+def remove(folder: Path) -> None:
+    """Remove what `install` put into a folder and beside it."""
+    with _install_lock:
+        for path in (folder, folder.with_name(f"{folder.name}.before")):
+            shutil.rmtree(path, ignore_errors=True)
+        folder.with_name(f"{folder.name}.sha256").unlink(missing_ok=True)
+
+
 def _unpack(data: bytes, directory: Path) -> Path:
     """Unpack into a new folder of `directory`, to be renamed: nobody sees a folder with half of its content."""
     validate(data)

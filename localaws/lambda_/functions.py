@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import threading
@@ -131,8 +132,14 @@ class Functions:
         with self._lock:
             versions = [each for each in self._idle if each == arn or each.startswith(f"{arn}:")]
             idle = [each for version in versions for each in self._idle.pop(version)]
+            running = self._concurrency.get(":".join(arn.split(":")[:7]), 0)
         for each in idle:
             each.environment.end()
+        if function and not running:  # a running process may still import from it
+            folder = self._folder(function)
+            its = re.escape(folder.name) if qualifier else rf"{re.escape(function.function_name)}-(LATEST|\d+)"
+            for path in [path for path in folder.parent.glob("*") if re.fullmatch(its, path.name)]:
+                code.remove(path)
 
     def end_idle(self, stop: threading.Event, seconds: float) -> None:
         """End the environments that have been idle for so many seconds, unless debugged, until `stop` is set."""
@@ -217,9 +224,13 @@ class Functions:
     def _revision(self, function: Function) -> _Revision:
         return _Revision(function.revision_id, debugger.read(self._server_directory))
 
-    def _new_environment(self, function: Function, debug: Debugger | None) -> Environment:
+    def _folder(self, function: Function) -> Path:
+        """Where the code of a version lies."""
         version = f"{function.function_name}-{function.version}".replace("$", "")
-        folder = self._directory / "code" / function.account_id / function.region / version
+        return self._directory / "code" / function.account_id / function.region / version
+
+    def _new_environment(self, function: Function, debug: Debugger | None) -> Environment:
+        folder = self._folder(function)
         code.install(function.code_bytes, folder)
         unpacked = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
         opt = layers.merge(unpacked, self._directory / "opt")
