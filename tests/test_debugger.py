@@ -46,5 +46,5 @@ def test_deploy_without_the_setting_ends_the_debugger(project: ForkedProject) ->
     project.run("smoke")
     DapClient(port).close()
     project.run("deploy", "smoke")
-    with pytest.raises(AssertionError, match="nothing listens"):
+    with pytest.raises(AssertionError, match="no debugger answers"):
         DapClient(port, seconds=1)

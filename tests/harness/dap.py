@@ -17,17 +17,17 @@ class DapClient:
     def __init__(self, port: int, *, seconds: float = _SECONDS) -> None:
         deadline = time.monotonic() + seconds
         while True:
-            with suppress(ConnectionRefusedError):
+            # A debugger that still starts may close the connection.
+            with suppress(ConnectionError):
                 self._socket = socket.create_connection(("127.0.0.1", port), timeout=_SECONDS)
+                self._incoming, self._sent = self._socket.makefile("rb"), 0
+                self.request("initialize", adapterID="python", linesStartAt1=True, pathFormat="path")
                 break
-            assert time.monotonic() < deadline, f"nothing listens on port {port}"
+            assert time.monotonic() < deadline, f"no debugger answers on port {port}"
             time.sleep(0.02)
-        self._incoming = self._socket.makefile("rb")
-        self._sent = 0
 
     def attach(self, path: str, line: int, **arguments: Any) -> None:
         """Attach, with a breakpoint, as an editor does."""
-        self.request("initialize", adapterID="python", linesStartAt1=True, pathFormat="path")
         self._send("attach", {"host": "127.0.0.1", **arguments})
         self.until("initialized")
         self.request("setBreakpoints", source={"path": path}, breakpoints=[{"line": line}])
@@ -64,5 +64,7 @@ class DapClient:
         length = 0
         while line := self._incoming.readline().strip():
             length = int(line.removeprefix(b"Content-Length:"))
+        if not length:
+            raise ConnectionError("the debugger closed the connection")
         message: dict[str, Any] = json.loads(self._incoming.read(length))
         return message

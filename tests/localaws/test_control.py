@@ -19,6 +19,8 @@ from tests.localaws.conftest import start
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.proof  # each test starts a local AWS
+
 ROOT = Path(__file__).resolve().parents[2]
 # Prints the process id of the server, and whether this process started it.
 START = """

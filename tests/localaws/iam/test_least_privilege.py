@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.localaws.iam.test_callers import Clients
 
+pytestmark = pytest.mark.proof  # some fifty calls, each with several policies
+
 NAME = f"handler-{uuid.uuid4().hex[:12]}"
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.localaws.deployed import Deployed, Result
 
+pytestmark = pytest.mark.proof  # each test starts a debugger
+
 pytest.importorskip("debugpy")
 CODE = """
 def handler(event, context):
