@@ -7,13 +7,14 @@ import json
 import re
 import time
 import zipfile
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.harness.project import function_code
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.harness.forked import ForkedProject
 
@@ -23,18 +24,6 @@ FAIL = "def lambda_handler(event, context):\n    raise KeyError('no such order')
 READ_STREAM = {"Effect": "Allow", "Action": "dynamodb:*", "Resource": "*"}
 WRITE_LOGS = {"Effect": "Allow", "Action": "logs:*", "Resource": "*"}
 ONLY_DONE = json.dumps({"Filters": [{"Pattern": '{"dynamodb": {"NewImage": {"done": {"BOOL": [true]}}}}'}]})
-
-
-@contextmanager
-def function_code(project: ForkedProject, text: str) -> Iterator[None]:
-    """Replace the code of the function within the block."""
-    source = project.folder / "lambda_src" / "example.py"
-    before = source.read_text()
-    source.write_text(text)
-    try:
-        yield
-    finally:
-        source.write_text(before)
 
 
 def allow_only(*statements: dict[str, Any]) -> Callable[[ForkedProject, str], None]:

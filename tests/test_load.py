@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness.project import target_aws
+from tests.harness.project import function_code, target_aws
 
 if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject
@@ -43,13 +43,8 @@ def test_the_svg_file_is_well_formed_and_the_text_shows_the_same(project: Forked
 
 
 def test_items_that_the_function_does_not_log_are_lost_and_deleted(project: ForkedProject) -> None:
-    source = project.folder / "lambda_src" / "example.py"
-    before = source.read_text()
-    source.write_text("def lambda_handler(event, context):\n    return None\n")
-    try:
+    with function_code(project, "def lambda_handler(event, context):\n    return None\n"):
         project.run("deploy", PIPELINE_NAME="silent")
-    finally:
-        source.write_text(before)
     settings = {"PIPELINE_NAME": "silent", "SMOKE_TIMEOUT": "2"}
     assert result(project, "--items", "10", **settings)["lost"] == 10
     assert project.client("dynamodb").scan(TableName="silent")["Count"] == 0
@@ -66,13 +61,8 @@ def lambda_handler(event, context):
         failed = True
         raise RuntimeError("once")
 """
-    source = project.folder / "lambda_src" / "example.py"
-    before = source.read_text()
-    source.write_text(code)
-    try:
+    with function_code(project, code):
         project.run("deploy", PIPELINE_NAME="repeating", BISECT_BATCH_ON_FUNCTION_ERROR="false")
-    finally:
-        source.write_text(before)
     found = result(project, "--items", "20", PIPELINE_NAME="repeating")
     assert found["lost"] == 0
     assert found["duplicated"] > 0

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from tests.harness.project import target_aws
+from tests.harness.project import function_code, target_aws
 from tests.localaws.pipe import until
-from tests.test_smoke import function_code
 
 if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject

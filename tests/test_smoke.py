@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.harness.project import function_code
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.harness.forked import ForkedProject
-
-
-@contextmanager
-def function_code(project: ForkedProject, text: str) -> Iterator[None]:
-    """Replace the code of the function within the block."""
-    source = project.folder / "lambda_src" / "example.py"
-    before = source.read_text()
-    source.write_text(text)
-    try:
-        yield
-    finally:
-        source.write_text(before)
 
 
 def test_smoke_prints_the_time_the_record_and_the_request_id(project: ForkedProject) -> None:

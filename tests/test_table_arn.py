@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.test_smoke import function_code
+from tests.harness.project import function_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

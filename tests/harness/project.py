@@ -99,6 +99,18 @@ def own_files(project: Project) -> Iterator[None]:
             path.write_text(text)
 
 
+@contextmanager
+def function_code(project: Project, text: str) -> Iterator[None]:
+    """Replace the code of the function within the block."""
+    source = project.folder / "lambda_src" / "example.py"
+    before = source.read_text()
+    source.write_text(text)
+    try:
+        yield
+    finally:
+        source.write_text(before)
+
+
 def target_aws(endpoint: str, **settings: str) -> dict[str, Any]:
     """Return settings with which the tasks take the local AWS at `endpoint` for a real account."""
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true"}
