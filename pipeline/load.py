@@ -9,9 +9,10 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from json import dumps
+from operator import length_hint
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -40,17 +41,22 @@ class _Load:
     token: int = field(default_factory=lambda: secrets.randbits(64) << 64)
     latencies: array[float] = field(default_factory=lambda: array("d"))
     rejected: list[str] = field(default_factory=list)
-    written: int = 0
     duplicated: int = 0
 
     def __post_init__(self) -> None:
         self.began, self.heard = time.time(), time.monotonic()
+        self.numbers, self.writers = iter(range(self.total)), list[Future[None]]()
         self.sent, self.invocations = array("d", bytes(8 * self.total)), array("q", bytes(8 * self.total))
         # AWS says its time in whole seconds. A difference within them is none.
         ahead = self.began - self.aws_ms / 1000
         self.ahead = ahead if not -1 <= ahead <= 2 else 0.0  # noqa: PLR2004
         settings = self.d.settings
         self.extra = items.parse(dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {}
+
+    @property
+    def written(self) -> int:
+        """How many items the threads have taken. They share the numbers."""
+        return self.total - length_hint(self.numbers)
 
     def item(self, number: int) -> dict[str, Any]:
         """The item of this number."""
@@ -67,7 +73,7 @@ class _Load:
 
     def is_over(self) -> bool:
         """Whether all items were found, or none for SMOKE_TIMEOUT."""
-        if self.written < self.total:
+        if not all(writer.done() for writer in self.writers):
             self.heard = time.monotonic()
             return False
         late = time.monotonic() > self.heard + self.d.settings.smoke_timeout
@@ -102,16 +108,16 @@ def run(d: Deployment, *, total: int, rate: float, connections: int) -> Events[N
         return
     stop = threading.Event()
     with ThreadPoolExecutor(connections) as pool:
-        numbers, starts = iter(range(total)), iter(range(0, total, items.BATCH_ITEMS))
+        starts = iter(range(0, total, items.BATCH_ITEMS))
         try:
-            for _ in range(connections):
-                pool.submit(_write, load, numbers, stop)
+            load.writers += [pool.submit(_write, load, stop) for _ in range(connections)]
             yield from _follow(load)
         finally:
             stop.set()
-            for _ in range(connections):
-                pool.submit(_delete, load, starts)
+            deletions = [pool.submit(_delete, load, starts) for _ in range(connections)]
     yield _result(load)
+    for each in (*load.writers, *deletions):
+        each.result()  # raises what kept items from being written or deleted
     accepted = total - len(load.rejected)
     if lost := accepted - len(load.latencies):
         raise UserError(f"{lost} of {accepted} items did not appear in the log; find the cause with: invoke doctor")
@@ -119,10 +125,10 @@ def run(d: Deployment, *, total: int, rate: float, connections: int) -> Events[N
         raise UserError(f"AWS rejected {len(load.rejected)} of {total} items: {load.rejected[0]}")
 
 
-def _write(load: _Load, numbers: Iterator[int], stop: threading.Event) -> None:
+def _write(load: _Load, stop: threading.Event) -> None:
     """Put items until there are no more. Several threads share the numbers."""
     dynamodb, name = load.d.client("dynamodb"), load.table["TableName"]
-    for number in numbers:
+    for number in load.numbers:
         if stop.wait(max(0.0, load.began + number / load.rate - time.time()) if load.rate else 0):
             return
         load.sent[number] = time.time()
@@ -130,7 +136,6 @@ def _write(load: _Load, numbers: Iterator[int], stop: threading.Event) -> None:
             dynamodb.put_item(TableName=name, Item=load.item(number))
         except (ClientError, BotoCoreError) as error:
             load.rejected.append(str(error))
-        load.written += 1
 
 
 def _delete(load: _Load, starts: Iterator[int]) -> None:
