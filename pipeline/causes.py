@@ -163,14 +163,15 @@ def find(d: Deployment, parts: Parts, counts: Callable[[Invocation], bool] = lam
         return
     recent = [each for each in _recent(d) if each.ended]
     invocations = [each for each in recent if counts(each)][-_FAILED_INVOCATIONS:]
-    if is_broken(invocations):
+    broken = is_broken(invocations)
+    if broken:
         yield from _of_blocked_shard(d, parts, recent)
         yield of_failure(d, invocations[-1])
     yield from _of_role(d, parts)
     yield from _of_throttles(d)
     result = parts.mapping["LastProcessingResult"]
     if invocations and invocations[-1].failure:
-        if not is_broken(invocations):
+        if not broken:
             yield replace(of_failure(d, invocations[-1]), certain=False)
     elif result.startswith("PROBLEM"):
         evidence = f"the last result of mapping {parts.mapping['UUID']} is {result}"

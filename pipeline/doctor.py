@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from . import causes
 from .deployment import Deployment
@@ -45,7 +46,7 @@ def _machine(d: Deployment) -> Iterator[tuple[str, causes.Cause | None]]:
     wrong = _other_versions(d.root / "requirements.txt")
     cause = causes.Cause("other versions", ", ".join(wrong), "pip install -r requirements.txt") if wrong else None
     yield "packages as in requirements.txt", cause
-    caller = d.client("sts").get_caller_identity()
+    caller: Any = d.caller_identity
     yield f"credentials of {caller['Arn']} in {d.client('sts').meta.endpoint_url}", None
     ahead = time.time() - aws_time_ms(caller) / 1000
     text = f"clock within {abs(ahead):.0f} s of AWS's"

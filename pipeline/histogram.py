@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from html import escape
@@ -34,10 +35,8 @@ def _limit(value: float) -> float:
 def text(counts: dict[str, int]) -> list[str]:
     """The histogram as lines: the bucket, a bar, the number."""
     most = max(counts.values(), default=1)
-    return [
-        f"  {name:>14}  {'#' * -(-count * _BAR_CHARACTERS // most):<{_BAR_CHARACTERS}}  {count}"
-        for name, count in counts.items()
-    ]
+    bars = {name: "#" * math.ceil(count * _BAR_CHARACTERS / most) for name, count in counts.items()}
+    return [f"  {name:>14}  {bar:<{_BAR_CHARACTERS}}  {counts[name]}" for name, bar in bars.items()]
 
 
 def svg(title: str, counts: dict[str, int]) -> str:
@@ -49,12 +48,6 @@ def svg(title: str, counts: dict[str, int]) -> str:
         rows.append(f'<text x="{_LABEL - 8}" y="{y}" text-anchor="end">{escape(name)}</text>')
         rows.append(f'<rect x="{_LABEL}" y="{y - 13}" width="{width:.1f}" height="16" fill="#4a7ebb"/>')
         rows.append(f'<text x="{_LABEL + width + 6:.1f}" y="{y}">{count}</text>')
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{(len(counts) + 2) * _ROW}" '
-    return "\n".join(
-        [
-            head + 'font-family="sans-serif" font-size="13">',
-            f'<text x="8" y="18">{escape(title)}</text>',
-            *rows,
-            "</svg>\n",
-        ]
-    )
+    size = f'width="{_WIDTH}" height="{(len(counts) + 2) * _ROW}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">'
+    return "\n".join([head, f'<text x="8" y="18">{escape(title)}</text>', *rows, "</svg>\n"])

@@ -366,18 +366,18 @@ _LEGACY = (
 
 def check_expressions(parameters: Mapping[str, Any]) -> dict[str, Expression]:
     """Check all expressions in the parameters of a call, or of one of its parts, and return them by parameter."""
-    given = [each for each in _EXPRESSIONS if parameters.get(each) is not None]
+    present = [each for each in _EXPRESSIONS if parameters.get(each) is not None]
     legacy = [each for each in _LEGACY if parameters.get(each) is not None]
-    if given and legacy:
+    if present and legacy:
         raise invalid(
             "Can not use both expression and non-expression parameters in the same request: Non-expression parameters: "
-            f"{{{', '.join(legacy)}}} Expression parameters: {{{', '.join(sorted(given))}}}"
+            f"{{{', '.join(legacy)}}} Expression parameters: {{{', '.join(sorted(present))}}}"
         )
     for member, pattern in (("ExpressionAttributeNames", _NAME), ("ExpressionAttributeValues", _VALUE)):
         placeholders = parameters.get(member)
         if placeholders is None:
             continue
-        if not given:
+        if not present:
             raise invalid(f"{member} can only be specified when using expressions")
         if not placeholders:
             raise invalid(f"{member} must not be empty")
@@ -385,7 +385,7 @@ def check_expressions(parameters: Mapping[str, Any]) -> dict[str, Expression]:
             if not pattern.fullmatch(key):
                 raise invalid(f'{member} contains invalid key: Syntax error; key: "{key}"')
     names, values = parameters.get("ExpressionAttributeNames") or {}, parameters.get("ExpressionAttributeValues") or {}
-    parsed = {each: Expression(each, parameters[each], names, values) for each in given}
+    parsed = {each: Expression(each, parameters[each], names, values) for each in present}
     used = {placeholder for each in parsed.values() for placeholder in each.used}
     for member, placeholders in (("ExpressionAttributeNames", names), ("ExpressionAttributeValues", values)):
         if unused := [each for each in placeholders if each not in used]:

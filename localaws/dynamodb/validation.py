@@ -131,8 +131,8 @@ def _check_legacy_conditions(conditions: Mapping[str, Mapping[str, Any]]) -> Non
         elif has_list:
             raise invalid_value(f"AttributeValueList can only be used with a ComparisonOperator for Attribute: {name}")
         elif exists in (None, True) and not has_value:
-            given = "null" if exists is None else "true"
-            raise invalid_value(f"Value must be provided when Exists is {given} for Attribute: {name}")
+            shown = "null" if exists is None else "true"
+            raise invalid_value(f"Value must be provided when Exists is {shown} for Attribute: {name}")
         elif exists is False and has_value:
             raise invalid_value(f"Value cannot be used when Exists is set to false for Attribute: {name}")
 
