@@ -62,7 +62,7 @@ class Cause:
 class Parts:
     """What is deployed, as the resource modules describe it; None for a part that is missing.
 
-    `mappings` are those of the function, `mapping` the one on the table's current stream.
+    `mappings` are those of the function, `mapping` the one on the table's current stream, with AWS's time.
     """
 
     table: dict[str, Any] | None
@@ -79,15 +79,19 @@ def look(d: Deployment) -> Parts:
         current: dict[str, Any] | None = external.describe_table(d)
     else:
         current = table.describe(client("dynamodb"), settings.table_name, tags=False)
+    described = partial(role.describe, client("iam"), settings.role_name)
+    current_role = {} if settings.role_arn else _if_readable(described, {})
     current_function = function.describe(client("lambda"), settings.function_name)
     mappings = mapping.of_function(client("lambda"), settings.function_name)
     stream = current["LatestStreamArn"] if current and current["StreamSpecification"]["StreamEnabled"] else ""
     ours = next((entry for entry in mappings if entry["EventSourceArn"] == stream != ""), None)
     if ours:  # a list may be seconds old, and omits encrypted filters
         entry = client("lambda").get_event_source_mapping(UUID=ours["UUID"])
-        ours = {**mapping.to_create_parameters(entry), "FilterCriteriaError": entry.get("FilterCriteriaError", {})}
-    described = partial(role.describe, client("iam"), settings.role_name)
-    current_role = {} if settings.role_arn else _if_readable(described, {})
+        kept = {
+            "FilterCriteriaError": entry.get("FilterCriteriaError", {}),
+            "ResponseMetadata": entry["ResponseMetadata"],
+        }
+        ours = {**mapping.to_create_parameters(entry), **kept}
     return Parts(current, current_function, current_role, mappings, ours)
 
 

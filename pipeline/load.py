@@ -11,7 +11,6 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from json import dumps
 from operator import length_hint
 from typing import Any
 
@@ -50,8 +49,7 @@ class _Load:
         # AWS says its time in whole seconds. A difference within them is none.
         ahead = self.began - self.aws_ms / 1000
         self.ahead = ahead if not -1 <= ahead <= 2 else 0.0  # noqa: PLR2004
-        settings = self.d.settings
-        self.extra = items.parse(dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {}
+        self.extra = smoke.extra_attributes(self.d.settings)
 
     @property
     def written(self) -> int:
@@ -100,8 +98,7 @@ def run(d: Deployment, *, total: int, rate: float, connections: int) -> Events[N
     if cause := next(causes.of_parts(d, parts), None):
         raise UserError(str(cause))
     mapping = parts.mapping or {}
-    aws_ms = smoke.aws_time_ms(d.client("lambda").get_event_source_mapping(UUID=mapping["UUID"]))
-    load = _Load(d, parts.table or {}, total, rate, aws_ms)
+    load = _Load(d, parts.table or {}, total, rate, smoke.aws_time_ms(mapping))
     smoke.check_filters(load.table, mapping, load.item(0))
     if d.dry_run:
         yield Result(f"load would write {total} items to table {d.settings.table_name}, and delete them")

@@ -18,6 +18,7 @@ from .deployment import Deployment
 from .events import Events, Result, Started, Waiting
 from .records import follow, to_json
 from .resources.change import UserError
+from .settings import Settings
 
 _MARKER = "smoke"
 _MARKER_VALUE = re.compile(r"smoke[0-9a-f]{32}")
@@ -91,9 +92,9 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
     yield Started("smoke")
     if d.dry_run:
         raise UserError("smoke does not support --dry")
-    extra = items.parse(dumps(d.settings.smoke_item), "SMOKE_ITEM") if d.settings.smoke_item else {}
+    extra = extra_attributes(d.settings)
     trial = _existing(d)
-    trial = replace(trial, put_ms=aws_time_ms(trial.current_mapping()))
+    trial = replace(trial, put_ms=aws_time_ms(trial.mapping))
     trial = replace(trial, earlier=frozenset(each.request_id for each in trial.invocations()))
     dynamodb, name = d.client("dynamodb"), trial.table["TableName"]
     item: dict[str, Any] = {}
@@ -216,6 +217,11 @@ def has_user_items(dynamodb: Any, table_name: str) -> bool:
 
 def _is_from_smoke(item: Mapping[str, Any]) -> bool:
     return _ATTEMPT in item and bool(_MARKER_VALUE.fullmatch(item.get(_MARKER, {}).get("S", "")))
+
+
+def extra_attributes(settings: Settings) -> dict[str, Any]:
+    """The attributes of SMOKE_ITEM, as PutItem takes them."""
+    return items.parse(dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {}
 
 
 def new_item(

@@ -21,7 +21,7 @@ import botocore.session
 from botocore import xform_name
 from botocore.model import OperationModel
 
-from pipeline import archive, echo, items, parameters, policies, role_check, steps
+from pipeline import archive, echo, items, parameters, policies, role_check, smoke, steps
 from pipeline.echo import double_quoted, json_text, quote, shell_var
 from pipeline.resources.change import UserError, record
 from pipeline.resources.role import POLICIES_TAG
@@ -133,7 +133,7 @@ def common_values(settings: Settings, named: Settings, root: Path, account_id: s
         "policies_tag_with_key": record(with_key, POLICIES_TAG)[POLICIES_TAG],
         "code_sha256": archive.sha256(code),
         "zip": textwrap.wrap(base64.b64encode(code).decode(), 100) if len(code) <= _EMBEDDED_BYTES else [],
-        "smoke_item": items.parse(json.dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {},
+        "smoke_item": smoke.extra_attributes(settings),
     }
 
 
