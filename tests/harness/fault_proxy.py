@@ -394,7 +394,8 @@ class Faults:
         operation, now = f"{call.service} {call.operation}", time.monotonic()
         fault, end = self._lasting.get(operation, ("", 0.0))
         if now < end:
-            return fault
+            # GetEventSourceMapping counts as the same operation as the list, but has no pages.
+            return fault if FAULTS[fault].applies(call) else ""
         chance = self._chances.setdefault(operation, random.Random(f"{self.seed} {operation}"))  # noqa: S311 - no secret
         if chance.random() >= self.rate:
             return ""
