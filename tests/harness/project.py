@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("tasks.py", "dev.py", "filter_patterns.py", ".env.example", "requirements.txt")
 PARTS = (*FILES, "pipeline", "localaws", "lambda_src", "policies")
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+# The last one is set by coverage, so that it measures the commands too (dev.coverage).
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_CONFIG")
 
 
 @dataclass(frozen=True)
