@@ -1,8 +1,10 @@
-"""KMS keys with a given ID: the tag `_custom_id_` of CreateKey, as moto has it for other services."""
+"""KMS keys: those with a given ID (the tag `_custom_id_` of CreateKey, as moto has it elsewhere), and their state."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from moto.kms.models import kms_backends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,3 +21,10 @@ def create(call: Callable[..., Key], self: KmsBackend, *arguments: Any, **option
         self.keys[custom] = self.keys.pop(key.id)
         key.id, key.arn = custom, f"{key.arn.rpartition('/')[0]}/{custom}"
     return key
+
+
+def state(arn: str) -> str:
+    """Return the state of the key, such as "Enabled" or "Disabled"; "" if it does not exist. KMS API: KeyMetadata."""
+    _, _, _, region, account, resource = arn.split(":", 5)
+    key = kms_backends[account][region].keys.get(resource.partition("/")[2])
+    return str(key.key_state) if key else ""

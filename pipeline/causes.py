@@ -142,9 +142,10 @@ def _nothing_deployed(d: Deployment, parts: Parts) -> Cause:
 
 def _of_function(d: Deployment, current: Mapping[str, Any]) -> Iterator[Cause]:
     name = f"function {current['FunctionName']}"
+    fix = "correct what AWS names, then: invoke create-function"
     for state, reason in (("State", "StateReason"), ("LastUpdateStatus", "LastUpdateStatusReason")):
         if current[state] == "Failed":
-            yield Cause("function failed", f"{state} of {name} is Failed: {current[reason]}", "invoke create-function")
+            yield Cause("function failed", f"{state} of {name} is Failed: {current[reason]}", fix)
     if current["ReservedConcurrentExecutions"] == 0:
         fix = "raise or unset FUNCTION_RESERVED_CONCURRENT_EXECUTIONS, then: invoke create-function"
         yield Cause("function throttled", f"the reserved concurrency of {name} is 0, so it never runs", fix)

@@ -77,6 +77,14 @@ def reserve_nothing(project: ForkedProject, name: str) -> None:
     project.client("lambda").put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
 
 
+def fail_an_update(project: ForkedProject, name: str) -> None:
+    kms, update = project.client("kms"), project.client("lambda").update_function_configuration
+    key = kms.create_key()["KeyMetadata"]
+    update(FunctionName=name, KMSKeyArn=key["Arn"])
+    kms.disable_key(KeyId=key["KeyId"])
+    update(FunctionName=name, MemorySize=512)
+
+
 def log_elsewhere(project: ForkedProject, name: str) -> None:
     update = project.client("lambda").update_function_configuration
     update(FunctionName=name, LoggingConfig={"LogGroup": "/jobs/nightly"})
@@ -86,6 +94,12 @@ def delete_role(project: ForkedProject, name: str) -> None:
     iam = project.client("iam")
     iam.delete_role_policy(RoleName=f"{name}-role", PolicyName=f"{name}-policy")
     iam.delete_role(RoleName=f"{name}-role")
+
+
+def trust_only_ec2(project: ForkedProject, name: str) -> None:
+    statement = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    project.client("iam").update_assume_role_policy(RoleName=f"{name}-role", PolicyDocument=document)
 
 
 def delete_table(project: ForkedProject, name: str) -> None:
@@ -103,6 +117,10 @@ BEFORE_THE_PUT = {
     "mapping on an old stream": (renew_stream, r"mapping \S+ reads arn:\S+, not .*\n  try: invoke map-stream"),
     "filter cannot be decrypted": (encrypt_filters_with_a_disabled_key, r"DisabledException: arn:\S+ is disabled"),
     "function throttled": (reserve_nothing, r"the reserved concurrency of function \S+ is 0, so it never runs"),
+    "function failed": (
+        fail_an_update,
+        r"LastUpdateStatus of function \S+ is Failed: .*DisabledKMSKey\n  try: correct",
+    ),
     "log group of another name": (log_elsewhere, r"logs into /jobs/nightly, not into /aws/lambda/"),
     "no role": (delete_role, r"role \S+ does not exist\n  try: invoke create-role put-policy"),
     "no table": (delete_table, r"table \S+ does not exist\n  try: invoke create-table map-stream"),
@@ -146,6 +164,12 @@ def test_doctor_says_that_nothing_is_deployed(project: ForkedProject) -> None:
 
 AFTER_THE_PUT = {
     "role cannot read the stream": (PRINT, {}, allow_only(WRITE_LOGS), r"do not allow dynamodb:DescribeStream, .* on"),
+    "role cannot be assumed by Lambda": (
+        PRINT,
+        {},
+        trust_only_ec2,
+        r"Lambda may not assume it. Its trust policy needs",
+    ),
     "role cannot write logs": (PRINT, {}, allow_only(READ_STREAM), r"do not allow logs:CreateLogStream, logs:PutLog"),
     "handler missing in the zip": (PRINT, {}, upload_other_code, r"Unable to import module 'example': No module named"),
     "import fails": ("import nowhere\nlambda_handler = None\n", {}, None, r"No module named 'nowhere'"),
@@ -178,6 +202,46 @@ def test_smoke_and_doctor_name_what_fails_within_seconds(project: ForkedProject,
     doctor = project.invoke("doctor", PIPELINE_NAME=name, **settings).expect(1)
     assert re.search(rf"^FAIL  {cause}: .*{evidence}", doctor.stdout, re.MULTILINE)
     assert doctor.writes == []
+
+
+def test_smoke_and_doctor_name_a_problem_that_only_the_mapping_reports(project: ForkedProject) -> None:
+    settings = {"PIPELINE_NAME": "partial", "FUNCTION_RESPONSE_TYPES": "ReportBatchItemFailures"}
+    code = 'def lambda_handler(event, context):\n    return {"batchItemFailures": [{"itemIdentifier": ""}]}\n'
+    with function_code(project, code):
+        project.run("deploy", **settings)
+    smoke = project.invoke("smoke", SMOKE_TIMEOUT="10", **settings).expect(1)
+    evidence = r"mapping reports a problem: the last result of mapping \S+ is PROBLEM: Function call failed\n  try: \w"
+    assert re.search(rf"^{evidence}", smoke.stderr, re.MULTILINE)
+    doctor = project.invoke("doctor", **settings).expect(1)
+    assert re.search(rf"^FAIL  {evidence}", doctor.stdout, re.MULTILINE)
+
+
+def test_smoke_and_doctor_name_invocations_that_were_throttled(project: ForkedProject) -> None:
+    settings = {"PIPELINE_NAME": "throttled", "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "1", "FUNCTION_TIMEOUT": "60"}
+    with function_code(project, "import time\ndef lambda_handler(event, context):\n    time.sleep(event['seconds'])\n"):
+        project.run("deploy", **settings)
+    invoke = project.client("lambda").invoke
+    invoke(FunctionName="throttled", InvocationType="Event", Payload=json.dumps({"seconds": 30}))
+    smoke = project.invoke("smoke", SMOKE_TIMEOUT="10", **settings).expect(1)
+    evidence = (
+        r"function throttled: \d+ invocations were throttled in the last \d+ minutes\n  try: raise FUNCTION_RESERVED"
+    )
+    assert re.search(rf"^{evidence}", smoke.stderr, re.MULTILINE)
+    doctor = project.invoke("doctor", **settings).expect(1)
+    assert re.search(rf"^FAIL  {evidence}", doctor.stdout, re.MULTILINE)
+
+
+def test_smoke_says_that_a_record_is_not_delivered_yet(project: ForkedProject) -> None:
+    settings = {"PIPELINE_NAME": "slow"}
+    project.run("deploy", "smoke", **settings)
+    settings["MAXIMUM_BATCHING_WINDOW_IN_SECONDS"] = "300"
+    project.run("map-stream", **settings)
+    smoke = project.invoke("smoke", SMOKE_TIMEOUT="10", **settings).expect(1)
+    assert re.search(
+        r"^not delivered yet: the function logged nothing .*last result: OK\)\n  try: raise SMOKE_TIMEOUT",
+        smoke.stderr,
+        re.MULTILINE,
+    )
 
 
 def test_smoke_names_the_key_that_the_filter_asks_for_and_writes_nothing(project: ForkedProject) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import flask
 from moto.awslambda import models
 
-from localaws import delays, service_model, signature
+from localaws import delays, keys, service_model, signature
 from localaws.errors import AwsError, invalid
 from localaws.iam import policies
 from localaws.lambda_ import code, layers
@@ -49,6 +49,8 @@ _IN_PROGRESS = {
     "LastUpdateStatusReason": _CREATING,
     "LastUpdateStatusReasonCode": "Creating",
 }
+# By the state of the key that encrypts the environment: the code of a failed update.
+_KEY_FAILURES = {"Disabled": "DisabledKMSKey", "PendingDeletion": "InvalidStateKMSKey"}
 
 
 class Function(models.LambdaFunction):
@@ -63,6 +65,7 @@ class Function(models.LambdaFunction):
         _validate("CreateFunction", spec)
         self._plain: dict[str, Any] = {}
         self._busy_until = 0.0
+        self._failure: dict[str, str] = {}  # of the last update
         self.logging_config: dict[str, str] = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{spec['FunctionName']}"}
         self._snap_start = "None"
         super().__init__(account_id, _normalize(spec), region, version)
@@ -110,6 +113,8 @@ class Function(models.LambdaFunction):
             configuration |= {"State": "Pending", "StateReason": _CREATING, "StateReasonCode": "Creating"}
         elif time.monotonic() < self._busy_until:
             configuration |= _IN_PROGRESS
+        else:
+            configuration |= self._failure
         return {name: value for name, value in configuration.items() if value not in (None, [])}
 
     def invoke(self, body: Any, request_headers: Any, response_headers: Any) -> bytes:  # noqa: ARG002 - moto's
@@ -139,9 +144,10 @@ class Function(models.LambdaFunction):
         """UpdateFunctionConfiguration: changes the settings in the request, and no others."""
         self._refuse_conflict(config_updates)
         _validate("UpdateFunctionConfiguration", config_updates)
+        before = dict(self.__dict__)
         super().update_configuration(_normalize(config_updates))
         self._store(config_updates)
-        return self._updating()
+        return self._updating(before)
 
     def update_function_code(self, updated_spec: dict[str, Any]) -> dict[str, Any]:
         """UpdateFunctionCode, which also changes Architectures."""
@@ -160,7 +166,7 @@ class Function(models.LambdaFunction):
             raise
         self.architectures = updated_spec.get("Architectures") or self.architectures
         self._touch()
-        return self._updating()
+        return self._updating(before)
 
     def _store(self, spec: Mapping[str, Any]) -> None:
         names = set(_PLAIN) & set(spec)
@@ -196,10 +202,20 @@ class Function(models.LambdaFunction):
             message = f"The operation cannot be performed at this time. {why}"
             raise AwsError("ResourceConflictException", message, 409)
 
-    def _updating(self) -> dict[str, Any]:
-        """The response to an update: AWS says InProgress. Here the update is effective at once."""
+    def _updating(self, before: dict[str, Any]) -> dict[str, Any]:
+        """The response to an update: AWS says InProgress. Here the update is effective, or has failed, at once.
+
+        It fails if KMSKeyArn is a key that cannot be used. Then the function has the attributes `before`.
+        """
         self._is_new = False
-        return self.get_configuration() | _IN_PROGRESS
+        response = self.get_configuration() | _IN_PROGRESS
+        arn = self._plain.get("KMSKeyArn") or ""
+        code = _KEY_FAILURES.get(keys.state(arn), "") if arn else ""
+        if code:
+            self.__dict__.update({**before, "_is_new": False, "_busy_until": self._busy_until})
+        reason = {"LastUpdateStatusReason": f"KMS key {arn}: {code}", "LastUpdateStatusReasonCode": code}
+        self._failure = {"LastUpdateStatus": "Failed", **reason} if code else {}
+        return response
 
 
 def refuse_other_revision(spec: Mapping[str, Any], revision_id: str) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moto.kms.models import kms_backends
+from localaws import keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# By the state of a key: the exception of KMS, and its message.
+# By the state of a key ("": there is none): the exception of KMS, and its message.
 _UNUSABLE = {
+    "": ("NotFoundException", "Key '{0}' does not exist"),
     "Disabled": ("DisabledException", "{0} is disabled."),
     "PendingDeletion": ("KMSInvalidStateException", "{0} is pending deletion."),
 }
@@ -24,7 +25,5 @@ def filter_criteria_error(options: Mapping[str, Any]) -> dict[str, str]:
     arn = options.get("KMSKeyArn") or ""
     if not arn or "FilterCriteria" not in options:
         return {}
-    _, _, _, region, account, resource = arn.split(":", 5)
-    key = kms_backends[account][region].keys.get(resource.partition("/")[2])
-    code, message = _UNUSABLE.get(key.key_state, ("", "")) if key else ("NotFoundException", "Key '{0}' does not exist")
+    code, message = _UNUSABLE.get(keys.state(arn), ("", ""))
     return {"ErrorCode": code, "Message": message.format(arn)} if code else {}

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from localaws.dynamodb.stream import RETENTION_SECONDS, age
+from localaws.iam import policies
 from localaws.lambda_.code import InvalidZipError
 from localaws.lambda_.functions import FunctionNotFound, Throttled
 from localaws.mappings.batches import Batch, BatchReader, event_json
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from localaws.lambda_.environment import InvocationResult
     from localaws.lambda_.functions import Functions
+    from localaws.lambda_.settings import Function
     from localaws.mappings.state import EventSourceMapping
 
     # Gets a discarded batch, with AWS's condition and the function's last result.
@@ -38,6 +40,10 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 10.0
 # How often a pause looks for new code or configuration, which end it.
 _LOOK_SECONDS = 0.05
+_NOT_ASSUMABLE = (
+    "Lambda failed to assume your function execution role. Please check if the role trust Lambda service principal, "
+    "and make sure it does not require setting source identity to be assumed."
+)
 
 
 class Poller:
@@ -172,10 +178,7 @@ class _Worker:
             return []
         stream = self._mapping.stream
         function = self._functions.find(self._mapping.function_arn)
-        problem = stream_access_problem(stream.arn, function.role) if function else "Function not found"
-        if error := filter_criteria_error(self._options):
-            problem = error["Message"]
-        if problem:
+        if problem := self._problem(function):
             self._mapping.result = f"PROBLEM: {problem}"
             return [batch]
         event = event_json(batch, stream, self._options["TumblingWindowInSeconds"], self._checkpoint.state).encode()
@@ -197,6 +200,16 @@ class _Worker:
         self._mapping.result = "OK"
         self._checkpoint.state = {} if batch.final else _returned_object(self._result).get("state") or {}
         return []
+
+    def _problem(self, function: Function | None) -> str:
+        """Say why Lambda cannot deliver a batch, in AWS's words; "" if it can."""
+        if error := filter_criteria_error(self._options):
+            return str(error["Message"])
+        if not function:
+            return "Function not found"
+        if not policies.is_assumable(function.role, "lambda.amazonaws.com"):
+            return _NOT_ASSUMABLE
+        return stream_access_problem(self._mapping.stream.arn, function.role)
 
     def _remaining_after_failure(self, batch: Batch, failed: int) -> list[Batch]:
         """Retry the batch from the first failed record on. Bisecting splits it instead, which uses up no retry."""

@@ -93,11 +93,14 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
         # AWS does not show what the caller may not decrypt, so that nothing can be compared.
         ours["Environment"] = normalized["Environment"]
     diffs = change.diff(ours, normalized)
+    settings = {each.setting for each in diffs}
+    if _failure(current) and not diffs:  # any update makes Lambda try again
+        diffs, settings = (Diff("LastUpdateStatus", "Failed", "Successful"),), {"Description"}
     if not diffs:
         pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
-        note = _failure(current) or (f"cannot compare the environment variables: {hidden['Message']}" if hidden else "")
+        note = f"cannot compare the environment variables: {hidden['Message']}" if hidden else ""
         return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
-    pending = _update(lambda_, ours, {**normalized, "Code": code}, {each.setting for each in diffs})
+    pending = _update(lambda_, ours, {**normalized, "Code": code}, settings)
     foreign = {tag: value for tag, value in current["Tags"].items() if tag not in ours["Tags"]}
     attributes = _hide_secrets({**current, **normalized, "Tags": {**foreign, **normalized["Tags"]}})
     return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)

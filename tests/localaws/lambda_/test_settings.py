@@ -242,6 +242,19 @@ def test_role_that_lambda_cannot_assume_is_refused(client: Any) -> None:
     )
 
 
+def test_update_with_a_disabled_key_fails_and_changes_nothing(client: Any) -> None:
+    key = client("kms").create_key()["KeyMetadata"]
+    function = deploy(client, KMSKeyArn=key["Arn"])
+    client("kms").disable_key(KeyId=key["KeyId"])
+    client("lambda").update_function_configuration(FunctionName=function.name, MemorySize=256)
+    current = configuration(client, function.name)
+    assert (current["State"], current["LastUpdateStatus"], current["MemorySize"]) == ("Active", "Failed", 128)
+    assert current["LastUpdateStatusReasonCode"] == "DisabledKMSKey"
+    client("kms").enable_key(KeyId=key["KeyId"])
+    client("lambda").update_function_configuration(FunctionName=function.name, MemorySize=256)
+    assert configuration(client, function.name)["LastUpdateStatus"] == "Successful"
+
+
 def test_container_image_is_refused(client: Any) -> None:
     with pytest.raises(ClientError, match="PackageType Image is not supported here"):
         client("lambda").create_function(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.localaws.conftest import REGION
-from tests.localaws.pipe import ACTIONS, Pipe, build, name_of, policy, until
+from tests.localaws.pipe import ACTIONS, TRUST, Pipe, build, name_of, policy, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,6 +232,15 @@ def test_removed_permission_is_a_problem(pipe: Callable[..., Pipe]) -> None:
     allow(one, "dynamodb:DescribeStream")
     one.put("a")
     assert until(lambda: result(one, mapping).startswith("PROBLEM: Cannot access stream"))
+
+
+def test_role_that_lambda_may_no_longer_assume_is_a_problem(pipe: Callable[..., Pipe]) -> None:
+    one = pipe()
+    mapping = one.map()
+    trust = policy({**TRUST, "Principal": {"Service": "ec2.amazonaws.com"}})
+    one.client("iam").update_assume_role_policy(RoleName=one.role, PolicyDocument=trust)
+    one.put("a")
+    assert until(lambda: result(one, mapping).startswith("PROBLEM: Lambda failed to assume your function execution"))
 
 
 def test_restored_permission_lets_records_through(pipe: Callable[..., Pipe]) -> None:

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from pipeline.resources import change, function
-from pipeline.resources.change import UserError
+from pipeline.resources.change import Diff, UserError
 from tests.pipeline.conftest import altered
 
 if TYPE_CHECKING:
@@ -357,16 +357,21 @@ def test_an_unchanged_function_is_pending_while_aws_works_on_it(
         assert function.ensure(aws("lambda"), desired).pending
 
 
-def test_an_unchanged_function_reports_that_its_last_update_failed(aws: Aws, desired: dict[str, Any]) -> None:
+def test_a_function_whose_last_update_failed_is_updated_again(aws: Aws, desired: dict[str, Any]) -> None:
     function.ensure(aws("lambda"), desired)
     current = aws("lambda").get_function(FunctionName="test")
-    current["Configuration"].update(LastUpdateStatus="Failed", LastUpdateStatusReason="no key")
+    settled = {"State": "Active", "LastUpdateStatus": "Failed", "LastUpdateStatusReason": "no key"}
+    current["Configuration"].update(settled)
     with Stubber(aws("lambda")) as stub:
         stub.add_response("get_function", current)
+        stub.add_response("get_function_configuration", settled)
+        update = {"FunctionName": "test", "Description": desired.get("Description", "")}
+        stub.add_response("update_function_configuration", current["Configuration"], update)
 
         result = function.ensure(aws("lambda"), desired)
 
-    assert (result.action, result.note) == ("unchanged", "LastUpdateStatus is Failed: no key")
+    assert (result.action, result.pending) == ("updated", True)
+    assert result.diffs == (Diff("LastUpdateStatus", "Failed", "Successful"),)
 
 
 def test_deletes_a_function(aws: Aws, desired: dict[str, Any]) -> None:
