@@ -295,10 +295,10 @@ def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
     try:
         text = sys.stdin.read() if file in ("", "-") else Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--file: {file!r} cannot be read: {error}") from None
+        raise UserError(f"--file: {file!r} cannot be read: {error}; pass a text file in UTF-8") from None
     lines = [(f"{source} line {number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
-        raise UserError(f"{source} contains no items; expected one JSON object per line")
+        raise UserError(f"{source} contains no items; pass one JSON object per line")
     return lines
 
 
@@ -450,7 +450,8 @@ def status(c: Context, check: bool = False, set: Words = None, verbose: bool = F
         result = pipeline_status.collect(_connect(c, report, set, verbose=verbose))
         report.result("\n".join(result.lines()), result.document())
     if check and result.drifted:
-        raise Exit(f"status: {len(result.drifted)} of {len(result.changes)} resources differ from the settings", code=2)
+        differ = f"{len(result.drifted)} of {len(result.changes)} resources differ from the settings"
+        raise Exit(f"status: {differ}; invoke deploy changes that", code=2)
 
 
 @task(iterable=["set"], help=COMMON)
@@ -514,7 +515,7 @@ def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set
         if not write:
             raise UserError(f"--format: {format!r} is not allowed; allowed: sh, md or py")
         if task and kind != "py":
-            raise UserError(f"--task: {task!r} is not allowed with --format {kind}; allowed with --format py")
+            raise UserError(f"--task: {task!r} is not allowed with --format {kind}; pass it with --format py")
         text = write(_settings(report, set), ROOT)
         if check:
             runbooks.compare(Path(check), text)
@@ -581,7 +582,7 @@ def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict
     since_ms = _parsed("--since", since, past) if since else 0
     until_ms = _parsed("--until", until, past) if until else 0
     if until_ms and since_ms > until_ms:
-        raise UserError(f"--until: {until!r} is before --since {since!r}")
+        raise UserError(f"--until: {until!r} is before --since {since!r}; choose a later time")
     count = _parsed("--last", last, partial(validators.integer, 1, 1_000_000)) if last else 0
     return {"since": since_ms, "until": until_ms, "key": key, "pattern": filter, "last": count}
 
@@ -686,7 +687,7 @@ def load(c: Context, items: str = "1000", rate: str = "0", connections: str = "1
         }
         deployment = _connect(c, report, set, verbose=verbose)
         if deployment.settings.table_arn:
-            raise UserError("load writes only into a table of the pipeline, not into one of others (TABLE_ARN)")
+            raise UserError("load never writes into a table of others; unset TABLE_ARN")
         if deployment.settings.target == "aws" and not report.dry_run:
             print(load_test.cost(options["total"]), file=sys.stderr)
             confirm("load", [], ("y", "yes"), assume_yes=yes)

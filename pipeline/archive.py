@@ -35,7 +35,7 @@ def build(source: Path, folder: Path, runtime: str, architecture: str, *, write:
     files = dict(_files(source)) if source.is_dir() else {}
     if not files:
         problem = "contains no files" if source.is_dir() else "is not a folder"
-        raise UserError(f"{source} {problem}; the function's code belongs there")
+        raise UserError(f"{source} {problem}; put the function's code there")
     packages = vendor.inputs(source / "requirements.txt") if "requirements.txt" in files else []
     inputs = _state([*files.values(), *packages], runtime, architecture)
     if (zipped := _stored(folder, inputs)) is None:
@@ -148,7 +148,8 @@ def check_handler(zipped: bytes, handler: str, runtime: str, *, layers: bool = F
         symbols = symtable.symtable(text, found, "exec").get_symbols()
     except SyntaxError as error:
         if f"python3.{sys.version_info.minor}" == runtime:
-            raise UserError(f"FUNCTION_HANDLER: {handler!r}: {found} line {error.lineno}: {error.msg}") from None
+            where = f"FUNCTION_HANDLER: {handler!r}: correct {found} line {error.lineno}"
+            raise UserError(f"{where}: {error.msg}") from None
         return  # another Python version may accept it
     defined = sorted(each.get_name() for each in symbols if each.is_assigned() or each.is_imported())
     if not {function, "__getattr__"} & {*defined} and not re.search(r"^\s*from\s.*\simport\s+\*", text, re.MULTILINE):

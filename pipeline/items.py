@@ -45,14 +45,14 @@ def parse(text: str, where: str = "the item") -> dict[str, Any]:
         item = {name: convert(value) for name, value in document.items()}
         size(item)  # raises for text that has no UTF-8
     except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise UserError(f"{where}: {error}; a number has up to 38 digits, binary is base64") from None
+        raise UserError(f"{where}: {error}; allowed: numbers of up to 38 digits, binary as base64") from None
     return item
 
 
 def check(item: Mapping[str, Any], table: Mapping[str, Any], where: str = "the item") -> None:
     """Raise UserError for an item that the table would not accept. `table` is as DescribeTable returns it."""
     for (name, expected_kind), limit in zip(key_types(table).items(), _KEY_BYTES, strict=False):
-        expected = f"the key of {table['TableName']} is {name} of type {expected_kind}"
+        expected = f"the key of {table['TableName']} must be {name} of type {expected_kind}"
         if name not in item:
             raise UserError(f"{where} has no attribute {name!r}; {expected}")
         kind, value = next(iter(item[name].items()))

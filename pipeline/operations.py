@@ -73,7 +73,7 @@ def rollback(d: Deployment, *, version: str = "") -> Events[None]:
     published = {entry["Version"]: alias.summary(entry) for entry in alias.versions(lambda_, name)[1:]}
     previous = current["FunctionVersion"]
     chosen = version or max((each for each in published if int(each) < int(previous)), key=int, default="")
-    known = f"the versions of function {name} are: {', '.join(published) or 'none'}"
+    known = f"allowed: a version of function {name}: {', '.join(published) or 'none'}"
     if not chosen:
         raise UserError(f"alias {live} is at version {previous}, and there is no version before it; {known}")
     if chosen not in published:

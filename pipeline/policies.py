@@ -80,7 +80,7 @@ def render(source: Path, tokens: Tokens) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{source} is missing; it must hold the policy document for IAM") from None
     except ValueError as error:
-        raise UserError(f"{source} is not JSON: {error}") from None
+        raise UserError(f"{source} is not JSON; correct it: {error}") from None
     check(source, document)
     return dict(document)
 
@@ -107,7 +107,7 @@ def _replace(source: Path, text: str, tokens: Tokens) -> str:
 def check(source: Path, document: Any) -> None:
     """Raise UserError for what IAM refuses as MalformedPolicyDocument, and for a role that Lambda cannot assume."""
     if not isinstance(document, dict) or not document.get("Statement"):
-        raise UserError(f"{source}: a policy is a JSON object with a Statement")
+        raise UserError(f"{source}: a policy must be a JSON object with a Statement")
     if (version := document.get("Version", "2012-10-17")) not in ("2012-10-17", "2008-10-17"):
         raise UserError(f'{source}: Version {version!r} is not allowed; allowed: "2012-10-17", "2008-10-17" or none')
     statements = listed(document["Statement"])
@@ -118,7 +118,7 @@ def check(source: Path, document: Any) -> None:
     needed, forbidden = ("Principal", "Resource") if trust else ("Resource", "Principal")
     for statement in statements:
         if not isinstance(statement, dict) or statement.get("Effect") not in ("Allow", "Deny"):
-            raise UserError(f'{source}: a statement is a JSON object with an Effect, "Allow" or "Deny"')
+            raise UserError(f'{source}: a statement must be a JSON object with an Effect, "Allow" or "Deny"')
         for name in ("Action", needed):
             if len({name, f"Not{name}"} & {*statement}) != 1:
                 raise UserError(f"{source}: each statement needs {name} or Not{name}: {json.dumps(statement)}")

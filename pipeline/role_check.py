@@ -78,7 +78,7 @@ def _trust_problem(iam: Any, role_arn: str) -> str | None:
     if response is None:
         return None
     if (arn := response["Role"]["Arn"]) != role_arn:
-        raise UserError(f"ROLE_ARN: {role_arn} does not exist; the role of this name is {arn}")
+        raise UserError(f"ROLE_ARN: {role_arn} does not exist; choose the role of this name: {arn}")
     if policies.lets_lambda_in(policies.listed(response["Role"]["AssumeRolePolicyDocument"]["Statement"])):
         return ""
     return f"Lambda may not assume it. Its trust policy needs:\n{_document([_TRUST])}\n"

@@ -91,7 +91,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
     """
     yield Started("smoke")
     if d.dry_run:
-        raise UserError("smoke does not support --dry")
+        raise UserError("smoke does not support --dry; leave it out, as smoke deletes its item")
     extra = extra_attributes(d.settings)
     trial = _existing(d)
     trial = replace(trial, put_ms=aws_time_ms(trial.mapping))
@@ -300,12 +300,12 @@ def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation
     for _ in _tries(trial.deadline):
         invocation = log_reader.invocation_of(trial.d.client("logs"), trial.log_group, event)
         if invocation.failure:
-            raise UserError(f"the function logged the item, and then failed:\n{invocation.failure}")
+            raise UserError(f"the function logged the item, and then failed:\n{causes.of_failure(trial.d, invocation)}")
         if invocation.report:
             return invocation
     raise UserError(
         f"the function logged the item, but its invocation {invocation.request_id} did not end within "
-        f"{settings.smoke_timeout} s; FUNCTION_TIMEOUT is {settings.function_timeout}"
+        f"{settings.smoke_timeout} s; raise SMOKE_TIMEOUT above FUNCTION_TIMEOUT ({settings.function_timeout})"
     )
 
 

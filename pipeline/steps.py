@@ -151,7 +151,7 @@ def create_role(d: Deployment, key_arn: str = "") -> Events[str]:
 def _check_role(d: Deployment, key_arn: str) -> Change:
     role_arn, caller = d.settings.role_arn, d.caller_identity
     if role_arn.split(":")[4] != caller["Account"]:
-        raise UserError(f"ROLE_ARN: {role_arn} is not in the account of the credentials, which is {caller['Account']}")
+        raise UserError(f"ROLE_ARN: {role_arn} is not in account {caller['Account']}; choose another AWS_PROFILE")
     documents = role_documents(d, role_arn, key_arn, write=False)
     return role_check.check(d.client("iam"), role_arn, d.settings.aws_region, documents)
 

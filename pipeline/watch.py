@@ -45,7 +45,7 @@ def watch(d: Deployment, env_file: Path, load: Load, render: Render, *, until: U
     try:
         next(turns)  # from here on, no save is missed
     except OSError as error:
-        raise UserError(f"cannot watch lambda_src/ and policies/: {error}") from None
+        raise UserError(f"cannot watch the files: {error}; set WATCHFILES_FORCE_POLLING=true") from None
     _check_syntax(d.settings.function_runtime, [*(d.root / "lambda_src").rglob("*.py")])
     yield from steps.deploy(d)
     yield Progress("watch", f"deploys each save of lambda_src/, policies/ and {env_file.name}")
@@ -111,4 +111,4 @@ def _check_syntax(runtime: str, paths: list[Path]) -> None:
         except (SyntaxError, ValueError) as error:
             command = [shutil.which(runtime) or "false", "-c", _COMPILE, str(path)]
             if subprocess.run(command, capture_output=True, check=False).returncode:
-                raise UserError(f"{type(error).__name__}: {error}; the code is not deployed") from None
+                raise UserError(f"{type(error).__name__}: {error}; correct it, as it is not deployed") from None

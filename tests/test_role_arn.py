@@ -170,7 +170,7 @@ def test_the_defaults_of_the_example_file_are_allowed_beside_role_arn(
     ("arn", "error"),
     [
         (f"arn:aws:iam::{ACCOUNT}:role/none", "does not exist; if the role is new"),
-        ("arn:aws:iam::123456789012:role/none", f"is not in the account of the credentials, which is {ACCOUNT}"),
+        ("arn:aws:iam::123456789012:role/none", f"is not in account {ACCOUNT}; choose another AWS_PROFILE"),
         ("none", "ROLE_ARN: 'none' is not allowed; allowed: the ARN of a role"),
     ],
 )

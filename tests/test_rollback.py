@@ -264,7 +264,7 @@ def test_clean_deletes_the_versions_and_the_alias(pipeline: Pipeline) -> None:
     ("words", "settings", "reason"),
     [
         ([], {"FUNCTION_ALIAS": ""}, "FUNCTION_ALIAS is empty"),
-        (["--to", "9"], {}, "--to: '9' is not allowed; the versions of function NAME are: 1, 2"),
+        (["--to", "9"], {}, "--to: '9' is not allowed; allowed: a version of function NAME: 1, 2"),
         (["--to", "x"], {}, "--to: 'x' is not allowed"),
         (["--to", "2"], {}, "alias live is at version 2 already"),
         ([], {"FUNCTION_ALIAS": "none"}, "alias NAME:none does not exist"),

@@ -128,7 +128,7 @@ def test_put_item_reads_one_item_per_line_from_standard_input(project: ForkedPro
     ("words", "error"),
     [
         (("--item", "{name: 1}"), "--item is not JSON"),
-        (("--item", '{"nome": "x"}'), "--item has no attribute 'name'; the key of rejected is name of type S"),
+        (("--item", '{"nome": "x"}'), "--item has no attribute 'name'; the key of rejected must be name of type S"),
         (("--file", "nowhere.jsonl"), "'nowhere.jsonl' cannot be read"),
         (("--item", "{}", "--file", "x"), "not both"),
         (("--file", "-"), "standard input contains no items"),

@@ -87,7 +87,8 @@ def compare(path: Path, current: str) -> None:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     changes = [line for line in difflib.unified_diff(lines, current.splitlines(), n=0) if line[0] in "+-"][2:]
     if changes:
-        raise UserError("\n  ".join([f"{path} is out of date. Lines that differ (+ is up to date):", *changes[:12]]))
+        outdated = f"{path} is out of date; run invoke runbook. Lines that differ (+ is up to date):"
+        raise UserError("\n  ".join([outdated, *changes[:12]]))
 
 
 def template(name: str, values: Mapping[str, Any]) -> str:

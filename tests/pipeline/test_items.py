@@ -73,8 +73,8 @@ def test_json_that_is_not_an_item_is_an_error(text: str, error: str) -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ('{"other": "x"}', "has no attribute 'name'; the key of test is name of type S"),
-        ('{"name": 1}', "'name' is of type N; the key of test is name of type S"),
+        ('{"other": "x"}', "has no attribute 'name'; the key of test must be name of type S"),
+        ('{"name": 1}', "'name' is of type N; the key of test must be name of type S"),
         ('{"name": ""}', "'name' has 0 bytes"),
         (f'{{"name": "x", "data": "{"x" * 410_000}"}}', "allowed: 409600"),
     ],
