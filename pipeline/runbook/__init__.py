@@ -87,8 +87,10 @@ def compare(path: Path, current: str) -> None:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     changes = [line for line in difflib.unified_diff(lines, current.splitlines(), n=0) if line[0] in "+-"][2:]
     if changes:
-        outdated = f"{path} is out of date; run invoke runbook. Lines that differ (+ is up to date):"
-        raise UserError("\n  ".join([outdated, *changes[:12]]))
+        listed = "\n  ".join(changes[:12])
+        raise UserError(
+            f"{path} is out of date; write it again: invoke runbook. Lines that differ (+: new):\n  {listed}"
+        )
 
 
 def template(name: str, values: Mapping[str, Any]) -> str:
