@@ -11,13 +11,14 @@ from .resources.change import is_not_yet
 
 _CREDENTIALS = "log in (aws sso login), or check AWS_PROFILE and its credentials; see README, 'On a real account'"
 _CORRECT = "correct what AWS names, then run the same command again"
-# By a pattern of AWS's code.
+# By a pattern of AWS's "CODE: MESSAGE".
 _HINTS = {
-    "AccessDenied": "grant the caller the permission that AWS names, then run the same command again",
+    r"\w*AccessDenied": "grant the caller the permission that AWS names, then run the same command again",
+    r"\w+: Signature (expired|not yet current)|RequestTimeTooSkewed": "set the clock of this machine: invoke doctor",
     "ExpiredToken|InvalidSignature|SignatureDoesNotMatch": _CREDENTIALS,
     "InvalidClientTokenId|UnrecognizedClient": f"{_CREDENTIALS}; the region AWS_REGION may also not be enabled",
-    "^LimitExceededException": "wait a minute, or raise the quota that AWS names",
-    "^LimitExceeded$|StorageExceeded|QuotaExceeded": "raise the quota that AWS names, or delete what you do not need",
+    "LimitExceededException": "wait a minute, or raise the quota that AWS names",
+    r"LimitExceeded:|\w*(StorageExceeded|QuotaExceeded)": "raise the quota that AWS names, or delete something",
 }
 _SERVER_ERROR = 500
 
@@ -30,7 +31,7 @@ def describe(step: str, error: ClientError | BotoCoreError) -> str:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         passes = is_not_yet(error) or status >= _SERVER_ERROR
         hint = f"wait a minute, then run invoke {step} again; every step can be repeated" if passes else _CORRECT
-        hint = next((each for pattern, each in _HINTS.items() if re.search(pattern, code)), hint)
+        hint = next((each for pattern, each in _HINTS.items() if re.match(pattern, f"{code}: {message}")), hint)
         return f"{step}: {error.operation_name} failed\n  AWS said: {code}: {message}\n  try: {hint}"
     if re.search("Credential|ProfileNotFound|Token", type(error).__name__):
         return f"{step}: {error}\n  try: {_CREDENTIALS}"
@@ -40,4 +41,4 @@ def describe(step: str, error: ClientError | BotoCoreError) -> str:
         return f"{step}: {timeout}\n  try: run the same step again to keep waiting"
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
         return f"{step}: AWS cannot be reached: {error}\n  try: check AWS_REGION, AWS_ENDPOINT_URL and the network"
-    return f"{step}: {type(error).__name__}: {error}"
+    return f"{step}: {type(error).__name__}: {error}\n  try: correct the setting or the AWS configuration that it names"

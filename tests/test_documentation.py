@@ -6,7 +6,10 @@ import ast
 import re
 
 import pytest
+from botocore.exceptions import ClientError
 
+from pipeline import errors
+from pipeline.resources import change
 from tests.harness.project import ROOT
 
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
@@ -97,3 +100,16 @@ def test_error_says_what_to_do_or_stands_in_troubleshooting(place: str) -> None:
     beginning = text.partition("{")[0].strip()
     explained = beginning and beginning in TROUBLESHOOTING
     assert ADVICE.search(text) or explained or FROM_ELSEWHERE.keys() & set(re.findall(r"{(.*?)}", text)), text
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), re.findall(r"^\| `(\w+): ([^`]+)`[^|]* \|.*\| Waits\.", TROUBLESHOOTING, re.MULTILINE)
+)
+def test_tasks_wait_for_what_troubleshooting_says(code: str, text: str) -> None:
+    error = ClientError({"Error": {"Code": code, "Message": text}}, "AnyCall")
+    assert change.is_not_yet(error) or change.is_not_yet(error, change._ROLE_NOT_READY)
+
+
+@pytest.mark.parametrize("code", sorted(set(re.findall(r"[A-Z]\w{9,}", "|".join(errors._HINTS)))))
+def test_troubleshooting_explains_each_error_that_has_advice(code: str) -> None:
+    assert code in TROUBLESHOOTING

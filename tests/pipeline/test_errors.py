@@ -40,6 +40,10 @@ def test_a_refusal_that_passes_advises_to_repeat_the_step(code: str, text: str, 
         ("LimitExceededException", "wait a minute, or raise the quota that AWS names"),
         ("CodeStorageExceededException", "raise the quota that AWS names"),
         ("ServiceQuotaExceededException", "raise the quota that AWS names"),
+        ("ExpiredTokenException", "log in"),
+        ("UnrecognizedClientException", "log in"),
+        ("SignatureDoesNotMatch", "log in"),
+        ("RequestTimeTooSkewed", "set the clock"),
     ],
 )
 def test_a_refusal_that_stays_says_what_to_correct_and_does_not_advise_to_repeat(code: str, hint: str) -> None:
