@@ -4,8 +4,9 @@
     python docs/refresh.py --check    exits 1 and names the pages that are out of date
 
 An output follows a line `<!-- output of: COMMAND -->`: a fenced block has the output as it is, other outputs are
-Markdown and end at `<!-- end -->`. The commands of a page run in order in a fresh copy of the project. The check
-ignores what differs between runs: numbers, identifiers, and the spaces that align them.
+Markdown and end at `<!-- end -->`. A fenced block can begin with lines `$ COMMAND`, which show readers what to type.
+The commands of a page run in order in a fresh copy of the project. The check ignores what differs between runs:
+numbers, identifiers, and the spaces that align them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ ANSWERS = ROOT / "pipeline" / "runbook" / "answers.md"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ANSWERS)
 RECORDING, RECORDED = ROOT / "docs" / "demo.svg", "invoke deploy smoke"
 COLORS = {"+": "green", "~": "yellow", "-": "red", "=": "dim"}
-BLOCK = re.compile(r"(<!-- output of: (.+?) -->\n)(?:(```text\n)(.*?)(```\n)|(.*?)(<!-- end -->\n))", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- output of: (.+?) -->\n)(?:(```text\n(?:\$ [^\n]*\n)*)(.*?)(```\n)|(.*?)(<!-- end -->\n))", re.DOTALL
+)
 VARYING = ((r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", "ID"), (r"\d+", "0"), (r"[ \t]+", " "))
 # The environment without the settings of the person who runs this, and with the commands of this Python.
 ENVIRONMENT = {

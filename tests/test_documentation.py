@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 
 import pytest
 from botocore.exceptions import ClientError
+from invoke.parser import Parser
+from invoke.program import Program
 
+import tasks
 from pipeline import errors
 from pipeline.resources import change
 from tests.harness.project import ROOT
 
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 SOURCES = ("causes.py", "doctor.py", "smoke.py")
 NAMES = {
@@ -113,3 +118,33 @@ def test_tasks_wait_for_what_troubleshooting_says(code: str, text: str) -> None:
 @pytest.mark.parametrize("code", sorted(set(re.findall(r"[A-Z]\w{9,}", "|".join(errors._HINTS)))))
 def test_troubleshooting_explains_each_error_that_has_advice(code: str) -> None:
     assert code in TROUBLESHOOTING
+
+
+SHOWN = [
+    (page.name, command, line)
+    for page in PAGES
+    for command, lines in re.findall(r"<!-- output of: (.+?) -->\n```text\n((?:\$ .*\n)+)", page.read_text())
+    for line in lines.splitlines()
+]
+
+
+@pytest.mark.parametrize(("page", "command", "line"), SHOWN)
+def test_a_command_that_a_page_shows_above_an_output_is_the_one_that_ran(page: str, command: str, line: str) -> None:
+    assert line.removeprefix("$ ") in command, page
+
+
+INLINE = sorted(
+    {
+        (page.name, text)
+        for page in PAGES
+        for text in re.findall(r"`(?:[A-Z_]+=\S* )*invoke ([^`|<>]+)[^`]*`", page.read_text())
+        if not re.search(r"\b(TASK|FILE)\b|-c ", text)
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "words"), INLINE)
+def test_commands_in_the_text_of_a_page_have_existing_tasks_and_flags(page: str, words: str) -> None:
+    parser = Parser(contexts=tasks.namespace.to_contexts(), initial=Program().initial_context)
+    parsed = parser.parse_argv(shlex.split(words))
+    assert len(parsed) > 1 or "--list" in words, page
