@@ -16,7 +16,7 @@ from .resources.table import PARAMETERS as TABLE_PARAMETERS
 from .settings import CREATE_CALLS, Settings, parameters_of
 from .validators import check_options, json_object
 
-# Stands for an ARN where only the form of a request is checked.
+# An ARN for checks of the form of a request.
 PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
 
 # The parameters that options extend: LogGroup has no setting.
@@ -120,7 +120,7 @@ def log_group(settings: Settings) -> dict[str, Any]:
 
 
 def alias(settings: Settings) -> dict[str, Any]:
-    """CreateAlias's parameters, except FunctionVersion. The description stands for the tag of other resources."""
+    """CreateAlias's parameters, except FunctionVersion. The description replaces the tag of other resources."""
     owner = f"{OWNER_TAG}={settings.pipeline_name}"
     return {"FunctionName": settings.function_name, "Name": settings.function_alias, "Description": owner}
 

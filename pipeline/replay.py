@@ -80,11 +80,11 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
         yield Result(f"redrive would send the records of its notes to {target['FunctionArn']}", {"notes": {}})
         return
     tally, count = Tally("redrive", place.hold), {"deleted": 0, "kept": 0, "lost": 0, "other": 0}
-    is_wanted = partial(_is_current, d, table["TableArn"]) if skip_superseded else lambda _: True
+    accept = partial(_is_current, d, table["TableArn"]) if skip_superseded else lambda _: True
     try:
         for name, batch in _in_order(place, table, target, count):
             failed, records = tally.failed, _records_of(d, place, name, batch)
-            yield from _send(d, target, _matching(records, target, tally, is_wanted), tally)
+            yield from _send(d, target, _matching(records, target, tally, accept), tally)
             if [number_of(each) for each in records[:1] + records[-1:]] != _ends(batch):
                 count["lost"] += 1
                 left = f"the stream keeps a record for 24 hours, and has {len(records)} of its {batch['batchSize']}"
@@ -158,12 +158,12 @@ def _is_current(d: Deployment, table_arn: str, record: Record) -> bool:
 
 
 def _matching(records: Iterable[Record], target: Mapping[str, Any], tally: Tally,
-              is_wanted: Callable[[Record], bool] = lambda _: True) -> Iterator[Record]:  # fmt: skip
-    """The records that are wanted and match the mapping's filters. Counts the others as skipped."""
+              accept: Callable[[Record], bool] = lambda _: True) -> Iterator[Record]:  # fmt: skip
+    """The records that `accept` selects and that match the mapping's filters. Counts the others as skipped."""
     filters = target["FilterCriteria"].get("Filters", ())
     matches = any_pattern("FILTER_CRITERIA", [each.get("Pattern", "") for each in filters])
     for record in records:
-        if matches(record) and is_wanted(record):
+        if matches(record) and accept(record):
             yield record
         else:
             tally.skipped += 1

@@ -113,7 +113,7 @@ def _simulate(iam: Any, role_arn: str, call: Mapping[str, Any]) -> dict[str, set
 
 
 def _judge(statements: list[Any], action: str, resource: str) -> str:
-    """The verdict by the statements, of which None stands for unknown ones. A condition may hold or not."""
+    """The verdict by the statements, of which None means an unknown one. A condition may hold or not."""
     concerned = [
         each or {"Effect": "Allow", "Condition": {}}
         for each in statements
