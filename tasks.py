@@ -48,7 +48,7 @@ ROOT = Path(__file__).resolve().parent
 LOCAL = ROOT / ".local"
 
 YES = "Skip the confirmation that TARGET=aws asks for."
-YES_TABLE = "Skip the confirmation that a table of others (TABLE_ARN) needs."
+YES_TABLE = "Skip the confirmation before a write to another team's table (TABLE_ARN)."
 COMMON = {
     "set": "Set NAME=VALUE for this run, such as BATCH_SIZE=50. Repeatable. Takes precedence over .env and shell.",
     "json": "Print one JSON document (docs/json.md) on stdout, and the lines on stderr.",
@@ -371,7 +371,7 @@ def deploy(c: Context, set: Words = None, adopt: bool = False, yes: bool = False
 
 @task(iterable=["set"], help={
     "observe": "Write nothing: find the next record that others cause.",
-    "write": "Write the item also into a table of others (TABLE_ARN), after confirmation.",
+    "write": "Also write the item to another team's table (TABLE_ARN), after confirmation.",
     "yes": YES_TABLE,
     **COMMON,
 })  # fmt: skip
@@ -392,7 +392,7 @@ def smoke(c: Context, observe: bool = False, write: bool = False,
         if deployment.settings.table_arn and not observe:
             if not write:
                 ways = "--observe writes nothing and finds the next record; --write puts an item of smoke's own"
-                raise UserError(f"table {table} belongs to others (TABLE_ARN). {ways}")
+                raise UserError(f"table {table} belongs to another team (TABLE_ARN). {ways}")
             confirm("smoke", [Change(f"item in table {table}", "created")], (table,), assume_yes=yes)
         report.render(smoke_test.run(deployment, observe=observe))
 
@@ -434,7 +434,7 @@ def watch(
         report.streaming, report.live = json and not report.dry_run, False
         deployment = _connect(c, report, set, verbose=verbose)
         if smoke and deployment.settings.table_arn:
-            raise UserError("--smoke is not allowed with TABLE_ARN: it would write into a table of others")
+            raise UserError("--smoke is not allowed with TABLE_ARN: it would write to another team's table")
         env_file, load = declared.find_env_file(ROOT, os.environ) or ROOT / ".env", partial(_settings, report, set)
         options: dict[str, Any] = {"until": terminal.until_interrupted, "render": report.render, "prove": smoke}
         step = partial(watching.watch, env_file=env_file, load=load, **options)
@@ -687,7 +687,7 @@ def load(c: Context, items: str = "1000", rate: str = "0", connections: str = "1
         }
         deployment = _connect(c, report, set, verbose=verbose)
         if deployment.settings.table_arn:
-            raise UserError("load never writes into a table of others; unset TABLE_ARN")
+            raise UserError("load never writes to another team's table; unset TABLE_ARN")
         if deployment.settings.target == "aws" and not report.dry_run:
             print(load_test.cost(options["total"]), file=sys.stderr)
             confirm("load", [], ("y", "yes"), assume_yes=yes)

@@ -1,4 +1,4 @@
-"""What belongs to others: the table of TABLE_ARN. The pipeline reads its stream, and never changes the table."""
+"""What belongs to another team: the table of TABLE_ARN. The pipeline reads its stream, and never changes the table."""
 
 from __future__ import annotations
 

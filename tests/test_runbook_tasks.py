@@ -195,7 +195,7 @@ def test_the_tasks_of_a_table_of_others_create_and_delete_all_but_the_table(
     for _ in range(2):
         assert "create-table: exists, and is only read" in tasks.run("invoke", "deploy")
         assert project.snapshot() == deployed
-    assert tasks("invoke", "put-item").stderr.startswith("table theirs belongs to others")
+    assert tasks("invoke", "put-item").stderr.startswith("table theirs belongs to another team")
     with writing(project, "theirs"):
         assert '"eventName": "INSERT"' in tasks.run("invoke", "smoke")
     tasks.run("invoke", "clean")

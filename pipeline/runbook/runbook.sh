@@ -21,7 +21,7 @@
 #     sh runbook.sh --step NAME              run one step, such as map-stream
 #
 #@if table_arn
-# The table belongs to others: this script only reads it.
+# The table belongs to another team: this script only reads it.
 #@end
 # Requires the AWS CLI, version 1 or 2, and credentials@needs.
 # With RUNBOOK_LOG=FILE, each step adds a line to that file: time, caller, step, exit status.
@@ -371,7 +371,7 @@ prepare() {
 #@if table_arn
 
 # Check the table and its stream.
-# The table belongs to others, and is only read.
+# The table belongs to another team, and is only read.
 # Expect: `aws dynamodb describe-table` shows TableStatus ACTIVE, and the stream's ARN and view type.
 # If it fails: ask the table's owner to run the command that is printed.
 # Undo: nothing was changed.
@@ -666,7 +666,7 @@ smoke() {
 #@end
 #@if table_arn
 # Test the pipeline: find the next record in the function's log.
-# The table belongs to others, so nothing is written to it. Wait until they write to it, for two minutes at most.
+# The table belongs to another team, so nothing is written to it. Wait until they write to it, for two minutes at most.
 # Expect: the next record, as the function logged it.
 # If it fails: nobody wrote to the table, or the function does not log records. `aws lambda list-event-source-mappings`
 # shows State and LastProcessingResult; the log group has the function's errors.
