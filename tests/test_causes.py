@@ -128,12 +128,18 @@ BEFORE_THE_PUT = {
 }
 
 
-ALIKE = ("no role", "no table", "no function", "log group of another name", "stream off")
+ALIKE = {
+    "no role", "no table", "no function", "log group of another name", "stream off", "function failed",
+    "role cannot be assumed by Lambda",
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "cause", [pytest.param(each, marks=pytest.mark.proof) if each in ALIKE else each for each in BEFORE_THE_PUT]
-)
+def some_as_proofs(causes: dict[str, Any]) -> list[Any]:
+    """Leave to the proofs what is like another cause."""
+    return [pytest.param(each, marks=pytest.mark.proof) if each in ALIKE else each for each in causes]
+
+
+@pytest.mark.parametrize("cause", some_as_proofs(BEFORE_THE_PUT))
 def test_smoke_and_doctor_name_what_is_missing_or_off_and_smoke_writes_nothing(
     project: ForkedProject, cause: str
 ) -> None:
@@ -189,7 +195,7 @@ AFTER_THE_PUT = {
 }
 
 
-@pytest.mark.parametrize("cause", AFTER_THE_PUT)
+@pytest.mark.parametrize("cause", some_as_proofs(AFTER_THE_PUT))
 def test_smoke_and_doctor_name_what_fails_within_seconds(project: ForkedProject, cause: str) -> None:
     name = re.sub(r"\W", "-", cause)
     code, settings, break_it, evidence = AFTER_THE_PUT[cause]
@@ -204,6 +210,7 @@ def test_smoke_and_doctor_name_what_fails_within_seconds(project: ForkedProject,
     assert doctor.writes == []
 
 
+@pytest.mark.proof
 def test_smoke_and_doctor_name_a_problem_that_only_the_mapping_reports(project: ForkedProject) -> None:
     settings = {"PIPELINE_NAME": "partial", "FUNCTION_RESPONSE_TYPES": "ReportBatchItemFailures"}
     code = 'def lambda_handler(event, context):\n    return {"batchItemFailures": [{"itemIdentifier": ""}]}\n'
@@ -216,6 +223,7 @@ def test_smoke_and_doctor_name_a_problem_that_only_the_mapping_reports(project: 
     assert re.search(rf"^FAIL  {evidence}", doctor.stdout, re.MULTILINE)
 
 
+@pytest.mark.proof
 def test_smoke_and_doctor_name_invocations_that_were_throttled(project: ForkedProject) -> None:
     settings = {"PIPELINE_NAME": "throttled", "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "1", "FUNCTION_TIMEOUT": "60"}
     with function_code(project, "import time\ndef lambda_handler(event, context):\n    time.sleep(event['seconds'])\n"):
@@ -231,6 +239,7 @@ def test_smoke_and_doctor_name_invocations_that_were_throttled(project: ForkedPr
     assert re.search(rf"^FAIL  {evidence}", doctor.stdout, re.MULTILINE)
 
 
+@pytest.mark.proof
 def test_smoke_says_that_a_record_is_not_delivered_yet(project: ForkedProject) -> None:
     settings = {"PIPELINE_NAME": "slow"}
     project.run("deploy", "smoke", **settings)
