@@ -48,7 +48,7 @@ role = iam.create_role(
 absent(iam.get_role_policy, RoleName=f"{NAME}-role", PolicyName=f"{NAME}-policy")
 iam.get_role(RoleName=f"{NAME}-role")
 policy = (ROOT / "policies" / "execution-policy.json").read_text()
-tokens = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": account}
+tokens = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": account, "TableAccountId": account}
 for token, value in (tokens | {"TableName": NAME, "LogGroupName": f"/aws/lambda/{NAME}"}).items():
     policy = policy.replace(f"${{{token}}}", value)
 iam.put_role_policy(RoleName=f"{NAME}-role", PolicyName=f"{NAME}-policy", PolicyDocument=policy)
