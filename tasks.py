@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -282,34 +282,37 @@ def put_item(c: Context, item: str = "", file: str = "",
 
     Asks first if the table is that of TABLE_ARN. Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
     """
-    from pipeline import steps
+    from pipeline import items, steps
 
     with _task(c, "put-item", json) as report:
-        lines = _item_lines(item, file)
+        stored = items.Stored(_item_lines(item, file))
         deployment = _connect(c, report, set, verbose=verbose)
         if deployment.settings.table_arn and not deployment.dry_run:
-            planned = changes(steps.put_item(deployment.as_dry_run(), lines))
+            planned = changes(steps.put_item(deployment.as_dry_run(), stored))
             confirm("put-item", planned, ("y", "yes"), assume_yes=yes)
-        report.render(steps.put_item(deployment, lines))
+        report.render(steps.put_item(deployment, stored))
 
 
-def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
+def _item_lines(item: str, file: str) -> Iterator[tuple[str, str]]:
     """The text of each item, with its place for error messages."""
     if item and file:
         raise UserError("pass either --item or --file, not both")
     if item:
-        return [("--item", item)]
+        yield "--item", item
+        return
     if not file and sys.stdin.isatty():
         raise UserError('no item: pass --item \'{"name": "test3"}\', --file FILE, or one per line on standard input')
-    source = "standard input" if file in ("", "-") else file
+    source, number = "standard input" if file in ("", "-") else file, 0
     try:
-        text = sys.stdin.read() if file in ("", "-") else Path(source).read_text(encoding="utf-8")
+        with nullcontext(sys.stdin) if file in ("", "-") else open(file, encoding="utf-8") as lines:  # noqa: PTH123
+            for place, line in enumerate(lines, 1):
+                if line.strip():
+                    number += 1
+                    yield f"{source} line {place}", line
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--file: {file!r} cannot be read: {error}") from None
-    lines = [(f"{source} line {number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if not lines:
+        raise UserError(f"{source!r} cannot be read: {error}") from None
+    if not number:
         raise UserError(f"{source} contains no items; expected one JSON object per line")
-    return lines
 
 
 @task(iterable=["set"], help={
