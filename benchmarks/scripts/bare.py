@@ -15,7 +15,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 NAME = "stream-demo"
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 session: Any = boto3.Session("local", "local", region_name="us-east-1")
 dynamodb, iam, lambda_, logs, sts = (
     session.client(service, endpoint_url=sys.argv[1]) for service in ("dynamodb", "iam", "lambda", "logs", "sts")
