@@ -101,7 +101,7 @@ def test_troubleshooting_explains_each_cause(name: str) -> None:
 
 
 @pytest.mark.parametrize("place", MESSAGES)
-def test_error_says_what_to_do_or_stands_in_troubleshooting(place: str) -> None:
+def test_error_says_what_to_do_or_is_on_the_troubleshooting_page(place: str) -> None:
     text = MESSAGES[place]
     beginning = text.partition("{")[0].strip()
     explained = beginning and beginning in TROUBLESHOOTING
