@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness.project import function_code
+from tests.harness.project import function_code, target_aws
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -338,6 +338,22 @@ def test_doctor_finds_nothing_wrong_with_a_pipeline_that_works(project: ForkedPr
     assert result["causes"] == []
     assert all(each["ok"] for each in result["machine"])
     assert ended.writes == []
+
+
+@pytest.mark.proof
+def test_doctor_does_not_judge_what_the_caller_may_not_read(project: ForkedProject) -> None:
+    project.run("deploy", PIPELINE_NAME="limited")
+    allow_only(WRITE_LOGS)(project, "limited")
+    iam = project.client("iam")
+    iam.create_user(UserName="limited")
+    readable = {"Effect": "Allow", "Action": ["dynamodb:*", "lambda:*", "logs:*"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [readable]})
+    iam.put_user_policy(UserName="limited", PolicyName="without-iam", PolicyDocument=document)
+    key = iam.create_access_key(UserName="limited")["AccessKey"]
+    keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    settings = {**target_aws(project.endpoint), **keys, "PIPELINE_NAME": "limited"}
+    doctor = project.invoke("doctor", "--json", **settings).expect(0)
+    assert json.loads(doctor.stdout)["result"]["causes"] == []
 
 
 def test_the_document_of_doctor_has_each_cause_with_its_evidence_and_fix(project: ForkedProject) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore import exceptions
+from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline import errors
 
@@ -50,3 +51,33 @@ def test_a_refusal_that_stays_says_what_to_correct_and_does_not_advise_to_repeat
     written = message(code, "no")
     assert f"\n  AWS said: {code}: no\n  try: {hint}" in written
     assert REPEAT not in written
+
+
+UNREACHABLE = "https://lambda.eu-west-9.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "hint"),
+    [
+        (exceptions.NoCredentialsError(), "Unable to locate credentials", "log in (aws sso login)"),
+        (exceptions.ProfileNotFound(profile="ops"), "The config profile (ops) could not be found", "log in"),
+        (exceptions.UnauthorizedSSOTokenError(), "The SSO session associated with this profile has expired", "log in"),
+        (exceptions.EndpointConnectionError(endpoint_url=UNREACHABLE), UNREACHABLE, "check AWS_REGION"),
+        (
+            exceptions.InvalidRetryModeError(provided_retry_mode="often", valid_modes="standard"),
+            "often",
+            "correct the setting or the AWS configuration",
+        ),
+        (
+            exceptions.WaiterError("FunctionSettled", "Max attempts exceeded", {}),
+            "timed out waiting for FunctionSettled: Max attempts exceeded",
+            "run the same step again",
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_without_an_answer_of_aws_says_what_to_do(error: BotoCoreError, said: str, hint: str) -> None:
+    written = errors.describe("create-table", error)
+    assert written.startswith("create-table: ")
+    assert said in written
+    assert f"\n  try: {hint}" in written
