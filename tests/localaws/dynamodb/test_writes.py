@@ -58,6 +58,29 @@ def item(dynamodb: Any, table: str) -> Any:
     return dynamodb.get_item(TableName=table, Key=KEY).get("Item")
 
 
+@pytest.mark.parametrize(
+    ("action", "before", "operand", "after"),
+    [
+        ("ADD", {"N": "1"}, {"N": "2"}, {"N": "3"}),
+        ("ADD", {"SS": ["a"]}, {"SS": ["a", "b"]}, {"SS": ["a", "b"]}),
+        ("ADD", {"L": [{"S": "a"}]}, {"L": [{"S": "b"}]}, {"L": [{"S": "a"}, {"S": "b"}]}),
+        ("DELETE", {"SS": ["a", "b"]}, {"SS": ["b"]}, {"SS": ["a"]}),
+        ("DELETE", {"SS": ["a"]}, {"SS": ["a"]}, None),
+    ],
+)
+def test_attribute_updates_add_to_a_value_and_delete_from_a_set(
+    dynamodb: Any,
+    table: str,
+    action: str,
+    before: dict[str, Any],
+    operand: dict[str, Any],
+    after: dict[str, Any] | None,
+) -> None:
+    dynamodb.put_item(TableName=table, Item={**KEY, "v": before})
+    dynamodb.update_item(TableName=table, Key=KEY, AttributeUpdates={"v": {"Action": action, "Value": operand}})
+    assert item(dynamodb, table).get("v") == after
+
+
 def names(records: list[dict[str, Any]]) -> list[str]:
     return [record["eventName"] for record in records]
 
