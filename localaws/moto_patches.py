@@ -185,6 +185,7 @@ def _patch_tables() -> None:
     _replace(DynamoDBBackend, "update_table_streams", stream.update_table_streams)
     _wrap(DynamoDBBackend, "delete_table", stream.close_with_table)
     _wrap(table_models.Table, "describe", tables.describe)
+    _replace(table_models.Table, "all_items", tables.all_items)
     _wrap(DynamoHandler, "create_table", partial(tables.keep_settings, "CREATING"))
     _wrap(DynamoHandler, "update_table", partial(tables.keep_settings, "UPDATING"))
     _wrap(DynamoHandler, "update_table", tables.refuse_before_changing)
