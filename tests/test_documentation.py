@@ -100,6 +100,11 @@ def test_troubleshooting_explains_each_cause(name: str) -> None:
     assert f"`{name}`" in TROUBLESHOOTING
 
 
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_an_end_to_end_test_produces_each_cause(name: str) -> None:
+    assert any(name in (ROOT / "tests" / file).read_text() for file in ("test_causes.py", "test_smoke.py"))
+
+
 @pytest.mark.parametrize("place", MESSAGES)
 def test_error_says_what_to_do_or_is_on_the_troubleshooting_page(place: str) -> None:
     text = MESSAGES[place]
