@@ -30,7 +30,14 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ANSWERS)
 RECORDING, RECORDED = ROOT / "docs" / "demo.svg", "invoke deploy smoke"
 COLORS = {"+": "green", "~": "yellow", "-": "red", "=": "dim"}
 BLOCK = re.compile(r"(<!-- output of: (.+?) -->\n)(?:(```text\n)(.*?)(```\n)|(.*?)(<!-- end -->\n))", re.DOTALL)
-VARYING = ((r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", "ID"), (r"\d+", "0"), (r"[ \t]+", " "))
+# What a machine says that lacks the function's runtime, or runs functions without namespaces.
+LACKS = r"(?m)^(?:note  |smoke: The function runs on ).*\n|(?:\tError:| ) The function runs on .*?(?=  |$)"
+VARYING = (
+    (LACKS, ""),
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", "ID"),
+    (r"\d+", "0"),
+    (r"[ \t]+", " "),
+)
 # The environment without the settings of the person who runs this, and with the commands of this Python.
 ENVIRONMENT = {
     **{name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ},

@@ -15,8 +15,9 @@ from typing import Any
 
 from . import causes, items, log_reader, parameters
 from .deployment import Deployment
-from .events import Events, Result, Started, Waiting
+from .events import Events, Progress, Result, Started, Waiting
 from .records import follow, to_json
+from .resources import function
 from .resources.change import UserError
 from .settings import Settings
 
@@ -94,6 +95,8 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         raise UserError("smoke does not support --dry")
     extra = extra_attributes(d.settings)
     trial = _existing(d)
+    if error := function.runtime_error(trial.parts.function or {}):
+        yield Progress("smoke", error)
     trial = replace(trial, put_ms=aws_time_ms(trial.mapping))
     trial = replace(trial, earlier=frozenset(each.request_id for each in trial.invocations()))
     dynamodb, name = d.client("dynamodb"), trial.table["TableName"]

@@ -46,11 +46,16 @@ class FunctionNotFound(Exception):  # noqa: N818 - AWS's word
     """The function or the qualifier does not exist. The text is its ARN."""
 
 
+class UnsupportedRuntime(Exception):  # noqa: N818 - like Throttled
+    """The function has another runtime than Python. The text says so."""
+
+
 class _Revision(NamedTuple):
-    """What an environment runs: a revision of the function, and the debugger."""
+    """What an environment runs: a revision of the function, the debugger, and the interpreter."""
 
     id: str
     debugger: Debugger | None
+    interpreter: str
 
 
 class _Idle(NamedTuple):
@@ -81,7 +86,7 @@ class Functions:
         self._runtime = self._directory / "runtime"
         runtimes.make_folder(self._runtime, pure_client=pure_client)
         # This takes a moment, which the first invocation does not wait for.
-        threading.Thread(target=runtimes.can_isolate, args=(sys.executable, self._runtime), daemon=True).start()
+        threading.Thread(target=self._log_missing_isolation, daemon=True).start()
 
     def find(
         self, name_or_arn: str, region: str = "", account: str = ACCOUNT_ID, qualifier: str | None = None
@@ -101,12 +106,13 @@ class Functions:
     ) -> InvocationResult:
         """Run the function and wait for its result. `client_context` is JSON.
 
-        Raises Throttled, FunctionNotFound, or InvalidZipError for a layer.
+        Raises Throttled, FunctionNotFound, UnsupportedRuntime, or InvalidZipError for a layer.
         """
         function = self.find(function_arn)
         latest = self.find(":".join(function_arn.split(":")[:7]))
         if not function or not latest:
             raise FunctionNotFound(function_arn)
+        check_runtime(function)
         invocation = Invocation(request_id or str(uuid.uuid4()), function_arn, payload, client_context)
         self._admit(latest)
         began = time.monotonic()
@@ -166,6 +172,10 @@ class Functions:
             environment.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
 
+    def _log_missing_isolation(self) -> None:
+        if text := runtimes.missing_isolation(sys.executable, self._runtime):
+            sys.stderr.write(f"{text}\n")
+
     def _admit(self, latest: Function) -> None:
         """Count one more invocation, or raise Throttled. All versions share the function's reserved concurrency."""
         reserved = latest.reserved_concurrency
@@ -222,7 +232,8 @@ class Functions:
             environment.end()
 
     def _revision(self, function: Function) -> _Revision:
-        return _Revision(function.revision_id, debugger.read(self._server_directory))
+        interpreter = runtimes.interpreter(str(function.run_time))
+        return _Revision(function.revision_id, debugger.read(self._server_directory), interpreter)
 
     def _folder(self, function: Function) -> Path:
         """Where the code of a version lies."""
@@ -239,7 +250,7 @@ class Functions:
         root, layer_root = str(folder), str(opt)
         if debug:  # the threads of a debugger prevent isolation
             command = debug.command(command, folder, self._directory / "debugger")
-        elif runtimes.can_isolate(command[0], self._runtime):
+        elif not runtimes.isolation_error(command[0], self._runtime):
             root, layer_root = isolated.TASK_ROOT, runtimes.layer_root(command, opt)
             command = runtimes.isolate(command, int(function.ephemeral_storage), str(opt), layer_root)
         variables = {**self._variables(function, root, layer_root), **log.variables(), **function.environment_vars}
@@ -275,3 +286,11 @@ class Functions:
             "PATH": f"{os.defpath}:{layer_root}/bin",
             "TZ": ":UTC",
         }
+
+
+def check_runtime(function: Function) -> None:
+    """Raise UnsupportedRuntime for a function that cannot run here."""
+    if not str(function.run_time).startswith("python"):
+        raise UnsupportedRuntime(
+            f"Runtime {function.run_time} is not supported here: python3.x is. Function: {function.function_arn}"
+        )

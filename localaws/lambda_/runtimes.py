@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from functools import lru_cache
@@ -75,13 +76,11 @@ def layer_root(command: list[str], opt: Path) -> str:
 def isolate(command: list[str], megabytes: int, opt: str = "", layer_root: str = "") -> list[str]:
     """The command that starts a function with its code in isolated.TASK_ROOT, and with a /tmp of so many megabytes.
 
-    The layers in the folder `opt` are in `layer_root`. If the function needs files in /tmp, such as the server's Python
-    or directory, it has the /tmp of the machine.
+    The layers in the folder `opt` are in `layer_root`. If the function needs files in /tmp, it has that of the machine.
     """
     script, handler = command.index("-c") + 1, command.index("-c") + 4
     folder = Path(command[handler - 1])
-    needed = [Path(command[0]), folder, *folder.iterdir()]
-    if any(_TMP in (*path.parents, *path.resolve().parents) for path in needed):
+    if _needs_tmp(command[0], folder):
         megabytes = 0
     text = Path(isolated.__file__).read_text(encoding="utf-8")
     paths = [path.replace(opt, layer_root, 1) if opt else path for path in command[handler + 1 :]]
@@ -90,26 +89,48 @@ def isolate(command: list[str], megabytes: int, opt: str = "", layer_root: str =
     return [*start, *command[handler : handler + 1], *paths]
 
 
+def _needs_tmp(python: str, folder: Path) -> bool:
+    """Whether functions need files in /tmp, such as the server's Python or directory."""
+    return any(_TMP in (*path.parents, *path.resolve().parents) for path in (Path(python), folder, *folder.iterdir()))
+
+
 @lru_cache
-def can_isolate(python: str, folder: Path) -> bool:
-    """Try whether the system lets a process have mounts of its own. If not, log that."""
+def isolation_error(python: str, folder: Path) -> str:
+    """Why the system lets no process have mounts of its own; "" if it does."""
     command = isolate([python, "-S", "-c", "", str(folder), str(folder)], 1)
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        why = (result.stderr.strip() or "no reason").splitlines()[-1]
-        where = f"have their code in another folder than {isolated.TASK_ROOT}, and can write all files"
-        sys.stderr.write(f"Functions {where}: {why}\n")
-    return result.returncode == 0
+    return (result.stderr.strip() or "no reason").splitlines()[-1] if result.returncode else ""
 
 
-@lru_cache
+def missing_isolation(python: str, folder: Path) -> str:
+    """What functions can do here and not on Lambda, and why; "" if their files are as on Lambda."""
+    if why := isolation_error(python, folder):
+        return f"Functions have their code in another folder than {isolated.TASK_ROOT}, and can write all files: {why}"
+    if _needs_tmp(python, folder):
+        return "Functions have the /tmp of this machine, and can write all files: the server or its Python is in /tmp"
+    return ""
+
+
 def interpreter(runtime: str) -> str:
-    """Find the Python of a runtime ("python3.12"). If the machine lacks it, log that and use the server's own."""
-    if found := interpreters.find(runtime):
-        return found
-    own = sys.version.split()[0]
-    sys.stderr.write(
-        f"{runtime} is not installed: its functions run on Python {own}. "
-        f"To install it: uv python install {runtime.removeprefix('python')}\n"
-    )
-    return sys.executable
+    """Find the Python of a runtime ("python3.12"), or the server's own if the machine lacks it."""
+    return interpreters.find(runtime) or sys.executable
+
+
+def difference(runtime: str, architecture: str) -> str:
+    """How the functions of a runtime run differently here, and what to do about it; "" if they run as on Lambda."""
+    if not runtime.startswith("python"):
+        return f"{runtime} functions do not run here: only those of Python runtimes do"
+    system, machine = platform.system(), {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine())
+    machine = machine or platform.machine()
+    texts, remedies = [], []
+    if not interpreters.find(runtime):
+        own = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        texts.append(f"on Python {platform.python_version()}, as this machine lacks {runtime}")
+        remedies += [f"uv python install {runtime.removeprefix('python')}", f"the runtime {own}"]
+    if (system, machine) != ("Linux", architecture):
+        texts.append(f"on {system} {machine}, not on Linux {architecture}")
+        remedies += [f"the architecture {machine}"] if system == "Linux" else []
+    if not texts:
+        return ""
+    advice = f". Try: {', or '.join(remedies)}" if remedies else ""
+    return f"runs {' and '.join(texts)}; compiled dependencies may fail to import{advice}"

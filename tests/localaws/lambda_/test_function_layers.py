@@ -18,7 +18,7 @@ from localaws.lambda_ import runtimes
 from tests.localaws.conftest import REGION
 from tests.localaws.deployed import deploy
 
-ISOLATED = runtimes.can_isolate(sys.executable, Path(sys.prefix)) and Path("/opt").is_dir()
+ISOLATED = not runtimes.isolation_error(sys.executable, Path(sys.prefix)) and Path("/opt").is_dir()
 CODE = """
     import os, subprocess, sys
     def handler(event, context):

@@ -497,6 +497,14 @@ def test_broken_layer_is_a_problem(pipe: Callable[..., Pipe]) -> None:
     assert until(lambda: result(one, mapping).startswith("PROBLEM: Could not unzip uploaded file."))
 
 
+def test_function_of_another_language_is_a_problem(pipe: Callable[..., Pipe]) -> None:
+    one = pipe()
+    one.client("lambda").update_function_configuration(FunctionName=one.function, Runtime="nodejs22.x")
+    mapping = one.map()
+    one.put("a")
+    assert until(lambda: result(one, mapping).startswith("PROBLEM: Runtime nodejs22.x is not supported here"))
+
+
 def test_tumbling_window_carries_state(pipe: Callable[..., Pipe]) -> None:
     """Developer guide, "Using DynamoDB Streams windows": the state lasts until the final invocation of a window."""
     one = pipe('return {"state": {"seen": event["state"].get("seen", 0) + len(records)}}')
