@@ -246,15 +246,22 @@ class Functions:
         unpacked = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
         opt = layers.merge(unpacked, self._directory / "opt")
         log = FunctionLog(function)
-        command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), opt)
-        root, layer_root = str(folder), str(opt)
-        if debug:  # the threads of a debugger prevent isolation
-            command = debug.command(command, folder, self._directory / "debugger")
-        elif not runtimes.isolation_error(command[0], self._runtime):
-            root, layer_root = isolated.TASK_ROOT, runtimes.layer_root(command, opt)
-            command = runtimes.isolate(command, int(function.ephemeral_storage), str(opt), layer_root)
+        runtime, handler = str(function.run_time), str(function.handler)
+        python = runtimes.interpreter(runtime)
+        # The threads of a debugger prevent isolation.
+        isolate = not debug and not runtimes.isolation_error(python, self._runtime)
+        root, layer_root = (
+            (isolated.TASK_ROOT, runtimes.layer_root(python, opt)) if isolate else (str(folder), str(opt))
+        )
         variables = {**self._variables(function, root, layer_root), **log.variables(), **function.environment_vars}
-        command = layers.wrap(command, variables, folder, opt, self._directory / "wrapped")
+        command = runtimes.command(runtime, self._runtime, handler, root, opt, layer_root)
+        if debug:
+            command = debug.command(command, folder, self._directory / "debugger")
+        if wrapper := variables.get(layers.WRAPPER):
+            command = layers.wrap(command, wrapper, root, layer_root, self._directory / "wrapped")
+        if isolate:
+            mounted = str(opt) if layer_root == layers.ROOT else ""
+            command = runtimes.isolate(command, folder, self._runtime, int(function.ephemeral_storage), mounted)
         memory = int(function.memory_size)
 
         def start() -> Process:

@@ -19,12 +19,12 @@ from moto.awslambda.models import lambda_backends
 from localaws.errors import AwsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from moto.awslambda.models import LambdaBackend
 
 _ARN = re.compile(r"arn:[\w-]+:lambda:[\w-]+:(?P<account>\d{12}):layer:(?P<name>[^:]+):\d+")
-_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
+ROOT, WRAPPER = "/opt", "AWS_LAMBDA_EXEC_WRAPPER"
 # As the runtime starts a wrapper script: $0 is the script, and the rest of the arguments the command that it starts.
 _START_WRAPPER = """
 [ -f "$0" ] || { echo "$0: does not exist"; exit 127; }
@@ -72,21 +72,19 @@ def merge(layers: list[Path], directory: Path) -> Path:
     return folder
 
 
-def wrap(command: list[str], variables: Mapping[str, str], code: Path, opt: Path, directory: Path) -> list[str]:
-    """The command that starts the wrapper script of a function, or `command` itself without one.
+def wrap(command: list[str], wrapper: str, task_root: str, layer_root: str, directory: Path) -> list[str]:
+    """The command that starts the wrapper script of a function, which starts `command`.
 
     As on Lambda, the script gets the interpreter, its options, and a file to run as its last argument. The file is
     created in `directory`.
     """
-    wrapper = variables.get(_WRAPPER)
-    if not wrapper:
-        return command
-    for root, folder in (("/var/task/", code), ("/opt/", opt)):
+    for root, folder in (("/var/task/", task_root), (f"{ROOT}/", layer_root)):
         if wrapper.startswith(root):
-            wrapper = str(folder / wrapper.removeprefix(root))
+            wrapper = f"{folder}/{wrapper.removeprefix(root)}"
     script = command.index("-c") + 1
     text = f"import sys\nsys.argv = {['-c', *command[script + 1 :]]!r}\nexec({command[script]!r})\n"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     boot = directory / f"{hashlib.sha256(text.encode()).hexdigest()}.py"
     boot.write_text(text)
-    return ["/bin/sh", "-c", _START_WRAPPER, wrapper, *command[: script - 1], str(boot)]
+    arguments = ["/bin/sh", "-c", _START_WRAPPER, wrapper, *command[: script - 1], str(boot)]
+    return [*command[:script], f"import os\nos.execv({arguments[0]!r}, {arguments!r})"]

@@ -56,37 +56,32 @@ def make_folder(folder: Path, *, pure_client: bool = False) -> None:
     (folder / "runtime_client.py").symlink_to(Path(__file__).with_name("runtime_client.py"))
 
 
-def command(runtime: str, code: Path, folder: Path, handler: str, opt: Path) -> list[str]:
+def command(runtime: str, folder: Path, handler: str, task_root: str, opt: Path, layer_root: str) -> list[str]:
     """The command that starts a function, without the site-packages of the host's Python (-S).
 
-    `opt` has the content of the function's layers. The function's own code wins over it.
+    The process has its code in `task_root`, and what is in `opt`, the content of its layers, in `layer_root`. The code
+    wins over the layers.
     """
-    paths = [opt / "python/lib" / runtime / "site-packages", opt / "python"]
-    existing = [str(path) for path in paths if path.is_dir()]
-    return [interpreter(runtime), "-S", "-c", _BOOT, str(code), str(folder), handler, *existing]
+    names = (f"python/lib/{runtime}/site-packages", "python")
+    paths = [f"{layer_root}/{name}" for name in names if (opt / name).is_dir()]
+    return [interpreter(runtime), "-S", "-c", _BOOT, task_root, str(folder), handler, *paths]
 
 
-def layer_root(command: list[str], opt: Path) -> str:
+def layer_root(python: str, opt: Path) -> str:
     """Where an isolated function has its layers: in /opt, unless it has none, or needs other files there to start."""
-    python = Path(command[0])
-    hidden = any(_OPT in (*path.parents, *path.resolve().parents) for path in (python, opt))
+    hidden = any(_OPT in (*path.parents, *path.resolve().parents) for path in (Path(python), opt))
     return str(opt) if hidden or not _OPT.is_dir() or not any(opt.iterdir()) else str(_OPT)
 
 
-def isolate(command: list[str], megabytes: int, opt: str = "", layer_root: str = "") -> list[str]:
-    """The command that starts a function with its code in isolated.TASK_ROOT, and with a /tmp of so many megabytes.
+def isolate(command: list[str], code: Path, folder: Path, megabytes: int, layers: str = "") -> list[str]:
+    """Let a `command` of this module see `code` in isolated.TASK_ROOT, and have a /tmp of so many megabytes.
 
-    The layers in the folder `opt` are in `layer_root`. If the function needs files in /tmp, it has that of the machine.
+    `layers` is the folder to see in /opt, if any. If the function needs files in /tmp, it has that of the machine.
     """
-    script, handler = command.index("-c") + 1, command.index("-c") + 4
-    folder = Path(command[handler - 1])
-    if _needs_tmp(command[0], folder):
-        megabytes = 0
+    size = "0" if _needs_tmp(command[0], folder) else str(megabytes)
     text = Path(isolated.__file__).read_text(encoding="utf-8")
-    paths = [path.replace(opt, layer_root, 1) if opt else path for path in command[handler + 1 :]]
-    layers = opt if layer_root == str(_OPT) else ""
-    start = [*command[:script], text, *command[script:handler], str(megabytes), layers]
-    return [*start, *command[handler : handler + 1], *paths]
+    script = command.index("-c") + 1
+    return [*command[:script], text, command[script], str(code), str(folder), size, layers, *command[script + 1 :]]
 
 
 def _needs_tmp(python: str, folder: Path) -> bool:
@@ -97,7 +92,7 @@ def _needs_tmp(python: str, folder: Path) -> bool:
 @lru_cache
 def isolation_error(python: str, folder: Path) -> str:
     """Why the system lets no process have mounts of its own; "" if it does."""
-    command = isolate([python, "-S", "-c", "", str(folder), str(folder)], 1)
+    command = isolate([python, "-S", "-c", ""], folder, folder, 1)
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     return (result.stderr.strip() or "no reason").splitlines()[-1] if result.returncode else ""
 
@@ -120,8 +115,8 @@ def difference(runtime: str, architecture: str) -> str:
     """How the functions of a runtime run differently here, and what to do about it; "" if they run as on Lambda."""
     if not runtime.startswith("python"):
         return f"{runtime} functions do not run here: only those of Python runtimes do"
-    system, machine = platform.system(), {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine())
-    machine = machine or platform.machine()
+    system = platform.system().replace("Darwin", "macOS")
+    machine = platform.machine().replace("aarch64", "arm64")
     texts, remedies = [], []
     if not interpreters.find(runtime):
         own = f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -80,6 +80,14 @@ def test_a_wrapper_script_starts_the_runtime(client: Any) -> None:
     assert function.invoke("[os.environ['WRAPPED'], sys.flags.dev_mode]").payload == [function.name, True]
 
 
+@pytest.mark.skipif(not ISOLATED, reason="the system does not let functions have mounts of their own")
+def test_a_wrapper_script_sees_the_layers_and_the_code_where_lambda_has_them(client: Any) -> None:
+    script = '#!/bin/sh\nexport SEEN="$0 $(ls /opt) $(ls /var/task) $(pwd)"\nexec "$@"\n'
+    variables = {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}}
+    function = deploy(client, CODE, Layers=[layer(client, wrapper=script)], Environment=variables)
+    assert function.invoke("os.environ['SEEN']").payload == "/opt/wrapper wrapper code.py /var/task"
+
+
 def test_a_wrapper_script_that_does_not_exist_ends_the_process(client: Any) -> None:
     variables = {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/none"}}
     function = deploy(client, CODE, Environment=variables)
