@@ -243,8 +243,7 @@ class Functions:
     def _new_environment(self, function: Function, debug: Debugger | None) -> Environment:
         folder = self._folder(function)
         code.install(function.code_bytes, folder)
-        unpacked = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
-        opt = layers.merge(unpacked, self._directory / "opt")
+        opt = code.unpack([layer.code_bytes for layer in function.layer_versions()], self._directory / "opt")
         log = FunctionLog(function)
         runtime, handler = str(function.run_time), str(function.handler)
         python = runtimes.interpreter(runtime)

@@ -1,4 +1,4 @@
-"""The layers of a function: found in each account, and merged into the content of /opt.
+"""The layers of a function: found in each account, and their wrapper scripts.
 
 Every layer version counts as shared with all accounts (Lambda developer guide, "Granting layer access to other
 accounts"): moto finds those of the own account only. Lambda developer guide, "Packaging your layer content" and
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from moto.awslambda.models import lambda_backends
@@ -52,24 +50,6 @@ def refuse_missing(backend: LambdaBackend, arn: str) -> None:
         f"AWS: aws lambda publish-layer-version --layer-name {match['name']} --zip-file fileb://layer.zip",
         403,
     )
-
-
-def merge(layers: list[Path], directory: Path) -> Path:
-    """Merge unpacked layers, the lowest first, into a folder of `directory`: files of later layers win."""
-    if len(layers) == 1:
-        return layers[0]
-    folder = directory / hashlib.sha256("\0".join(map(str, layers)).encode()).hexdigest()
-    if not folder.exists():
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Copy elsewhere and rename: another thread that merges the same layers never sees half of them.
-        draft = Path(mkdtemp(dir=directory))
-        for layer in layers:
-            shutil.copytree(layer, draft, dirs_exist_ok=True)
-        try:
-            draft.rename(folder)
-        except OSError:
-            shutil.rmtree(draft)
-    return folder
 
 
 def wrap(command: list[str], wrapper: str, task_root: str, layer_root: str, directory: Path) -> list[str]:

@@ -26,14 +26,18 @@ CODE = """
 """
 
 
-def layer(client: Any, **files: str) -> str:
-    """Publish a layer with executable files, whose names have "__" for "/"; return its ARN."""
+def layer(client: Any, *links: tuple[str, str], **files: str) -> str:
+    """Publish a layer with links, and executable files, whose names have "__" for "/"; return its ARN."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, text in files.items():
             entry = zipfile.ZipInfo(name.replace("__", "/"))
             entry.external_attr = 0o755 << 16
             archive.writestr(entry, text)
+        for name, target in links:
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = 0o120777 << 16
+            archive.writestr(entry, target)
     answer = client("lambda").publish_layer_version(LayerName="files", Content={"ZipFile": content.getvalue()})
     arn: str = answer["LayerVersionArn"]
     return arn
@@ -57,6 +61,13 @@ def test_layers_share_one_folder_in_which_the_later_file_wins(client: Any) -> No
     folder = function.invoke("sys.path[1]").payload
     assert function.invoke(f"sorted(os.listdir({folder!r}))").payload == ["a", "b"]
     assert function.invoke(f"open({folder!r} + '/../bin/x').read()").payload == "upper"
+
+
+def test_link_of_a_layer_leads_to_the_file_of_a_later_layer(client: Any) -> None:
+    layers = [layer(client, ("lib/a", "../bin/x"), bin__x="lower"), layer(client, bin__x="upper")]
+    function = deploy(client, CODE, Layers=layers)
+    folder = "os.environ['LD_LIBRARY_PATH'].split(':')[-1]"
+    assert function.invoke(f"open({folder} + '/a').read()").payload == "upper"
 
 
 @pytest.mark.skipif(not ISOLATED, reason="the system does not let functions have mounts of their own")
