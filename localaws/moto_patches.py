@@ -34,6 +34,8 @@ from moto.iam.responses import IamResponse
 from moto.kms.models import KmsBackend
 from moto.logs import models as logs_models
 from moto.logs.responses import LogsResponse
+from moto.s3.responses import S3Response
+from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.sqs import models as sqs_models
 from moto.sts.models import STSBackend
 from moto.sts.responses import TokenResponse
@@ -41,7 +43,7 @@ from moto.sts.responses import TokenResponse
 from localaws import keys, signature
 from localaws.cloudwatch import alarms
 from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, validation, writes
-from localaws.iam import managed_policies, propagation, simulation, users
+from localaws.iam import batches, managed_policies, propagation, simulation, users
 from localaws.lambda_ import api, layers, settings, versions
 from localaws.logs import insights, storage
 
@@ -96,6 +98,8 @@ def patch_moto(functions: Functions) -> None:
         _wrap(TokenResponse, call, users.issue_session)
     _wrap(STSBackend, "get_caller_identity", users.caller_identity)
 
+    _wrap(S3Response, "_bucket_response_delete_keys", batches.delete_objects)
+    _wrap(SecretsManagerResponse, "batch_get_secret_value", batches.get_secrets)
     _wrap(KmsBackend, "create_key", keys.create)
 
     for call in ("get_layer_version", "layers_versions_by_arn"):

@@ -70,21 +70,20 @@ def secretsmanager(call: Call) -> Iterator[Action]:
         if body.get("Tags"):
             yield Action("secretsmanager:TagResource", new)
         yield from _secret_key(call, body.get("KmsKeyId"), new)
-    elif call.operation == "BatchGetSecretValue":
-        yield Action(call.name, "*")
-        for secret in body.get("SecretIdList") or []:
-            yield from _secret(call, "secretsmanager:GetSecretValue", str(secret))
-    elif secret := body.get("SecretId"):
-        yield from _secret(call, call.name, str(secret))
+    elif name := body.get("SecretId"):
+        yield from secret(call, call.name, str(name))
     else:
         yield Action(call.name, "*")
+        if call.operation == "BatchGetSecretValue" and body.get("Filters"):  # batches.py judges each secret
+            yield Action("secretsmanager:ListSecrets", "*")
 
 
-def _secret(call: Call, action: str, name_or_arn: str) -> Iterator[Action]:
-    secret = get_backend("secretsmanager")[call.scope.account][call.scope.region].secrets.get(name_or_arn)
-    if secret:
-        yield Action(action, str(secret.arn))
-        yield from _secret_key(call, vars(secret).get("kms_key_id"), str(secret.arn))
+def secret(call: Call, action: str, name_or_arn: str) -> Iterator[Action]:
+    """An action on a secret, and what the call needs for the key that encrypts it."""
+    found = get_backend("secretsmanager")[call.scope.account][call.scope.region].secrets.get(name_or_arn)
+    if found:
+        yield Action(action, str(found.arn))
+        yield from _secret_key(call, vars(found).get("kms_key_id"), str(found.arn))
     else:
         yield Action(action, name_or_arn if name_or_arn.startswith("arn:") else f"{call.arn}secret:{name_or_arn}")
 

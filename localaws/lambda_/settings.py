@@ -237,9 +237,8 @@ def hide_tags(call: Callable[..., str], self: LambdaResponse) -> str:
     response = json.loads(call(self))
     caller = policies.caller(signature.parse(self.headers.get("Authorization", "")))
     arn = ":".join(response["Configuration"]["FunctionArn"].split(":")[:7])
-    if why := policies.denial(caller, "lambda:ListTags", arn, {}):
+    if message := policies.refusal(caller, "lambda:ListTags", arn, {}):
         response.pop("Tags", None)
-        message = f"User: {caller.arn} is not authorized to perform: lambda:ListTags on resource: {arn} {why}"
         response["TagsError"] = {"ErrorCode": "AccessDeniedException", "Message": message}
     return json.dumps(response)
 

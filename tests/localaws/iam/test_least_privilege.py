@@ -394,6 +394,39 @@ def test_each_permission_is_needed_on_its_very_resource(
         assert code == "403" or f"is not authorized to perform: {action} on resource: " in message
 
 
+def test_objects_that_the_caller_may_not_delete_remain_alone(
+    client: Clients, as_allowed: Callable[..., Clients]
+) -> None:
+    for key in ("mine<1>", "theirs<1>", "theirs<2>"):
+        client("s3").put_object(Bucket=NAME, Key=key, Body=b"x")
+    user = as_allowed(allow(["s3:DeleteObject"], f"{BUCKET}/mine*"))
+    objects = [{"Key": key} for key in ("theirs<1>", "mine<1>", "theirs<2>")]
+    answer = user("s3").delete_objects(Bucket=NAME, Delete={"Objects": objects})
+    assert [each["Key"] for each in answer["Deleted"]] == ["mine<1>"]
+    assert [(each["Key"], each["Code"]) for each in answer["Errors"]] == [
+        ("theirs<1>", "AccessDenied"),
+        ("theirs<2>", "AccessDenied"),
+    ]
+    left = client("s3").list_objects_v2(Bucket=NAME, Prefix="theirs")["Contents"]
+    assert [each["Key"] for each in left] == ["theirs<1>", "theirs<2>"]
+
+
+def test_secrets_that_the_caller_may_not_read_have_errors_alone(
+    as_allowed: Callable[..., Clients], made: dict[str, str]
+) -> None:
+    user = as_allowed(
+        allow(["secretsmanager:BatchGetSecretValue", "secretsmanager:ListSecrets"]),
+        allow(["secretsmanager:GetSecretValue"], made["{secret}"]),
+    )
+    own_key = f"{NAME}-own-key"
+    for selection in ({"SecretIdList": [own_key, NAME]}, {"Filters": [{"Key": "name", "Values": [NAME]}]}):
+        answer = user("secretsmanager").batch_get_secret_value(**selection)
+        assert [each["Name"] for each in answer["SecretValues"]] == [NAME]
+        assert [(each["SecretId"], each["ErrorCode"]) for each in answer["Errors"]] == [
+            (own_key, "AccessDeniedException")
+        ]
+
+
 def test_metrics_can_be_limited_to_a_namespace(as_allowed: Callable[..., Clients]) -> None:
     mine = {"StringEquals": {"cloudwatch:namespace": "mine"}}
     user = as_allowed({**allow(["cloudwatch:PutMetricData"]), "Condition": mine})
