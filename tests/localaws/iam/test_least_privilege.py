@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.localaws.conftest import REGION
+from tests.localaws.conftest import REGION, clients
 from tests.localaws.deployed import allow, deploy, make_role, policy
 from tests.localaws.iam.test_callers import ACCOUNT, assume, error, make_policy, of
 
@@ -409,6 +409,15 @@ def test_objects_that_the_caller_may_not_delete_remain_alone(
     ]
     left = client("s3").list_objects_v2(Bucket=NAME, Prefix="theirs")["Contents"]
     assert [each["Key"] for each in left] == ["theirs<1>", "theirs<2>"]
+
+
+def test_objects_are_deleted_for_an_sdk_that_names_the_content_type(endpoint: str, client: Clients) -> None:
+    """As the SDK for JavaScript does; boto3 does not."""
+    client("s3").put_object(Bucket=NAME, Key="typed", Body=b"x")
+    s3 = clients(endpoint)("s3")
+    s3.meta.events.register("before-sign", lambda request, **_: request.headers.add_header("Content-Type", "text/xml"))
+    answer = s3.delete_objects(Bucket=NAME, Delete={"Objects": [{"Key": "typed"}]})
+    assert [each["Key"] for each in answer["Deleted"]] == ["typed"]
 
 
 def test_secrets_that_the_caller_may_not_read_have_errors_alone(
