@@ -70,6 +70,8 @@ def patch_moto(functions: Functions) -> None:
     _patch_tables()
 
     _replace(logs_models, "LogStream", storage.LogStream)
+    _replace(logs_models, "EventMessageFilter", storage.MessageFilter)
+    _wrap(logs_models.LogsBackend, "put_subscription_filter", storage.put_subscription_filter)
     _replace(LogsResponse, "filter_log_events", storage.filter_log_events)
     _wrap(logs_models.LogGroup, "delete_log_stream", storage.delete_log_stream)
     _wrap(logs_models.LogGroup, "describe_log_streams", storage.describe_log_streams)

@@ -46,12 +46,18 @@ def ssm(call: Call) -> Iterator[Action]:
 
 def _parameter_key(call: Call, name: str, arn: str) -> Iterator[Action]:
     """Systems Manager user guide, "AWS KMS encryption for Parameter Store SecureString parameters"."""
-    context = {"kms:EncryptionContext:PARAMETER_ARN": arn}
+    body, key = call.body, "kms:EncryptionContext:PARAMETER_ARN"
     if call.operation == "PutParameter":
-        yield from _customer_key(call, "kms:Encrypt", call.body.get("KeyId"), context)
-    elif call.body.get("WithDecryption") and "Path" not in call.body:
-        parameter = get_backend("ssm")[call.scope.account][call.scope.region].get_parameter(name)
-        yield from _customer_key(call, "kms:Decrypt", parameter.keyid if parameter else "", context)
+        yield from _customer_key(call, "kms:Encrypt", body.get("KeyId"), {key: arn})
+    elif body.get("WithDecryption"):
+        backend = get_backend("ssm")[call.scope.account][call.scope.region]
+        found = [backend.get_parameter(name)]
+        if "Path" in body:
+            page = backend.get_parameters_by_path(name, bool(body.get("Recursive")), None, body.get("NextToken"))
+            found = list(page[0])
+        for each in filter(None, found):
+            its_arn = f"{call.arn}parameter/{each.name.removeprefix('/')}"
+            yield from _customer_key(call, "kms:Decrypt", each.keyid, {key: its_arn})
 
 
 def _customer_key(call: Call, action: str, key: str | None, context: dict[str, str]) -> Iterator[Action]:

@@ -50,6 +50,7 @@ def made(client: Clients) -> dict[str, str]:
     client("kms").create_alias(AliasName=f"alias/{NAME}", TargetKeyId=key)
     client("ssm").put_parameter(Name=f"/{NAME}/a", Value="1", Type="String")
     client("ssm").put_parameter(Name=NAME, Value="1", Type="String")
+    client("ssm").put_parameter(Name=f"/{NAME}/own/key", Value="1", Type="SecureString", KeyId=f"alias/{NAME}")
     client("ssm").put_parameter(Name=f"{NAME}-own-key", Value="1", Type="SecureString", KeyId=f"alias/{NAME}")
     own = client("secretsmanager").create_secret(Name=f"{NAME}-own-key", SecretString="s", KmsKeyId=f"alias/{NAME}")
     secret = client("secretsmanager").create_secret(Name=NAME, SecretString="s")["ARN"]
@@ -112,6 +113,12 @@ CALLS: list[tuple[str, str, dict[str, Any], list[tuple[str, str]]]] = [
         "get_parameters_by_path",
         {"Path": f"/{NAME}"},
         [("ssm:GetParametersByPath", arn("ssm", f"parameter/{NAME}"))],
+    ),
+    (
+        "ssm",
+        "get_parameters_by_path",
+        {"Path": f"/{NAME}/own", "WithDecryption": True},
+        [("ssm:GetParametersByPath", arn("ssm", f"parameter/{NAME}/own")), ("kms:Decrypt", "{key}")],
     ),
     (
         "ssm",
