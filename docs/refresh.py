@@ -31,9 +31,13 @@ RECORDING, RECORDED = ROOT / "docs" / "demo.svg", "invoke deploy smoke"
 COLORS = {"+": "green", "~": "yellow", "-": "red", "=": "dim"}
 BLOCK = re.compile(r"(<!-- output of: (.+?) -->\n)(?:(```text\n)(.*?)(```\n)|(.*?)(<!-- end -->\n))", re.DOTALL)
 # What a machine says that lacks the function's runtime, or runs functions without namespaces.
-LACKS = r"(?m)^(?:note  |smoke: The function runs on ).*\n|(?:\tError:| ) The function runs on .*?(?=  |$)"
+NOTES = (
+    r"(?m)^(?:note  |smoke: The function runs on ).*\n|(?<=\"note\": \")The function runs on [^\"]*|"
+    r"(?:\tError:|;|  ) ?The function runs on .*?(?=  \d+\.\d\d s$|$)"
+)
 VARYING = (
-    (LACKS, ""),
+    (NOTES, ""),
+    (r"(?m)  \d+\.\d\d s$", ""),  # cut off, if a note comes before it
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", "ID"),
     (r"\d+", "0"),
     (r"[ \t]+", " "),
@@ -72,7 +76,7 @@ def recording(project: Path) -> str:
     """Return what a terminal shows of a command, as SVG, without fonts from elsewhere. A long line is cut."""
     console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
     console.print(Text(f"$ {RECORDED}", "bold"))
-    for line in run(RECORDED, project).splitlines():
+    for line in re.sub(NOTES, "", run(RECORDED, project)).splitlines():
         console.print(Text(line, COLORS.get(line[:1], "")), no_wrap=True, overflow="ellipsis")
     svg = console.export_svg(title="a terminal", unique_id="demo")
     return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
