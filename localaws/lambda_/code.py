@@ -73,11 +73,9 @@ def install(data: bytes, folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove what `install` put into a folder and beside it."""
+    """Remove a folder, with all that `install` put there."""
     with _install_lock:
-        for path in (folder, folder.with_name(f"{folder.name}.before")):
-            shutil.rmtree(path, ignore_errors=True)
-        folder.with_name(f"{folder.name}.sha256").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unpack(zips: list[bytes], directory: Path) -> Path:

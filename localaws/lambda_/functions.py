@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import threading
@@ -142,10 +141,8 @@ class Functions:
         for each in idle:
             each.environment.end()
         if function and not running:  # a running process may still import from it
-            folder = self._folder(function)
-            its = re.escape(folder.name) if qualifier else rf"{re.escape(function.function_name)}-(LATEST|\d+)"
-            for path in [path for path in folder.parent.glob("*") if re.fullmatch(its, path.name)]:
-                code.remove(path)
+            folder = self._folder(function).parent
+            code.remove(folder if qualifier else folder.parent)
 
     def end_idle(self, stop: threading.Event, seconds: float) -> None:
         """End the environments that have been idle for so many seconds, unless debugged, until `stop` is set."""
@@ -236,9 +233,10 @@ class Functions:
         return _Revision(function.revision_id, debugger.read(self._server_directory), interpreter)
 
     def _folder(self, function: Function) -> Path:
-        """Where the code of a version lies."""
-        version = f"{function.function_name}-{function.version}".replace("$", "")
-        return self._directory / "code" / function.account_id / function.region / version
+        """Where the code of a version lies: in a folder of the version, in one of the function."""
+        version = str(function.version).replace("$", "")
+        place = self._directory / "code" / function.account_id / function.region
+        return place / str(function.function_name) / version / "code"
 
     def _new_environment(self, function: Function, debug: Debugger | None) -> Environment:
         folder = self._folder(function)

@@ -476,7 +476,7 @@ def test_unexpected_error_is_a_problem_and_is_retried(
     records = tmp_path_factory.getbasetemp().glob("*/server.json")
     (server,) = {path.resolve().parent for path in records if json.loads(path.read_text())["endpoint"] == endpoint}
     (folder,) = server.glob("functions-*")
-    broken = folder / "code" / "000000000000" / REGION / f"{one.function}-LATEST.sha256"
+    broken = folder / "code" / "000000000000" / REGION / one.function / "LATEST" / "code.sha256"
     broken.mkdir(parents=True)
     mapping = one.map()
     one.put("a")
