@@ -32,7 +32,6 @@ _LOOP_INVOCATIONS = 10
 _FAILED_INVOCATIONS = 2
 _CODE = "correct lambda_src/, then: invoke deploy"
 _HANDLER = f"check FUNCTION_HANDLER ({{0.function_handler}}); {_CODE}"
-_RUNTIME = "what the line above says, or another FUNCTION_RUNTIME or FUNCTION_ARCHITECTURE, then: invoke deploy"
 _TIMEOUT = "raise FUNCTION_TIMEOUT ({0.function_timeout} s), then: invoke create-function"
 _MEMORY = "raise FUNCTION_MEMORY_SIZE ({0.function_memory_size} MB), then: invoke create-function"
 # Patterns of what Lambda logs, with the cause and what to do.
@@ -202,7 +201,7 @@ def of_failure(d: Deployment, parts: Parts, invocation: Invocation) -> Cause:
     evidence = text.rstrip() if name == "out of memory" else invocation.failure
     if name == "import fails" and (error := function.runtime_error(parts.function or {})):
         # A compiled package is for the runtime that the settings name.
-        evidence, fix = f"{evidence}\n{error}", f"{_RUNTIME}; or {fix}"
+        evidence, fix = f"{evidence}\n{error}", f"as above, or set FUNCTION_RUNTIME or FUNCTION_ARCHITECTURE; or {fix}"
     return Cause(name, evidence, fix.format(d.settings))
 
 

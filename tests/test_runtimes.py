@@ -48,7 +48,7 @@ def test_import_that_fails_is_explained_by_the_missing_runtime(project: ForkedPr
         error = project.refusal("smoke", SMOKE_TIMEOUT="10", **SETTINGS)
     cause = error[error.index("import fails: ") :]
     assert ERROR in cause
-    assert "or another FUNCTION_RUNTIME or FUNCTION_ARCHITECTURE" in cause
+    assert "  try: as above, or set FUNCTION_RUNTIME or FUNCTION_ARCHITECTURE" in cause
 
 
 @pytest.mark.proof
