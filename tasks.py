@@ -6,7 +6,8 @@ are imported by the tasks that need them, so that `invoke --list` and completion
 
 from __future__ import annotations
 
-import difflib
+import atexit
+import gc
 import os
 import re
 import sys
@@ -14,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,17 +30,19 @@ from pipeline import terminal  # noqa: E402
 
 if Path(sys.argv[0]).name in ("invoke", "inv", "__main__.py"):  # not in a test that imports this module
     terminal.prepare()
+    # boto3 loads many objects that stay. Python would search them for garbage again and again, and at exit.
+    gc.set_threshold(20_000)
+    atexit.register(gc.freeze)
 
 import dev  # noqa: E402
-from pipeline import settings as declared  # noqa: E402
-from pipeline.deployment import Deployment  # noqa: E402
 from pipeline.events import Changed, Events, Started, changes  # noqa: E402
 from pipeline.report import Report, confirm  # noqa: E402
 from pipeline.resources.change import Change, UserError  # noqa: E402
-from pipeline.settings import Settings  # noqa: E402
 
 if TYPE_CHECKING:
     from localaws.control import Server
+    from pipeline.deployment import Deployment
+    from pipeline.settings import Settings
 
 Parsed = TypeVar("Parsed")
 Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
@@ -64,6 +67,8 @@ SELECT = {
     **COMMON,
 }
 LOCAL_TASK = {name: COMMON[name] for name in ("set", "json")}
+# The clients of the task before: in `invoke deploy smoke`, they are created once, which takes most of a task's time.
+_connected: dict[str, Any] = {}
 
 
 @contextmanager
@@ -112,6 +117,7 @@ def _in_time(summarize: Callable[[], str]) -> str:
 def _settings(report: Report, overrides: Words) -> Settings:
     """Settings from `.env`, the shell and `--set`, checked."""
     from pipeline import parameters
+    from pipeline import settings as declared
 
     env_file = declared.find_env_file(ROOT, os.environ)
     settings = declared.load(env_file, os.environ, declared.parse_overrides(overrides or ()))
@@ -127,12 +133,16 @@ def _settings(report: Report, overrides: Words) -> Settings:
 def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, adopt: bool = False) -> Deployment:
     """The deployment of the settings. Starts the local AWS if that is the target."""
     from pipeline import echo, session, teardown
+    from pipeline.deployment import Deployment
 
     settings = _settings(report, overrides)
     endpoint = _start_local_aws(settings, report.task).endpoint if settings.target == "local" else None
     print_command = echo.printer(ROOT / "build", sys.stderr.write) if c.config.run.echo else None
-    client = session.connect(settings, endpoint, dry_run=report.dry_run, verbose=verbose, echo=print_command)
-    deployment = Deployment(settings, client, ROOT, dry_run=report.dry_run, adopt=adopt)
+    key = (settings, endpoint, verbose)
+    if key != _connected.get("key"):
+        client = session.connect(settings, endpoint, dry_run=report.dry_run, verbose=verbose, echo=print_command)
+        _connected.update(key=key, client=client)
+    deployment = Deployment(settings, _connected["client"], ROOT, dry_run=report.dry_run, adopt=adopt)
     report.summarize = partial(teardown.summarize_remaining, deployment)
     if settings.target == "aws":
         caller = deployment.caller_identity  # raises for the wrong account, before any other call
@@ -272,34 +282,37 @@ def put_item(c: Context, item: str = "", file: str = "",
 
     Asks first if the table is that of TABLE_ARN. Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
     """
-    from pipeline import steps
+    from pipeline import items, steps
 
     with _task(c, "put-item", json) as report:
-        lines = _item_lines(item, file)
+        stored = items.Stored(_item_lines(item, file))
         deployment = _connect(c, report, set, verbose=verbose)
         if deployment.settings.table_arn and not deployment.dry_run:
-            planned = changes(steps.put_item(deployment.as_dry_run(), lines))
+            planned = changes(steps.put_item(deployment.as_dry_run(), stored))
             confirm("put-item", planned, ("y", "yes"), assume_yes=yes)
-        report.render(steps.put_item(deployment, lines))
+        report.render(steps.put_item(deployment, stored))
 
 
-def _item_lines(item: str, file: str) -> list[tuple[str, str]]:
+def _item_lines(item: str, file: str) -> Iterator[tuple[str, str]]:
     """The text of each item, with its place for error messages."""
     if item and file:
         raise UserError("pass either --item or --file, not both")
     if item:
-        return [("--item", item)]
+        yield "--item", item
+        return
     if not file and sys.stdin.isatty():
         raise UserError('no item: pass --item \'{"name": "test3"}\', --file FILE, or one per line on standard input')
-    source = "standard input" if file in ("", "-") else file
+    source, number = "standard input" if file in ("", "-") else file, 0
     try:
-        text = sys.stdin.read() if file in ("", "-") else Path(source).read_text(encoding="utf-8")
+        with nullcontext(sys.stdin) if file in ("", "-") else open(file, encoding="utf-8") as lines:  # noqa: PTH123
+            for place, line in enumerate(lines, 1):
+                if line.strip():
+                    number += 1
+                    yield f"{source} line {place}", line
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--file: {file!r} cannot be read: {error}") from None
-    lines = [(f"{source} line {number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if not lines:
+        raise UserError(f"{source!r} cannot be read: {error}") from None
+    if not number:
         raise UserError(f"{source} contains no items; expected one JSON object per line")
-    return lines
 
 
 @task(iterable=["set"], help={
@@ -428,6 +441,7 @@ def watch(
     c: Context, smoke: bool = False, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
 ) -> None:
     """Deploy each save of code, policies or .env, and follow the log."""
+    from pipeline import settings as declared
     from pipeline import watch as watching
 
     with _task(c, "watch", json) as report:
@@ -482,6 +496,7 @@ def adopt(c: Context, write: bool = False, set: Words = None, yes: bool = False,
           verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Show what a deploy would change in what exists already."""
     from pipeline import adopt as adopting
+    from pipeline import settings as declared
 
     with _task(c, "adopt", json) as report:
         deployment = _connect(c, report, set, verbose=verbose)
@@ -746,6 +761,8 @@ namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 def _with_suggestion(error: ParseError) -> str:
     """Invoke's message about an unknown task or flag, and a similar name. Invoke has no hook for that."""
+    import difflib
+
     message = str(error.args[0])
     unknown = re.fullmatch(r"No idea what '(.+)' is!", message)
     known = [*namespace.task_names, *(error.context.flags if error.context else ())]

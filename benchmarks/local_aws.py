@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import sys
 import zipfile
 from contextlib import contextmanager
@@ -77,13 +78,25 @@ class LocalAws:
 def local_aws(folder: Path) -> Iterator[LocalAws]:
     """Run a local AWS in `folder`."""
     server, _ = control.start(folder, port=0, idle_hours=1)
-    session: Any = boto3.Session("local", "local", region_name="us-east-1")
     services = ("dynamodb", "iam", "lambda", "logs")
     try:
-        clients = {service: session.client(service, endpoint_url=server.endpoint) for service in services}
+        clients = {service: client_for(service, server.endpoint) for service in services}
         yield LocalAws(folder, server.endpoint, server.pid, clients)
     finally:
         control.stop(folder)
+
+
+def client_for(service: str, endpoint: str) -> Any:
+    """A boto3 client for a local AWS."""
+    session: Any = boto3.Session("local", "local", region_name="us-east-1")
+    return session.client(service, endpoint_url=endpoint)
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def _policy(statement: dict[str, Any]) -> str:

@@ -1,25 +1,19 @@
-"""How fast many records pass through one stream, and how much memory they take: `python -m benchmarks.volume [ROUNDS]`.
-
-`invoke dev.bench --long` prints these figures.
-"""
+"""Many records through one stream, and how much memory a million of them take: `python -m benchmarks.volume`."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 from benchmarks.local_aws import LocalAws, local_aws
-from benchmarks.speed import print_figure
 
 CONNECTIONS, ITEMS_PER_REQUEST = 4, 25
-FEW, MANY, KEYS = 20_000, 1_000_000, 1000
+MANY, KEYS = 1_000_000, 1000
 COUNTS = """
 import os
 def handler(event, context):
@@ -30,25 +24,14 @@ PRINTS = COUNTS + "    for record in event['Records']:\n        print(record)\n"
 
 
 def main() -> None:
-    """Print each figure and its limit."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    seconds: dict[str, list[float]] = {"": [], COUNTS: []}
-    with tempfile.TemporaryDirectory() as folder, local_aws(Path(folder)) as aws:
-        role_arn = aws.create_role("role")
-        for number in range(rounds):
-            # The side that goes first goes last in the next round.
-            for code in ("", COUNTS) if number % 2 else (COUNTS, ""):
-                name = f"round-{number}-{'mapped' if code else 'alone'}"
-                seconds[code].append(put_records(aws, role_arn, name, FEW, code))
-    ratio = statistics.median(seconds[COUNTS]) / statistics.median(seconds[""])
-    print_figure(f"{FEW:,} records reach the function : are put without a mapping", f"{ratio:.2f}", "1.11")
+    """Print how much the memory grows."""
     for what, code in (("prints nothing", COUNTS), ("prints each", PRINTS)):
         with tempfile.TemporaryDirectory() as folder, local_aws(Path(folder)) as aws:
             role_arn = aws.create_role("role")
             before = megabytes(aws.pid)
             put_records(aws, role_arn, "many", MANY, code)
             growth = megabytes(aws.pid) - before
-        print_figure(f"{MANY:,} records to a function that {what}: memory grows", f"{growth:.0f} MB", "200 MB")
+        print(f"{MANY:,} records to a function that {what}: memory grows by {growth:.0f} MB")
 
 
 def megabytes(pid: int) -> float:
@@ -90,7 +73,9 @@ def map_warm_function(aws: LocalAws, role_arn: str, name: str, stream_arn: str, 
     return aws.map_stream(name, stream_arn)
 
 
-def put_items(endpoint: str, table: str, lane: int, count: int) -> None:
+def put_items(
+    endpoint: str, table: str, lane: int, count: int, connections: int = CONNECTIONS, keys: int = KEYS
+) -> None:
     """Put this connection's share of the items. Plain HTTP, since boto3 would take most of the time."""
     connection = http.client.HTTPConnection(endpoint.removeprefix("http://"))
     credential = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request"
@@ -99,11 +84,11 @@ def put_items(endpoint: str, table: str, lane: int, count: int) -> None:
         "Content-Type": "application/x-amz-json-1.0",
         "Authorization": f"{credential}, SignedHeaders=host, Signature=0",
     }
-    keys = min(KEYS, count) // CONNECTIONS
-    for first in range(0, count // CONNECTIONS, ITEMS_PER_REQUEST):
+    keys, share = min(keys, count) // connections, count // connections
+    for first in range(0, share, ITEMS_PER_REQUEST):
         items = [
             {"name": {"S": f"{lane} {number % keys}"}, "n": {"N": str(number)}, "text": {"S": "x" * 100}}
-            for number in range(first, first + ITEMS_PER_REQUEST)
+            for number in range(first, min(first + ITEMS_PER_REQUEST, share))
         ]
         requests = [{"PutRequest": {"Item": item}} for item in items]
         connection.request("POST", "/", json.dumps({"RequestItems": {table: requests}}), headers)

@@ -30,6 +30,7 @@ os.environ |= {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
+    "MOTO_DISABLE_GLOBAL_CORS": "true",  # web pages may not call it
 }
 
 from localaws import delays, server

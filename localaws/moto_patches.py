@@ -6,13 +6,15 @@ moto has no hooks for them. The new code is in the packages. Each piece says wha
 from __future__ import annotations
 
 import time
-from functools import partial, wraps
+from functools import cache, cached_property, partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import moto
+from moto import backends
 from moto.awslambda import models as lambda_models
 from moto.awslambda.responses import LambdaResponse
 from moto.cloudwatch.models import CloudWatchBackend
+from moto.core import responses
 from moto.core.common_models import BaseModel
 from moto.core.responses import BaseResponse
 from moto.dynamodb.comparisons import (
@@ -62,6 +64,10 @@ def patch_moto(functions: Functions) -> None:
         raise ImportError(f"moto {moto.__version__} is installed; the local AWS needs moto {MOTO_VERSION}")
     # moto keeps a reference to each object, for a web page that nobody opens here.
     _replace(BaseModel, "__new__", lambda kind, *_, **__: object.__new__(kind))
+    # moto lists a folder and a class for each request.
+    modules = tuple(backends.list_of_moto_modules())
+    _replace(backends, "list_of_moto_modules", lambda: modules)
+    _replace(responses, "method_names_from_class", cache(responses.method_names_from_class))  # type: ignore[attr-defined]
 
     # moto sees access keys of 20 characters only.
     _replace(BaseResponse, "get_current_account", _account)
@@ -176,7 +182,9 @@ def _patch_items() -> None:
 
 def _patch_tables() -> None:
     """The calls that change tables, and the streams."""
-    _replace(DynamoHandler, "dynamodb_backend", property(tables.backend))
+    backend = cached_property(tables.backend)  # of one request
+    backend.__set_name__(DynamoHandler, "dynamodb_backend")
+    _replace(DynamoHandler, "dynamodb_backend", backend)
     for call in ("put_resource_policy", "get_resource_policy", "delete_resource_policy"):
         _replace(DynamoDBBackend, call, getattr(resource_policies, call))
     _replace(table_models, "StreamShard", stream.Stream)

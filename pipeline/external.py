@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from . import echo, parameters
+from . import parameters
 from .deployment import Deployment
 from .events import Changed, Events, Started
 from .resources import mapping, table
@@ -84,6 +84,8 @@ def _policy_for_owner(d: Deployment, arn: str, principal: str, actions: list[str
 
 
 def _command(d: Deployment, operation: str, **parameters: Any) -> str:
+    from . import echo  # noqa: PLC0415 - slow to import
+
     model = d.client("dynamodb").meta.service_model.operation_model(operation)
     return f"\n  {echo.command_line(echo.Call(model, parameters, d.settings.aws_region), lambda _: None)}"
 

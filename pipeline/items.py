@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import pickle
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Context, Decimal
+from functools import partial
+from tempfile import SpooledTemporaryFile
 from typing import Any
-
-from boto3.dynamodb.types import TypeSerializer
 
 from .resources.change import UserError, backoff
 
@@ -25,7 +27,9 @@ _TYPES: dict[str, Any] = {
     "S": str, "N": str, "B": str, "SS": list, "NS": list, "BS": list, "L": list, "M": dict, "BOOL": bool, "NULL": bool,
 }  # fmt: skip
 _IN_WORDS = {str: "a string", list: "a list", dict: "an object", bool: "true or false"}
-UNPROCESSED_TIMEOUT = 60.0  # seconds
+UNPROCESSED_TIMEOUT = 60.0  # seconds without progress
+_CONNECTIONS = 20
+_SPOOL_BYTES = 16 * 1024 * 1024  # more goes to the disk
 
 
 def parse(text: str, where: str = "the item") -> dict[str, Any]:
@@ -39,6 +43,8 @@ def parse(text: str, where: str = "the item") -> dict[str, Any]:
         raise UserError(f"{where} is not JSON: {error}; allowed: an object such as " + '{"name": "test3"}') from None
     if not isinstance(document, dict) or not document:
         raise UserError(f"{where} is not a JSON object; allowed: an object such as " + '{"name": "test3"}')
+    from boto3.dynamodb.types import TypeSerializer  # noqa: PLC0415 - slow to import
+
     try:
         typed = all(_is_typed(value) for value in document.values())
         convert = _from_typed if typed else TypeSerializer().serialize
@@ -89,33 +95,60 @@ def key_types(table: Mapping[str, Any]) -> dict[str, str]:
     return {each["AttributeName"]: types[each["AttributeName"]] for each in table["KeySchema"]}
 
 
-def put(client: Any, table: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Iterator[int]:
-    """Write the items in order. Yields how many are written. DynamoDB API reference: PutItem, BatchWriteItem."""
-    name = table["TableName"]
-    if len(items) == 1:
-        client.put_item(TableName=name, Item=items[0])
+class Stored:
+    """The items of many lines, in a temporary file: they can be read again and again, and take little memory.
+
+    `lines` are the places of the items, for error messages, and their texts. Raises UserError for what is not an item.
+    """
+
+    def __init__(self, lines: Iterable[tuple[str, str]]) -> None:
+        self.count = 0
+        self._file = SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115 - stays open
+        for where, line in lines:
+            pickle.dump((where, parse(line, where)), self._file)
+            self.count += 1
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the place of each item, and the item."""
+        self._file.seek(0)
+        for _ in range(self.count):
+            yield pickle.load(self._file)  # noqa: S301 - from above
+
+
+def put(client: Any, table: Mapping[str, Any], items: Iterable[Mapping[str, Any]], count: int) -> Iterator[int]:
+    """Write `count` items, those of one key in order, over several connections. Yields how many are written.
+
+    DynamoDB API reference: PutItem, BatchWriteItem.
+    """
+    name, names, written = table["TableName"], [*key_types(table)], 0
+    if count == 1:
+        client.put_item(TableName=name, Item=next(iter(items)))
         yield 1
-    else:
-        written = 0
-        names = [*key_types(table)]
-        for batch in batches(items, BATCH_ITEMS, _BATCH_BYTES, lambda item: repr([item[name] for name in names])):
-            write(client, name, [{"PutRequest": {"Item": item}} for item in batch])
-            written += len(batch)
+        return
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        # No two of these items have the same key, so that their batches can be written in any order.
+        for group in batches(items, _CONNECTIONS * BATCH_ITEMS, key=lambda item: repr([item[name] for name in names])):
+            requests = [{"PutRequest": {"Item": item}} for item in group]
+            for _ in pool.map(partial(write, client, name), batches(requests, BATCH_ITEMS, _BATCH_BYTES)):
+                pass  # raises what kept a batch from being written
+            written += len(group)
             yield written
 
 
-def batches(entries: Iterable[Any], most: int, room: int, key: Callable[[Any], Any] = id) -> Iterator[list[Any]]:
-    """Batches of up to `most` entries and `room` bytes of JSON, without two entries of the same `key`."""
+def batches(entries: Iterable[Any], most: int, room: int = 0, key: Callable[[Any], Any] = id) -> Iterator[list[Any]]:
+    """Batches of up to `most` entries and `room` bytes of JSON (0: any), without two entries of the same `key`."""
     batch: list[Any] = []
     seen: set[Any] = set()
     total = 0
     for entry in entries:
-        length = len(json.dumps(entry, default=lambda binary: base64.b64encode(binary).decode())) + 2
-        if batch and (len(batch) == most or key(entry) in seen or total + length > room):
+        own_key, length = key(entry), 0
+        if room:
+            length = len(json.dumps(entry, default=lambda binary: base64.b64encode(binary).decode())) + 2
+        if batch and (len(batch) == most or own_key in seen or total + length > room):
             yield batch
             batch, seen, total = [], set(), 0
         batch.append(entry)
-        seen.add(key(entry))
+        seen.add(own_key)
         total += length
     if batch:
         yield batch
@@ -123,14 +156,15 @@ def batches(entries: Iterable[Any], most: int, room: int, key: Callable[[Any], A
 
 def write(client: Any, name: str, requests: list[dict[str, Any]]) -> None:
     """Make up to 25 write requests, and repeat those that AWS leaves unprocessed. API reference: BatchWriteItem."""
-    waiting = {name: requests}
-    for pause in backoff(UNPROCESSED_TIMEOUT):
-        waiting = client.batch_write_item(RequestItems=waiting).get("UnprocessedItems") or {}
-        if not waiting:
-            return
+    pauses = backoff(UNPROCESSED_TIMEOUT)
+    while rest := client.batch_write_item(RequestItems={name: requests}).get("UnprocessedItems"):
+        if len(rest[name]) < len(requests):
+            pauses = backoff(UNPROCESSED_TIMEOUT)
+        requests = rest[name]
+        if (pause := next(pauses, None)) is None:
+            problem = f"{len(requests)} items were still unprocessed after {UNPROCESSED_TIMEOUT:g} s"
+            raise UserError(f"table {name}: {problem}; raise TABLE_WRITE_CAPACITY_UNITS, or put the items again")
         time.sleep(pause)
-    problem = f"{len(waiting[name])} items were still unprocessed after {UNPROCESSED_TIMEOUT:g} s"
-    raise UserError(f"table {name}: {problem}; raise TABLE_WRITE_CAPACITY_UNITS, or put the items again")
 
 
 def _is_typed(value: Any) -> bool:

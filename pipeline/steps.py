@@ -6,7 +6,7 @@ a dry run the clients write nothing, and there is nothing to wait for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -294,15 +294,14 @@ def _list_alarms(d: Deployment, current_function: Mapping[str, Any], old: list[s
     retry(partial(retag_in_lambda, d.client("lambda"), current_function["FunctionArn"], *tags))
 
 
-def put_item(d: Deployment, lines: Iterable[tuple[str, str]]) -> Events[None]:
-    """Check all items, then put them into the table. `lines` are their places, for error messages, and their texts."""
+def put_item(d: Deployment, stored: items.Stored) -> Events[None]:
+    """Check all items, then put them into the table."""
     yield Started("put-item")
     current = existing(d, "table")
-    parsed = [(where, items.parse(text, where)) for where, text in lines]
-    for where, item in parsed:
+    for where, item in stored:
         items.check(item, current, where)
-    total = len(parsed)
-    for count in items.put(d.client("dynamodb"), current, [item for _, item in parsed]):
+    total = stored.count
+    for count in items.put(d.client("dynamodb"), current, (item for _, item in stored), total):
         yield Progress("put-item", f"{count} of {total} items written", count, total)
     resource = f"{total} item{'s' if total > 1 else ''} in table {current['TableName']}"
     yield Changed("put-item", Change(resource, "created"))

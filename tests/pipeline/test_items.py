@@ -139,13 +139,21 @@ def stored(client: Any) -> dict[str, Any]:
 
 
 def test_many_items_are_written_in_batches(dynamodb: Any) -> None:
-    written = list(items.put(dynamodb, TABLE, [{"name": {"S": f"item {n}"}} for n in range(60)]))
-    assert (len(stored(dynamodb)), written) == (60, [25, 50, 60])
+    sizes: list[int] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        sizes.append(len(params["RequestItems"]["test"]))
+
+    dynamodb.meta.events.register("provide-client-params.dynamodb.BatchWriteItem", note)
+    written = list(items.put(dynamodb, TABLE, ({"name": {"S": f"item {n}"}} for n in range(560)), 560))
+    assert (len(stored(dynamodb)), written) == (560, [500, 560])
+    assert sorted(sizes) == [10, *[25] * 22]
 
 
-def test_the_last_of_several_items_with_one_key_is_stored(dynamodb: Any) -> None:
-    list(items.put(dynamodb, TABLE, [{"name": {"S": "a"}, "v": {"N": str(n)}} for n in range(3)]))
-    assert stored(dynamodb)["a"]["v"] == {"N": "2"}
+def test_items_of_one_key_are_written_in_their_order(dynamodb: Any) -> None:
+    many = [{"name": {"S": f"item {n % 7}"}, "v": {"N": str(n)}} for n in range(100)]
+    list(items.put(dynamodb, TABLE, many, 100))
+    assert {int(item["v"]["N"]) for item in stored(dynamodb).values()} == {*range(93, 100)}
 
 
 def test_unprocessed_items_are_written_again(dynamodb: Any) -> None:
@@ -159,7 +167,7 @@ def test_unprocessed_items_are_written_again(dynamodb: Any) -> None:
             parsed["UnprocessedItems"] = {"test": [{"PutRequest": {"Item": {"name": {"S": "b"}}}}]}
 
     dynamodb.meta.events.register("after-call.dynamodb.BatchWriteItem", leave_one)
-    list(items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"]))
+    list(items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"], 3))
     assert sorted(stored(dynamodb)) == ["a", "b", "c"]
 
 
@@ -170,4 +178,4 @@ def test_items_that_stay_unprocessed_are_an_error_after_a_while(dynamodb: Any, m
     monkeypatch.setattr(items, "UNPROCESSED_TIMEOUT", 0.5)
     dynamodb.meta.events.register("after-call.dynamodb.BatchWriteItem", leave_all)
     with pytest.raises(UserError, match=r"1 items were still unprocessed after 0\.5 s"):
-        list(items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"]))
+        list(items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"], 3))

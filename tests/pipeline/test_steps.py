@@ -14,7 +14,7 @@ from botocore.client import BaseClient
 
 import tasks
 from localaws import control
-from pipeline import operations, records, replay, session, smoke, status, steps
+from pipeline import items, operations, records, replay, session, smoke, status, steps
 from pipeline.deployment import Deployment
 from pipeline.events import Changed, Started, Waiting
 from pipeline.settings import DERIVED, load
@@ -168,7 +168,7 @@ STEPS: dict[str, Callable[[Deployment], Events[Any]]] = {
     "create-function": steps.create_function,
     "map-stream": steps.map_stream,
     "create-alarms": steps.create_alarms,
-    "put-item": lambda d: steps.put_item(d, [("--item", '{"name": "test3"}')]),
+    "put-item": lambda d: steps.put_item(d, items.Stored([("--item", '{"name": "test3"}')])),
     "fetch-logs": lambda d: steps.fetch_logs(d, since_ms=0, pattern="", request_id="", last=1, timeout=30),
     "smoke": smoke.run,
     "records": records.records,

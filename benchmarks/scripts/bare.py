@@ -15,7 +15,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 NAME = "stream-demo"
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 session: Any = boto3.Session("local", "local", region_name="us-east-1")
 dynamodb, iam, lambda_, logs, sts = (
     session.client(service, endpoint_url=sys.argv[1]) for service in ("dynamodb", "iam", "lambda", "logs", "sts")
@@ -48,7 +48,7 @@ role = iam.create_role(
 absent(iam.get_role_policy, RoleName=f"{NAME}-role", PolicyName=f"{NAME}-policy")
 iam.get_role(RoleName=f"{NAME}-role")
 policy = (ROOT / "policies" / "execution-policy.json").read_text()
-tokens = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": account}
+tokens = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": account, "TableAccountId": account}
 for token, value in (tokens | {"TableName": NAME, "LogGroupName": f"/aws/lambda/{NAME}"}).items():
     policy = policy.replace(f"${{{token}}}", value)
 iam.put_role_policy(RoleName=f"{NAME}-role", PolicyName=f"{NAME}-policy", PolicyDocument=policy)
