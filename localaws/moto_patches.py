@@ -75,20 +75,7 @@ def patch_moto(functions: Functions) -> None:
     _patch_items()
     _patch_tables()
 
-    _replace(logs_models, "LogStream", storage.LogStream)
-    _replace(logs_models, "EventMessageFilter", storage.MessageFilter)
-    _wrap(logs_models.LogsBackend, "put_subscription_filter", storage.put_subscription_filter)
-    _replace(LogsResponse, "filter_log_events", storage.filter_log_events)
-    _wrap(logs_models.LogGroup, "delete_log_stream", storage.delete_log_stream)
-    _wrap(logs_models.LogGroup, "describe_log_streams", storage.describe_log_streams)
-    _wrap(logs_models.LogsBackend, "delete_log_group", storage.delete_log_group)
-    for write in ("create_log_group", "ensure_log_group", "delete_log_group"):
-        _wrap(logs_models.LogsBackend, write, storage.record_log_groups)
-    _wrap(logs_models.LogsBackend, "describe_log_groups", storage.describe_log_groups)
-    _wrap(logs_models.LogsBackend, "list_tags_for_resource", storage.list_tags)
-    _replace(logs_models, "execute_query", insights.execute_query)
-    _wrap(logs_models.LogsBackend, "start_query", insights.start_query)
-    _wrap(logs_models.LogsBackend, "get_query_results", insights.get_query_results)
+    _patch_logs()
 
     _wrap(CloudWatchBackend, "put_metric_alarm", alarms.put_alarm)
     _wrap(CloudWatchBackend, "delete_alarms", alarms.delete_alarms)
@@ -213,6 +200,24 @@ def _patch_tables() -> None:
     _wrap(DynamoDBBackend, "list_tables", late_reads.list_tables)
     _wrap(DynamoDBBackend, "describe_continuous_backups", late_reads.describe_backups)
     _wrap(DynamoHandler, "describe_table", late_reads.describe_table)
+
+
+def _patch_logs() -> None:
+    """The calls of CloudWatch Logs."""
+    _replace(logs_models, "LogStream", storage.LogStream)
+    _replace(logs_models, "EventMessageFilter", storage.MessageFilter)
+    _wrap(logs_models.LogsBackend, "put_subscription_filter", storage.put_subscription_filter)
+    _replace(LogsResponse, "filter_log_events", storage.filter_log_events)
+    _wrap(logs_models.LogGroup, "delete_log_stream", storage.delete_log_stream)
+    _wrap(logs_models.LogGroup, "describe_log_streams", storage.describe_log_streams)
+    _wrap(logs_models.LogsBackend, "delete_log_group", storage.delete_log_group)
+    for write in ("create_log_group", "ensure_log_group", "delete_log_group"):
+        _wrap(logs_models.LogsBackend, write, storage.record_log_groups)
+    _wrap(logs_models.LogsBackend, "describe_log_groups", storage.describe_log_groups)
+    _wrap(logs_models.LogsBackend, "list_tags_for_resource", storage.list_tags)
+    _replace(logs_models, "execute_query", insights.execute_query)
+    _wrap(logs_models.LogsBackend, "start_query", insights.start_query)
+    _wrap(logs_models.LogsBackend, "get_query_results", insights.get_query_results)
 
 
 def _replace(owner: object, name: str, replacement: object) -> None:
