@@ -13,6 +13,8 @@ from tests.harness.project import function_code
 if TYPE_CHECKING:
     from tests.harness.forked import ForkedProject
 
+pytestmark = pytest.mark.proof  # end to end, on a local AWS of its own
+
 MISSING = next(f"python3.{minor}" for minor in range(14, 9, -1) if not interpreters.find(f"python3.{minor}"))
 SETTINGS = {"FUNCTION_RUNTIME": MISSING}
 OWN = {"FUNCTION_RUNTIME": f"python3.{sys.version_info.minor}"}
@@ -39,7 +41,6 @@ def test_each_command_names_a_missing_runtime_in_one_line(project: ForkedProject
     assert (ended.stdout + ended.stderr).count(ERROR) == 1
 
 
-@pytest.mark.proof
 @pytest.mark.usefixtures("deployed")
 def test_import_that_fails_is_explained_by_the_missing_runtime(project: ForkedProject) -> None:
     """A compiled package fails like this one: its module for another Python has another name."""
@@ -51,7 +52,6 @@ def test_import_that_fails_is_explained_by_the_missing_runtime(project: ForkedPr
     assert "  try: as above, or set FUNCTION_RUNTIME or FUNCTION_ARCHITECTURE" in cause
 
 
-@pytest.mark.proof
 @pytest.mark.usefixtures("deployed")
 def test_update_to_a_runtime_that_exists_ends_the_note(project: ForkedProject) -> None:
     output = project.run("create-function", **OWN)
