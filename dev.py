@@ -33,11 +33,22 @@ def coverage(c: Context) -> None:
     _run("-m", "coverage", "report")
 
 
-@task(help={"runs": "Number of measurements of each side.", "long": "Also measure many records, for 15 minutes."})
-def bench(c: Context, runs: str = "7", long: bool = False) -> None:
+@task(
+    help={
+        "only": "Names of rows of docs/performance.md, separated by commas.",
+        "runs": "Number of measurements of each side.",
+        "write": "Update docs/performance.md with the figures.",
+        "long": "Also measure a million items and records, for half an hour.",
+    }
+)
+def bench(c: Context, only: str = "", runs: str = "7", write: bool = False, long: bool = False) -> None:
     """Measure times and API calls, side by side."""
-    for module in ("calls", "speed", "volume") if long else ("calls", "speed"):
-        _run("-m", f"benchmarks.{module}", _whole_number("--runs", runs))
+    flags = [flag for flag, chosen in (("--write", write), ("--long", long)) if chosen]
+    _run("-m", "benchmarks", *only.replace(",", " ").split(), "--runs", _whole_number("--runs", runs), *flags)
+    if not only:
+        _run("-m", "benchmarks.calls")
+    if long and not only:
+        _run("-m", "benchmarks.volume")
 
 
 @task(

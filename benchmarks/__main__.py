@@ -13,12 +13,12 @@ from benchmarks import commands, files, growth, logs, records, report
 from benchmarks.row import Bench
 
 ROWS = {row.name: row for module in (commands, files, logs, records, growth) for row in module.ROWS}
-STARTS = {row.name: row for row in commands.STARTS}
+OTHERS = {row.name: row for row in (*commands.STARTS, *logs.FLOORS)}
 
 
 def main() -> None:
     """Measure, print each row when it is done, and write."""
-    known = {**ROWS, **STARTS}
+    known = {**ROWS, **OTHERS}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help=f"{', '.join(known)} or growth; default: all")
     parser.add_argument("--runs", type=int, default=7, help="measurements of each side")

@@ -12,10 +12,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.local_aws import client_for
-from benchmarks.project import invoke
-from benchmarks.row import Row, Sides, compare
+from benchmarks.project import invoke, python
+from benchmarks.row import SCRIPTS, Row, Sides, compare
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from benchmarks.row import Bench
@@ -70,29 +71,37 @@ def newest(bench: Bench) -> Sides:
 
 
 def everything(bench: Bench) -> Sides:
-    project, endpoint = bench.project, bench.endpoint
-    write_log(client_for("logs", endpoint), EVENTS, int(time.time() * 1000))
-    output, peaks = bench.folder / "log.txt", []
+    project, peaks = bench.project, []
 
     def ours() -> None:
-        peaks.append(peak_of([sys.executable, "-m", "invoke", "fetch-logs", "--last", "0"], project, output, {}))
+        peaks.append(peak_of([sys.executable, "-m", "invoke", "fetch-logs", "--last", "0"], project, {}))
 
-    def cli() -> None:
-        words = ["aws", "logs", "filter-log-events", "--log-group-name", GROUP, "--output", "text"]
-        environment = {
-            "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_DEFAULT_REGION": "us-east-1", "AWS_PAGER": "",
-        }  # fmt: skip
-        peak_of([sys.executable, "-m", "awscli", *words[1:]], project, output, environment)
+    sides = against_cli(bench, ours)
+    return sides._replace(note=f"at most {max(peaks):.0f} MB")
 
-    sides = compare(bench.runs, ours, cli)
+
+def pages_alone(bench: Bench) -> Sides:
+    return against_cli(bench, lambda: python(bench.project, str(SCRIPTS / "pages.py"), bench.endpoint, GROUP))
+
+
+def against_cli(bench: Bench, ours: Callable[[], object]) -> Sides:
+    """Compare with the AWS CLI, which prints JSON."""
+    project, endpoint = bench.project, bench.endpoint
+    write_log(client_for("logs", endpoint), EVENTS, int(time.time() * 1000))
+    command = [sys.executable, "-m", "awscli", "logs", "filter-log-events", "--log-group-name", GROUP]
+    environment = {
+        "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": "us-east-1", "AWS_PAGER": "",
+    }  # fmt: skip
+    sides = compare(bench.runs, ours, lambda: peak_of(command, project, environment))
     client_for("logs", endpoint).delete_log_group(logGroupName=GROUP)
-    return sides._replace(note=f"{EVENTS:,} events; {max(peaks):.0f} MB")
+    return sides
 
 
-def peak_of(command: list[str], folder: Path, output: Path, environment: dict[str, str]) -> float:
+def peak_of(command: list[str], folder: Path, environment: dict[str, str]) -> float:
     """Run a command whose output goes to a file, and return the most memory that it held, in MB."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    output = folder / "output.txt"
     with output.open("w") as out:
         process = subprocess.Popen(command, cwd=folder, env={**inherited, "LOCAL_PORT": "0", **environment}, stdout=out)
         _, status, usage = os.wait4(process.pid, 0)
@@ -108,4 +117,9 @@ ROWS = (
     Row("logs-newest", "`fetch-logs`, the ten newest of 100,000 events", "the ten newest of 1,000 events", 1.3, newest),
     Row("logs-all", "`fetch-logs --last 0`, 100,000 events", "`aws logs filter-log-events`", 1.5, everything,
         faster=True, runs=3),
+)  # fmt: skip
+# Without a goal: what is left if nothing is grouped or printed.
+FLOORS = (
+    Row("logs-all-floor", "reading the same pages with boto3, and printing nothing", "`aws logs filter-log-events`", 0,
+        pages_alone, faster=True, runs=3),
 )  # fmt: skip

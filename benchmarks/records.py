@@ -43,7 +43,7 @@ def put_to_log(bench: Bench) -> Sides:
             for seconds, url in ((ours, endpoint), (theirs, other)):
                 printed = python(project, str(SCRIPTS / "puts.py"), url, str(PUTS))
                 seconds += [float(each) / 1000 for each in printed.split()]
-    invoke(project, "clean")
+    invoke(project, "clean", "--delete-data")
     return Sides(ours, theirs)
 
 

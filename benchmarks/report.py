@@ -66,7 +66,7 @@ def write(results: Mapping[str, Mapping[str, object]], growths: list[Growth]) ->
 
 
 def table(name: str, document: Mapping[str, dict[str, dict[str, object]]]) -> str:
-    """A table of the page: `goals` or `starts`."""
+    """A table of the page: `goals`, `floors` or `machine`."""
     rows = {key: row for key, row in document["rows"].items() if bool(row["goal"]) == (name == "goals")}
     if name == "machine":
         return f"{document['machine']}.\n"

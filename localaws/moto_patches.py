@@ -74,49 +74,16 @@ def patch_moto(functions: Functions) -> None:
 
     _patch_items()
     _patch_tables()
-
     _patch_logs()
-
+    _patch_iam()
+    _patch_lambda(functions)
     _wrap(CloudWatchBackend, "put_metric_alarm", alarms.put_alarm)
     _wrap(CloudWatchBackend, "delete_alarms", alarms.delete_alarms)
     _wrap(CloudWatchBackend, "list_tags_for_resource", alarms.list_tags)
-
-    _wrap(IamResponse, "call_action", propagation.handle_role)
-    _wrap(IamResponse, "call_action", managed_policies.load_before)
-    _replace(IamResponse, "backend", property(propagation.backend))
-    # moto does not have this call.
-    IamResponse.simulate_principal_policy = simulation.simulate_principal_policy  # type: ignore[attr-defined]
-    _wrap(IamResponse, "create_user", users.create)
-    for call in ("put_user_permissions_boundary", "delete_user_permissions_boundary"):
-        setattr(IamResponse, call, users.put_boundary)
-    for call in ("get_session_token", "get_federation_token"):
-        _wrap(TokenResponse, call, users.issue_session)
-    _wrap(STSBackend, "get_caller_identity", users.caller_identity)
-
-    _wrap(S3Response, "_bucket_response_delete_keys", batches.delete_objects)
-    _wrap(SecretsManagerResponse, "batch_get_secret_value", batches.get_secrets)
     _wrap(KmsBackend, "create_key", keys.create)
-
-    for call in ("get_layer_version", "layers_versions_by_arn"):
-        _wrap(lambda_models.LambdaBackend, call, layers.find)
-
     # For each message that it returns, moto counts the queue's messages several times.
     _replace(sqs_models.SQSBackend, "is_message_valid_based_on_retention_period", _is_retained)
     _replace(sqs_models, "unix_time_millis", lambda: time.time() * 1000)
-
-    settings.Function.on_event = staticmethod(partial(api.start_event, functions))
-    _replace(lambda_models, "LambdaFunction", settings.Function)
-    _replace(lambda_models.LambdaBackend, "update_function_code", settings.update_function_code)
-    for write in ("put_function_concurrency", "delete_function_concurrency", "tag_resource", "untag_resource"):
-        _wrap(LambdaResponse, write, settings.refuse_during_update)
-    _replace(lambda_models.LambdaStorage, "publish_version", versions.publish)
-    _wrap(lambda_models.LambdaStorage, "del_function", versions.delete)
-    _wrap(LambdaResponse, "list_versions_by_function", versions.list_versions)
-    _wrap(LambdaResponse, "update_alias", versions.update_alias)
-    for write in ("publish_version", "create_alias", "update_alias"):
-        _wrap(LambdaResponse, write, settings.refuse_during_update)
-    _wrap(LambdaResponse, "get_function", settings.hide_tags)
-    _wrap(lambda_models.LambdaBackend, "delete_function", functions.delete)
 
 
 def _is_retained(self: sqs_models.SQSBackend, queue_name: str, message: sqs_models.Message) -> bool:
@@ -178,6 +145,7 @@ def _patch_tables() -> None:
     _replace(DynamoDBBackend, "update_table_streams", stream.update_table_streams)
     _wrap(DynamoDBBackend, "delete_table", stream.close_with_table)
     _wrap(table_models.Table, "describe", tables.describe)
+    _replace(table_models.Table, "all_items", tables.all_items)
     _wrap(DynamoHandler, "create_table", partial(tables.keep_settings, "CREATING"))
     _wrap(DynamoHandler, "update_table", partial(tables.keep_settings, "UPDATING"))
     _wrap(DynamoHandler, "update_table", tables.refuse_before_changing)
@@ -203,7 +171,7 @@ def _patch_tables() -> None:
 
 
 def _patch_logs() -> None:
-    """The calls of CloudWatch Logs."""
+    """Log events in a database, filter patterns, and lists that are late."""
     _replace(logs_models, "LogStream", storage.LogStream)
     _replace(logs_models, "EventMessageFilter", storage.MessageFilter)
     _wrap(logs_models.LogsBackend, "put_subscription_filter", storage.put_subscription_filter)
@@ -218,6 +186,42 @@ def _patch_logs() -> None:
     _replace(logs_models, "execute_query", insights.execute_query)
     _wrap(logs_models.LogsBackend, "start_query", insights.start_query)
     _wrap(logs_models.LogsBackend, "get_query_results", insights.get_query_results)
+
+
+def _patch_iam() -> None:
+    """Roles and policies that take effect late, managed policies, users, simulations, refusals of single items."""
+    _wrap(IamResponse, "call_action", propagation.handle_role)
+    _wrap(IamResponse, "call_action", managed_policies.load_before)
+    _replace(IamResponse, "backend", property(propagation.backend))
+    # moto does not have this call.
+    IamResponse.simulate_principal_policy = simulation.simulate_principal_policy  # type: ignore[attr-defined]
+    _wrap(IamResponse, "create_user", users.create)
+    for call in ("put_user_permissions_boundary", "delete_user_permissions_boundary"):
+        setattr(IamResponse, call, users.put_boundary)
+    for call in ("get_session_token", "get_federation_token"):
+        _wrap(TokenResponse, call, users.issue_session)
+    _wrap(STSBackend, "get_caller_identity", users.caller_identity)
+    _wrap(S3Response, "_bucket_response_delete_keys", batches.delete_objects)
+    _wrap(SecretsManagerResponse, "batch_get_secret_value", batches.get_secrets)
+
+
+def _patch_lambda(functions: Functions) -> None:
+    """Functions that run, with their settings, versions, aliases and layers."""
+    for call in ("get_layer_version", "layers_versions_by_arn"):
+        _wrap(lambda_models.LambdaBackend, call, layers.find)
+    settings.Function.on_event = staticmethod(partial(api.start_event, functions))
+    _replace(lambda_models, "LambdaFunction", settings.Function)
+    _replace(lambda_models.LambdaBackend, "update_function_code", settings.update_function_code)
+    for write in ("put_function_concurrency", "delete_function_concurrency", "tag_resource", "untag_resource"):
+        _wrap(LambdaResponse, write, settings.refuse_during_update)
+    _replace(lambda_models.LambdaStorage, "publish_version", versions.publish)
+    _wrap(lambda_models.LambdaStorage, "del_function", versions.delete)
+    _wrap(LambdaResponse, "list_versions_by_function", versions.list_versions)
+    _wrap(LambdaResponse, "update_alias", versions.update_alias)
+    for write in ("publish_version", "create_alias", "update_alias"):
+        _wrap(LambdaResponse, write, settings.refuse_during_update)
+    _wrap(LambdaResponse, "get_function", settings.hide_tags)
+    _wrap(lambda_models.LambdaBackend, "delete_function", functions.delete)
 
 
 def _replace(owner: object, name: str, replacement: object) -> None:

@@ -23,10 +23,14 @@ def text(invocation: Invocation, *, pretty: bool = False, color: bool = False) -
     continues = not any(invocation.request_id in line for line in invocation.lines)
     shown = [f"RequestId: {invocation.request_id} continues"] if continues else []
     for line in invocation.lines:
-        is_error = FAILURE.search(line) or _ERROR.search(line) or (line == invocation.report and _FAILED.search(line))
         shown_line = _indented(line) if pretty else line
-        shown.append(f"\x1b[31m{shown_line}\x1b[0m" if color and is_error else shown_line)
+        shown.append(f"\x1b[31m{shown_line}\x1b[0m" if color and _is_error(line, invocation) else shown_line)
     return "\n".join(shown)
+
+
+def _is_error(line: str, invocation: Invocation) -> bool:
+    failed = line == invocation.report and _FAILED.search(line)
+    return bool(failed or FAILURE.search(line) or _ERROR.search(line))
 
 
 def _indented(line: str) -> str:

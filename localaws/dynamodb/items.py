@@ -125,7 +125,11 @@ def check_item(image: Mapping[str, Any], *, is_update: bool = False) -> None:
 def size(attributes: Mapping[str, Any], depth: int = 0) -> int:
     """The size of the attributes of an image in bytes."""
     _check_depth(depth)
-    return sum(len(name.encode()) + _value_size(value, depth) for name, value in attributes.items())
+    return sum([_text_size(name) + _value_size(value, depth) for name, value in attributes.items()])
+
+
+def _text_size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _check_depth(depth: int) -> None:
@@ -136,7 +140,7 @@ def _check_depth(depth: int) -> None:
 def _value_size(attribute: Mapping[str, Any], depth: int) -> int:
     ((kind, value),) = attribute.items()
     if kind == "S":
-        return len(value.encode())
+        return _text_size(value)
     if kind == "N":
         return _number_size(value)
     if kind == "B":

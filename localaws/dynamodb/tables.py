@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from moto.dynamodb.models import DynamoDBBackend
+    from moto.dynamodb.models.dynamo_type import Item
     from moto.dynamodb.models.table import Table
     from moto.dynamodb.responses import DynamoHandler
 
@@ -42,6 +43,15 @@ def backend(self: DynamoHandler) -> DynamoDBBackend:
     arn = next((name for name in names if name.startswith("arn:")), "")
     account = arn.split(":")[4] if arn.count(":") >= _ARN_COLONS else ""
     return dynamodb_backends[account or self.current_account][self.region]
+
+
+def all_items(self: Table) -> list[Item]:
+    """The items by their keys. moto compares keys in Python, which takes much longer in a large table."""
+    partitions: list[Any] = list(self.items.values())
+    if not self.range_key_attr:
+        return sorted(partitions, key=lambda item: item.hash_key.cast_value)
+    items = [item for partition in partitions for item in partition.values()]
+    return sorted(items, key=lambda item: (item.hash_key.cast_value, item.range_key.cast_value))
 
 
 def keep_settings(status: str, call: Callable[..., Any], self: DynamoHandler) -> DynamoResult:
