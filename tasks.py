@@ -471,10 +471,14 @@ def status(c: Context, check: bool = False, set: Words = None, verbose: bool = F
 @task(iterable=["set"], help=COMMON)
 def doctor(c: Context, set: Words = None, verbose: bool = False, json: bool = False) -> None:
     """Find out why the pipeline does not work. Reads only."""
+    from localaws.lambda_ import runtimes
     from pipeline import doctor as pipeline_doctor
 
     with _task(c, "doctor", json) as report:
-        report.render(pipeline_doctor.diagnose(_connect(c, report, set, verbose=verbose)))
+        deployment = _connect(c, report, set, verbose=verbose)
+        is_local = deployment.settings.target == "local"
+        note = runtimes.missing_isolation(sys.executable, LOCAL) if is_local else ""
+        report.render(pipeline_doctor.diagnose(deployment, note))
 
 
 @task(iterable=["set"], help={"format": "text: a drawing. mermaid: a Mermaid flowchart, for Markdown.", **COMMON})

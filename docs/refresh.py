@@ -33,7 +33,18 @@ COLORS = {"+": "green", "~": "yellow", "-": "red", "=": "dim"}
 BLOCK = re.compile(
     r"(<!-- output of: (.+?) -->\n)(?:(```text\n(?:\$ [^\n]*\n)*)(.*?)(```\n)|(.*?)(<!-- end -->\n))", re.DOTALL
 )
-VARYING = ((r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", "ID"), (r"\d+", "0"), (r"[ \t]+", " "))
+# What a machine says that lacks the function's runtime, or runs functions without namespaces.
+NOTES = (
+    r"(?m)^(?:note  |smoke: The function runs on ).*\n|(?<=\"note\": \")The function runs on [^\"]*|"
+    r"(?:\tError:|;|  ) ?The function runs on .*?(?=  \d+\.\d\d s$|$)"
+)
+VARYING = (
+    (NOTES, ""),
+    (r"(?m)  \d+\.\d\d s$", ""),  # cut off, if a note comes before it
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", "ID"),
+    (r"\d+", "0"),
+    (r"[ \t]+", " "),
+)
 # The environment without the settings of the person who runs this, and with the commands of this Python.
 ENVIRONMENT = {
     **{name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ},
@@ -68,7 +79,7 @@ def recording(project: Path) -> str:
     """Return what a terminal shows of a command, as SVG, without fonts from elsewhere. A long line is cut."""
     console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
     console.print(Text(f"$ {RECORDED}", "bold"))
-    for line in run(RECORDED, project).splitlines():
+    for line in re.sub(NOTES, "", run(RECORDED, project)).splitlines():
         console.print(Text(line, COLORS.get(line[:1], "")), no_wrap=True, overflow="ellipsis")
     svg = console.export_svg(title="a terminal", unique_id="demo")
     return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)

@@ -36,6 +36,8 @@ from moto.iam.responses import IamResponse
 from moto.kms.models import KmsBackend
 from moto.logs import models as logs_models
 from moto.logs.responses import LogsResponse
+from moto.s3.responses import S3Response
+from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.sqs import models as sqs_models
 from moto.sts.models import STSBackend
 from moto.sts.responses import TokenResponse
@@ -43,7 +45,7 @@ from moto.sts.responses import TokenResponse
 from localaws import keys, signature
 from localaws.cloudwatch import alarms
 from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, validation, writes
-from localaws.iam import managed_policies, propagation, simulation, users
+from localaws.iam import batches, managed_policies, propagation, simulation, users
 from localaws.lambda_ import api, layers, settings, versions
 from localaws.logs import insights, storage
 
@@ -171,6 +173,8 @@ def _patch_tables() -> None:
 def _patch_logs() -> None:
     """Log events in a database, filter patterns, and lists that are late."""
     _replace(logs_models, "LogStream", storage.LogStream)
+    _replace(logs_models, "EventMessageFilter", storage.MessageFilter)
+    _wrap(logs_models.LogsBackend, "put_subscription_filter", storage.put_subscription_filter)
     _replace(LogsResponse, "filter_log_events", storage.filter_log_events)
     _wrap(logs_models.LogGroup, "delete_log_stream", storage.delete_log_stream)
     _wrap(logs_models.LogGroup, "describe_log_streams", storage.describe_log_streams)
@@ -185,7 +189,7 @@ def _patch_logs() -> None:
 
 
 def _patch_iam() -> None:
-    """Roles and policies that take effect late, managed policies, users, and the simulation of policies."""
+    """Roles and policies that take effect late, managed policies, users, simulations, refusals of single items."""
     _wrap(IamResponse, "call_action", propagation.handle_role)
     _wrap(IamResponse, "call_action", managed_policies.load_before)
     _replace(IamResponse, "backend", property(propagation.backend))
@@ -197,6 +201,8 @@ def _patch_iam() -> None:
     for call in ("get_session_token", "get_federation_token"):
         _wrap(TokenResponse, call, users.issue_session)
     _wrap(STSBackend, "get_caller_identity", users.caller_identity)
+    _wrap(S3Response, "_bucket_response_delete_keys", batches.delete_objects)
+    _wrap(SecretsManagerResponse, "batch_get_secret_value", batches.get_secrets)
 
 
 def _patch_lambda(functions: Functions) -> None:

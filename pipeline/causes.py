@@ -171,13 +171,13 @@ def find(d: Deployment, parts: Parts, counts: Callable[[Invocation], bool] = lam
     broken = is_broken(invocations)
     if broken:
         yield from _of_blocked_shard(d, parts, recent)
-        yield of_failure(d, invocations[-1])
+        yield of_failure(d, parts, invocations[-1])
     yield from _of_role(d, parts)
     yield from _of_throttles(d)
     result = parts.mapping["LastProcessingResult"]
     if invocations and invocations[-1].failure:
         if not broken:
-            yield replace(of_failure(d, invocations[-1]), certain=False)
+            yield replace(of_failure(d, parts, invocations[-1]), certain=False)
     elif result.startswith("PROBLEM"):
         evidence = f"the last result of mapping {parts.mapping['UUID']} is {result}"
         yield Cause("mapping reports a problem", evidence, "invoke fetch-logs, then invoke map-stream", certain=False)
@@ -195,11 +195,15 @@ def is_broken(invocations: list[Invocation]) -> bool:
     )
 
 
-def of_failure(d: Deployment, invocation: Invocation) -> Cause:
+def of_failure(d: Deployment, parts: Parts, invocation: Invocation) -> Cause:
     """The cause of a failed invocation, in the words of its log."""
     text = f"{invocation.failure}\n{invocation.report}"
     name, fix = next((name, fix) for pattern, name, fix in _FAILURES if re.search(pattern, text))
-    return Cause(name, text.rstrip() if name == "out of memory" else invocation.failure, fix.format(d.settings))
+    evidence = text.rstrip() if name == "out of memory" else invocation.failure
+    if name == "import fails" and (error := function.runtime_error(parts.function or {})):
+        # A compiled package is for the runtime that the settings name.
+        evidence, fix = f"{evidence}\n{error}", f"as above, or set FUNCTION_RUNTIME or FUNCTION_ARCHITECTURE; or {fix}"
+    return Cause(name, evidence, fix.format(d.settings))
 
 
 def _recent(d: Deployment) -> list[Invocation]:

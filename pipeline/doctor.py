@@ -14,6 +14,7 @@ from typing import Any
 from . import causes
 from .deployment import Deployment
 from .events import Events, Result, Started
+from .resources import function
 from .resources.change import UserError
 from .smoke import aws_time_ms
 
@@ -22,14 +23,20 @@ _CLOCK_SECONDS = 5 * 60
 _REQUIREMENT = re.compile(r"^([a-z0-9-]+)(?:\[\w+\])?==([^\s;]+)", re.MULTILINE)
 
 
-def diagnose(d: Deployment) -> Events[None]:
-    """Check the machine and the pipeline. Raises UserError after the last check if one failed."""
+def diagnose(d: Deployment, note: str = "") -> Events[None]:
+    """Check the machine and the pipeline. Raises UserError after the last check if one failed.
+
+    `note` is about the target. Another note is why Lambda cannot provide the runtime.
+    """
     yield Started("doctor")
     found = []
     for text, cause in _machine(d):
         found += [cause] if cause else []
         yield Result(f"{'FAIL' if cause else 'ok  '}  {cause or text}", {"machine": [{"check": text, "ok": not cause}]})
-    for cause in causes.find(d, causes.look(d)):
+    parts = causes.look(d)
+    for text in filter(None, (note, function.runtime_error(parts.function or {}))):
+        yield Result(f"note  {text}", {"notes": [text]})
+    for cause in causes.find(d, parts):
         found.append(cause)
         yield Result(f"FAIL  {cause}")
     healthy = "" if found else f"ok    pipeline {d.settings.pipeline_name}: no known cause of failure"

@@ -15,8 +15,9 @@ from typing import Any
 
 from . import causes, items, log_reader, parameters
 from .deployment import Deployment
-from .events import Events, Result, Started, Waiting
+from .events import Events, Progress, Result, Started, Waiting
 from .records import follow, to_json
+from .resources import function
 from .resources.change import UserError
 from .settings import Settings
 
@@ -94,6 +95,8 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         raise UserError("smoke does not support --dry; leave it out, as smoke deletes its item")
     extra = extra_attributes(d.settings)
     trial = _existing(d)
+    if error := function.runtime_error(trial.parts.function or {}):
+        yield Progress("smoke", error)
     trial = replace(trial, put_ms=aws_time_ms(trial.mapping))
     trial = replace(trial, earlier=frozenset(each.request_id for each in trial.invocations()))
     dynamodb, name = d.client("dynamodb"), trial.table["TableName"]
@@ -300,7 +303,9 @@ def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation
     for _ in _tries(trial.deadline):
         invocation = log_reader.invocation_of(trial.d.client("logs"), trial.log_group, event)
         if invocation.failure:
-            raise UserError(f"the function logged the item, and then failed:\n{causes.of_failure(trial.d, invocation)}")
+            raise UserError(
+                f"the function logged the item, and then failed:\n{causes.of_failure(trial.d, trial.parts, invocation)}"
+            )
         if invocation.report:
             return invocation
     raise UserError(

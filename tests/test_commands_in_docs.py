@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
     from tests.harness.project import Project
 
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+# tests/test_local_aws_alone.py runs the commands of that page, and its code.
+PAGES = {ROOT / "README.md", *(ROOT / "docs").glob("*.md")} - {ROOT / "docs" / "local-aws-alone.md"}
 BLOCKS = {
     page.name: blocks
-    for page in PAGES
+    for page in sorted(PAGES)
     if (blocks := re.findall(r"(?<!-->\n)^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL))
 }
+# A block that begins so gives the reason.
+SKIPPED = "# No test runs "
 # A new virtual environment: .ci/run has the commands of README.md do that.
 INSTALLS = "python3 -m venv"
 CLIENT = (
@@ -51,13 +54,25 @@ def test_commands_of_a_page_run_in_their_order(new_project: Callable[[], Project
     folder = new_project().folder
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**bare_environment(), "PATH": path, "LOCAL_PORT": "0"}
-    for block in (BEFORE.get(page, ""), *BLOCKS[page]):
-        endless = any(command in block for command in ENDLESS)
-        for script in block.splitlines() if endless else [block]:
-            if script.startswith(ENDLESS):
-                run_until_interrupted(script, folder, environment)
+    for script in scripts((BEFORE.get(page, ""), *BLOCKS[page])):
+        if script.startswith(ENDLESS):
+            run_until_interrupted(script, folder, environment)
+        else:
+            environment = run(script, folder, environment)
+
+
+def scripts(blocks: tuple[str, ...]) -> list[str]:
+    """The endless commands of some blocks, and what is between them, which shares its shell variables."""
+    found = [""]
+    for block in blocks:
+        if block.startswith(SKIPPED):
+            continue
+        for line in block.splitlines():
+            if line.startswith(ENDLESS):
+                found += [line, ""]
             else:
-                environment = run(script, folder, environment)
+                found[-1] += f"{line}\n"
+    return [each for each in found if each.strip()]
 
 
 def run(script: str, folder: Path, environment: dict[str, str]) -> dict[str, str]:

@@ -43,7 +43,7 @@ FROM_ELSEWHERE = {
     "message": "tasks.py exits with the text of an error that was raised before",
     "str(cause)": "a Cause ends with a line `try:`",
     "cause": "the same",
-    "causes.of_failure(trial.d, invocation)": "the same",
+    "causes.of_failure(trial.d, trial.parts, invocation)": "the same",
     "len(found)": "doctor prints each Cause before",
     "'\\n'.join(problems)": "each value of a setting that is refused is listed with what is allowed",
     "advice": "each module in pipeline/resources/ says what to do instead of the change",

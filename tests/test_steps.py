@@ -63,7 +63,7 @@ def test_map_stream_without_a_function_names_the_task_that_creates_it(project: F
 def test_a_step_prints_a_changed_setting_with_its_old_and_new_value(project: ForkedProject) -> None:
     project.run("deploy", PIPELINE_NAME="resized")
     output = project.run("create-function", "--set", "FUNCTION_MEMORY_SIZE=256", PIPELINE_NAME="resized")
-    assert re.search(r"^~ create-function  function resized  MemorySize: 128 -> 256  ", output, re.MULTILINE)
+    assert re.search(r"^~ create-function  function resized  MemorySize: 128 -> 256(;|  )", output, re.MULTILINE)
 
 
 @pytest.mark.parametrize("words", [("zip-code",), ("create-table",), ("fetch-logs",), ("local.start",)])

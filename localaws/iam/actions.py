@@ -9,7 +9,6 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
-from xml.sax.saxutils import unescape
 
 from moto.iam.models import iam_backends
 from moto.utilities.utils import get_partition
@@ -242,10 +241,7 @@ def _s3(call: Call) -> Iterator[Action]:
     elif key:
         yield from _s3_object(request, verb, f"{arn}/{key}")
     elif request.method == "POST" and "delete" in query:
-        for each in re.findall(r"<Object>(.*?)</Object>", request.get_data(as_text=True), re.DOTALL):
-            key_element = re.search(r"<Key>(.*?)</Key>", each, re.DOTALL)
-            version = "Version" if "<VersionId>" in each else ""
-            yield Action(f"s3:DeleteObject{version}", f"{arn}/{unescape(key_element[1]) if key_element else ''}")
+        return  # batches.py judges each object
     elif setting := next((each for each in _BUCKET_SETTINGS if each in query), ""):
         # A bucket's tags and CORS rules are deleted with the permission to put them.
         verb = "Put" if verb == "Delete" and setting in ("tagging", "cors") else verb

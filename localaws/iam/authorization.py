@@ -39,10 +39,9 @@ def authorize(request: Request, function_of: Callable[[str], str]) -> None:
     for action in actions(request, function_of):
         if action.name in _NEEDS_NO_PERMISSION:
             continue
-        if why := policies.denial(caller, action.name, action.resource, action.context):
-            message = f"User: {caller.arn} is not authorized to perform: {action.name} on resource: {action.resource}"
+        if message := policies.refusal(caller, *action):
             status = 400 if "X-Amz-Target" in request.headers else 403
-            raise AwsError(_error_code(request, scope.service), f"{message} {why}", status)
+            raise AwsError(_error_code(request, scope.service), message, status)
 
 
 def _names_another_account(request: Request, account: str) -> bool:

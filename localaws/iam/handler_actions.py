@@ -46,12 +46,18 @@ def ssm(call: Call) -> Iterator[Action]:
 
 def _parameter_key(call: Call, name: str, arn: str) -> Iterator[Action]:
     """Systems Manager user guide, "AWS KMS encryption for Parameter Store SecureString parameters"."""
-    context = {"kms:EncryptionContext:PARAMETER_ARN": arn}
+    body, key = call.body, "kms:EncryptionContext:PARAMETER_ARN"
     if call.operation == "PutParameter":
-        yield from _customer_key(call, "kms:Encrypt", call.body.get("KeyId"), context)
-    elif call.body.get("WithDecryption") and "Path" not in call.body:
-        parameter = get_backend("ssm")[call.scope.account][call.scope.region].get_parameter(name)
-        yield from _customer_key(call, "kms:Decrypt", parameter.keyid if parameter else "", context)
+        yield from _customer_key(call, "kms:Encrypt", body.get("KeyId"), {key: arn})
+    elif body.get("WithDecryption"):
+        backend = get_backend("ssm")[call.scope.account][call.scope.region]
+        found = [backend.get_parameter(name)]
+        if "Path" in body:
+            page = backend.get_parameters_by_path(name, bool(body.get("Recursive")), None, body.get("NextToken"))
+            found = list(page[0])
+        for each in filter(None, found):
+            its_arn = f"{call.arn}parameter/{each.name.removeprefix('/')}"
+            yield from _customer_key(call, "kms:Decrypt", each.keyid, {key: its_arn})
 
 
 def _customer_key(call: Call, action: str, key: str | None, context: dict[str, str]) -> Iterator[Action]:
@@ -70,21 +76,20 @@ def secretsmanager(call: Call) -> Iterator[Action]:
         if body.get("Tags"):
             yield Action("secretsmanager:TagResource", new)
         yield from _secret_key(call, body.get("KmsKeyId"), new)
-    elif call.operation == "BatchGetSecretValue":
-        yield Action(call.name, "*")
-        for secret in body.get("SecretIdList") or []:
-            yield from _secret(call, "secretsmanager:GetSecretValue", str(secret))
-    elif secret := body.get("SecretId"):
-        yield from _secret(call, call.name, str(secret))
+    elif name := body.get("SecretId"):
+        yield from secret(call, call.name, str(name))
     else:
         yield Action(call.name, "*")
+        if call.operation == "BatchGetSecretValue" and body.get("Filters"):  # batches.py judges each secret
+            yield Action("secretsmanager:ListSecrets", "*")
 
 
-def _secret(call: Call, action: str, name_or_arn: str) -> Iterator[Action]:
-    secret = get_backend("secretsmanager")[call.scope.account][call.scope.region].secrets.get(name_or_arn)
-    if secret:
-        yield Action(action, str(secret.arn))
-        yield from _secret_key(call, vars(secret).get("kms_key_id"), str(secret.arn))
+def secret(call: Call, action: str, name_or_arn: str) -> Iterator[Action]:
+    """An action on a secret, and what the call needs for the key that encrypts it."""
+    found = get_backend("secretsmanager")[call.scope.account][call.scope.region].secrets.get(name_or_arn)
+    if found:
+        yield Action(action, str(found.arn))
+        yield from _secret_key(call, vars(found).get("kms_key_id"), str(found.arn))
     else:
         yield Action(action, name_or_arn if name_or_arn.startswith("arn:") else f"{call.arn}secret:{name_or_arn}")
 

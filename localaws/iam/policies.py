@@ -108,6 +108,12 @@ def allows(role_arn: str, action: str, resource: str) -> bool:
     return not denial(role_session(role_arn), action, resource, {})
 
 
+def refusal(caller: Caller, action: str, resource: str, context: Mapping[str, str]) -> str:
+    """AWS's message to a caller who may not perform the action; "" if it may."""
+    why = denial(caller, action, resource, context)
+    return why and f"User: {caller.arn} is not authorized to perform: {action} on resource: {resource} {why}"
+
+
 def denial(caller: Caller, action: str, resource: str, context: Mapping[str, str]) -> str:
     """Say why the caller may not perform the action, in AWS's words; "" if it may.
 

@@ -17,7 +17,7 @@ from localaws import service_model
 from localaws.errors import AwsError
 from localaws.lambda_ import names
 from localaws.lambda_.code import InvalidZipError
-from localaws.lambda_.functions import FunctionNotFound, Throttled
+from localaws.lambda_.functions import FunctionNotFound, Throttled, UnsupportedRuntime, check_runtime
 from localaws.lambda_.settings import CODE_PATH
 from localaws.signature import signature
 
@@ -97,9 +97,10 @@ def _validate(invocation_type: str, payload: bytes, function: Function) -> None:
     except ValueError as error:
         message = f"Could not parse request body into json: Could not parse payload into json: {error}"
         raise AwsError("InvalidRequestContentException", message) from error
-    if not str(function.run_time).startswith("python"):
-        message = f"Runtime {function.run_time} is not supported here: python3.x is. Function: {function.function_arn}"
-        raise AwsError("InvalidRuntimeException", message, 502)
+    try:
+        check_runtime(function)
+    except UnsupportedRuntime as error:
+        raise AwsError("InvalidRuntimeException", str(error), 502) from error
 
 
 def start_event(
@@ -125,7 +126,7 @@ def _run_event(functions: Functions, function: Function, arn: str, payload: byte
             retries -= 1
         except Throttled:
             pass
-        except (FunctionNotFound, InvalidZipError):
+        except (FunctionNotFound, UnsupportedRuntime, InvalidZipError):
             return
         time.sleep(_RETRY_SECONDS)
 

@@ -71,6 +71,7 @@ class FunctionLog:
         self._level = configuration.get("SystemLogLevel", "INFO")
         self._application_level = configuration.get("ApplicationLogLevel", "")
         self._runtime_arn = function.runtime_version_arn
+        self._difference = function.runtime_difference
         self._backend = logs_backends[function.account_id][function.region]
         account = f"arn:{function.partition}:logs:{function.region}:{function.account_id}"
         self._arn = f"{account}:log-group:{self.group}"
@@ -105,8 +106,11 @@ class FunctionLog:
             "functionName": self._function_name,
             "functionVersion": self._version,
         }
-        text = f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {self._runtime_arn}\n"
-        self._write_system_line("initStart", "INFO", record, text)
+        text = f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {self._runtime_arn}"
+        if self._difference:
+            record["error"] = f"The function {self._difference}"
+            text += f"\tError: {record['error']}"
+        self._write_system_line("initStart", "INFO", record, f"{text}\n")
 
     def init_report(self, seconds: float, phase: str, status: str, error_type: str) -> None:
         """Log that the runtime did not start. `phase` is "init", or "invoke" for the second attempt."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import threading
@@ -46,11 +45,16 @@ class FunctionNotFound(Exception):  # noqa: N818 - AWS's word
     """The function or the qualifier does not exist. The text is its ARN."""
 
 
+class UnsupportedRuntime(Exception):  # noqa: N818 - like Throttled
+    """The function has another runtime than Python. The text says so."""
+
+
 class _Revision(NamedTuple):
-    """What an environment runs: a revision of the function, and the debugger."""
+    """What an environment runs: a revision of the function, the debugger, and the interpreter."""
 
     id: str
     debugger: Debugger | None
+    interpreter: str
 
 
 class _Idle(NamedTuple):
@@ -81,7 +85,7 @@ class Functions:
         self._runtime = self._directory / "runtime"
         runtimes.make_folder(self._runtime, pure_client=pure_client)
         # This takes a moment, which the first invocation does not wait for.
-        threading.Thread(target=runtimes.can_isolate, args=(sys.executable, self._runtime), daemon=True).start()
+        threading.Thread(target=self._log_missing_isolation, daemon=True).start()
 
     def find(
         self, name_or_arn: str, region: str = "", account: str = ACCOUNT_ID, qualifier: str | None = None
@@ -101,12 +105,13 @@ class Functions:
     ) -> InvocationResult:
         """Run the function and wait for its result. `client_context` is JSON.
 
-        Raises Throttled, FunctionNotFound, or InvalidZipError for a layer.
+        Raises Throttled, FunctionNotFound, UnsupportedRuntime, or InvalidZipError for a layer.
         """
         function = self.find(function_arn)
         latest = self.find(":".join(function_arn.split(":")[:7]))
         if not function or not latest:
             raise FunctionNotFound(function_arn)
+        check_runtime(function)
         invocation = Invocation(request_id or str(uuid.uuid4()), function_arn, payload, client_context)
         self._admit(latest)
         began = time.monotonic()
@@ -136,10 +141,8 @@ class Functions:
         for each in idle:
             each.environment.end()
         if function and not running:  # a running process may still import from it
-            folder = self._folder(function)
-            its = re.escape(folder.name) if qualifier else rf"{re.escape(function.function_name)}-(LATEST|\d+)"
-            for path in [path for path in folder.parent.glob("*") if re.fullmatch(its, path.name)]:
-                code.remove(path)
+            folder = self._folder(function).parent
+            code.remove(folder if qualifier else folder.parent)
 
     def end_idle(self, stop: threading.Event, seconds: float) -> None:
         """End the environments that have been idle for so many seconds, unless debugged, until `stop` is set."""
@@ -165,6 +168,10 @@ class Functions:
         for environment in running:
             environment.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _log_missing_isolation(self) -> None:
+        if text := runtimes.missing_isolation(sys.executable, self._runtime):
+            sys.stderr.write(f"{text}\n")
 
     def _admit(self, latest: Function) -> None:
         """Count one more invocation, or raise Throttled. All versions share the function's reserved concurrency."""
@@ -222,28 +229,36 @@ class Functions:
             environment.end()
 
     def _revision(self, function: Function) -> _Revision:
-        return _Revision(function.revision_id, debugger.read(self._server_directory))
+        interpreter = runtimes.interpreter(str(function.run_time))
+        return _Revision(function.revision_id, debugger.read(self._server_directory), interpreter)
 
     def _folder(self, function: Function) -> Path:
-        """Where the code of a version lies."""
-        version = f"{function.function_name}-{function.version}".replace("$", "")
-        return self._directory / "code" / function.account_id / function.region / version
+        """Where the code of a version lies: in a folder of the version, in one of the function."""
+        version = str(function.version).replace("$", "")
+        place = self._directory / "code" / function.account_id / function.region
+        return place / str(function.function_name) / version / "code"
 
     def _new_environment(self, function: Function, debug: Debugger | None) -> Environment:
         folder = self._folder(function)
         code.install(function.code_bytes, folder)
-        unpacked = [code.unpack(layer.code_bytes, self._directory / "layers") for layer in function.layer_versions()]
-        opt = layers.merge(unpacked, self._directory / "opt")
+        opt = code.unpack([layer.code_bytes for layer in function.layer_versions()], self._directory / "opt")
         log = FunctionLog(function)
-        command = runtimes.command(str(function.run_time), folder, self._runtime, str(function.handler), opt)
-        root, layer_root = str(folder), str(opt)
-        if debug:  # the threads of a debugger prevent isolation
-            command = debug.command(command, folder, self._directory / "debugger")
-        elif runtimes.can_isolate(command[0], self._runtime):
-            root, layer_root = isolated.TASK_ROOT, runtimes.layer_root(command, opt)
-            command = runtimes.isolate(command, int(function.ephemeral_storage), str(opt), layer_root)
+        runtime, handler = str(function.run_time), str(function.handler)
+        python = runtimes.interpreter(runtime)
+        # The threads of a debugger prevent isolation.
+        isolate = not debug and not runtimes.isolation_error(python, self._runtime)
+        root, layer_root = (
+            (isolated.TASK_ROOT, runtimes.layer_root(python, opt)) if isolate else (str(folder), str(opt))
+        )
         variables = {**self._variables(function, root, layer_root), **log.variables(), **function.environment_vars}
-        command = layers.wrap(command, variables, folder, opt, self._directory / "wrapped")
+        command = runtimes.command(runtime, self._runtime, handler, root, opt, layer_root)
+        if debug:
+            command = debug.command(command, folder, self._directory / "debugger")
+        if wrapper := variables.get(layers.WRAPPER):
+            command = layers.wrap(command, wrapper, root, layer_root, self._directory / "wrapped")
+        if isolate:
+            mounted = str(opt) if layer_root == layers.ROOT else ""
+            command = runtimes.isolate(command, folder, self._runtime, int(function.ephemeral_storage), mounted)
         memory = int(function.memory_size)
 
         def start() -> Process:
@@ -275,3 +290,11 @@ class Functions:
             "PATH": f"{os.defpath}:{layer_root}/bin",
             "TZ": ":UTC",
         }
+
+
+def check_runtime(function: Function) -> None:
+    """Raise UnsupportedRuntime for a function that cannot run here."""
+    if not str(function.run_time).startswith("python"):
+        raise UnsupportedRuntime(
+            f"Runtime {function.run_time} is not supported here: python3.x is. Function: {function.function_arn}"
+        )

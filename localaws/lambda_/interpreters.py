@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
-from functools import lru_cache
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _VERSION = "import sys; print('python%d.%d' % sys.version_info[:2], sys.executable)"
+# A missing interpreter may be installed while the server runs.
+_SEARCH_AGAIN_SECONDS = 5
+_known: dict[str, tuple[str, float]] = {}  # by runtime: the interpreter or "", and the time of the search
 
 
-@lru_cache
 def find(runtime: str) -> str:
     """Find the Python of a runtime ("python3.12"); "" if the machine lacks it."""
     if runtime == f"python{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
-    return next((python for each in _candidates(runtime) if (python := _answer(runtime, each))), "")
+    python, searched = _known.get(runtime, ("", -math.inf))
+    if not python and time.monotonic() > searched + _SEARCH_AGAIN_SECONDS:
+        python = next((python for each in _candidates(runtime) if (python := _answer(runtime, each))), "")
+        _known[runtime] = python, time.monotonic()
+    return python
 
 
 def _candidates(runtime: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Start the boot script of a function with files as on Lambda.
 
-The command is `python -c THIS BOOT CODE RUNTIME MEGABYTES LAYERS [...]`.
+The command is `python -c THIS BOOT CODE RUNTIME MEGABYTES LAYERS [ARGUMENTS OF BOOT]`.
 
 The code is in /var/task and read-only. With MEGABYTES over 0, the process has an empty /tmp of this size of its own, in
 memory, and can write no other files. With LAYERS, their folder is in /opt.
@@ -88,5 +88,5 @@ if __name__ == "__main__":
     boot, code, runtime, megabytes, layers = sys.argv[1:6]
     sys.path[0] = runtime
     isolate(code, int(megabytes), layers)
-    sys.argv[1:6] = [TASK_ROOT, runtime]
+    del sys.argv[1:6]
     exec(boot)  # noqa: S102 - our own script

@@ -1,4 +1,4 @@
-"""The layers of a function: found in each account, and merged into the content of /opt.
+"""The layers of a function: found in each account, and their wrapper scripts.
 
 Every layer version counts as shared with all accounts (Lambda developer guide, "Granting layer access to other
 accounts"): moto finds those of the own account only. Lambda developer guide, "Packaging your layer content" and
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from moto.awslambda.models import lambda_backends
@@ -19,12 +17,12 @@ from moto.awslambda.models import lambda_backends
 from localaws.errors import AwsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from moto.awslambda.models import LambdaBackend
 
 _ARN = re.compile(r"arn:[\w-]+:lambda:[\w-]+:(?P<account>\d{12}):layer:(?P<name>[^:]+):\d+")
-_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
+ROOT, WRAPPER = "/opt", "AWS_LAMBDA_EXEC_WRAPPER"
 # As the runtime starts a wrapper script: $0 is the script, and the rest of the arguments the command that it starts.
 _START_WRAPPER = """
 [ -f "$0" ] || { echo "$0: does not exist"; exit 127; }
@@ -54,39 +52,19 @@ def refuse_missing(backend: LambdaBackend, arn: str) -> None:
     )
 
 
-def merge(layers: list[Path], directory: Path) -> Path:
-    """Merge unpacked layers, the lowest first, into a folder of `directory`: files of later layers win."""
-    if len(layers) == 1:
-        return layers[0]
-    folder = directory / hashlib.sha256("\0".join(map(str, layers)).encode()).hexdigest()
-    if not folder.exists():
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Copy elsewhere and rename: another thread that merges the same layers never sees half of them.
-        draft = Path(mkdtemp(dir=directory))
-        for layer in layers:
-            shutil.copytree(layer, draft, dirs_exist_ok=True)
-        try:
-            draft.rename(folder)
-        except OSError:
-            shutil.rmtree(draft)
-    return folder
-
-
-def wrap(command: list[str], variables: Mapping[str, str], code: Path, opt: Path, directory: Path) -> list[str]:
-    """The command that starts the wrapper script of a function, or `command` itself without one.
+def wrap(command: list[str], wrapper: str, task_root: str, layer_root: str, directory: Path) -> list[str]:
+    """The command that starts the wrapper script of a function, which starts `command`.
 
     As on Lambda, the script gets the interpreter, its options, and a file to run as its last argument. The file is
     created in `directory`.
     """
-    wrapper = variables.get(_WRAPPER)
-    if not wrapper:
-        return command
-    for root, folder in (("/var/task/", code), ("/opt/", opt)):
+    for root, folder in (("/var/task/", task_root), (f"{ROOT}/", layer_root)):
         if wrapper.startswith(root):
-            wrapper = str(folder / wrapper.removeprefix(root))
+            wrapper = f"{folder}/{wrapper.removeprefix(root)}"
     script = command.index("-c") + 1
     text = f"import sys\nsys.argv = {['-c', *command[script + 1 :]]!r}\nexec({command[script]!r})\n"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     boot = directory / f"{hashlib.sha256(text.encode()).hexdigest()}.py"
     boot.write_text(text)
-    return ["/bin/sh", "-c", _START_WRAPPER, wrapper, *command[: script - 1], str(boot)]
+    arguments = ["/bin/sh", "-c", _START_WRAPPER, wrapper, *command[: script - 1], str(boot)]
+    return [*command[:script], f"import os\nos.execv({arguments[0]!r}, {arguments!r})"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from functools import lru_cache
@@ -55,61 +56,76 @@ def make_folder(folder: Path, *, pure_client: bool = False) -> None:
     (folder / "runtime_client.py").symlink_to(Path(__file__).with_name("runtime_client.py"))
 
 
-def command(runtime: str, code: Path, folder: Path, handler: str, opt: Path) -> list[str]:
+def command(runtime: str, folder: Path, handler: str, task_root: str, opt: Path, layer_root: str) -> list[str]:
     """The command that starts a function, without the site-packages of the host's Python (-S).
 
-    `opt` has the content of the function's layers. The function's own code wins over it.
+    The process has its code in `task_root`, and what is in `opt`, the content of its layers, in `layer_root`. The code
+    wins over the layers.
     """
-    paths = [opt / "python/lib" / runtime / "site-packages", opt / "python"]
-    existing = [str(path) for path in paths if path.is_dir()]
-    return [interpreter(runtime), "-S", "-c", _BOOT, str(code), str(folder), handler, *existing]
+    names = (f"python/lib/{runtime}/site-packages", "python")
+    paths = [f"{layer_root}/{name}" for name in names if (opt / name).is_dir()]
+    return [interpreter(runtime), "-S", "-c", _BOOT, task_root, str(folder), handler, *paths]
 
 
-def layer_root(command: list[str], opt: Path) -> str:
+def layer_root(python: str, opt: Path) -> str:
     """Where an isolated function has its layers: in /opt, unless it has none, or needs other files there to start."""
-    python = Path(command[0])
-    hidden = any(_OPT in (*path.parents, *path.resolve().parents) for path in (python, opt))
+    hidden = any(_OPT in (*path.parents, *path.resolve().parents) for path in (Path(python), opt))
     return str(opt) if hidden or not _OPT.is_dir() or not any(opt.iterdir()) else str(_OPT)
 
 
-def isolate(command: list[str], megabytes: int, opt: str = "", layer_root: str = "") -> list[str]:
-    """The command that starts a function with its code in isolated.TASK_ROOT, and with a /tmp of so many megabytes.
+def isolate(command: list[str], code: Path, folder: Path, megabytes: int, layers: str = "") -> list[str]:
+    """Let a `command` of this module see `code` in isolated.TASK_ROOT, and have a /tmp of so many megabytes.
 
-    The layers in the folder `opt` are in `layer_root`. If the function needs files in /tmp, such as the server's Python
-    or directory, it has the /tmp of the machine.
+    `layers` is the folder to see in /opt, if any. If the function needs files in /tmp, it has that of the machine.
     """
-    script, handler = command.index("-c") + 1, command.index("-c") + 4
-    folder = Path(command[handler - 1])
-    needed = [Path(command[0]), folder, *folder.iterdir()]
-    if any(_TMP in (*path.parents, *path.resolve().parents) for path in needed):
-        megabytes = 0
+    size = "0" if _needs_tmp(command[0], folder) else str(megabytes)
     text = Path(isolated.__file__).read_text(encoding="utf-8")
-    paths = [path.replace(opt, layer_root, 1) if opt else path for path in command[handler + 1 :]]
-    layers = opt if layer_root == str(_OPT) else ""
-    start = [*command[:script], text, *command[script:handler], str(megabytes), layers]
-    return [*start, *command[handler : handler + 1], *paths]
+    script = command.index("-c") + 1
+    return [*command[:script], text, command[script], str(code), str(folder), size, layers, *command[script + 1 :]]
+
+
+def _needs_tmp(python: str, folder: Path) -> bool:
+    """Whether functions need files in /tmp, such as the server's Python or directory."""
+    return any(_TMP in (*path.parents, *path.resolve().parents) for path in (Path(python), folder, *folder.iterdir()))
 
 
 @lru_cache
-def can_isolate(python: str, folder: Path) -> bool:
-    """Try whether the system lets a process have mounts of its own. If not, log that."""
-    command = isolate([python, "-S", "-c", "", str(folder), str(folder)], 1)
+def isolation_error(python: str, folder: Path) -> str:
+    """Why the system lets no process have mounts of its own; "" if it does."""
+    command = isolate([python, "-S", "-c", ""], folder, folder, 1)
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        why = (result.stderr.strip() or "no reason").splitlines()[-1]
-        where = f"have their code in another folder than {isolated.TASK_ROOT}, and can write all files"
-        sys.stderr.write(f"Functions {where}: {why}\n")
-    return result.returncode == 0
+    return (result.stderr.strip() or "no reason").splitlines()[-1] if result.returncode else ""
 
 
-@lru_cache
+def missing_isolation(python: str, folder: Path) -> str:
+    """What functions can do here and not on Lambda, and why; "" if their files are as on Lambda."""
+    if why := isolation_error(python, folder):
+        return f"Functions have their code in another folder than {isolated.TASK_ROOT}, and can write all files: {why}"
+    if _needs_tmp(python, folder):
+        return "Functions have the /tmp of this machine, and can write all files: the server or its Python is in /tmp"
+    return ""
+
+
 def interpreter(runtime: str) -> str:
-    """Find the Python of a runtime ("python3.12"). If the machine lacks it, log that and use the server's own."""
-    if found := interpreters.find(runtime):
-        return found
-    own = sys.version.split()[0]
-    sys.stderr.write(
-        f"{runtime} is not installed: its functions run on Python {own}. "
-        f"To install it: uv python install {runtime.removeprefix('python')}\n"
-    )
-    return sys.executable
+    """Find the Python of a runtime ("python3.12"), or the server's own if the machine lacks it."""
+    return interpreters.find(runtime) or sys.executable
+
+
+def difference(runtime: str, architecture: str) -> str:
+    """How the functions of a runtime run differently here, and what to do about it; "" if they run as on Lambda."""
+    if not runtime.startswith("python"):
+        return f"{runtime} functions do not run here: only those of Python runtimes do"
+    system = platform.system().replace("Darwin", "macOS")
+    machine = platform.machine().replace("aarch64", "arm64")
+    texts, remedies = [], []
+    if not interpreters.find(runtime):
+        own = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        texts.append(f"on Python {platform.python_version()}, as this machine lacks {runtime}")
+        remedies += [f"uv python install {runtime.removeprefix('python')}", f"the runtime {own}"]
+    if (system, machine) != ("Linux", architecture):
+        texts.append(f"on {system} {machine}, not on Linux {architecture}")
+        remedies += [f"the architecture {machine}"] if system == "Linux" else []
+    if not texts:
+        return ""
+    advice = f". Try: {', or '.join(remedies)}" if remedies else ""
+    return f"runs {' and '.join(texts)}; compiled dependencies may fail to import{advice}"

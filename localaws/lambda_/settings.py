@@ -21,7 +21,7 @@ from moto.awslambda import models
 from localaws import delays, keys, service_model, signature
 from localaws.errors import AwsError, invalid
 from localaws.iam import policies
-from localaws.lambda_ import code, layers
+from localaws.lambda_ import code, layers, runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,6 +80,11 @@ class Function(models.LambdaFunction):
         return f"arn:{self.partition}:lambda:{self.region}::runtime:{release * 2}"
 
     @property
+    def runtime_difference(self) -> str:
+        """How the function runs differently here than with its runtime on Lambda; "" if it does not."""
+        return runtimes.difference(str(self.run_time), self.architectures[0])
+
+    @property
     def state(self) -> str:
         """Pending during creation, which takes no time unless delays are on, then Active."""
         return "Pending" if self._is_new and time.monotonic() < self._busy_until else "Active"
@@ -106,7 +111,7 @@ class Function(models.LambdaFunction):
             **self._plain,
             "LoggingConfig": self.logging_config,
             "RevisionId": self.revision_id,
-            "RuntimeVersionConfig": {"RuntimeVersionArn": self.runtime_version_arn},
+            "RuntimeVersionConfig": self._runtime_version_config(),
             "SnapStart": {"ApplyOn": self._snap_start, "OptimizationStatus": "Off"},
         }
         if on_create or self.state == "Pending":
@@ -116,6 +121,11 @@ class Function(models.LambdaFunction):
         else:
             configuration |= self._failure
         return {name: value for name, value in configuration.items() if value not in (None, [])}
+
+    def _runtime_version_config(self) -> dict[str, Any]:
+        """The made-up release, with an error if the machine lacks the runtime (Lambda API reference, same name)."""
+        error = {"ErrorCode": "RuntimeDiffers", "Message": f"The function {self.runtime_difference}"}
+        return {"RuntimeVersionArn": self.runtime_version_arn, **({"Error": error} if self.runtime_difference else {})}
 
     def invoke(self, body: Any, request_headers: Any, response_headers: Any) -> bytes:  # noqa: ARG002 - moto's
         """Run the function soon, with an event from another service. The Invoke call does not use this method."""
@@ -243,9 +253,8 @@ def hide_tags(call: Callable[..., str], self: LambdaResponse) -> str:
     response = json.loads(call(self))
     caller = policies.caller(signature.parse(self.headers.get("Authorization", "")))
     arn = ":".join(response["Configuration"]["FunctionArn"].split(":")[:7])
-    if why := policies.denial(caller, "lambda:ListTags", arn, {}):
+    if message := policies.refusal(caller, "lambda:ListTags", arn, {}):
         response.pop("Tags", None)
-        message = f"User: {caller.arn} is not authorized to perform: lambda:ListTags on resource: {arn} {why}"
         response["TagsError"] = {"ErrorCode": "AccessDeniedException", "Message": message}
     return json.dumps(response)
 

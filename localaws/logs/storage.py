@@ -128,6 +128,12 @@ class LogStream(models.LogStream):
         times = {"firstEventTimestamp": first, "lastEventTimestamp": last, "lastIngestionTime": ingested}
         return {**stream, **times, "uploadSequenceToken": str(self.upload_sequence_token)}
 
+    def _send_log_events(self, service: str, destination_arn: str, filter_name: str, log_events: list[Any]) -> None:
+        """Send the events that match the subscription filter. moto sends all."""
+        matches = _matcher(self.log_group.subscription_filters[filter_name].filter_pattern)
+        if chosen := [event for event in log_events if matches(event["message"])]:
+            super()._send_log_events(service, destination_arn, filter_name, chosen)
+
     def get_log_events(
         self, start_time: Any, end_time: Any, limit: int | None, next_token: str | None, start_from_head: Any
     ) -> tuple[list[dict[str, Any]], str, str]:
@@ -144,6 +150,21 @@ class LogStream(models.LogStream):
         else:
             first, last = max(number - limit, 0), number
         return self.events.slice(start, end, first, last), f"b/{first:056d}", f"f/{last:056d}"
+
+
+class MessageFilter:
+    """The filter pattern of StartLiveTail. moto's knows terms and phrases only."""
+
+    def __init__(self, pattern: str) -> None:
+        self.matches = _matcher(pattern)
+
+
+def put_subscription_filter(
+    call: Callable[..., None], self: models.LogsBackend, group: str, name: str, pattern: str, *rest: str
+) -> None:
+    """Wrap PutSubscriptionFilter: it refuses an invalid pattern, which would fail with each event."""
+    _matcher(pattern)
+    call(self, group, name, pattern, *rest)
 
 
 def filter_log_events(self: LogsResponse) -> str:

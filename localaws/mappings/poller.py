@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from localaws.dynamodb.stream import RETENTION_SECONDS, age
 from localaws.iam import policies
 from localaws.lambda_.code import InvalidZipError
-from localaws.lambda_.functions import FunctionNotFound, Throttled
+from localaws.lambda_.functions import FunctionNotFound, Throttled, UnsupportedRuntime
 from localaws.mappings.batches import Batch, BatchReader, event_json
 from localaws.mappings.encryption import filter_criteria_error
 from localaws.mappings.options import stream_access_problem
@@ -186,7 +186,7 @@ class _Worker:
             self._result = self._functions.invoke(self._mapping.function_arn, event)
         except (Throttled, FunctionNotFound):
             return [batch]  # uses up no retry
-        except InvalidZipError as error:  # of a layer, which is unpacked only now
+        except (UnsupportedRuntime, InvalidZipError) as error:  # the latter of a layer, which is unpacked only now
             self._mapping.result = f"PROBLEM: {error}"
             return [batch]
         batch.invocations += 1

@@ -43,8 +43,9 @@ _NOT_CONFIGURATION = {"Architectures", "CodeSha256", "ReservedConcurrentExecutio
 def describe(lambda_: LambdaClient, name: str, *, secrets: bool = False) -> dict[str, Any] | None:
     """Return the function under the names of CreateFunction's parameters, or None if it does not exist.
 
-    Adds FunctionArn, CodeSha256, State and LastUpdateStatus with their reasons, and ReservedConcurrentExecutions (None
-    if there are none). Without `secrets`, hides the environment variables' values. Lambda API reference: GetFunction.
+    Adds FunctionArn, CodeSha256, RuntimeVersionConfig, State and LastUpdateStatus with their reasons, and
+    ReservedConcurrentExecutions (None if there are none). Without `secrets`, hides the environment variables' values.
+    Lambda API reference: GetFunction.
     """
     try:
         response = lambda_.get_function(FunctionName=name)
@@ -57,6 +58,7 @@ def describe(lambda_: LambdaClient, name: str, *, secrets: bool = False) -> dict
         **{setting: configuration.get(setting, default) for setting, default in DEFAULTS.items()},
         **{setting: configuration.get(setting, "") for setting in texts},
         "FunctionName": name,
+        "RuntimeVersionConfig": configuration.get("RuntimeVersionConfig", {}),
         "Layers": [layer["Arn"] for layer in configuration.get("Layers", ())],
         "Tags": _tags(lambda_, name, response),
         "ReservedConcurrentExecutions": response.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
@@ -98,12 +100,15 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
         diffs, settings = (Diff("LastUpdateStatus", "Failed", "Successful"),), {"Description"}
     if not diffs:
         pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
-        note = f"cannot compare the environment variables: {hidden['Message']}" if hidden else ""
+        hidden_note = f"cannot compare the environment variables: {hidden['Message']}" if hidden else ""
+        note = hidden_note or runtime_error(current)
         return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
-    pending = _update(lambda_, ours, {**normalized, "Code": code}, settings)
+    response = _update(lambda_, ours, {**normalized, "Code": code}, settings)
+    pending = bool(response) and not change.is_dry_run(response)
+    note = runtime_error(response if pending else current)
     foreign = {tag: value for tag, value in current["Tags"].items() if tag not in ours["Tags"]}
     attributes = _hide_secrets({**current, **normalized, "Tags": {**foreign, **normalized["Tags"]}})
-    return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes=attributes, pending=pending)
+    return Change(resource, "updated", tuple(map(_hide_secrets_in_diff, diffs)), attributes, note, pending)
 
 
 def wait(lambda_: LambdaClient, name: str) -> None:
@@ -137,6 +142,11 @@ def delete(lambda_: LambdaClient, name: str, *, owner: str = "", adopt: bool = F
             wait(lambda_, name)
     lambda_.delete_function(FunctionName=name)
     return Change(resource, "deleted", attributes=current, note="detached from its VPC first" if attached else "")
+
+
+def runtime_error(function: Mapping[str, Any]) -> str:
+    """Why Lambda cannot provide the runtime; "" if it can. Lambda API reference: RuntimeVersionConfig."""
+    return str(function.get("RuntimeVersionConfig", {}).get("Error", {}).get("Message", ""))
 
 
 def _failure(configuration: Mapping[str, Any]) -> str:
@@ -197,24 +207,23 @@ def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mappi
     attributes = _hide_secrets({**normalized, "FunctionArn": response["FunctionArn"]})
     shown = {setting: normalized[setting] for setting in normalized if setting in desired or setting == "CodeSha256"}
     diffs = tuple(map(_hide_secrets_in_diff, change.diff({}, shown)))
-    return Change(f"function {name}", "created", diffs, attributes=attributes, pending=not change.is_dry_run(response))
+    pending = not change.is_dry_run(response)
+    return Change(f"function {name}", "created", diffs, attributes, runtime_error(response), pending)
 
 
-def _update(lambda_: LambdaClient, current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> bool:
-    """Update the settings, and return whether AWS is still working on it. AWS accepts one update at a time."""
+def _update(lambda_: LambdaClient, current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> Any:
+    """Update the settings, one after the other, as AWS requires. Return AWS's last answer about the function, or {}."""
     name = current["FunctionName"]
-    pending = False
+    response: Any = {}
     if settings & {"CodeSha256", "Architectures"}:
         _wait_until_settled(lambda_, name)
         code = {"Architectures": desired["Architectures"], **desired["Code"]}
         response = lambda_.update_function_code(FunctionName=name, **code)
-        pending = not change.is_dry_run(response)
     parameters = {setting: desired[setting] for setting in sorted(settings - _NOT_CONFIGURATION)}
     if parameters:
         _wait_until_settled(lambda_, name)
         update = partial(lambda_.update_function_configuration, FunctionName=name, **parameters)
         response = change.retry_while_role_propagates(update)
-        pending = not change.is_dry_run(response)
     if "ReservedConcurrentExecutions" in settings:
         _wait_until_settled(lambda_, name)
         if (reserved := desired["ReservedConcurrentExecutions"]) is None:
@@ -224,7 +233,7 @@ def _update(lambda_: LambdaClient, current: Mapping[str, Any], desired: Mapping[
     if "Tags" in settings:
         _wait_until_settled(lambda_, name)
         change.retag_in_lambda(lambda_, current["FunctionArn"], current["Tags"], desired["Tags"])
-    return pending
+    return response
 
 
 def _hide_secrets_in_diff(each: Diff) -> Diff:

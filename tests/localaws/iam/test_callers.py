@@ -79,12 +79,12 @@ def make_policy(client: Clients, *statements: dict[str, Any]) -> str:
 
 
 def error(client: Clients, service: str, call: str, **parameters: Any) -> tuple[str, str]:
-    """The code and message of the error of a call; empty if there is none."""
+    """The code and message of the error of a call, or of its first item with one; empty if there is none."""
     try:
-        getattr(client(service), call)(**parameters)
+        items = getattr(client(service), call)(**parameters).get("Errors")
     except ClientError as failure:
         return failure.response["Error"]["Code"], failure.response["Error"]["Message"]
-    return "", ""
+    return (items[0].get("Code") or items[0]["ErrorCode"], items[0]["Message"]) if items else ("", "")
 
 
 LIST = allow(["dynamodb:ListTables"])
@@ -275,13 +275,6 @@ CALLS: list[tuple[str, str, dict[str, Any], str, str]] = [
         "delete_object",
         {"Bucket": "b", "Key": "k", "VersionId": "1"},
         "s3:DeleteObjectVersion",
-        "arn:aws:s3:::b/k",
-    ),
-    (
-        "s3",
-        "delete_objects",
-        {"Bucket": "b", "Delete": {"Objects": [{"Key": "k"}]}},
-        "s3:DeleteObject",
         "arn:aws:s3:::b/k",
     ),
     ("sqs", "get_queue_url", {"QueueName": "q"}, "sqs:GetQueueUrl", QUEUE),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.localaws.conftest import REGION
+from tests.localaws.conftest import REGION, clients
 from tests.localaws.deployed import allow, deploy, make_role, policy
 from tests.localaws.iam.test_callers import ACCOUNT, assume, error, make_policy, of
 
@@ -50,6 +50,7 @@ def made(client: Clients) -> dict[str, str]:
     client("kms").create_alias(AliasName=f"alias/{NAME}", TargetKeyId=key)
     client("ssm").put_parameter(Name=f"/{NAME}/a", Value="1", Type="String")
     client("ssm").put_parameter(Name=NAME, Value="1", Type="String")
+    client("ssm").put_parameter(Name=f"/{NAME}/own/key", Value="1", Type="SecureString", KeyId=f"alias/{NAME}")
     client("ssm").put_parameter(Name=f"{NAME}-own-key", Value="1", Type="SecureString", KeyId=f"alias/{NAME}")
     own = client("secretsmanager").create_secret(Name=f"{NAME}-own-key", SecretString="s", KmsKeyId=f"alias/{NAME}")
     secret = client("secretsmanager").create_secret(Name=NAME, SecretString="s")["ARN"]
@@ -112,6 +113,12 @@ CALLS: list[tuple[str, str, dict[str, Any], list[tuple[str, str]]]] = [
         "get_parameters_by_path",
         {"Path": f"/{NAME}"},
         [("ssm:GetParametersByPath", arn("ssm", f"parameter/{NAME}"))],
+    ),
+    (
+        "ssm",
+        "get_parameters_by_path",
+        {"Path": f"/{NAME}/own", "WithDecryption": True},
+        [("ssm:GetParametersByPath", arn("ssm", f"parameter/{NAME}/own")), ("kms:Decrypt", "{key}")],
     ),
     (
         "ssm",
@@ -392,6 +399,48 @@ def test_each_permission_is_needed_on_its_very_resource(
         code, message = error(as_allowed(*rest, *near), service, call, **filled(parameters, made))
         # HEAD has no body, and so no message.
         assert code == "403" or f"is not authorized to perform: {action} on resource: " in message
+
+
+def test_objects_that_the_caller_may_not_delete_remain_alone(
+    client: Clients, as_allowed: Callable[..., Clients]
+) -> None:
+    for key in ("mine<1>", "theirs<1>", "theirs<2>"):
+        client("s3").put_object(Bucket=NAME, Key=key, Body=b"x")
+    user = as_allowed(allow(["s3:DeleteObject"], f"{BUCKET}/mine*"))
+    objects = [{"Key": key} for key in ("theirs<1>", "mine<1>", "theirs<2>")]
+    answer = user("s3").delete_objects(Bucket=NAME, Delete={"Objects": objects})
+    assert [each["Key"] for each in answer["Deleted"]] == ["mine<1>"]
+    assert [(each["Key"], each["Code"]) for each in answer["Errors"]] == [
+        ("theirs<1>", "AccessDenied"),
+        ("theirs<2>", "AccessDenied"),
+    ]
+    left = client("s3").list_objects_v2(Bucket=NAME, Prefix="theirs")["Contents"]
+    assert [each["Key"] for each in left] == ["theirs<1>", "theirs<2>"]
+
+
+def test_objects_are_deleted_for_an_sdk_that_names_the_content_type(endpoint: str, client: Clients) -> None:
+    """As the SDK for JavaScript does; boto3 does not."""
+    client("s3").put_object(Bucket=NAME, Key="typed", Body=b"x")
+    s3 = clients(endpoint)("s3")
+    s3.meta.events.register("before-sign", lambda request, **_: request.headers.add_header("Content-Type", "text/xml"))
+    answer = s3.delete_objects(Bucket=NAME, Delete={"Objects": [{"Key": "typed"}]})
+    assert [each["Key"] for each in answer["Deleted"]] == ["typed"]
+
+
+def test_secrets_that_the_caller_may_not_read_have_errors_alone(
+    as_allowed: Callable[..., Clients], made: dict[str, str]
+) -> None:
+    user = as_allowed(
+        allow(["secretsmanager:BatchGetSecretValue", "secretsmanager:ListSecrets"]),
+        allow(["secretsmanager:GetSecretValue"], made["{secret}"]),
+    )
+    own_key = f"{NAME}-own-key"
+    for selection in ({"SecretIdList": [own_key, NAME]}, {"Filters": [{"Key": "name", "Values": [NAME]}]}):
+        answer = user("secretsmanager").batch_get_secret_value(**selection)
+        assert [each["Name"] for each in answer["SecretValues"]] == [NAME]
+        assert [(each["SecretId"], each["ErrorCode"]) for each in answer["Errors"]] == [
+            (own_key, "AccessDeniedException")
+        ]
 
 
 def test_metrics_can_be_limited_to_a_namespace(as_allowed: Callable[..., Clients]) -> None:

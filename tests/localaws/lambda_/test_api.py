@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -160,14 +161,49 @@ def test_function_runs_on_the_python_of_its_runtime_if_installed(either: Any, ve
     assert deploy(either, code, Runtime=f"python{version}").invoke().payload == expected
 
 
-def test_missing_runtime_is_logged_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    missing = next(f"python3.{minor}" for minor in range(15, 8, -1) if not interpreters.find(f"python3.{minor}"))
-    server, client = own_server(tmp_path)
-    for _ in range(2):
-        deploy(client, Runtime=missing).invoke()
+# A Python that this machine lacks, and an architecture that it has not.
+MISSING = next(f"python3.{minor}" for minor in range(15, 8, -1) if not interpreters.find(f"python3.{minor}"))
+OTHER = "x86_64" if platform.machine() in ("arm64", "aarch64") else "arm64"
+
+
+def runtime_error(function: Deployed) -> str:
+    """The error that the configuration shows about the runtime; "" if there is none."""
+    configuration = function.client("lambda").get_function_configuration(FunctionName=function.name)
+    return str(configuration["RuntimeVersionConfig"].get("Error", {}).get("Message", ""))
+
+
+def test_configuration_and_log_name_a_missing_interpreter_and_the_command_that_installs_it(client: Any) -> None:
+    function = deploy(client, Runtime=MISSING)
+    function.invoke()
+    error = runtime_error(function)
+    assert f"lacks {MISSING}; compiled dependencies may fail to import. Try: uv python install {MISSING[6:]}, " in error
+    assert function.lines()[0].endswith(f"\tError: {error}\n")
+
+
+def test_configuration_names_another_architecture(client: Any) -> None:
+    function = deploy(client, Runtime=f"python3.{sys.version_info.minor}", Architectures=[OTHER])
+    assert f", not on Linux {OTHER}; compiled dependencies may fail to import" in runtime_error(function)
+
+
+def test_function_of_another_language_cannot_be_invoked(client: Any) -> None:
+    function = deploy(client, Runtime="nodejs22.x")
+    assert error_of(function.invoke)[0] == "InvalidRuntimeException"
+    assert "only those of Python runtimes" in runtime_error(function)
+
+
+@pytest.mark.proof  # the server searches again after five seconds
+def test_interpreter_that_is_installed_later_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path))
+    server, client = own_server(tmp_path / "server")
+    function = deploy(client, "import os\ndef handler(event, context): return os.environ.get('NEW')", Runtime=MISSING)
+    assert function.invoke().payload is None
+    python = tmp_path / f"cpython-{MISSING[6:]}.0" / "bin" / MISSING
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec echo {MISSING} $0\nNEW=1 exec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    until(lambda: function.invoke().payload == "1")
     server.terminate()
     server.wait(timeout=10)
-    assert capfd.readouterr().err.count(f"{missing} is not installed") == 1
 
 
 def test_warm_process_is_reused(client: Any) -> None:

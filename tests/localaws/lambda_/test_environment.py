@@ -81,7 +81,7 @@ def test_frozen_process_ends_with_a_server_that_is_killed(tmp_path: Path) -> Non
     until(lambda: not any(map(state, processes)))
 
 
-ISOLATED = runtimes.can_isolate(sys.executable, Path(sys.prefix))
+ISOLATED = not runtimes.isolation_error(sys.executable, Path(sys.prefix))
 
 
 @pytest.mark.skipif(not ISOLATED, reason="this system lets no process have mounts of its own")
@@ -136,9 +136,27 @@ def test_other_files_of_the_machine_cannot_be_written(outside_tmp: Any) -> None:
     assert function.invoke().payload["errorMessage"].startswith("[Errno 30] Read-only file system: ")
 
 
-def test_missing_isolation_is_logged_once(capfd: pytest.CaptureFixture[str]) -> None:
-    assert [runtimes.can_isolate("/usr/bin/false", Path("/")) for _ in range(2)] == [False, False]
-    assert capfd.readouterr().err.count("Functions have their code in another folder than /var/task") == 1
+def test_files_in_tmp_do_not_count_as_memory_of_the_function(outside_tmp: Any) -> None:
+    code = """
+        def handler(event, context):
+            with open("/tmp/large", "wb") as file:
+                for _ in range(300):
+                    file.write(bytes(2**20))
+            return "more than 128 MB"
+    """
+    assert deploy(outside_tmp, code).invoke().payload == "more than 128 MB"
+
+
+def test_functions_share_tmp_with_a_server_in_it(client: Any, tmp_path: Path) -> None:
+    if Path("/tmp") not in tmp_path.resolve().parents:  # noqa: S108
+        pytest.skip("the server of the tests is elsewhere")
+    deploy(client, f"def handler(event, context): open({str(tmp_path / 'new')!r}, 'w')").invoke()
+    assert (tmp_path / "new").exists()
+
+
+def test_missing_isolation_is_explained() -> None:
+    text = runtimes.missing_isolation("/usr/bin/false", Path("/"))
+    assert text == "Functions have their code in another folder than /var/task, and can write all files: no reason"
 
 
 FILL = "b'x' * 500_000_000"
@@ -156,6 +174,13 @@ def test_process_that_exceeds_its_memory_is_killed(client: Any, statement: str) 
     assert f"{message}\nRuntime.ExitError\nEND RequestId: {result.request_id}\nREPORT" in result.log
     assert "Memory Size: 128 MB\tMax Memory Used: 128 MB\t" in result.log
     assert "Status: error\tError Type: Runtime.ExitError" in result.log
+
+
+@pytest.mark.proof  # a function may be measured just then: several attempts
+def test_process_goes_on_for_a_moment_after_it_exceeds_its_memory(client: Any) -> None:
+    function = deploy(client, "def handler(event, context): print(len(b'x' * 135_000_000), 'bytes')", Timeout=30)
+    until(lambda: {"135000000 bytes\n"} & {*function.lines()} or not function.invoke())
+    assert function.invoke().error == "Unhandled"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS does not tell which pages are shared")

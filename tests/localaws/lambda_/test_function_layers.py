@@ -18,7 +18,7 @@ from localaws.lambda_ import runtimes
 from tests.localaws.conftest import REGION
 from tests.localaws.deployed import deploy
 
-ISOLATED = runtimes.can_isolate(sys.executable, Path(sys.prefix)) and Path("/opt").is_dir()
+ISOLATED = not runtimes.isolation_error(sys.executable, Path(sys.prefix)) and Path("/opt").is_dir()
 CODE = """
     import os, subprocess, sys
     def handler(event, context):
@@ -26,14 +26,18 @@ CODE = """
 """
 
 
-def layer(client: Any, **files: str) -> str:
-    """Publish a layer with executable files, whose names have "__" for "/"; return its ARN."""
+def layer(client: Any, *links: tuple[str, str], **files: str) -> str:
+    """Publish a layer with links, and executable files, whose names have "__" for "/"; return its ARN."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, text in files.items():
             entry = zipfile.ZipInfo(name.replace("__", "/"))
             entry.external_attr = 0o755 << 16
             archive.writestr(entry, text)
+        for name, target in links:
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = 0o120777 << 16
+            archive.writestr(entry, target)
     answer = client("lambda").publish_layer_version(LayerName="files", Content={"ZipFile": content.getvalue()})
     arn: str = answer["LayerVersionArn"]
     return arn
@@ -59,6 +63,13 @@ def test_layers_share_one_folder_in_which_the_later_file_wins(client: Any) -> No
     assert function.invoke(f"open({folder!r} + '/../bin/x').read()").payload == "upper"
 
 
+def test_link_of_a_layer_leads_to_the_file_of_a_later_layer(client: Any) -> None:
+    layers = [layer(client, ("lib/a", "../bin/x"), bin__x="lower"), layer(client, bin__x="upper")]
+    function = deploy(client, CODE, Layers=layers)
+    folder = "os.environ['LD_LIBRARY_PATH'].split(':')[-1]"
+    assert function.invoke(f"open({folder} + '/a').read()").payload == "upper"
+
+
 @pytest.mark.skipif(not ISOLATED, reason="the system does not let functions have mounts of their own")
 def test_layers_are_in_opt_where_the_kernel_allows_it(client: Any) -> None:
     function = deploy(client, CODE, Layers=[layer(client, python__a="A = 1", any__file="text")])
@@ -78,6 +89,14 @@ def test_a_wrapper_script_starts_the_runtime(client: Any) -> None:
     variables = {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}}
     function = deploy(client, CODE, Layers=[layer(client, wrapper=WRAPPER)], Environment=variables)
     assert function.invoke("[os.environ['WRAPPED'], sys.flags.dev_mode]").payload == [function.name, True]
+
+
+@pytest.mark.skipif(not ISOLATED, reason="the system does not let functions have mounts of their own")
+def test_a_wrapper_script_sees_the_layers_and_the_code_where_lambda_has_them(client: Any) -> None:
+    script = '#!/bin/sh\nexport SEEN="$0 $(ls /opt) $(ls /var/task) $(pwd)"\nexec "$@"\n'
+    variables = {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}}
+    function = deploy(client, CODE, Layers=[layer(client, wrapper=script)], Environment=variables)
+    assert function.invoke("os.environ['SEEN']").payload == "/opt/wrapper wrapper code.py /var/task"
 
 
 def test_a_wrapper_script_that_does_not_exist_ends_the_process(client: Any) -> None:

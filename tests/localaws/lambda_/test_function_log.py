@@ -36,7 +36,10 @@ def test_cold_invocation_writes_init_start_start_lines_end_report(client: Any) -
     function = deploy(client, PRINTS)
     function.invoke()
     patterns = [
-        r"INIT_START Runtime Version: python:3\.11\.v\d+\tRuntime Version ARN: arn:aws:lambda:\S+::runtime:\w{64}\n",
+        (
+            r"INIT_START Runtime Version: python:3\.11\.v\d+\tRuntime Version ARN: arn:aws:lambda:\S+::runtime:\w{64}"
+            r"(\tError: .+)?\n"
+        ),
         rf"START RequestId: {UUID} Version: \$LATEST\n",
         r"printed\n",
         rf"END RequestId: {UUID}\n",

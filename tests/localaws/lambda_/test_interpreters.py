@@ -23,7 +23,7 @@ def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    interpreters.find.cache_clear()
+    monkeypatch.setattr(interpreters, "_known", {})
 
 
 def install(file: Path, *, runtime: str = RUNTIME, status: int = 0) -> str:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import urllib.request
+import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from tests.localaws.deployed import TRUST, deploy, make_role, policy, zipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 VPC = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"], "Ipv6AllowedForDualStack": False}
 FILE_SYSTEM = {
@@ -293,12 +295,62 @@ def test_code_can_be_downloaded_from_its_location(client: Any) -> None:
         assert answer.read() == code
 
 
-@pytest.mark.parametrize("entry", ["/etc/absolute", "../above", "folder/../../above", "link"])
-def test_zip_entry_that_leaves_its_folder_is_refused(client: Any, entry: str) -> None:
+def zip_of(*entries: tuple[str, str, bool]) -> bytes:
+    """A zip file of entries: the name, the text, and whether it is a link."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        info = zipfile.ZipInfo(entry)
-        info.external_attr = (0o120777 if entry == "link" else 0o100644) << 16
-        archive.writestr(info, "/etc/passwd")
-    code, message = error_of(lambda: deploy(client, Code={"ZipFile": content.getvalue()}))
-    assert (code, entry in message) == ("InvalidParameterValueException", True)
+        for name, text, is_link in entries:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (0o120777 if is_link else 0o100644) << 16
+            archive.writestr(info, text)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("/etc/absolute", ""),
+        ("../above", ""),
+        ("folder/../../above", ""),
+        ("link", "/etc/passwd"),
+        ("link", ".."),
+        ("folder/link", "../../above"),
+    ],
+)
+def test_zip_entry_that_leaves_its_folder_is_refused(client: Any, name: str, target: str) -> None:
+    code, message = error_of(lambda: deploy(client, Code={"ZipFile": zip_of((name, target, bool(target)))}))
+    assert (code, name in message) == ("InvalidParameterValueException", True)
+
+
+HANDLER = ("code.py", "import os\ndef handler(event, context): return eval(event)", False)
+
+
+def test_links_in_a_package_are_unpacked(client: Any) -> None:
+    links = [("lib/a.so", "a.so.1", True), ("lib/a.so.1", "text", False), ("all", "lib", True)]
+    function = deploy(client, Code={"ZipFile": zip_of(HANDLER, *links)})
+    assert function.invoke("[os.readlink('lib/a.so'), open('all/a.so').read()]").payload == ["a.so.1", "text"]
+
+
+# By their names, both links stay in the folder. Through the first one, the second leads to the root of the machine.
+HERE, ROOT = ("s", ".", True), ("root", "s/" * 20 + "../" * 20, True)
+
+
+@pytest.mark.parametrize("links", [[HERE, ROOT], [ROOT, HERE]], ids=["earlier", "later"])
+def test_link_that_leaves_its_folder_through_another_is_refused(client: Any, links: Any) -> None:
+    with pytest.raises(ClientError, match="The entry 'root' leaves the folder"):
+        deploy(client, Code={"ZipFile": zip_of(HANDLER, *links)}).invoke("1")
+
+
+def test_no_file_is_written_through_a_link_that_leaves_the_folder(client: Any, tmp_path: Path) -> None:
+    code = zip_of(HANDLER, HERE, ROOT, (f"root{tmp_path}/new", "", False))
+    with pytest.raises(ClientError, match="leaves the folder"):
+        deploy(client, Code={"ZipFile": code}).invoke("1")
+    assert not (tmp_path / "new").exists()
+
+
+def test_file_replaces_an_earlier_link_of_its_name(client: Any) -> None:
+    entries = [("a", "old", False), ("b", "a", True), ("b", "new", False)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a name that occurs twice
+        function = deploy(client, Code={"ZipFile": zip_of(HANDLER, *entries)})
+    assert function.invoke("open('a').read() + open('b').read()").payload == "oldnew"

@@ -485,7 +485,7 @@ def test_unexpected_error_is_a_problem_and_is_retried(
     records = tmp_path_factory.getbasetemp().glob("*/server.json")
     (server,) = {path.resolve().parent for path in records if json.loads(path.read_text())["endpoint"] == endpoint}
     (folder,) = server.glob("functions-*")
-    broken = folder / "code" / "000000000000" / REGION / f"{one.function}-LATEST.sha256"
+    broken = folder / "code" / "000000000000" / REGION / one.function / "LATEST" / "code.sha256"
     broken.mkdir(parents=True)
     mapping = one.map()
     one.put("a")
@@ -504,6 +504,14 @@ def test_broken_layer_is_a_problem(pipe: Callable[..., Pipe]) -> None:
     mapping = one.map()
     one.put("a")
     assert until(lambda: result(one, mapping).startswith("PROBLEM: Could not unzip uploaded file."))
+
+
+def test_function_of_another_language_is_a_problem(pipe: Callable[..., Pipe]) -> None:
+    one = pipe()
+    one.client("lambda").update_function_configuration(FunctionName=one.function, Runtime="nodejs22.x")
+    mapping = one.map()
+    one.put("a")
+    assert until(lambda: result(one, mapping).startswith("PROBLEM: Runtime nodejs22.x is not supported here"))
 
 
 def test_tumbling_window_carries_state(pipe: Callable[..., Pipe]) -> None:
