@@ -28,7 +28,7 @@ _TYPES: dict[str, Any] = {
 }  # fmt: skip
 _IN_WORDS = {str: "a string", list: "a list", dict: "an object", bool: "true or false"}
 UNPROCESSED_TIMEOUT = 60.0  # seconds without progress
-_CONNECTIONS = 20
+_CONNECTIONS = 40
 _SPOOL_BYTES = 16 * 1024 * 1024  # more goes to the disk
 
 
@@ -127,7 +127,8 @@ def put(client: Any, table: Mapping[str, Any], items: Iterable[Mapping[str, Any]
         return
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         # No two of these items have the same key, so that their batches can be written in any order.
-        for group in batches(items, _CONNECTIONS * BATCH_ITEMS, key=lambda item: repr([item[name] for name in names])):
+        most, room = _CONNECTIONS * BATCH_ITEMS, 2 * _BATCH_BYTES
+        for group in batches(items, most, room, key=lambda item: repr([item[name] for name in names])):
             requests = [{"PutRequest": {"Item": item}} for item in group]
             for _ in pool.map(partial(write, client, name), batches(requests, BATCH_ITEMS, _BATCH_BYTES)):
                 pass  # raises what kept a batch from being written
@@ -135,15 +136,14 @@ def put(client: Any, table: Mapping[str, Any], items: Iterable[Mapping[str, Any]
             yield written
 
 
-def batches(entries: Iterable[Any], most: int, room: int = 0, key: Callable[[Any], Any] = id) -> Iterator[list[Any]]:
-    """Batches of up to `most` entries and `room` bytes of JSON (0: any), without two entries of the same `key`."""
+def batches(entries: Iterable[Any], most: int, room: int, key: Callable[[Any], Any] = id) -> Iterator[list[Any]]:
+    """Batches of up to `most` entries and `room` bytes of JSON, without two entries of the same `key`."""
     batch: list[Any] = []
     seen: set[Any] = set()
     total = 0
     for entry in entries:
-        own_key, length = key(entry), 0
-        if room:
-            length = len(json.dumps(entry, default=lambda binary: base64.b64encode(binary).decode())) + 2
+        own_key = key(entry)
+        length = len(json.dumps(entry, default=lambda binary: base64.b64encode(binary).decode())) + 2
         if batch and (len(batch) == most or own_key in seen or total + length > room):
             yield batch
             batch, seen, total = [], set(), 0

@@ -81,12 +81,11 @@ def _check_layer(lambda_: Any, name: str, version: str) -> None:
 def zip_code(settings: Settings, root: Path, *, dry_run: bool = False) -> Events[bytes]:
     """Zip lambda_src/ into build/function.zip and check that it defines the handler. Returns the zip."""
     yield Started("zip-code")
-    path = root / "build" / "function.zip"
-    previous = path.read_bytes() if path.is_file() else None
+    previous = archive.stored_sha256(root / "build")
     code = build_zip(settings, root, write=not dry_run)
-    action: Action = "unchanged" if previous == code else "updated" if previous else "created"
     attributes = {"CodeSha256": archive.sha256(code), "CodeSize": len(code)}
-    yield Changed("zip-code", Change(f"zip build/{path.name}", action, attributes=attributes))
+    action: Action = "unchanged" if previous == attributes["CodeSha256"] else "updated" if previous else "created"
+    yield Changed("zip-code", Change("zip build/function.zip", action, attributes=attributes))
     return code
 
 

@@ -145,9 +145,9 @@ def test_many_items_are_written_in_batches(dynamodb: Any) -> None:
         sizes.append(len(params["RequestItems"]["test"]))
 
     dynamodb.meta.events.register("provide-client-params.dynamodb.BatchWriteItem", note)
-    written = list(items.put(dynamodb, TABLE, ({"name": {"S": f"item {n}"}} for n in range(560)), 560))
-    assert (len(stored(dynamodb)), written) == (560, [500, 560])
-    assert sorted(sizes) == [10, *[25] * 22]
+    written = list(items.put(dynamodb, TABLE, ({"name": {"S": f"item {n}"}} for n in range(1060)), 1060))
+    assert (len(stored(dynamodb)), written) == (1060, [1000, 1060])
+    assert sorted(sizes) == [10, *[25] * 42]
 
 
 def test_items_of_one_key_are_written_in_their_order(dynamodb: Any) -> None:
