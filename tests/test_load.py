@@ -85,4 +85,4 @@ def test_a_dry_run_writes_nothing(project: ForkedProject) -> None:
 
 def test_a_table_of_others_is_refused(project: ForkedProject) -> None:
     arn = "arn:aws:dynamodb:us-east-1:000000000000:table/theirs"
-    assert "not into one of others (TABLE_ARN)" in project.refusal("load", TABLE_ARN=arn)
+    assert "load never writes to another team's table; unset TABLE_ARN" in project.refusal("load", TABLE_ARN=arn)

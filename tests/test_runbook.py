@@ -336,7 +336,7 @@ def test_another_format_is_refused(project: ForkedProject) -> None:
 
 def test_one_task_of_the_shell_script_is_refused(project: ForkedProject) -> None:
     refusal = project.refusal("runbook", "--task", "create-table")
-    assert "--task: 'create-table' is not allowed with --format sh; allowed with --format py" in refusal
+    assert "--task: 'create-table' is not allowed with --format sh; pass it with --format py" in refusal
 
 
 def test_echo_prints_commands_on_stderr_and_results_on_stdout(project: ForkedProject) -> None:
