@@ -6,6 +6,7 @@ DynamoDB API reference, "CreateTable", "UpdateTable", "DeleteTable", "DescribeTa
 from __future__ import annotations
 
 import uuid
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from moto.core.utils import utcnow
@@ -47,11 +48,11 @@ def backend(self: DynamoHandler) -> DynamoDBBackend:
 
 def all_items(self: Table) -> list[Item]:
     """The items by their keys. moto compares keys in Python, which takes much longer in a large table."""
+    kinds = {"hash_key": self.hash_key_type, "range_key": self.range_key_type}
+    keys = [f"{name}.{'cast_value' if kind == 'N' else 'value'}" for name, kind in kinds.items() if kind]
     partitions: list[Any] = list(self.items.values())
-    if not self.range_key_attr:
-        return sorted(partitions, key=lambda item: item.hash_key.cast_value)
-    items = [item for partition in partitions for item in partition.values()]
-    return sorted(items, key=lambda item: (item.hash_key.cast_value, item.range_key.cast_value))
+    items = [item for each in partitions for item in each.values()] if self.range_key_attr else partitions
+    return sorted(items, key=attrgetter(*keys))
 
 
 def keep_settings(status: str, call: Callable[..., Any], self: DynamoHandler) -> DynamoResult:

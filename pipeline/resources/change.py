@@ -200,11 +200,11 @@ def is_not_yet(error: ClientError, refusals: str = _NOT_YET) -> bool:
     return re.match(refusals, said, re.DOTALL) is not None
 
 
-def retry(call: Callable[[], Response], refusals: str = _NOT_YET) -> Response:
+def retry(call: Callable[[], Response], refusals: str = _NOT_YET, longest_pause: float = 5) -> Response:
     """Make a call, and repeat it while AWS refuses it for a while, up to `SETTLE_TIMEOUT`. Raises any other error."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import
 
-    for pause in backoff(SETTLE_TIMEOUT):
+    for pause in backoff(SETTLE_TIMEOUT, longest_pause):
         try:
             return call()
         except ClientError as error:
@@ -216,13 +216,13 @@ def retry(call: Callable[[], Response], refusals: str = _NOT_YET) -> Response:
 
 def retry_while_role_propagates(call: Callable[[], Response]) -> Response:
     """Call Lambda, and retry while it does not see a new role or policy yet. IAM user guide: "Troubleshoot IAM"."""
-    return retry(call, _ROLE_NOT_READY)
+    return retry(call, _ROLE_NOT_READY, longest_pause=0.3)  # a deploy waits for nothing else meanwhile
 
 
-def backoff(timeout: float) -> Iterator[float]:
-    """Yield growing pauses, in seconds, for as long as the next one ends within `timeout`."""
+def backoff(timeout: float, longest: float = 5) -> Iterator[float]:
+    """Yield pauses that grow to `longest` seconds, for as long as the next one ends within `timeout`."""
     deadline = time.monotonic() + timeout
     pause = 0.1
     while time.monotonic() + pause < deadline:
         yield pause
-        pause = min(2 * pause, 5)
+        pause = min(2 * pause, longest)
