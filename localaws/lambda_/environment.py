@@ -89,7 +89,8 @@ class Environment:
         began = time.monotonic()
         if failure:
             init, (_, failure) = None, self._initialize(invocation, "invoke", self._timeout)
-        self._log.start(invocation.request_id)
+        if failure:
+            self._log.start(invocation.request_id)
         result = failure or self._call(invocation, began + self._timeout)
         duration = time.monotonic() - began
         self._note_memory()
@@ -143,7 +144,9 @@ class Environment:
         """Pass the event to the runtime and wait for the response. End a process that does not respond."""
         assert self._process  # noqa: S101 - for the type checker
         assert self._ready  # noqa: S101 - for the type checker
+        self._process.thaw()
         self._ready.respond("200 OK", invocation.payload, _headers(invocation, deadline))
+        self._log.start(invocation.request_id)  # while the function runs; its output is read after that
         try:
             connection, call = self._process.next_call(deadline)
         except (ProcessExited, DeadlineExceeded) as failure:

@@ -100,9 +100,7 @@ class Process:
         `deadline` is a time of time.monotonic, which moves while a debugger is attached.
         Raises DeadlineExceeded or ProcessExited.
         """
-        if self._frozen:
-            self._frozen = False
-            self._signal(signal.SIGCONT)
+        self.thaw()
         now = time.monotonic()
         measure_at = now + memory.MEASURE_SECONDS
         while True:
@@ -145,8 +143,14 @@ class Process:
             pass
         self._write(self._output.flush())
 
+    def thaw(self) -> None:
+        """Let a frozen process run on."""
+        if self._frozen:
+            self._frozen = False
+            self._signal(signal.SIGCONT)
+
     def freeze(self) -> None:
-        """Stop it and its children until `next_call`."""
+        """Stop it and its children until `thaw`."""
         if not self._debugged:
             self._frozen = True
             self._signal(signal.SIGSTOP)
