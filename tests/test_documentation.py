@@ -144,7 +144,7 @@ INLINE = sorted(
         (page.name, text)
         for page in PAGES
         for text in re.findall(r"`(?:[A-Z_]+=\S* )*invoke ([^`|<>]+)[^`]*`", page.read_text())
-        if not re.search(r"\b(TASK|FILE)\b|-c ", text)
+        if not re.search(r"\b(TASK|FILE)\b|-c |^--help", text)
     }
 )
 
