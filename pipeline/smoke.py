@@ -72,10 +72,10 @@ class _Trial:
         """Whether the invocation began after the put."""
         return invocation.started_ms >= self.put_ms and invocation.request_id not in self.earlier
 
-    def cause(self, *, certain: bool) -> causes.Cause | None:
-        """The first cause that applies now."""
+    def cause(self) -> causes.Cause | None:
+        """The first cause that applies now; one that is certain before the others."""
         found = causes.find(self.d, causes.look(self.d), self.is_new)
-        return next((each for each in found if each.certain or not certain), None)
+        return min(found, key=lambda cause: not cause.certain, default=None)
 
     def current_mapping(self) -> Mapping[str, Any]:
         """The mapping as it is now."""
@@ -116,7 +116,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         trial = replace(trial, events=events, put_ms=put_ms, began=began)
     try:
         yield Waiting("smoke", f"log group {trial.log_group} to show it")
-        event = _wait_for_event(trial, item)
+        event = yield from _wait_for_event(trial, item)
         elapsed = time.monotonic() - trial.began if item else (event["timestamp"] - trial.put_ms) / 1000
         yield Waiting("smoke", "the invocation to end")
         invocation = _wait_for_end(trial, event)
@@ -260,8 +260,11 @@ def _tries(deadline: float) -> Iterator[float]:
     yield now
 
 
-def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> dict[str, Any]:
-    """The log event that shows it. Writes an item again meanwhile if the mapping may have missed it."""
+def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> Events[dict[str, Any]]:
+    """The log event that shows it. Writes an item again meanwhile if the mapping may have missed it.
+
+    Says what may keep it from arriving, and ends for a cause that is certain.
+    """
     rewrite = _FIRST_REWRITE_SECONDS
     next_write, next_look = trial.began + rewrite, trial.began + _FIRST_LOOK_SECONDS
     # Others' records may fail while the item waits for its batch.
@@ -273,9 +276,11 @@ def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> dict[str, Any]:
         if now > batched and causes.is_broken(trial.invocations()):
             break
         if now > next_look:
-            before, cause = cause, trial.cause(certain=True)
-            if before and cause and before.name == cause.name:
+            before, cause = cause, trial.cause()
+            if before and cause and before.name == cause.name and cause.certain:
                 break
+            if cause and not cause.certain and not (before and before.name == cause.name):
+                yield Progress("smoke", f"not yet in the log; the cause may be {cause}")
             next_look = now + _LOOK_AGAIN_SECONDS
         if item and trial.mapping["StartingPosition"] == "LATEST" and now > next_write:
             item[_ATTEMPT] = {"N": str(int(item[_ATTEMPT]["N"]) + 1)}  # an identical put creates no record
@@ -283,7 +288,7 @@ def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> dict[str, Any]:
             rewrite = min(rewrite * 2, _LONGEST_REWRITE_SECONDS)
             next_write = now + rewrite
     what, waited = "item" if item else "record", f"{now - trial.began:.0f} s"
-    cause = trial.cause(certain=False) or _unknown_cause(trial)
+    cause = trial.cause() or _unknown_cause(trial)
     raise UserError(f"the {what} did not appear in the log within {waited}\n{cause}")
 
 

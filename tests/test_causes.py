@@ -235,6 +235,7 @@ def test_smoke_and_doctor_name_invocations_that_were_throttled(project: ForkedPr
         r"function throttled: \d+ invocations were throttled in the last \d+ minutes\n  try: raise FUNCTION_RESERVED"
     )
     assert re.search(rf"^{evidence}", smoke.stderr, re.MULTILINE)
+    assert re.search(rf"^smoke: not yet in the log; the cause may be {evidence}", smoke.stderr, re.MULTILINE)
     doctor = project.invoke("doctor", **settings).expect(1)
     assert re.search(rf"^FAIL  {evidence}", doctor.stdout, re.MULTILINE)
 
