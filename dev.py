@@ -49,9 +49,8 @@ def bench(c: Context, only: str = "", runs: str = "7", write: bool = False, long
     flags = [flag for flag, chosen in (("--write", write), ("--long", long)) if chosen]
     _run("-m", "benchmarks", *only.replace(",", " ").split(), "--runs", _whole_number("--runs", runs), *flags)
     if not only:
-        _run("-m", "benchmarks.calls")
-    if long and not only:
-        _run("-m", "benchmarks.volume")
+        for module in ("calls", "volume") if long else ("calls",):
+            _run("-m", f"benchmarks.{module}")
 
 
 @task(

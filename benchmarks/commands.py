@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,15 +23,15 @@ CHAIN = ("role-assumable", "function-pending", "mapping-creating")
 
 
 def listing(bench: Bench) -> Sides:
-    return compare(bench.runs, lambda: invoke(bench.project, "--list"), lambda: nothing(bench))
+    return compare(bench.runs, partial(invoke, bench.project, "--list"), partial(nothing, bench.empty))
 
 
 def help_text(bench: Bench) -> Sides:
-    return compare(bench.runs, lambda: invoke(bench.project, "--help", "deploy"), lambda: nothing(bench))
+    return compare(bench.runs, partial(invoke, bench.project, "--help", "deploy"), partial(nothing, bench.empty))
 
 
-def nothing(bench: Bench) -> None:
-    invoke(bench.empty, "--list", fails=True)  # as it finds no task
+def nothing(empty: Path) -> None:
+    invoke(empty, "--list", fails=True)  # as it finds no task
 
 
 def deploy_and_smoke(bench: Bench) -> Sides:
@@ -39,10 +40,9 @@ def deploy_and_smoke(bench: Bench) -> Sides:
     def bare() -> None:
         python(project, str(SCRIPTS / "bare.py"), endpoint)
 
-    def ours() -> None:
-        invoke(project, "deploy", "smoke")
-
-    return compare(bench.runs, ours, bare, after=lambda: invoke(project, "clean"))
+    return compare(
+        bench.runs, partial(invoke, project, "deploy", "smoke"), bare, after=lambda: invoke(project, "clean")
+    )
 
 
 def deploy_and_smoke_by_cli(bench: Bench) -> Sides:
@@ -57,11 +57,9 @@ def deploy_and_smoke_by_cli(bench: Bench) -> Sides:
                 stderr=subprocess.DEVNULL, check=True,
             )  # fmt: skip
 
-    def ours() -> None:
-        invoke(project, "deploy", "smoke")
-
     # The article puts an item, and Lambda creates its log group.
-    return compare(bench.runs, ours, article, after=lambda: invoke(project, "clean", "--adopt", "--delete-data"))
+    clean = partial(invoke, project, "clean", "--adopt", "--delete-data")
+    return compare(bench.runs, partial(invoke, project, "deploy", "smoke"), article, after=clean)
 
 
 def deploy_unchanged(bench: Bench) -> Sides:

@@ -34,14 +34,7 @@ class LocalAws:
 
     def create_table(self, name: str) -> str:
         """Create a table with a stream; return the stream's ARN."""
-        description = self.clients["dynamodb"].create_table(
-            TableName=name,
-            AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-        )["TableDescription"]
-        return str(description["LatestStreamArn"])
+        return create_table(self.clients["dynamodb"], name)
 
     def create_role(self, name: str) -> str:
         """Create a role that Lambda can assume and that may do everything; return its ARN."""
@@ -90,6 +83,18 @@ def client_for(service: str, endpoint: str) -> Any:
     """A boto3 client for a local AWS."""
     session: Any = boto3.Session("local", "local", region_name="us-east-1")
     return session.client(service, endpoint_url=endpoint)
+
+
+def create_table(dynamodb: Any, name: str) -> str:
+    """Create a table with a stream; return the stream's ARN."""
+    description = dynamodb.create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )["TableDescription"]
+    return str(description["LatestStreamArn"])
 
 
 def free_port() -> int:

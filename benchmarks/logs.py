@@ -9,10 +9,11 @@ import sys
 import time
 import uuid
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.local_aws import client_for
-from benchmarks.project import invoke, python
+from benchmarks.project import environment, invoke, python
 from benchmarks.row import SCRIPTS, Row, Sides, compare
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def everything(bench: Bench) -> Sides:
 
 
 def pages_alone(bench: Bench) -> Sides:
-    return against_cli(bench, lambda: python(bench.project, str(SCRIPTS / "pages.py"), bench.endpoint, GROUP))
+    return against_cli(bench, partial(python, bench.project, str(SCRIPTS / "pages.py"), bench.endpoint, GROUP))
 
 
 def against_cli(bench: Bench, ours: Callable[[], object]) -> Sides:
@@ -89,21 +90,20 @@ def against_cli(bench: Bench, ours: Callable[[], object]) -> Sides:
     project, endpoint = bench.project, bench.endpoint
     write_log(client_for("logs", endpoint), EVENTS, int(time.time() * 1000))
     command = [sys.executable, "-m", "awscli", "logs", "filter-log-events", "--log-group-name", GROUP]
-    environment = {
+    settings = {
         "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_DEFAULT_REGION": "us-east-1", "AWS_PAGER": "",
     }  # fmt: skip
-    sides = compare(bench.runs, ours, lambda: peak_of(command, project, environment))
+    sides = compare(bench.runs, ours, lambda: peak_of(command, project, settings))
     client_for("logs", endpoint).delete_log_group(logGroupName=GROUP)
     return sides
 
 
-def peak_of(command: list[str], folder: Path, environment: dict[str, str]) -> float:
+def peak_of(command: list[str], folder: Path, settings: dict[str, str]) -> float:
     """Run a command whose output goes to a file, and return the most memory that it held, in MB."""
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     output = folder / "output.txt"
     with output.open("w") as out:
-        process = subprocess.Popen(command, cwd=folder, env={**inherited, "LOCAL_PORT": "0", **environment}, stdout=out)
+        process = subprocess.Popen(command, cwd=folder, env=environment(settings), stdout=out)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

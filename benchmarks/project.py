@@ -33,15 +33,20 @@ def python(folder: Path, *words: str, fails: bool = False) -> str:
     return run(folder, *words, fails=fails).stdout
 
 
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a command: these settings only, and a free port for the local AWS."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**inherited, "LOCAL_PORT": "0", **settings}
+
+
 def run(
     folder: Path, *words: str, fails: bool = False, settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run this Python in a folder, with these settings only and a free port; exit when it does not end as expected."""
-    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     finished = subprocess.run(
         [sys.executable, *words],
         cwd=folder,
-        env={**environment, "LOCAL_PORT": "0", **(settings or {})},
+        env=environment(settings or {}),
         capture_output=True,
         text=True,
         check=False,

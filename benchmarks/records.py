@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.local_aws import client_for, free_port, local_aws
+from benchmarks.local_aws import client_for, create_table, free_port, local_aws
 from benchmarks.project import invoke, python
 from benchmarks.row import SCRIPTS, Row, Sides
 from benchmarks.volume import COUNTS, ITEMS_PER_REQUEST, put_items, put_records
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 
 PUTS, RECORDS, CALLS = 30, 20_000, 1000
 BUSY_PROCESSES = 4
-TABLE = {
-    "TableName": "calls",
-    "AttributeDefinitions": [{"AttributeName": "name", "AttributeType": "S"}],
-    "KeySchema": [{"AttributeName": "name", "KeyType": "HASH"}],
-    "BillingMode": "PAY_PER_REQUEST",
-    "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-}
 
 
 def put_to_log(bench: Bench) -> Sides:
@@ -111,7 +104,7 @@ def batch_writes(bench: Bench) -> Sides:
             for _ in range(bench.runs):
                 for seconds, endpoint in zip(sides, (aws.endpoint, f"http://127.0.0.1:{port}"), strict=True):
                     dynamodb = client_for("dynamodb", endpoint)
-                    dynamodb.create_table(**TABLE)
+                    create_table(dynamodb, "calls")
                     began = time.perf_counter()
                     put_items(endpoint, "calls", 0, CALLS * ITEMS_PER_REQUEST, connections=1)
                     seconds.append(time.perf_counter() - began)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FIGURES, PAGE = DOCS / "performance.json", DOCS / "performance.md"
-TABLE = re.compile(r"(<!-- table: {} -->\n)(.*?)(<!-- end -->\n)".format(r"([\w-]+)"), re.DOTALL)
+TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 WIDTH, HEIGHT, MARGIN = 480, 260, 56
 
 
@@ -62,7 +62,7 @@ def write(results: Mapping[str, Mapping[str, object]], growths: list[Growth]) ->
         (DOCS / f"performance-{each.name}.svg").write_text(plot(each), encoding="utf-8")
     FIGURES.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     text = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(TABLE.sub(lambda match: match[1] + table(match[2], document) + match[4], text), encoding="utf-8")
+    PAGE.write_text(TABLE.sub(lambda match: match[1] + table(match[2], document) + match[3], text), encoding="utf-8")
 
 
 def table(name: str, document: Mapping[str, dict[str, dict[str, object]]]) -> str:

@@ -18,7 +18,7 @@ SCRIPTS = Path(__file__).parent / "scripts"
 
 
 class Sides(NamedTuple):
-    """What was measured: the seconds of ours and of theirs, and what else the page should say."""
+    """The seconds of both sides, and a note for the page."""
 
     ours: list[float]
     theirs: list[float]
@@ -27,7 +27,7 @@ class Sides(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """What is compared with what. `goal`: ours takes at most so many times as long, or with `faster`, the reverse.
+    """Two sides to compare. `goal`: ours takes at most so many times as long, or with `faster`, the reverse.
 
     `runs` limits the number of runs of a row that takes long.
     """
