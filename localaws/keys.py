@@ -1,4 +1,4 @@
-"""KMS keys: those with a given ID (the tag `_custom_id_` of CreateKey, as moto has it elsewhere), and their state."""
+"""KMS keys: those with a given ID (the tag `_custom_id_` of CreateKey, as in other services), and their state."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _zip(entries: Mapping[str, Entry], compression: int) -> bytes:
                 for entry in archive.filelist:
                     entry.header_offset += whole.start_dir
                 whole.filelist += archive.filelist
-            whole.start_dir = buffer.tell()  # where the directory of the entries will be
+            whole.start_dir = buffer.tell()  # there, the directory of the entries begins
     return buffer.getvalue()
 
 

@@ -277,9 +277,10 @@ def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> Events[dict[str, Any
             break
         if now > next_look:
             before, cause = cause, trial.cause()
-            if before and cause and before.name == cause.name and cause.certain:
+            repeated = bool(before and cause and before.name == cause.name)
+            if cause and cause.certain and repeated:
                 break
-            if cause and not cause.certain and not (before and before.name == cause.name):
+            if cause and not cause.certain and not repeated:
                 yield Progress("smoke", f"not yet in the log; the cause may be {cause}")
             next_look = now + _LOOK_AGAIN_SECONDS
         if item and trial.mapping["StartingPosition"] == "LATEST" and now > next_write:
