@@ -50,32 +50,40 @@ def validate(service: str, operation: str, parameters: dict[str, Any]) -> None:
         raise AwsError("ValidationException", f"{len(problems)} validation {errors} detected: {'; '.join(problems)}")
 
 
-def check_types(service: str, operation: str, parameters: Any) -> None:
-    """Check the JSON types in the parameters of a call, and that none is missing that is required. Raises AwsError."""
-    _check_types(get_service_model(service).operation_model(operation).input_shape, parameters, "")
+def check_types(service: str, operation: str, parameters: Any) -> list[Any]:
+    """Check the JSON types in the parameters of a call, and that none is missing that is required. Raises AwsError.
+
+    Returns DynamoDB's attribute values, without those inside of others.
+    """
+    values: list[Any] = []
+    _check_types(get_service_model(service).operation_model(operation).input_shape, parameters, "", values)
+    return values
 
 
-def _check_types(shape: Any, value: Any, member: str) -> None:
+def _check_types(shape: Any, value: Any, member: str, values: list[Any]) -> None:
     kind, name = _JSON_TYPES.get(shape.type_name if shape else "", (None, ""))
     if kind and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
         message = f"The value of {member or 'the request'} cannot be converted to {name}"
         raise AwsError("SerializationException", message)
     if not shape or shape.type_name not in ("structure", "list", "map"):
         return
+    if shape.name == "AttributeValue":
+        values.append(value)
+        values = []
     if shape.type_name == "structure":
         for each in shape.required_members:
             if value.get(each) is None:
                 raise _null(_below(member, each))
-        members = [(shape.members[each], each) for each in value.keys() & shape.members.keys()]
+        members = [(shape.members[key], key, each) for key, each in value.items() if key in shape.members]
     elif shape.type_name == "list":
-        members = [(shape.member, index) for index in range(len(value))]
+        members = [(shape.member, index, each) for index, each in enumerate(value)]
     else:
-        members = [(shape.value, each) for each in value]
-    for inner, key in members:
-        if value[key] is not None:
-            _check_types(inner, value[key], _below(member, key))
-        elif shape.type_name != "structure":
+        members = [(shape.value, key, each) for key, each in value.items()]
+    for inner, key, each in members:
+        if each is None and shape.type_name != "structure":
             raise _null(_below(member, key))
+        if each is not None and not (isinstance(each, str) and inner.type_name == "string"):  # the most frequent type
+            _check_types(inner, each, _below(member, key), values)
 
 
 def _null(member: str) -> AwsError:
