@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RETENTION_SECONDS = 24 * 3600
 _TRIM_INTERVAL_SECONDS = 60
 
-_to_json = json.JSONEncoder(ensure_ascii=False).encode
+_to_json = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 _aging = 1.0
 _streams: dict[str, Stream] = {}
 # Each call that reads or writes items, or changes a table, holds this lock. Without it, moto's threads could change an
