@@ -16,7 +16,7 @@ from moto.awslambda.responses import LambdaResponse
 from moto.cloudwatch.models import CloudWatchBackend
 from moto.core import responses
 from moto.core.common_models import BaseModel
-from moto.core.parse import JSONParser  # type: ignore[attr-defined] # moto has no types for it
+from moto.core.parse import JSONParser
 from moto.core.responses import BaseResponse
 from moto.dynamodb.comparisons import (
     FuncBetween,
@@ -147,6 +147,7 @@ def _patch_tables() -> None:
     _wrap(DynamoDBBackend, "delete_table", stream.close_with_table)
     _wrap(table_models.Table, "describe", tables.describe)
     _replace(table_models.Table, "all_items", tables.all_items)
+    _replace(table_models.Table, "__len__", tables.count_items)
     _wrap(DynamoHandler, "create_table", partial(tables.keep_settings, "CREATING"))
     _wrap(DynamoHandler, "update_table", partial(tables.keep_settings, "UPDATING"))
     _wrap(DynamoHandler, "update_table", tables.refuse_before_changing)

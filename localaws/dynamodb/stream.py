@@ -128,7 +128,7 @@ class Stream:
                 " WHERE stream = ? AND offset > ? AND offset <= ? AND key % ? = ? ORDER BY offset LIMIT ?",
                 *(self._id, after, self.last_offset, workers, worker, limit),
             )
-            records = [StreamRecord(*row) for row in rows]
+            records = [*map(StreamRecord._make, rows)]
             return records, records[-1].offset if len(records) == limit else max(after, self.last_offset)
 
     def close(self) -> None:

@@ -46,8 +46,26 @@ def backend(self: DynamoHandler) -> DynamoDBBackend:
     return dynamodb_backends[account or self.current_account][self.region]
 
 
+def count_items(self: Table) -> int:
+    """The number of items. moto counts them one by one."""
+    return sum(map(len, self.items.values())) if self.range_key_attr else len(self.items)
+
+
 def all_items(self: Table) -> list[Item]:
-    """The items by their keys. moto compares keys in Python, which takes much longer in a large table."""
+    """The items by their keys. moto compares keys in Python, and does so for each page of a scan."""
+    with stream.table_lock:
+        known: list[Item] | None = vars(self).get("localaws_items")  # until a write forgets them
+        if known is None or len(known) != count_items(self):
+            known = vars(self)["localaws_items"] = _sorted_items(self)
+        return known
+
+
+def forget_items(table: Table) -> None:
+    """Sort the items again when they are next read: they are about to change."""
+    vars(table).pop("localaws_items", None)
+
+
+def _sorted_items(self: Table) -> list[Item]:
     kinds = {"hash_key": self.hash_key_type, "range_key": self.range_key_type}
     keys = [f"{name}.{'cast_value' if kind == 'N' else 'value'}" for name, kind in kinds.items() if kind]
     partitions: list[Any] = list(self.items.values())

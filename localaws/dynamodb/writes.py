@@ -19,7 +19,7 @@ from moto.dynamodb.comparisons import get_expected, get_filter_expression
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.responses import DynamoResult
 
-from localaws.dynamodb import items, partiql, stream, updates
+from localaws.dynamodb import items, partiql, stream, tables, updates
 from localaws.dynamodb.items import invalid, invalid_value
 from localaws.dynamodb.records import TIME_TO_LIVE, image
 from localaws.errors import AwsError
@@ -178,7 +178,12 @@ def batch_write_item(self: DynamoHandler) -> ActionResult:
                     raise _WrongKeyError from None
         if len({write.key for write in writes}) < len(writes):
             raise invalid("Provided list of item keys contains duplicates")
-        _apply(writes, lambda: [_perform(self.dynamodb_backend, write) for write in writes])
+
+        def perform() -> None:
+            for write in writes:
+                _perform(self.dynamodb_backend, write)
+
+        _apply(writes, perform)
     units = {"CapacityUnits": 1.0}
     capacity = [{"TableName": table, **units, "Table": units} for table in self.body["RequestItems"]]
     return ActionResult({"ConsumedCapacity": capacity, "ItemCollectionMetrics": {}, "UnprocessedItems": {}})
@@ -259,6 +264,8 @@ def expire(key: Key, still_expired: Callable[[Item], bool]) -> None:
 def _apply(writes: list[Write], run: Callable[[], T], user_identity: Mapping[str, str] | None = None) -> T:
     """Run writes. Their items and streams change, or nothing does."""
     before = [write.key.item() for write in writes]
+    for write in writes:
+        tables.forget_items(write.key.table)
     try:
         for write, item in zip(writes, before, strict=True):
             if item and write.kind == "Update":
