@@ -1,7 +1,5 @@
 """`doctor`: the machine, the credentials, and each usual cause of a pipeline that does not work. Reads only."""
 
-from __future__ import annotations
-
 import platform
 import re
 import time

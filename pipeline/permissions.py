@@ -3,8 +3,6 @@
 `admin` brings the account into a situation, then `operator` runs the steps. What the operator calls needs a permission.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """`.env` and shell -> one frozen, validated Settings. Every setting is declared here, once."""
 
-from __future__ import annotations
-
 import difflib
 import io
 import os

@@ -1,7 +1,5 @@
 """`smoke`: an end-to-end test with an item of its own, or with the next record that others cause (--observe)."""
 
-from __future__ import annotations
-
 import base64
 import re
 import secrets

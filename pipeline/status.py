@@ -1,7 +1,5 @@
 """`status`: every resource with its state, its differences from the settings, and facts about stream and function."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone

@@ -3,8 +3,6 @@
 What depends on a setting comes from the parameters that the steps send, as `invoke --echo` writes them. No AWS calls.
 """
 
-from __future__ import annotations
-
 import base64
 import difflib
 import json
