@@ -225,14 +225,12 @@ def extra_attributes(settings: Settings) -> dict[str, Any]:
     return items.parse(dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {}
 
 
-def new_item(
-    table: Mapping[str, Any], extra: Mapping[str, Any], token: int | None = None
-) -> tuple[dict[str, Any], str]:
+def new_item(table: Mapping[str, Any], extra: Mapping[str, Any], token: int = 0) -> tuple[dict[str, Any], str]:
     """An item with a unique key of the table's types, and the text of its partition key in a stream record.
 
     `extra` are additional attributes, as PutItem takes them. The key is made from `token`, by default a random one.
     """
-    token = secrets.randbits(128) if token is None else token
+    token = token or secrets.randbits(128)
     marker = f"smoke{token:032x}"
     number = f"{10**28 + token % 10**28}7"
     unique = {"S": marker, "N": number, "B": marker.encode()}
@@ -307,9 +305,8 @@ def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation
     for _ in _tries(trial.deadline):
         invocation = log_reader.invocation_of(trial.d.client("logs"), trial.log_group, event)
         if invocation.failure:
-            raise UserError(
-                f"the function logged the item, and then failed:\n{causes.of_failure(trial.d, trial.parts, invocation)}"
-            )
+            cause = causes.of_failure(trial.d, trial.parts, invocation)
+            raise UserError(f"the function logged the item, and then failed:\n{cause}")
         if invocation.report:
             return invocation
     raise UserError(
