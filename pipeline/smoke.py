@@ -93,8 +93,6 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         raise UserError("smoke does not support --dry; leave it out, as smoke deletes its item")
     extra = extra_attributes(d.settings)
     trial = _existing(d)
-    if error := function.runtime_error(trial.parts.function or {}):
-        yield Progress("smoke", error)
     trial = replace(trial, put_ms=aws_time_ms(trial.mapping))
     trial = replace(trial, earlier=frozenset(each.request_id for each in trial.invocations()))
     dynamodb, name = d.client("dynamodb"), trial.table["TableName"]
@@ -113,6 +111,8 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         events = partial(log_reader.fetch, d.client("logs"), trial.log_group, since_ms=since_ms, pattern=pattern)
         trial = replace(trial, events=events, put_ms=put_ms, began=began)
     try:
+        if error := function.runtime_error(trial.parts.function or {}):
+            yield Progress("smoke", error)
         yield Waiting("smoke", f"log group {trial.log_group} to show it")
         event = yield from _wait_for_event(trial, item)
         elapsed = time.monotonic() - trial.began if item else (event["timestamp"] - trial.put_ms) / 1000
