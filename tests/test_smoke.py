@@ -156,6 +156,7 @@ def test_smoke_passes_for_a_function_that_succeeds(project: ForkedProject, code:
         project.run("deploy", "smoke", PIPELINE_NAME="successful")
 
 
+@pytest.mark.proof
 def test_smoke_ignores_failures_before_its_put(project: ForkedProject) -> None:
     settings = {"PIPELINE_NAME": "repaired", "MAXIMUM_RETRY_ATTEMPTS": "1"}
     with function_code(project, PRINT + "    raise KeyError('price')\n"):
