@@ -72,9 +72,8 @@ def main() -> None:
         last_request = time.monotonic()
         authorization.authorize(request, mappings.function_of)
 
-    handlers: list[server.RequestHandler] = [
-        dynamodb_api.handle, streams_api.handle, partial(lambda_api.handle, functions), mappings.handle
-    ]  # fmt: skip
+    invoke = partial(lambda_api.handle, functions)
+    handlers: list[server.RequestHandler] = [dynamodb_api.handle, streams_api.handle, invoke, mappings.handle]
     listener = server.serve(arguments.port, server.Application(identity, on_request, handlers))
     identity["endpoint"] = f"http://{HOST}:{listener.server_port}"
 

@@ -71,8 +71,7 @@ def fetch(logs: Any, group: str, *, since_ms: int, pattern: str = "", request_id
         parameters["logStreamNames"] = sorted({mark["logStreamName"] for mark in marks})
         parameters["startTime"] = min(mark["timestamp"] for mark in marks)
         parameters["endTime"] = max(mark["timestamp"] for mark in marks) + 1
-    if pattern:
-        parameters["filterPattern"] = pattern
+    parameters |= {"filterPattern": pattern} if pattern else {}
     yield from chain.from_iterable(_ahead(_pages(logs, parameters)))
 
 

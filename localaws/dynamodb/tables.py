@@ -52,25 +52,16 @@ def count_items(self: Table) -> int:
 
 
 def all_items(self: Table) -> list[Item]:
-    """The items by their keys. moto compares keys in Python, and does so for each page of a scan."""
+    """The items by their keys, until a write forgets them. moto sorts them in Python, and for each page of a scan."""
     with stream.table_lock:
-        known: list[Item] | None = vars(self).get("localaws_items")  # until a write forgets them
-        if known is None or len(known) != count_items(self):
-            known = vars(self)["localaws_items"] = _sorted_items(self)
+        known: list[Item] = vars(self).get("localaws_items", [])
+        if len(known) != len(self):
+            kinds = {"hash_key": self.hash_key_type, "range_key": self.range_key_type}
+            keys = [f"{name}.{'cast_value' if kind == 'N' else 'value'}" for name, kind in kinds.items() if kind]
+            partitions: list[Any] = list(self.items.values())
+            items = [item for each in partitions for item in each.values()] if self.range_key_attr else partitions
+            known = vars(self)["localaws_items"] = sorted(items, key=attrgetter(*keys))
         return known
-
-
-def forget_items(table: Table) -> None:
-    """Sort the items again when they are next read: they are about to change."""
-    vars(table).pop("localaws_items", None)
-
-
-def _sorted_items(self: Table) -> list[Item]:
-    kinds = {"hash_key": self.hash_key_type, "range_key": self.range_key_type}
-    keys = [f"{name}.{'cast_value' if kind == 'N' else 'value'}" for name, kind in kinds.items() if kind]
-    partitions: list[Any] = list(self.items.values())
-    items = [item for each in partitions for item in each.values()] if self.range_key_attr else partitions
-    return sorted(items, key=attrgetter(*keys))
 
 
 def keep_settings(status: str, call: Callable[..., Any], self: DynamoHandler) -> DynamoResult:

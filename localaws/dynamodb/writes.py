@@ -19,7 +19,7 @@ from moto.dynamodb.comparisons import get_expected, get_filter_expression
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.responses import DynamoResult
 
-from localaws.dynamodb import items, partiql, stream, tables, updates
+from localaws.dynamodb import items, partiql, stream, updates
 from localaws.dynamodb.items import invalid, invalid_value
 from localaws.dynamodb.records import TIME_TO_LIVE, image
 from localaws.errors import AwsError
@@ -265,7 +265,7 @@ def _apply(writes: list[Write], run: Callable[[], T], user_identity: Mapping[str
     """Run writes. Their items and streams change, or nothing does."""
     before = [write.key.item() for write in writes]
     for write in writes:
-        tables.forget_items(write.key.table)
+        vars(write.key.table).pop("localaws_items", None)  # `tables.all_items` sorts them again
     try:
         for write, item in zip(writes, before, strict=True):
             if item and write.kind == "Update":

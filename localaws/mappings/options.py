@@ -34,14 +34,12 @@ _OTHER_PARAMETERS = (
 _MIN_RECORD_AGE = 60
 _MAX_FILTERS = 10
 _DESTINATIONS = ("sqs", "sns", "s3")
-_STREAM_ACTIONS = tuple(
-    f"dynamodb:{action}" for action in ("GetRecords", "GetShardIterator", "DescribeStream", "ListStreams")
-)
+_STREAM_ACTIONS = ("GetRecords", "GetShardIterator", "DescribeStream", "ListStreams")
 
 
 def stream_access_problem(stream_arn: str, role_arn: str) -> str:
     """Say why a function with that role cannot read a stream, in AWS's words; "" if it can."""
-    if policies.allows(role_arn, stream_arn, *_STREAM_ACTIONS):
+    if policies.allows(role_arn, stream_arn, *[f"dynamodb:{action}" for action in _STREAM_ACTIONS]):
         return ""
     return (
         f"Cannot access stream {stream_arn}. Please ensure the role can perform the GetRecords, GetShardIterator, "
