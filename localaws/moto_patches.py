@@ -99,7 +99,9 @@ def _account(self: BaseResponse) -> str:
 
 def _patch_items() -> None:
     """Attribute values and the calls that read and write items."""
-    _wrap(JSONParser, "_parse_structure", items.parse)
+    # moto takes a JSON body for a query string, in which "&Action=" names the operation.
+    _replace(DynamoHandler, "use_raw_body", True)
+    _replace(JSONParser, "_parse_structure", items.parse_structure)
     _replace(DynamoType, "__init__", items.initialize)
     _replace(DynamoType, "__hash__", lambda value: hash((value.type, value.value)))  # of a key
     _replace(DynamoType, "__eq__", items.equal)

@@ -10,6 +10,7 @@ import re
 from decimal import Context, Decimal, InvalidOperation, localcontext
 from typing import TYPE_CHECKING, Any
 
+from moto.core.parse import BaseJSONParser
 from moto.dynamodb.comparisons import AttributeValue, Func
 from moto.dynamodb.exceptions import InvalidUpdateExpressionInvalidDocumentPath
 from moto.dynamodb.models.dynamo_type import DynamoType
@@ -19,6 +20,8 @@ from localaws.errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from moto.core.parse import JSONParser
 
 # Precise enough for every number that DynamoDB accepts.
 _EXACT = Context(prec=512)
@@ -43,11 +46,11 @@ def invalid_value(reason: str) -> AwsError:
     return invalid(f"One or more parameter values were invalid: {reason}")
 
 
-def parse(parse_structure: Callable[..., Any], self: Any, shape: Any, value: Any) -> Any:
-    """Wrap moto's parser of structures, which looks in each value for each type: most are only a string or a number."""
+def parse_structure(self: JSONParser, shape: Any, value: Any) -> Any:
+    """Replace moto's parser of structures, which looks in each value for each type: most are a string or a number."""
     if shape.name == "AttributeValue" and len(value) == 1 and isinstance(value.get("S") or value.get("N"), str):
         return value
-    return parse_structure(self, shape, value)
+    return BaseJSONParser._parse_structure(self, shape, value)  # noqa: SLF001
 
 
 def check_value(value: Any, depth: int = 0) -> None:
