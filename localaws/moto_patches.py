@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from functools import cache, cached_property, partial, wraps
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import moto
@@ -71,8 +70,6 @@ def patch_moto(functions: Functions) -> None:
     _replace(backends, "list_of_moto_modules", lambda: modules)
     _replace(responses, "method_names_from_class", cache(responses.method_names_from_class))  # type: ignore[attr-defined]
 
-    # moto draws each of the 52 characters of a request's ID.
-    _replace(responses, "gen_amzn_requestid_long", _add_request_id)
     # moto sees access keys of 20 characters only.
     _replace(BaseResponse, "get_current_account", _account)
 
@@ -94,10 +91,6 @@ def _is_retained(self: sqs_models.SQSBackend, queue_name: str, message: sqs_mode
     """Whether a message is younger than the MessageRetentionPeriod of its queue."""
     period = self.get_queue(queue_name).message_retention_period  # type: ignore[attr-defined] # set by name
     return bool(period + message.sent_timestamp / 1000 > time.time())  # type: ignore[operator]
-
-
-def _add_request_id(headers: dict[str, str]) -> str:
-    return headers.setdefault("x-amzn-requestid", token_hex(26).upper())
 
 
 def _account(self: BaseResponse) -> str:

@@ -72,8 +72,6 @@ def _check_types(shape: Any, value: Any, path: Path, values: list[Any]) -> None:
     if shape.name == "AttributeValue":
         values.append(value)
         values = []
-        if len(value) == 1 and isinstance(value.get("S") or value.get("N"), str):
-            return  # as most of them
     if shape.type_name == "structure":
         for each in shape.required_members:
             if value.get(each) is None:

@@ -86,9 +86,7 @@ class Environment:
         if not self._process:
             self._log.init_start()
             init, failure = self._initialize(invocation, "init", _INIT_SECONDS)
-        elif self._process.has_exited or (
-            not self._ready and self._await_ready(invocation, time.monotonic() + _INIT_SECONDS)
-        ):
+        elif self._process.has_exited or self._await_ready(invocation, time.monotonic() + _INIT_SECONDS):
             self.end()
             raise ProcessExited
         began = time.monotonic()
@@ -133,6 +131,8 @@ class Environment:
 
     def _await_ready(self, invocation: Invocation, deadline: float) -> InvocationResult | None:
         """Wait until the runtime asks for an invocation. Return the failure if it does not."""
+        if self._ready:
+            return None
         assert self._process  # noqa: S101 - for the type checker
         try:
             connection, call = self._process.next_call(deadline)

@@ -168,10 +168,7 @@ def put_subscription_filter(
 
 
 def filter_log_events(self: LogsResponse) -> tuple[bytes, dict[str, str]]:
-    """FilterLogEvents: a page of the events of all streams, by time. moto does not have `startFromHead`.
-
-    Returns bytes and no headers: moto would search a long text for a request ID, which takes longer than the rest.
-    """
+    """FilterLogEvents: a page of the events of all streams, by time. moto does not have `startFromHead`."""
     read = self._get_param
     limit, start, end = read("limit") or _MAX_EVENTS, read("startTime") or 0, read("endTime") or _END_OF_TIME
     group = self.logs_backend.groups.get(read("logGroupName"))
@@ -204,7 +201,7 @@ def filter_log_events(self: LogsResponse) -> tuple[bytes, dict[str, str]]:
     answer: dict[str, object] = {"events": page, "searchedLogStreams": []}
     if next(events, None):
         answer["nextToken"] = f"{'f' if forward else 'b'}/{page[-1]['timestamp']}-{page[-1]['eventId']}"
-    return json.dumps(answer).encode(), {}
+    return json.dumps(answer).encode(), {}  # moto searches a text for a request ID, which takes longer than all else
 
 
 def _matcher(pattern: str) -> patterns.Predicate:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import replace
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from localaws.dynamodb.stream import RETENTION_SECONDS, age
@@ -229,7 +228,8 @@ class _Worker:
         """Discard the records that are too old, and return the others."""
         maximum = self._options["MaximumRecordAgeInSeconds"]
         maximum = maximum if maximum > 0 else RETENTION_SECONDS
-        expired = sum(1 for _ in takewhile(lambda record: age(record.created) > maximum, batch.records))
+        ages = (age(record.created) for record in batch.records)
+        expired = next((number for number, each in enumerate(ages) if each <= maximum), len(batch.records))
         if not expired:
             return batch
         old, rest = batch.split(expired)
