@@ -414,6 +414,7 @@ create_role() {
         aws iam tag-role --role-name="$role_name" @role
     else
         aws iam create-role --role-name="$role_name" --assume-role-policy-document="file://$work/trust-policy.json" @role >/dev/null
+        aws iam wait role-exists --role-name="$role_name"
     fi
     aws iam attach-role-policy --role-name="$role_name" @managed_policies
     say "create-role: done"

@@ -155,9 +155,16 @@ def test_every_part_runs_in_every_shell(project: ForkedProject, tmp_path: Path, 
 
 @pytest.mark.parametrize(("form", "file", "shell"), [("sh", "runbook.sh", "sh"), ("py", "tasks.py", "invoke")])
 def test_the_runbook_waits_for_an_aws_that_is_late(tmp_path: Path, form: str, file: str, shell: str) -> None:
+    settings = {
+        "FUNCTION_ALIAS": "live",
+        "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "3",
+        "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:on-call",
+        "ROLE_MANAGED_POLICY_ARNS": f"{AWS_POLICY}AWSXRayDaemonWriteAccess",
+        "TABLE_POINT_IN_TIME_RECOVERY_ENABLED": "true",
+    }
     with forked_project(tmp_path, delays=True) as project:
         script = Script(tmp_path / file, project.endpoint)
-        script.path.write_text(project.run("runbook", "--format", form), encoding="utf-8")
+        script.path.write_text(project.run("runbook", "--format", form, **settings), encoding="utf-8")
         for part in ("deploy", "smoke", "clean"):
             script.run(shell, part)
         assert project.is_empty()
