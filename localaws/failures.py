@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 import moto.dynamodb
 from botocore.exceptions import UnknownServiceError
 from botocore.model import OperationNotFoundError
+from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.request import Request as MotoRequest
+from moto.core.request import determine_request_protocol
+from moto.core.routing import get_service_router
+from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import create_backend_app
+from werkzeug.exceptions import NotFound
 
 from localaws import service_model
 from localaws.errors import AwsError
@@ -32,6 +38,11 @@ _DYNAMODB, _OURS = str(Path(moto.dynamodb.__file__).parent), str(Path(__file__).
 _MODELS = {"monitoring": "cloudwatch", "states": "stepfunctions", "email": "ses", "elasticloadbalancing": "elbv2"}
 # The escape of half a character: it is valid in JSON, and in no Unicode text.
 _SURROGATE = rb"\ud"
+# The services of which moto checks few parameters, and the code of their error for an invalid one.
+_INVALID_CODES = {
+    "iam": "ValidationError", "sts": "ValidationError", "monitoring": "ValidationError",
+    "lambda": "ValidationException", "logs": "InvalidParameterException",
+}  # fmt: skip
 _MISSING_PAGE = 'See docs/local-aws.md, "What is missing".'
 
 
@@ -67,6 +78,38 @@ def check_body(request: Request) -> None:
         raise AwsError("SerializationException", "The request body is not valid JSON") from None
     if not isinstance(body, dict):
         raise AwsError("SerializationException", "The request body is not a JSON object")
+
+
+def check_parameters(request: Request) -> None:
+    """Refuse a parameter outside of the lengths, ranges, enums and patterns of the service model. Raises AwsError."""
+    service = signature(request).service
+    if service not in _INVALID_CODES or "Content-Encoding" in request.headers:
+        return
+    name = _MODELS.get(service, service)
+    model, uri_parameters = get_service_model(name), {}
+    try:
+        if model.protocol == "rest-json":
+            operation, uri_parameters = get_service_router(name).match(MotoRequest(request.environ))
+        else:
+            operation = model.operation_model(_operation_of(request))
+    except (NotFound, OperationNotFoundError):
+        return  # missing_operation() is the answer
+    parser = PROTOCOL_PARSERS[determine_request_protocol(model, request.content_type)]
+    parameters = parser(operation, timestamp_parser=_as_sent, blob_parser=_as_sent).parse(
+        {
+            "method": request.method,
+            "values": request.values,
+            "headers": request.headers,
+            "body": request.get_data(),
+            "url_path": request.path,
+            "url_params": uri_parameters,
+        }
+    )
+    service_model.validate(name, operation.name, parameters, _INVALID_CODES[service])
+
+
+def _as_sent(value: Any) -> Any:
+    return value
 
 
 def is_unrouted(request: Request, status: str, headers: Sequence[tuple[str, str]]) -> bool:

@@ -176,12 +176,17 @@ def _patch_logs() -> None:
     _replace(logs_models, "EventMessageFilter", storage.MessageFilter)
     _wrap(logs_models.LogsBackend, "put_subscription_filter", storage.put_subscription_filter)
     _replace(LogsResponse, "filter_log_events", storage.filter_log_events)
+    _wrap(logs_models.LogGroup, "create_log_stream", storage.create_log_stream)
     _wrap(logs_models.LogGroup, "delete_log_stream", storage.delete_log_stream)
+    for call in ("delete_log_stream", "get_log_events"):
+        _wrap(logs_models.LogGroup, call, storage.find_log_stream)
+    for call in ("get_log_events", "filter_log_events", "describe_log_streams"):
+        _wrap(LogsResponse, call, storage.refuse_two_names)
     _wrap(logs_models.LogGroup, "describe_log_streams", storage.describe_log_streams)
     _wrap(logs_models.LogsBackend, "delete_log_group", storage.delete_log_group)
     for write in ("create_log_group", "ensure_log_group", "delete_log_group"):
         _wrap(logs_models.LogsBackend, write, storage.record_log_groups)
-    _wrap(logs_models.LogsBackend, "describe_log_groups", storage.describe_log_groups)
+    _replace(LogsResponse, "describe_log_groups", storage.describe_log_groups)
     _wrap(logs_models.LogsBackend, "list_tags_for_resource", storage.list_tags)
     _replace(logs_models, "execute_query", insights.execute_query)
     _wrap(logs_models.LogsBackend, "start_query", insights.start_query)

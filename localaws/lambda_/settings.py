@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import flask
 from moto.awslambda import models
 
-from localaws import delays, keys, service_model, signature
+from localaws import delays, keys, signature
 from localaws.errors import AwsError, invalid
 from localaws.iam import policies
 from localaws.lambda_ import code, layers, runtimes
@@ -62,7 +62,7 @@ class Function(models.LambdaFunction):
     on_event: ClassVar[Callable[[Function, bytes], None]]
 
     def __init__(self, account_id: str, spec: dict[str, Any], region: str, version: str | int = 1) -> None:
-        _validate("CreateFunction", spec)
+        _validate(spec)
         self._plain: dict[str, Any] = {}
         self._busy_until = 0.0
         self._failure: dict[str, str] = {}  # of the last update
@@ -153,7 +153,7 @@ class Function(models.LambdaFunction):
     def update_configuration(self, config_updates: dict[str, Any]) -> dict[str, Any]:
         """UpdateFunctionConfiguration: changes the settings in the request, and no others."""
         self._refuse_conflict(config_updates)
-        _validate("UpdateFunctionConfiguration", config_updates)
+        _validate(config_updates)
         before = dict(self.__dict__)
         super().update_configuration(_normalize(config_updates))
         self._store(config_updates)
@@ -162,7 +162,6 @@ class Function(models.LambdaFunction):
     def update_function_code(self, updated_spec: dict[str, Any]) -> dict[str, Any]:
         """UpdateFunctionCode, which also changes Architectures."""
         self._refuse_conflict(updated_spec)
-        _validate("UpdateFunctionCode", updated_spec)
         if "ZipFile" in updated_spec:
             _validate_zip(base64.b64decode(updated_spec["ZipFile"]))
         if updated_spec.get("DryRun"):
@@ -286,9 +285,8 @@ def _logging_config(settings: dict[str, str]) -> dict[str, str]:
     return {name: settings[name] for name in ("LogFormat", "LogGroup")}
 
 
-def _validate(operation: str, spec: dict[str, Any]) -> None:
-    """Refuse the settings that AWS refuses, with its messages."""
-    service_model.validate("lambda", operation, spec)
+def _validate(spec: dict[str, Any]) -> None:
+    """Refuse the settings that the service model allows and AWS refuses, with its messages."""
     if spec.get("PackageType") == "Image":
         raise invalid("PackageType Image is not supported here: this Lambda runs zip files")
     if spec.get("Runtime") in _RETIRED:
