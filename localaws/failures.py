@@ -86,7 +86,8 @@ def check_parameters(request: Request) -> None:
     if service not in _INVALID_CODES or "Content-Encoding" in request.headers:
         return
     name = _MODELS.get(service, service)
-    model, uri_parameters = get_service_model(name), {}
+    model = get_service_model(name)
+    uri_parameters: dict[str, Any] = {}
     try:
         if model.protocol == "rest-json":
             operation, uri_parameters = get_service_router(name).match(MotoRequest(request.environ))
@@ -95,21 +96,13 @@ def check_parameters(request: Request) -> None:
     except (NotFound, OperationNotFoundError):
         return  # missing_operation() is the answer
     parser = PROTOCOL_PARSERS[determine_request_protocol(model, request.content_type)]
-    parameters = parser(operation, timestamp_parser=_as_sent, blob_parser=_as_sent).parse(
+    parameters = parser(operation, timestamp_parser=str, blob_parser=str).parse(
         {
-            "method": request.method,
-            "values": request.values,
-            "headers": request.headers,
-            "body": request.get_data(),
-            "url_path": request.path,
-            "url_params": uri_parameters,
+            "method": request.method, "values": request.values, "headers": request.headers,
+            "body": request.get_data(), "url_path": request.path, "url_params": uri_parameters,
         }
-    )
+    )  # fmt: skip
     service_model.validate(name, operation.name, parameters, _INVALID_CODES[service])
-
-
-def _as_sent(value: Any) -> Any:
-    return value
 
 
 def is_unrouted(request: Request, status: str, headers: Sequence[tuple[str, str]]) -> bool:

@@ -178,7 +178,7 @@ def filter_log_events(self: LogsResponse) -> str:
         raise ResourceNotFoundException
     names, prefix = read("logStreamNames"), read("logStreamNamePrefix") or ""
     if names and prefix:
-        raise _exclusive("LogStream names", "LogStream name prefix")
+        raise AwsError("InvalidParameterException", "logStreamNames and logStreamNamePrefix exclude each other.")
     if set(names or ()) - set(group.streams):
         raise ResourceNotFoundException(_NO_STREAM)
     forward = read("startFromHead") is not False
@@ -244,17 +244,6 @@ def find_log_stream(
     return call(self, log_stream_name, *rest, **more)
 
 
-def refuse_two_names(call: Callable[..., str], self: LogsResponse) -> str:
-    """Wrap a call that finds a log group by its name or by its ARN: it refuses both."""
-    if self._get_param("logGroupName") and self._get_param("logGroupIdentifier"):
-        raise _exclusive("LogGroup name", "LogGroup ARN", "ValidationException")
-    return call(self)
-
-
-def _exclusive(one: str, other: str, code: str = "InvalidParameterException") -> AwsError:
-    return AwsError(code, f"{one} and {other} are mutually exclusive parameters.")
-
-
 def _name_in(identifier: str) -> str:
     """The name of a log group, from its name or its ARN."""
     return identifier.rpartition(":log-group:")[2].removesuffix(":*")
@@ -291,7 +280,8 @@ def describe_log_groups(self: LogsResponse) -> str:
     read, backend = self._get_param, self.logs_backend
     prefix, pattern = read("logGroupNamePrefix"), read("logGroupNamePattern")
     if prefix and pattern:
-        raise _exclusive("LogGroup name prefix", "LogGroup name pattern")
+        message = "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."
+        raise AwsError("InvalidParameterException", message)
     seen = _groups.seen(f"{backend.account_id} {backend.region_name}", "log-group-listed", lambda: backend.groups)
     replica = copy.copy(backend)
     replica.groups = {name: group for name, group in seen.items() if (pattern or "") in name}

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from werkzeug.wrappers import Response
 
-from localaws import delays
+from localaws import delays, service_model
 from localaws.dynamodb.stream import find_stream
 from localaws.errors import AwsError, invalid
 from localaws.lambda_ import names
@@ -129,7 +129,8 @@ class Mappings:
 
     def _list(self, request: Request) -> dict[str, Any]:
         source, function = request.args.get("EventSourceArn"), request.args.get("FunctionName")
-        scope, limit = signature(request), int(request.args.get("MaxItems", 100))
+        scope, limit = signature(request), request.args.get("MaxItems", 100, int)
+        service_model.validate("lambda", "ListEventSourceMappings", {**request.args, "MaxItems": limit})
         mappings = [
             mapping
             | ({"LastProcessingResult": live.result} if (live := self._mappings.get(mapping["UUID"])) else {})
@@ -139,8 +140,8 @@ class Mappings:
             and source in (None, mapping["EventSourceArn"])
             and (function is None or _invokes(mapping["FunctionArn"], function))
         ]
-        start = int(request.args.get("Marker") or 0)
-        end = start + min(max(limit, 1), _MAX_LISTED)
+        start = request.args.get("Marker", 0, int)
+        end = start + min(limit, _MAX_LISTED)
         more = {"NextMarker": str(end)} if mappings[end:] else {}
         return {"EventSourceMappings": mappings[start:end], **more}
 

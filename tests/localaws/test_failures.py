@@ -146,16 +146,20 @@ ROLE_PATTERN = r"satisfy regular expression pattern: [\w+=,.@-]+"
             "create_role",
             {"RoleName": "a" * 65, "AssumeRolePolicyDocument": "{}"},
             "ValidationError",
-            f"Value '{'a' * 65}' at 'roleName' failed to satisfy constraint: "
-            "Member must have length less than or equal to 64",
+            (
+                f"Value '{'a' * 65}' at 'roleName' failed to satisfy constraint: "
+                "Member must have length less than or equal to 64"
+            ),
         ),
         (
             "sts",
             "assume_role",
             {"RoleArn": "arn:aws:iam::000000000000:role/a", "RoleSessionName": "me", "DurationSeconds": 60},
             "ValidationError",
-            "Value '60' at 'durationSeconds' failed to satisfy constraint: "
-            "Member must have value greater than or equal to 900",
+            (
+                "Value '60' at 'durationSeconds' failed to satisfy constraint: "
+                "Member must have value greater than or equal to 900"
+            ),
         ),
         (
             "logs",
@@ -169,8 +173,10 @@ ROLE_PATTERN = r"satisfy regular expression pattern: [\w+=,.@-]+"
             "put_metric_alarm",
             {"AlarmName": "a", "EvaluationPeriods": 0, "ComparisonOperator": "GreaterThanThreshold"},
             "ValidationError",
-            "Value '0' at 'evaluationPeriods' failed to satisfy constraint: "
-            "Member must have value greater than or equal to 1",
+            (
+                "Value '0' at 'evaluationPeriods' failed to satisfy constraint: "
+                "Member must have value greater than or equal to 1"
+            ),
         ),
         (
             "lambda",

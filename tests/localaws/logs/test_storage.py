@@ -55,11 +55,6 @@ def test_a_new_log_stream_has_none_of_the_events_of_a_deleted_one(client: Callab
         ("get_log_events", {"logStreamName": "c"}, NO_STREAM),
         ("delete_log_stream", {"logStreamName": "c"}, NO_STREAM),
         ("filter_log_events", {"logStreamNames": ["a/1", "c"]}, NO_STREAM),
-        (
-            "describe_log_streams",
-            {"logGroupIdentifier": "group"},
-            ("ValidationException", "LogGroup name and LogGroup ARN are mutually exclusive parameters."),
-        ),
     ],
 )
 def test_a_log_stream_that_is_missing_or_exists_is_named_in_the_error(
