@@ -132,6 +132,7 @@ def _patch_items() -> None:
         _wrap(DynamoHandler, call, getattr(writes, call))
     for call in ("update_item", "batch_write_item", "batch_get_item", "transact_write_items"):
         _wrap(DynamoHandler, call, writes.hide_consumption)
+    _wrap(DynamoHandler, "query", validation.check_query)
     for call in ("query", "scan", "describe_table"):
         _wrap(DynamoHandler, call, writes.locked)
 
@@ -178,7 +179,6 @@ def _patch_logs() -> None:
     _replace(logs_models, "EventMessageFilter", storage.MessageFilter)
     _wrap(logs_models.LogsBackend, "put_subscription_filter", storage.put_subscription_filter)
     _replace(LogsResponse, "filter_log_events", storage.filter_log_events)
-    _wrap(logs_models.LogGroup, "create_log_stream", storage.create_log_stream)
     _wrap(logs_models.LogGroup, "delete_log_stream", storage.delete_log_stream)
     for call in ("delete_log_stream", "get_log_events"):
         _wrap(logs_models.LogGroup, call, storage.find_log_stream)

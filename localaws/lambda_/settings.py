@@ -324,11 +324,11 @@ def _validate_environment(variables: Mapping[str, str]) -> None:
             f"Reserved keys used in this request: {', '.join(reserved)}"
         )
     if any(not _VARIABLE.fullmatch(name) for name in variables):
-        constraint = (
+        problem = (
             f"Map keys must satisfy constraint: [Member must satisfy regular expression pattern: {_VARIABLE.pattern}]"
         )
         where = "1 validation error detected: Value at 'environment.variables' failed to satisfy constraint:"
-        raise AwsError("ValidationException", f"{where} {constraint}")
+        raise AwsError("ValidationException", f"{where} {problem}")
     if sum(len(name.encode()) + len(value.encode()) for name, value in variables.items()) > _ENVIRONMENT_BYTES:
         raise invalid(f"{refusal} provided exceeded the 4KB limit.")
 

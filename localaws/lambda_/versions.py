@@ -77,9 +77,8 @@ def refuse_other_code(call: Callable[..., Any], self: LambdaResponse) -> Any:
     request = json.loads(self.body or "{}")
     refuse_other_revision(request, latest.revision_id)
     if request.get("CodeSha256") not in (None, "", latest.code_sha_256):
-        other = f"is different from current CodeSHA256 in $LATEST ({latest.code_sha_256})"
-        again = "Please try again with the CodeSHA256 in $LATEST."
-        raise invalid(f"CodeSHA256 ({request['CodeSha256']}) {other}. {again}")
+        other = f"is different from current CodeSHA256 in $LATEST ({latest.code_sha_256}). Please try again with the"
+        raise invalid(f"CodeSHA256 ({request['CodeSha256']}) {other} CodeSHA256 in $LATEST.")
     return call(self)
 
 

@@ -177,8 +177,6 @@ def filter_log_events(self: LogsResponse) -> str:
     if group is None:
         raise ResourceNotFoundException
     names, prefix = read("logStreamNames"), read("logStreamNamePrefix") or ""
-    if names and prefix:
-        raise AwsError("InvalidParameterException", "logStreamNames and logStreamNamePrefix exclude each other.")
     if set(names or ()) - set(group.streams):
         raise ResourceNotFoundException(_NO_STREAM)
     forward = read("startFromHead") is not False
@@ -228,13 +226,6 @@ def _parse_token(token: str, separator: str) -> tuple[str, int]:
     return first, int(second)
 
 
-def create_log_stream(create: Callable[..., None], self: models.LogGroup, name: str) -> None:
-    """Wrap CreateLogStream: moto's error says that the log group exists."""
-    if name in self.streams:
-        raise AwsError("ResourceAlreadyExistsException", "The specified log stream already exists")
-    create(self, name)
-
-
 def find_log_stream(
     call: Callable[..., Any], self: models.LogGroup, log_stream_name: str, *rest: Any, **more: Any
 ) -> Any:
@@ -278,15 +269,14 @@ def record_log_groups(write: Callable[..., Any], self: models.LogsBackend, *argu
 def describe_log_groups(self: LogsResponse) -> str:
     """DescribeLogGroups, which shows a new group later. moto ignores the pattern."""
     read, backend = self._get_param, self.logs_backend
-    prefix, pattern = read("logGroupNamePrefix"), read("logGroupNamePattern")
-    if prefix and pattern:
-        message = "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."
-        raise AwsError("InvalidParameterException", message)
+    pattern = read("logGroupNamePattern") or ""
     seen = _groups.seen(f"{backend.account_id} {backend.region_name}", "log-group-listed", lambda: backend.groups)
     replica = copy.copy(backend)
-    replica.groups = {name: group for name, group in seen.items() if (pattern or "") in name}
+    replica.groups = {name: group for name, group in seen.items() if pattern in name}
     groups, token = replica.describe_log_groups(
-        limit=read("limit") or _MAX_GROUPS, log_group_name_prefix=prefix, next_token=read("nextToken")
+        limit=read("limit") or _MAX_GROUPS,
+        log_group_name_prefix=read("logGroupNamePrefix"),
+        next_token=read("nextToken"),
     )
     return json.dumps({"logGroups": [group.to_describe_dict() for group in groups], "nextToken": token})
 

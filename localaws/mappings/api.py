@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 _PATH = re.compile(r"/2015-03-31/event-source-mappings(?:/(?P<uuid>[^/]+))?/?")
 _TAGS_PATH = re.compile(r"/2017-03-31/tags/(?P<arn>.+:event-source-mapping:(?P<uuid>[^/]+))")
 _STREAM_ARN = re.compile(r"arn:[\w-]+:dynamodb:[\w-]+:\d{12}:table/[\w.-]+/stream/.+")
-_MAX_LISTED = 10_000
 
 
 class Mappings:
@@ -141,7 +140,7 @@ class Mappings:
             and (function is None or _invokes(mapping["FunctionArn"], function))
         ]
         start = request.args.get("Marker", 0, int)
-        end = start + min(limit, _MAX_LISTED)
+        end = start + limit
         more = {"NextMarker": str(end)} if mappings[end:] else {}
         return {"EventSourceMappings": mappings[start:end], **more}
 
