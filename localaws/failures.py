@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,8 @@ _MODELS = {"monitoring": "cloudwatch", "states": "stepfunctions", "email": "ses"
 # The escape of half a character: it is valid in JSON, and in no Unicode text.
 _SURROGATE = rb"\ud"
 # The services of which moto checks few parameters, and the code of their error for an invalid one.
-_INVALID_CODES = {
-    "iam": "ValidationError", "sts": "ValidationError", "monitoring": "ValidationError",
-    "lambda": "ValidationException", "logs": "InvalidParameterException",
-}  # fmt: skip
+_INVALID_CODES = dict.fromkeys(("iam", "sts", "monitoring"), "ValidationError")
+_INVALID_CODES |= {"lambda": "ValidationException", "logs": "InvalidParameterException"}
 _MISSING_PAGE = 'See docs/local-aws.md, "What is missing".'
 
 
@@ -86,22 +85,21 @@ def check_parameters(request: Request) -> None:
     if service not in _INVALID_CODES or "Content-Encoding" in request.headers:
         return
     name = _MODELS.get(service, service)
-    model = get_service_model(name)
-    uri_parameters: dict[str, Any] = {}
+    copied = MotoRequest({**request.environ, "wsgi.input": BytesIO(request.get_data())})
     try:
-        if model.protocol == "rest-json":
-            operation, uri_parameters = get_service_router(name).match(MotoRequest(request.environ))
-        else:
-            operation = model.operation_model(_operation_of(request))
-    except (NotFound, OperationNotFoundError):
+        operation, uri_parameters = get_service_router(name).match(copied)
+    except NotFound:
         return  # missing_operation() is the answer
-    parser = PROTOCOL_PARSERS[determine_request_protocol(model, request.content_type)]
-    parameters = parser(operation, timestamp_parser=str, blob_parser=str).parse(
-        {
-            "method": request.method, "values": request.values, "headers": request.headers,
-            "body": request.get_data(), "url_path": request.path, "url_params": uri_parameters,
-        }
-    )  # fmt: skip
+    parser = PROTOCOL_PARSERS[determine_request_protocol(get_service_model(name), request.content_type)]
+    try:
+        parameters = parser(operation, timestamp_parser=str, blob_parser=str).parse(
+            {
+                "method": request.method, "values": request.values, "headers": request.headers,
+                "body": request.get_data(), "url_path": request.path, "url_params": uri_parameters,
+            }
+        )  # fmt: skip
+    except (AttributeError, TypeError, ValueError):
+        raise AwsError("SerializationException", "A value in the request cannot be converted to its type") from None
     service_model.validate(name, operation.name, parameters, _INVALID_CODES[service])
 
 

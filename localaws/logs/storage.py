@@ -226,13 +226,11 @@ def _parse_token(token: str, separator: str) -> tuple[str, int]:
     return first, int(second)
 
 
-def find_log_stream(
-    call: Callable[..., Any], self: models.LogGroup, log_stream_name: str, *rest: Any, **more: Any
-) -> Any:
+def find_log_stream(call: Callable[..., Any], self: models.LogGroup, log_stream_name: str, *rest: Any) -> Any:
     """Wrap a call that reads or deletes a log stream: moto's error says that the log group does not exist."""
     if log_stream_name not in self.streams:
         raise ResourceNotFoundException(_NO_STREAM)
-    return call(self, log_stream_name, *rest, **more)
+    return call(self, log_stream_name, *rest)
 
 
 def _name_in(identifier: str) -> str:
