@@ -3,8 +3,6 @@
 All of this reads only. What the caller may not read is not judged.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import time
@@ -87,10 +85,7 @@ def look(d: Deployment) -> Parts:
     ours = next((entry for entry in mappings if entry["EventSourceArn"] == stream != ""), None)
     if ours:  # a list may be seconds old, and omits encrypted filters
         entry = client("lambda").get_event_source_mapping(UUID=ours["UUID"])
-        kept = {
-            "FilterCriteriaError": entry.get("FilterCriteriaError", {}),
-            "ResponseMetadata": entry["ResponseMetadata"],
-        }
+        kept = {name: entry.get(name, {}) for name in ("FilterCriteriaError", "ResponseMetadata")}
         ours = {**mapping.to_create_parameters(entry), **kept}
     return Parts(current, current_function, current_role, mappings, ours)
 
