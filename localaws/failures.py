@@ -1,4 +1,4 @@
-"""What a request gets that nothing here serves, that is malformed, or that moto fails on.
+"""What a request gets that nothing here serves, that is malformed or invalid, or that moto fails on.
 
 No answer of these makes an SDK try again, except for a fault of the local AWS itself.
 

@@ -216,6 +216,7 @@ def _patch_lambda(functions: Functions) -> None:
     """Functions that run, with their settings, versions, aliases and layers."""
     for call in ("get_layer_version", "layers_versions_by_arn"):
         _wrap(lambda_models.LambdaBackend, call, layers.find)
+    # moto limits reserved concurrency only if it knows this.
     os.environ["MOTO_LAMBDA_CONCURRENCY_QUOTA"] = str(ACCOUNT_CONCURRENCY)
     settings.Function.on_event = staticmethod(partial(api.start_event, functions))
     _replace(lambda_models, "LambdaFunction", settings.Function)

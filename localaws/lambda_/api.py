@@ -1,4 +1,4 @@
-"""The Invoke call (Lambda API reference, "Invoke"), and the download of a function's code."""
+"""The Invoke call (Lambda API reference, "Invoke"), the download of code, and the names of functions in any call."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _RETRY_SECONDS = 0.5
 
 
 def handle(functions: Functions, request: Request) -> Response | None:
-    """Handle Invoke, and the download from the Code.Location of GetFunction."""
+    """Handle Invoke, and the download from the Code.Location of GetFunction. Refuse the wrong names of other calls."""
     if request.path.startswith(CODE_PATH):
         function = functions.find(unquote(request.path.removeprefix(CODE_PATH)))
         return Response(function.code_bytes, mimetype="application/zip") if function else Response(status=404)

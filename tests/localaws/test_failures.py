@@ -196,3 +196,12 @@ def test_parameter_that_the_service_model_forbids_is_refused_in_the_words_of_the
     """
     expected = f"1 validation error detected: {problem}"
     assert error_of(getattr(unchecked_client(service), call), **parameters) == (code, expected, 0)
+
+
+@pytest.mark.parametrize("service", ["iam", "lambda"])
+def test_parameter_that_is_no_number_is_a_serialization_error(
+    unchecked_client: Callable[[str], Any], service: str
+) -> None:
+    call = {"iam": "list_roles", "lambda": "list_functions"}[service]
+    code, _, _ = error_of(getattr(unchecked_client(service), call), MaxItems="many")
+    assert code == "SerializationException"
