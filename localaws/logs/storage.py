@@ -267,10 +267,9 @@ def record_log_groups(write: Callable[..., Any], self: models.LogsBackend, *argu
 def describe_log_groups(self: LogsResponse) -> str:
     """DescribeLogGroups, which shows a new group later. moto ignores the pattern."""
     read, backend = self._get_param, self.logs_backend
-    pattern = read("logGroupNamePattern") or ""
     seen = _groups.seen(f"{backend.account_id} {backend.region_name}", "log-group-listed", lambda: backend.groups)
     replica = copy.copy(backend)
-    replica.groups = {name: group for name, group in seen.items() if pattern in name}
+    replica.groups = {name: group for name, group in seen.items() if (read("logGroupNamePattern") or "") in name}
     groups, token = replica.describe_log_groups(
         limit=read("limit") or _MAX_GROUPS,
         log_group_name_prefix=read("logGroupNamePrefix"),
