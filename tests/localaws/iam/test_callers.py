@@ -168,7 +168,7 @@ def test_caller_identity_is_the_session_of_the_role(endpoint: str, client: Clien
 
 
 def test_made_up_credentials_are_those_of_the_root_user(client: Clients) -> None:
-    """IAM user guide, "IAM policy elements: Variables and tags": the user ID of the root user is that of the account."""
+    """IAM user guide, "Variables and tags": the ID of the root user is that of its account."""
     identity = client("sts").get_caller_identity()
     assert (identity["Arn"], identity["UserId"]) == (f"{IAM}:root", ACCOUNT)
 
