@@ -144,6 +144,20 @@ def test_permission_can_be_added_twice(client: Clients) -> None:
         client("lambda").add_permission(FunctionName=function.name, **statement)
 
 
+def test_what_a_function_uses_need_not_exist(client: Clients) -> None:
+    """Lambda API reference, CreateFunction, "VpcConfig" and "DeadLetterConfig"."""
+    vpc = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+    deploy(client, VpcConfig=vpc, DeadLetterConfig={"TargetArn": f"arn:aws:sqs:{REGION}:000000000000:missing"})
+
+
+def test_function_and_log_group_have_any_tags(client: Clients, group: str) -> None:
+    """Lambda guide, "Using tags on Lambda functions"; CloudWatch Logs API reference, TagResource: at most 50 tags."""
+    tags = {"aws:reserved": "", **{f"tag{number}": "" for number in range(60)}}
+    function = deploy(client, Tags=tags)
+    assert client("lambda").list_tags(Resource=function.arn)["Tags"] == tags
+    client("logs").create_log_group(logGroupName=f"{group}-tagged", tags={"aws:reserved": "a"})
+
+
 def test_policy_that_names_a_role_applies_to_one_that_is_created_later(
     endpoint: str, table: str, client: Clients
 ) -> None:
