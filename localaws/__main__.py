@@ -33,7 +33,7 @@ os.environ |= {
     "MOTO_DISABLE_GLOBAL_CORS": "true",  # web pages may not call it
 }
 
-from localaws import delays, server
+from localaws import delays, failures, server
 from localaws.dynamodb import api as dynamodb_api
 from localaws.dynamodb import stream, streams_api, ttl
 from localaws.iam import access_log, authorization
@@ -72,8 +72,10 @@ def main() -> None:
         last_request = time.monotonic()
         authorization.authorize(request, mappings.function_of)
 
-    invoke = partial(lambda_api.handle, functions)
-    handlers: list[server.RequestHandler] = [dynamodb_api.handle, streams_api.handle, invoke, mappings.handle]
+    handlers: list[server.RequestHandler] = [
+        dynamodb_api.handle, streams_api.handle, partial(lambda_api.handle, functions), mappings.handle,
+        failures.check_parameters,
+    ]  # fmt: skip
     listener = server.serve(arguments.port, server.Application(identity, on_request, handlers))
     identity["endpoint"] = f"http://{HOST}:{listener.server_port}"
 
