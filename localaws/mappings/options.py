@@ -67,7 +67,9 @@ def merge(request: dict[str, Any], current: dict[str, Any] | None = None) -> dic
     options = (current or _DEFAULTS) | {
         name: value for name, value in request.items() if name in (*_DEFAULTS, *_OPTIONAL) and value is not None
     }
-    options["DestinationConfig"] = {"OnFailure": options["DestinationConfig"].get("OnFailure", {})}
+    # An empty destination removes it. AWS then shows none.
+    destination = options["DestinationConfig"].get("OnFailure", {}).get("Destination")
+    options["DestinationConfig"] = {"OnFailure": {"Destination": destination} if destination else {}}
     # Empty criteria remove the filters. AWS then shows no criteria.
     if not options.get("FilterCriteria", {}).get("Filters"):
         options.pop("FilterCriteria", None)
@@ -93,7 +95,9 @@ def _validate_starting_position(request: Mapping[str, Any]) -> None:
 def _validate_destination(config: Mapping[str, Any]) -> None:
     if config.get("OnSuccess"):
         raise invalid("Unsupported DestinationConfig parameter for given event source mapping type.")
-    arn = config.get("OnFailure", {}).get("Destination")
+    arn = config.get("OnFailure", {"Destination": ""}).get("Destination")
+    if arn is None:
+        raise invalid("The Destination field is required for an OnFailure configuration.")
     if arn and (not arn.startswith("arn:") or arn.split(":")[2] not in _DESTINATIONS):
         raise invalid(f"OnFailure destination {arn} is invalid: the ARN of one of {', '.join(_DESTINATIONS)}")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Any] = {
     "BatchSize": 100,
     "BisectBatchOnFunctionError": False,
-    "DestinationConfig": {"OnFailure": {}},
+    "DestinationConfig": {"OnFailure": {"Destination": ""}},
     "Enabled": True,
     "FilterCriteria": {},
     "FunctionResponseTypes": [],
@@ -240,10 +240,15 @@ def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Remove what AWS adds to FilterCriteria. Without filters it is {}, which clears them in an update."""
+    """Remove what AWS adds to FilterCriteria. Without filters or a destination, use what clears them in an update."""
     filters = (parameters["FilterCriteria"] or {}).get("Filters")
-    criteria = {"Filters": list(filters)} if filters else {}
-    return {**parameters, "FunctionName": _qualified_name(parameters["FunctionName"]), "FilterCriteria": criteria}
+    destination = parameters["DestinationConfig"].get("OnFailure", {}).get("Destination", "")
+    return {
+        **parameters,
+        "FunctionName": _qualified_name(parameters["FunctionName"]),
+        "FilterCriteria": {"Filters": list(filters)} if filters else {},
+        "DestinationConfig": {"OnFailure": {"Destination": destination}},
+    }
 
 
 def _qualified_name(name_or_arn: str) -> str:

@@ -593,7 +593,7 @@ map_stream() {
         wait_for_mapping
         retry aws lambda update-event-source-mapping --uuid="$mapping_uuid" @mapping >/dev/null
     else
-        mapping_uuid=$(retry aws lambda create-event-source-mapping @mapping --query UUID --output text)
+        mapping_uuid=$(retry aws lambda create-event-source-mapping @new_mapping --query UUID --output text)
     fi
     wait_for_mapping
     say "map-stream: done"
