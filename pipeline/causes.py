@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -25,7 +25,7 @@ from .resources import function, mapping, role, table
 from .resources.change import OWNER_TAG
 
 _RECENT_SECONDS = 15 * 60
-_RECORDS_READ = 2000
+_RECORDS_READ, _INVOCATIONS_READ = 2000, 1000
 # A function that writes its own table runs again at once. So many invocations in a minute, each after a record.
 _LOOP_INVOCATIONS = 10
 # One failed invocation may be a transient fault that a retry heals; two are a broken function, if no other succeeds.
@@ -84,14 +84,7 @@ def look(d: Deployment) -> Parts:
     current_function = function.describe(client("lambda"), settings.function_name)
     mappings = mapping.of_function(client("lambda"), settings.function_name)
     stream = current["LatestStreamArn"] if current and current["StreamSpecification"]["StreamEnabled"] else ""
-    ours = next((entry for entry in mappings if entry["EventSourceArn"] == stream != ""), None)
-    if ours:  # a list may be seconds old, and omits encrypted filters
-        entry = client("lambda").get_event_source_mapping(UUID=ours["UUID"])
-        kept = {
-            "FilterCriteriaError": entry.get("FilterCriteriaError", {}),
-            "ResponseMetadata": entry["ResponseMetadata"],
-        }
-        ours = {**mapping.to_create_parameters(entry), **kept}
+    ours = mapping.describe_one(client("lambda"), mappings, stream)
     return Parts(current, current_function, current_role, mappings, ours)
 
 
@@ -207,10 +200,11 @@ def of_failure(d: Deployment, parts: Parts, invocation: Invocation) -> Cause:
 
 
 def _recent(d: Deployment) -> list[Invocation]:
-    """The invocations of the last minutes; if there are none, those at the end of the log."""
+    """The newest invocations of the last minutes; if there are none, those at the end of the log."""
     logs, group = d.client("logs"), parameters.log_group_name(d.settings)
     since_ms = int((time.time() - _RECENT_SECONDS) * 1000)
-    return log_reader.invocations(log_reader.fetch(logs, group, since_ms=since_ms)) or log_reader.latest(logs, group)
+    newest = log_reader.select(logs, group, since_ms=since_ms, last=_INVOCATIONS_READ)
+    return list(newest) or log_reader.latest(logs, group)
 
 
 def _of_blocked_shard(d: Deployment, parts: Parts, recent: list[Invocation]) -> Iterator[Cause]:
@@ -258,8 +252,7 @@ def _of_throttles(d: Deployment) -> Iterator[Cause]:
 def _of_records(d: Deployment, parts: Parts, recent: list[Invocation], *, idle: bool) -> Iterator[Cause]:
     """Causes that show in the stream's records. `idle`: the mapping has delivered none yet."""
     entry = parts.mapping or {}
-    now, minute_ago = time.time(), time.time() - 60
-    found = _if_readable(lambda: list(islice(_records_until(d, entry["EventSourceArn"], now), _RECORDS_READ)), [])
+    found = _if_readable(lambda: list(islice(records.select(d, entry["EventSourceArn"]), _RECORDS_READ)), [])
     patterns = [each["Pattern"] for each in entry["FilterCriteria"].get("Filters", ())]
     matching = list(filter(filter_patterns.any_of(patterns), found))
     if found and not matching:
@@ -278,22 +271,14 @@ def _of_records(d: Deployment, parts: Parts, recent: list[Invocation], *, idle: 
             evidence += f", whose batching window is {window} s" if window else ""
             fix = "wait, as AWS may take minutes to begin; then: invoke pause resume"
             yield Cause("readable but not delivered", evidence, fix, certain=False)
+    minute_ago = time.time() - 60
     runs = [each for each in recent if each.started_ms / 1000 > minute_ago]
-    written = [each for each in found if _created(each) > minute_ago]
+    written = [each for each in found if each["dynamodb"]["ApproximateCreationDateTime"] > minute_ago]
     if min(len(runs), len(written)) >= _LOOP_INVOCATIONS and _may_write(d, parts):
         evidence = f"its role may write to the table, and in the last minute {len(written)} records caused {len(runs)} "
         evidence += "invocations"
         fix = "if nobody else writes so often: invoke pause, then do not write what the function reads, or filter it"
         yield Cause("function may write its own table (a loop)", evidence, fix, certain=False)
-
-
-def _records_until(d: Deployment, stream_arn: str, now: float) -> Iterator[records.Record]:
-    """The records from the oldest on, without those that a loop adds while they are read."""
-    return takewhile(lambda each: _created(each) <= now, records.select(d, stream_arn))
-
-
-def _created(record: records.Record) -> float:
-    return float(record["dynamodb"]["ApproximateCreationDateTime"])
 
 
 def _may_write(d: Deployment, parts: Parts) -> bool:

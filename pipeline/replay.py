@@ -163,6 +163,7 @@ def _matching(records: Iterable[Record], target: Mapping[str, Any], tally: Tally
     filters = target["FilterCriteria"].get("Filters", ())
     matches = any_pattern("FILTER_CRITERIA", [each.get("Pattern", "") for each in filters])
     for record in records:
+        tally.hold()  # `accept` takes time
         if matches(record) and accept(record):
             yield record
         else:
@@ -182,8 +183,7 @@ def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], t
                     part.append(record)
             if not part:
                 continue
-            tally.hold()
-            count, reason = _invoke(d.client("lambda"), target, part)
+            count, reason = retry(partial(_invoke, d.client("lambda"), target, part, tally.hold))
             tally.handled += count
             rest = part[count:]
             if target["BisectBatchOnFunctionError"] and len(part) > 1:
@@ -199,15 +199,18 @@ def _key(record: Record) -> str:
     return json.dumps(record["dynamodb"]["Keys"], sort_keys=True)
 
 
-def _invoke(lambda_: Any, target: Mapping[str, Any], batch: list[Record]) -> tuple[int, str]:
+def _invoke(lambda_: Any, target: Mapping[str, Any], batch: list[Record], hold: Callable[[], None]) -> tuple[int, str]:
     """Invoke the function. Returns how many records it handled, and why it failed at the next one.
 
     Lambda developer guide: "Configuring partial batch response with DynamoDB and Lambda".
     """
-    event = json.dumps({"Records": batch}).encode()
-    response = retry(lambda: lambda_.invoke(FunctionName=target["FunctionArn"], Payload=event))
+    hold()
+    response = lambda_.invoke(FunctionName=target["FunctionArn"], Payload=json.dumps({"Records": batch}).encode())
     text = response["Payload"].read()
-    answer = json.loads(text or b"null")
+    try:
+        answer = json.loads(text or b"null")
+    except ValueError:  # a custom runtime may return any text
+        answer = text.decode(errors="replace")
     if response.get("FunctionError"):
         error = answer if isinstance(answer, dict) else {}
         return 0, f"{error.get('errorType', response['FunctionError'])}: {error.get('errorMessage', '')}"

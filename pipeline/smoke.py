@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from functools import partial
 from json import dumps
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from . import causes, items, log_reader, parameters
 from .deployment import Deployment
 from .events import Events, Progress, Result, Started, Waiting
-from .records import follow, to_json
+from .records import aws_time_ms, follow, to_json
 from .resources import function
 from .resources.change import UserError
 from .settings import Settings
@@ -169,11 +168,6 @@ def _shows(line: str, record: Mapping[str, Any]) -> bool:
     texts = [each if isinstance(each, str) else base64.b64encode(each).decode() for each in values]
     forms = ["|".join(map(re.escape, (each, dumps(each)[1:-1]))) for each in texts]
     return all(re.search(rf"(?<![\w.-])({form})(?![\w-]|\.\d)", line) for form in forms)
-
-
-def aws_time_ms(response: Mapping[str, Any]) -> int:
-    """When AWS answered, in whole seconds. The local clock may be minutes off."""
-    return int(parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() * 1000)
 
 
 def _seconds_in_aws(line: str, timestamp_ms: int) -> float:

@@ -92,7 +92,8 @@ def point_at(lambda_: LambdaClient, desired: Mapping[str, Any], version: str) ->
     Raises UserError if there is no such alias of the pipeline. Lambda API reference: UpdateAlias.
     """
     current, owner = existing(lambda_, desired), desired["Description"]
-    newest = versions(lambda_, desired["FunctionName"])[-1]["Version"]
+    listed = versions(lambda_, desired["FunctionName"])[-1]["Version"]
+    newest = max(listed, current["FunctionVersion"], key=_number)  # a list may be seconds old
     return _point(lambda_, current, version, owner if version == newest else _rolled_back(owner, newest))
 
 

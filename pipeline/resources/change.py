@@ -26,8 +26,8 @@ TAGS_TIMEOUT = 10.0
 # What AWS says, as "CODE: MESSAGE", while it refuses a call only for a while: botocore's models, API references.
 _NOT_YET = (
     # An earlier change is in progress.
-    "ConcurrentModification|EntityTemporarilyUnmodifiable|OperationAborted|ResourceConflict|ResourceInUse|TableInUse|"
-    "LimitExceededException: .*simultaneously|"
+    "BackupInUse|ConcurrentModification|EntityTemporarilyUnmodifiable|OperationAborted|ResourceConflict|ResourceInUse|"
+    "TableInUse|LimitExceededException: .*simultaneously|"
     # An earlier change is not visible yet.
     "ContinuousBackupsUnavailable|DeleteConflict|NoSuchEntity: .*role with name|ResourceNotFound|TableNotFound|"
     # An earlier try of the same call succeeded, and lost its answer; or another change came between.

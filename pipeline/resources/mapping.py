@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import WaiterError
@@ -50,10 +52,22 @@ def of_function(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any
 def describe(lambda_: LambdaClient, function_name: str, stream_arn: str) -> dict[str, Any] | None:
     """Return the mapping under the names of CreateEventSourceMapping's parameters, or None if it does not exist.
 
-    Adds UUID, EventSourceMappingArn, FunctionArn, State, StateTransitionReason and LastProcessingResult.
+    Adds UUID, EventSourceMappingArn, FunctionArn, State, StateTransitionReason, LastProcessingResult,
+    FilterCriteriaError and ResponseMetadata.
     """
-    mappings = of_function(lambda_, function_name)
-    return next((entry for entry in mappings if entry["EventSourceArn"] == stream_arn), None)
+    return describe_one(lambda_, of_function(lambda_, function_name), stream_arn)
+
+
+def describe_one(lambda_: LambdaClient, mappings: list[dict[str, Any]], stream_arn: str) -> dict[str, Any] | None:
+    """Return the one of the listed mappings that reads the stream, as `describe` does.
+
+    A list may be seconds old, and omits encrypted filters. Lambda API reference: GetEventSourceMapping.
+    """
+    for entry in mappings:
+        if entry["EventSourceArn"] == stream_arn != "" and entry["State"] != "Deleting":
+            with suppress(lambda_.exceptions.ResourceNotFoundException):
+                return to_create_parameters(lambda_.get_event_source_mapping(UUID=entry["UUID"]))
+    return None
 
 
 def readers(lambda_: LambdaClient, stream_arn: str, *, besides: str) -> list[str]:
@@ -108,13 +122,10 @@ def set_enabled(lambda_: LambdaClient, function_name: str, stream_arn: str, *, e
 
     Raises UserError if the mapping does not exist. Lambda API reference: UpdateEventSourceMapping, "Enabled".
     """
-    listed = describe(lambda_, function_name, stream_arn)
-    if listed is None or listed["State"] == "Deleting":
+    current = _wait_while_transitional(lambda_, describe(lambda_, function_name, stream_arn))
+    if current is None:
         raise UserError(f"mapping {_table_name(stream_arn)} -> {function_name} does not exist")
-    resource = f"mapping {_table_name(stream_arn)} -> {listed['FunctionName']}"
-    # A list may be seconds old.
-    current = to_create_parameters(lambda_.get_event_source_mapping(UUID=listed["UUID"]))
-    current = _wait_while_transitional(lambda_, current) or current
+    resource = f"mapping {_table_name(stream_arn)} -> {current['FunctionName']}"
     return _apply(lambda_, resource, current, {}, change.diff(current, {"Enabled": enabled}), await_role=False)
 
 
@@ -170,13 +181,13 @@ def with_filters(lambda_: LambdaClient, current: dict[str, Any] | None) -> dict[
     """
     if not current or not current["KMSKeyArn"]:
         return current
-    response = lambda_.get_event_source_mapping(UUID=current["UUID"])
-    if error := response.get("FilterCriteriaError"):
+    current = to_create_parameters(lambda_.get_event_source_mapping(UUID=current["UUID"]))
+    if error := current["FilterCriteriaError"]:
         raise UserError(
             f"mapping {current['UUID']}: its FilterCriteria cannot be decrypted. AWS said: {error.get('Message')}. "
             f"Grant the caller kms:Decrypt on {current['KMSKeyArn']}."
         )
-    return to_create_parameters(response)
+    return current
 
 
 def _apply(
@@ -188,6 +199,7 @@ def _apply(
     await_role: bool,
 ) -> Change:
     parameters = {each.setting: each.new for each in diffs if each.setting != "Tags"}
+    attempt = change.retry_while_role_propagates if await_role else change.retry
     action: Action = "created"
     note = ""
     if current and "StartingPosition" in parameters:
@@ -199,7 +211,6 @@ def _apply(
         note = f"the new mapping starts at {position} and {effect}"
         action, current = "replaced", None
     if current is None:
-        attempt = change.retry_while_role_propagates if await_role else change.retry
         response = attempt(lambda: lambda_.create_event_source_mapping(**desired))
         pending = not change.is_dry_run(response)
         return Change(resource, action, diffs, to_create_parameters(response), note, pending)
@@ -207,7 +218,8 @@ def _apply(
         return Change(resource, "unchanged", attributes=current)
     pending = False
     if parameters:
-        pending = not change.is_dry_run(lambda_.update_event_source_mapping(UUID=current["UUID"], **parameters))
+        update = partial(lambda_.update_event_source_mapping, UUID=current["UUID"], **parameters)
+        pending = not change.is_dry_run(attempt(update))  # the role may just have got the permission for a destination
     if len(parameters) < len(diffs):
         change.retag_in_lambda(lambda_, current["EventSourceMappingArn"], current["Tags"], desired.get("Tags", {}))
     return Change(resource, "updated", diffs, attributes={**current, **parameters}, pending=pending)
@@ -235,6 +247,7 @@ def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
     arns = ("EventSourceMappingArn", "FunctionArn", "EventSourceArn")
     texts = ("UUID", *arns, "StartingPosition", "State", "StateTransitionReason", "LastProcessingResult")
     current = {name: entry.get(name, default) for name, default in {**DEFAULTS, **dict.fromkeys(texts, "")}.items()}
+    current |= {name: entry.get(name, {}) for name in ("FilterCriteriaError", "ResponseMetadata")}
     enabled = current["State"] not in ("Disabled", "Disabling")
     return normalize({**current, "FunctionName": current["FunctionArn"], "Enabled": enabled})
 

@@ -293,6 +293,7 @@ FAULTS = {
     "table in use": refusal(
         "dynamodb", "^CreateBackup$", 400, "TableInUseException", "Table is being created or deleted: it"
     ),
+    "backup in use": refusal("dynamodb", "^CreateBackup$", 400, "BackupInUseException", "Backup is being created: it"),
     "table not found": refusal(
         "dynamodb",
         rf"{_BACKUP_WRITES}|^DescribeContinuousBackups$",
