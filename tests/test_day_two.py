@@ -353,30 +353,6 @@ def test_records_writes_nothing_and_says_what_is_trimmed(three: Pipeline) -> Non
     assert "the stream was created then" in ended.stderr
 
 
-def test_records_ends_although_others_go_on_writing(three: Pipeline) -> None:
-    dynamodb, ended, numbers = three.project.client("dynamodb"), threading.Event(), itertools.count()
-
-    def write() -> None:
-        while not ended.is_set() and (number := next(numbers)) < 5000:
-            dynamodb.put_item(TableName="stream-demo", Item={"name": {"S": "busy"}, "number": {"N": str(number)}})
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    wait_until(lambda: three.run(records, key="busy", last=1).result["records"] != [])
-    three.run(records)
-    still_writing = writer.is_alive()
-    ended.set()
-    writer.join()
-    assert still_writing
-
-
-def test_records_finds_the_longest_key(three: Pipeline) -> None:
-    longest = 1024 * "é"
-    three.put((longest, 1))
-    (record,) = three.run(records, key=longest).result["records"]
-    assert record["dynamodb"]["Keys"] == {"name": {"S": longest}}
-
-
 # --- replay -----------------------------------------------------------------------------------------------------------
 
 
@@ -478,6 +454,33 @@ def test_pause_again_changes_nothing_and_names_no_time(deployed: Pipeline) -> No
     again = deployed.invoke("pause")
     deployed.invoke("resume")
     assert ([step["action"] for step in again["steps"]], again["result"]) == (["unchanged"], {"resume_before": None})
+
+
+# --- a busy stream ---------------------------------------------------------------------------------------------------
+
+
+def test_records_ends_although_others_go_on_writing(three: Pipeline) -> None:
+    dynamodb, ended, numbers = three.project.client("dynamodb"), threading.Event(), itertools.count()
+
+    def write() -> None:
+        while not ended.is_set() and (number := next(numbers)) < 5000:
+            dynamodb.put_item(TableName="stream-demo", Item={"name": {"S": "busy"}, "number": {"N": str(number)}})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    wait_until(lambda: three.run(records, key="busy", last=1).result["records"] != [])
+    three.run(records)
+    still_writing = writer.is_alive()
+    ended.set()
+    writer.join()
+    assert still_writing
+
+
+def test_records_finds_the_longest_key(three: Pipeline) -> None:
+    longest = 1024 * "é"
+    three.put((longest, 1))
+    (record,) = three.run(records, key=longest).result["records"]
+    assert record["dynamodb"]["Keys"] == {"name": {"S": longest}}
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
