@@ -262,10 +262,11 @@ def test_skip_superseded_leaves_out_records_whose_item_has_changed_since(pipelin
 
 @pytest.mark.proof  # half of the time for which a message is hidden
 def test_redrive_hides_its_messages_while_it_reads_the_items(pipeline: Pipeline) -> None:
+    pipeline.invoke("map-stream", BISECT_BATCH_ON_FUNCTION_ERROR="false", MAXIMUM_BATCHING_WINDOW_IN_SECONDS="2")
     pipeline.fail_at("*")
-    for count, item in enumerate((("i", 1), ("j", 2)), 1):
-        pipeline.put(item)
-        wait_for_notes(pipeline, count)
+    pipeline.put(("i", 1), ("j", 2))
+    wait_for_notes(pipeline, 1)
+    pipeline.invoke("map-stream")
     pipeline.fail_at()
     calls: list[str] = []
 
@@ -278,7 +279,7 @@ def test_redrive_hides_its_messages_while_it_reads_the_items(pipeline: Pipeline)
         "before-call.dynamodb.GetItem": slow_at_first,
         "before-call.sqs.ChangeMessageVisibilityBatch": lambda **_: calls.append("hide"),
     }
-    pipeline.run(redrive, skip_superseded=True, settings={"BATCH_SIZE": "2"}, hooks=hooks)
+    pipeline.run(redrive, skip_superseded=True, hooks=hooks)
     assert calls[:3] == ["GetItem", "hide", "GetItem"]
 
 
