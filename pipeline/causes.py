@@ -62,13 +62,12 @@ class Cause:
 class Parts:
     """What is deployed, as the resource modules describe it; None for a part that is missing.
 
-    `mappings` are those of the function, `mapping` the one on the table's current stream, with AWS's time.
+    `mapping` is the one on the table's current stream.
     """
 
     table: dict[str, Any] | None
     function: dict[str, Any] | None
     role: dict[str, Any] | None
-    mappings: list[dict[str, Any]]
     mapping: dict[str, Any] | None
 
 
@@ -82,10 +81,9 @@ def look(d: Deployment) -> Parts:
     described = partial(role.describe, client("iam"), settings.role_name)
     current_role = {} if settings.role_arn else _if_readable(described, {})
     current_function = function.describe(client("lambda"), settings.function_name)
-    mappings = mapping.of_function(client("lambda"), settings.function_name)
     stream = current["LatestStreamArn"] if current and current["StreamSpecification"]["StreamEnabled"] else ""
-    ours = mapping.describe_one(client("lambda"), mappings, stream)
-    return Parts(current, current_function, current_role, mappings, ours)
+    current_mapping = mapping.describe(client("lambda"), settings.function_name, stream)
+    return Parts(current, current_function, current_role, current_mapping)
 
 
 def of_parts(d: Deployment, parts: Parts) -> Iterator[Cause]:
@@ -106,7 +104,8 @@ def of_parts(d: Deployment, parts: Parts) -> Iterator[Cause]:
         yield Cause("stream off", f"table {settings.table_name} has no stream", "invoke create-table map-stream")
     elif not entry:
         source = f"the stream of table {settings.table_name}, {parts.table['LatestStreamArn']}"
-        old = [each for each in parts.mappings if f":table/{settings.table_name}/" in each["EventSourceArn"]]
+        mappings = mapping.of_function(d.client("lambda"), settings.function_name)
+        old = [each for each in mappings if f":table/{settings.table_name}/" in each["EventSourceArn"]]
         if old:
             evidence = f"mapping {old[0]['UUID']} reads {old[0]['EventSourceArn']}, not {source}"
             yield Cause("mapping on an old stream", evidence, "invoke map-stream")

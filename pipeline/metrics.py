@@ -10,10 +10,8 @@ from .deployment import Deployment
 MINUTES = 15
 
 
-def datapoints(
-    d: Deployment, metric: str, statistic: str, *, minutes: int = MINUTES, period: int = MINUTES * 60
-) -> list[dict[str, Any]]:
-    """The metric's data points of the last minutes, `period` seconds each, in any order.
+def datapoints(d: Deployment, metric: str, statistic: str, minutes: int = MINUTES) -> list[dict[str, Any]]:
+    """The metric's data points of the last minutes, five minutes each, in any order.
 
     AWS aligns periods to the clock, so that the minutes may fall into one period more.
     CloudWatch API reference: GetMetricStatistics.
@@ -25,7 +23,7 @@ def datapoints(
         Dimensions=[{"Name": "FunctionName", "Value": d.settings.function_name}],
         StartTime=now - timedelta(minutes=minutes),
         EndTime=now,
-        Period=period,
+        Period=300,
         Statistics=[statistic],
     )["Datapoints"]
     return points

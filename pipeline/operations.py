@@ -51,7 +51,7 @@ def _oldest_unread(d: Deployment) -> tuple[datetime, str]:
     the function gets none since then: it may be throttled, or its role may not read the stream.
     """
     try:
-        points = metrics.datapoints(d, "IteratorAge", "Maximum", minutes=24 * 60, period=300)
+        points = metrics.datapoints(d, "IteratorAge", "Maximum", minutes=24 * 60)
     except d.client("cloudwatch").exceptions.ClientError:
         points = []  # the caller may pause without the permission to read metrics
     if not points:

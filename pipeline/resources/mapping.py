@@ -53,17 +53,9 @@ def describe(lambda_: LambdaClient, function_name: str, stream_arn: str) -> dict
     """Return the mapping under the names of CreateEventSourceMapping's parameters, or None if it does not exist.
 
     Adds UUID, EventSourceMappingArn, FunctionArn, State, StateTransitionReason, LastProcessingResult,
-    FilterCriteriaError and ResponseMetadata.
+    FilterCriteriaError and ResponseMetadata. Lambda API reference: GetEventSourceMapping.
     """
-    return describe_one(lambda_, of_function(lambda_, function_name), stream_arn)
-
-
-def describe_one(lambda_: LambdaClient, mappings: list[dict[str, Any]], stream_arn: str) -> dict[str, Any] | None:
-    """Return the one of the listed mappings that reads the stream, as `describe` does.
-
-    A list may be seconds old, and omits encrypted filters. Lambda API reference: GetEventSourceMapping.
-    """
-    for entry in mappings:
+    for entry in of_function(lambda_, function_name):  # a list may be seconds old, and omits encrypted filters
         if entry["EventSourceArn"] == stream_arn != "" and entry["State"] != "Deleting":
             with suppress(lambda_.exceptions.ResourceNotFoundException):
                 return to_create_parameters(lambda_.get_event_source_mapping(UUID=entry["UUID"]))
@@ -126,7 +118,7 @@ def set_enabled(lambda_: LambdaClient, function_name: str, stream_arn: str, *, e
     if current is None:
         raise UserError(f"mapping {_table_name(stream_arn)} -> {function_name} does not exist")
     resource = f"mapping {_table_name(stream_arn)} -> {current['FunctionName']}"
-    return _apply(lambda_, resource, current, {}, change.diff(current, {"Enabled": enabled}), await_role=False)
+    return _apply(lambda_, resource, current, {}, change.diff(current, {"Enabled": enabled}), await_role=enabled)
 
 
 def wait(lambda_: LambdaClient, uuid: str, states: tuple[str, ...] = ("Enabled", "Disabled")) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from botocore.model import OperationModel
 from pipeline import archive, echo, items, parameters, policies, role_check, smoke, steps
 from pipeline.echo import double_quoted, json_text, quote, shell_var
 from pipeline.resources.change import UserError, record
-from pipeline.resources.mapping import DEFAULTS
 from pipeline.resources.role import POLICIES_TAG
 from pipeline.settings import Settings
 
@@ -190,7 +189,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
         "function": {**code, **function, **ours},
         "new_mapping": mapping,
-        "mapping": {"DestinationConfig": DEFAULTS["DestinationConfig"], **mapping},
+        "mapping": {"DestinationConfig": {"OnFailure": {"Destination": ""}}, **mapping},
         "alarm_names": [quote(name) for name in alarm_names],
         "all_alarms": {"AlarmNames": alarm_names},
         "alarms_tag": {"Tags": {parameters.ALARMS_TAG: " ".join(alarm_names)}},
