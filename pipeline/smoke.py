@@ -209,11 +209,8 @@ def has_user_items(dynamodb: Any, table_name: str) -> bool:
         ExpressionAttributeNames={"#marker": _MARKER, "#attempt": _ATTEMPT},
         PaginationConfig={"PageSize": _SCAN_PAGE_SIZE},
     )
-    return any(not _is_from_smoke(item) for page in pages for item in page["Items"])
-
-
-def _is_from_smoke(item: Mapping[str, Any]) -> bool:
-    return _ATTEMPT in item and bool(_MARKER_VALUE.fullmatch(item.get(_MARKER, {}).get("S", "")))
+    found = (item for page in pages for item in page["Items"])
+    return not all(_ATTEMPT in item and _MARKER_VALUE.fullmatch(item.get(_MARKER, {}).get("S", "")) for item in found)
 
 
 def extra_attributes(settings: Settings) -> dict[str, Any]:
