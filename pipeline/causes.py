@@ -158,7 +158,7 @@ def find(d: Deployment, parts: Parts, counts: Callable[[Invocation], bool] = lam
         yield cause
     if blocking or not parts.table or not parts.mapping:
         return
-    recent = [each for each in _recent(d) if each.ended]
+    recent = [each for each in _if_readable(partial(_recent, d), []) if each.ended]
     invocations = [each for each in recent if counts(each)][-_FAILED_INVOCATIONS:]
     broken = is_broken(invocations)
     if broken:

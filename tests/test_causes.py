@@ -367,9 +367,9 @@ def test_doctor_does_not_judge_what_the_caller_may_not_read(project: ForkedProje
     allow_only(WRITE_LOGS)(project, "limited")
     iam = project.client("iam")
     iam.create_user(UserName="limited")
-    readable = {"Effect": "Allow", "Action": ["dynamodb:*", "lambda:*", "logs:*"], "Resource": "*"}
+    readable = {"Effect": "Allow", "Action": ["dynamodb:*", "lambda:*"], "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [readable]})
-    iam.put_user_policy(UserName="limited", PolicyName="without-iam", PolicyDocument=document)
+    iam.put_user_policy(UserName="limited", PolicyName="without-iam-and-logs", PolicyDocument=document)
     key = iam.create_access_key(UserName="limited")["AccessKey"]
     keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
     settings = {**target_aws(project.endpoint), **keys, "PIPELINE_NAME": "limited"}
