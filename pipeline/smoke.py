@@ -78,8 +78,8 @@ class _Trial:
 
     def current_mapping(self) -> Mapping[str, Any]:
         """The mapping as it is now."""
-        current: dict[str, Any] = self.d.client("lambda").get_event_source_mapping(UUID=self.mapping["UUID"])
-        return {**current, "LastProcessingResult": str(current.get("LastProcessingResult", ""))}
+        get = self.d.client("lambda").get_event_source_mapping
+        return {"LastProcessingResult": "", **get(UUID=self.mapping["UUID"])}
 
 
 def run(d: Deployment, *, observe: bool = False) -> Events[None]:

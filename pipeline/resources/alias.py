@@ -141,7 +141,8 @@ def _newest(lambda_: LambdaClient, function_name: str, current: Mapping[str, Any
     key = {"FunctionName": function_name, "Qualifier": response["Version"]}
     # Lambda does not invoke a Pending version.
     settled = {"state": "success", "matcher": "path", "argument": "State != 'Pending'", "expected": True}
-    change.wait_until(lambda_, "VersionSettled", "GetFunctionConfiguration", settled, delay=0.5, timeout=600, **key)
+    acceptors, operation = (settled, change.NOT_FOUND_YET), "GetFunctionConfiguration"
+    change.wait_until(lambda_, "VersionSettled", operation, *acceptors, delay=0.5, timeout=600, **key)
     return response["Version"]
 
 

@@ -106,8 +106,8 @@ retry() {
         tries=$((tries + 1))
         [ "$tries" -lt 40 ] || fail "$(cat "$work/error")"
         grep -q -e 'cannot be assumed by Lambda' -e 'execution role does not have permissions' \
-            -e 'ensure the role can perform' -e ContinuousBackupsUnavailableException -e ResourceInUseException \
-            "$work/error" ||
+            -e 'ensure the role can perform' -e 'Function does not exist' -e ContinuousBackupsUnavailableException \
+            -e ResourceInUseException "$work/error" ||
             fail "$(cat "$work/error")"
         sleep 3
     done

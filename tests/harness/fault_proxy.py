@@ -264,6 +264,16 @@ FAULTS = {
         "InvalidParameterValueException",
         "The role defined for the function cannot be assumed by Lambda.",
     ),
+    "function not seen": refusal(
+        "lambda", "^POST /event-source-mappings$", 400, "InvalidParameterValueException", "Function does not exist"
+    ),
+    "destination denied": refusal(
+        "lambda",
+        "^PUT /event-source-mappings",
+        400,
+        "InvalidParameterValueException",
+        "The provided execution role does not have permissions to call SendMessage on SQS",
+    ),
     "update in progress": refusal(
         "lambda",
         r"^(PUT|DELETE) /functions/.*/(code|configuration|concurrency)$|^(POST|DELETE) /tags/.*function",

@@ -14,6 +14,18 @@ if TYPE_CHECKING:
 LIVE = {"FunctionName": "jobs", "Name": "live", "Description": "pipeline=jobs"}
 
 
+def test_a_version_that_not_every_server_knows_yet_is_waited_for(aws: Callable[[str], Any]) -> None:
+    with Stubber(aws("lambda")) as stub:
+        stub.add_client_error("get_alias", "ResourceNotFoundException")
+        stub.add_response("list_versions_by_function", {"Versions": [{"Version": "$LATEST"}]})
+        stub.add_response("publish_version", {"Version": "1"})
+        stub.add_client_error("get_function_configuration", "ResourceNotFoundException")
+        stub.add_response("get_function_configuration", {"State": "Active"})
+        stub.add_response("create_alias", {}, {**LIVE, "FunctionVersion": "1"})
+
+        assert alias.ensure(aws("lambda"), LIVE).action == "created"
+
+
 def test_a_rollback_is_recorded_although_a_list_does_not_show_the_newest_version_yet(
     aws: Callable[[str], Any],
 ) -> None:

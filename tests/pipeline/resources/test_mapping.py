@@ -254,9 +254,11 @@ def test_raises_access_denied_as_aws_reports_it(aws: Aws) -> None:
 CANNOT_ACCESS = "Cannot access stream. Please ensure the role can perform the GetRecords actions on your stream in IAM."
 
 
-def test_retries_while_lambda_does_not_see_new_permissions(aws: Aws) -> None:
+def test_retries_while_lambda_does_not_see_the_function_or_its_permissions(aws: Aws) -> None:
     with Stubber(aws("lambda")) as stub:
         stub.add_response("list_event_source_mappings", {"EventSourceMappings": []})
+        unknown = ("InvalidParameterValueException", "Function does not exist")
+        stub.add_client_error("create_event_source_mapping", *unknown)
         stub.add_client_error("create_event_source_mapping", "InvalidParameterValueException", CANNOT_ACCESS)
         stub.add_response("create_event_source_mapping", entry("Creating"))
 
