@@ -437,9 +437,8 @@ def clean(c: Context, delete_data: bool = False, backup: bool = False, keep_logs
 
 
 @task(iterable=["set"], help={"smoke": "Run a smoke test after each save.", **COMMON, "yes": YES})
-def watch(
-    c: Context, smoke: bool = False, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def watch(c: Context, smoke: bool = False,
+          set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Deploy each save of code, policies or .env, and follow the log."""
     from pipeline import settings as declared
     from pipeline import watch as watching
@@ -607,9 +606,8 @@ def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict
 
 
 @task(iterable=["set"], help={"to": "The version. Default: the one before that of the alias.", **COMMON, "yes": YES})
-def rollback(
-    c: Context, to: str = "", set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False
-) -> None:
+def rollback(c: Context, to: str = "",
+             set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Day two: point FUNCTION_ALIAS at the version before.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_ALIAS.

@@ -1,7 +1,5 @@
 """`adopt`: what a deploy would change in resources that exist already, and the settings that keep them as they are."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

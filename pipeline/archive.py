@@ -1,7 +1,5 @@
 """lambda_src/ -> a reproducible zip, without hidden files and compiled Python: the same sources give the same bytes."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

@@ -3,8 +3,6 @@
 All of this reads only. What the caller may not read is not judged.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import time

@@ -1,7 +1,5 @@
 """`doctor`: the machine, the credentials, and each usual cause of a pipeline that does not work. Reads only."""
 
-from __future__ import annotations
-
 import platform
 import re
 import time
@@ -42,9 +40,8 @@ def diagnose(d: Deployment, note: str = "") -> Events[None]:
     healthy = "" if found else f"ok    pipeline {d.settings.pipeline_name}: no known cause of failure"
     yield Result(healthy, {"healthy": not found, "causes": [asdict(cause) for cause in found]})
     if found:
-        raise UserError(
-            f"{len(found)} {'cause' if len(found) == 1 else 'causes'} found: {', '.join(each.name for each in found)}"
-        )
+        number = f"{len(found)} {'cause' if len(found) == 1 else 'causes'} found"
+        raise UserError(f"{number}: {', '.join(each.name for each in found)}")
 
 
 def _machine(d: Deployment) -> Iterator[tuple[str, causes.Cause | None]]:

@@ -1,7 +1,5 @@
 """`invoke --echo`: the `aws ...` command for an API call, by AWS's service models, and quoting for a shell."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Error messages for what AWS refuses or does not answer: the step, what AWS said, what to try."""
 
-from __future__ import annotations
-
 import re
 
 from botocore import exceptions

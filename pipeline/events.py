@@ -1,7 +1,5 @@
 """The events that steps emit while they run. `report.py` renders them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 

@@ -1,7 +1,5 @@
 """What belongs to another team: the table of TABLE_ARN. The pipeline reads its stream, and never changes the table."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

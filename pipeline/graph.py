@@ -1,7 +1,5 @@
 """`graph`: the deployed pipeline with states and counts, as a drawing in text and as Mermaid."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A histogram of latencies, as text and as an SVG file."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable

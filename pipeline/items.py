@@ -1,7 +1,5 @@
 """Items in plain JSON or DynamoDB JSON: parse them, check them against the table, put them into it."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

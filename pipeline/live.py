@@ -3,8 +3,6 @@
 Only this module imports rich, which takes 50 ms, and only a task on a terminal imports this module.
 """
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

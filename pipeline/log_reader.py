@@ -54,9 +54,7 @@ class Invocation:
         return next((line for line in self.lines if FAILURE.search(line)), "")
 
 
-def fetch(
-    logs: CloudWatchLogsClient, group: str, *, since_ms: int, pattern: str = "", request_id: str = ""
-) -> Iterator[LogEvent]:
+def fetch(logs: Any, group: str, *, since_ms: int, pattern: str = "", request_id: str = "") -> Iterator[LogEvent]:
     """The group's events across its log streams, in order of time, as FilterLogEvents returns them.
 
     `since_ms` is in milliseconds since 1970, `pattern` is a CloudWatch Logs filter pattern. With `request_id`, the

@@ -1,7 +1,5 @@
 """Invocations as text for a person: errors in red, JSON indented, and their reports summed up."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

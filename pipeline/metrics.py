@@ -1,7 +1,5 @@
 """CloudWatch metrics of the function. They come a minute or more late."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta, timezone
 from typing import Any
 

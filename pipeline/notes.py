@@ -3,8 +3,6 @@
 Lambda developer guide: "Retain discarded records for a DynamoDB event source in Lambda".
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

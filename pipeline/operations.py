@@ -1,7 +1,5 @@
 """Operations on a pipeline that is deployed: pause and resume its mapping, and roll its alias back."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta, timezone
 from functools import partial
 

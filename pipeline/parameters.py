@@ -1,7 +1,5 @@
 """Settings -> the parameters of AWS's create calls, under AWS's own names. Pure: nothing here calls AWS."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from functools import reduce

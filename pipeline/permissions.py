@@ -3,8 +3,6 @@
 `admin` brings the account into a situation, then `operator` runs the steps. What the operator calls needs a permission.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -102,14 +100,11 @@ def _situations(admin: Deployment) -> Iterator[None]:
         "starting_position": "LATEST" if s.starting_position == "TRIM_HORIZON" else "TRIM_HORIZON",
     }
     foreign: dict[str, Any] = {"pipeline_name": "other", "tags": {"other": ""}, "role_managed_policy_arns": ()}
-    foreign |= {
-        "alarm_topic_arn": "",
-        "batch_size": s.batch_size % 2 + 1,
-        "log_retention_in_days": 0 if s.log_retention_in_days else 1,
-    }
+    foreign |= {"alarm_topic_arn": "", "batch_size": s.batch_size % 2 + 1}
+    foreign["log_retention_in_days"] = 0 if s.log_retention_in_days else 1
     # A list of mappings leaves out filters that a key encrypts.
     key_arn = admin.client("kms").create_key()["KeyMetadata"]["Arn"]
-    foreign |= {"mapping_options": {**s.mapping_options, "KMSKeyArn": key_arn}}
+    foreign["mapping_options"] = {**s.mapping_options, "KMSKeyArn": key_arn}
     for settings in (other, foreign):
         _run(steps.deploy(_with(admin, **settings)))
         if not s.role_arn:

@@ -1,7 +1,5 @@
 """policies/*.json with their tokens -> the documents that IAM stores. build/policies/ holds exactly what is sent."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Reading a stream: the records of all its shards, in the form in which Lambda passes them to a function."""
 
-from __future__ import annotations
-
 import base64
 import heapq
 import json

@@ -1,7 +1,5 @@
 """Sending records to the function again: those of the stream, or those of the on-failure notes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

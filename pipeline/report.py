@@ -1,7 +1,5 @@
 """Rendering events: as lines for a person, and as one JSON document for a program (docs/json.md). And confirmation."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

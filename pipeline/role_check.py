@@ -1,7 +1,5 @@
 """ROLE_ARN: whether a role that others manage allows what the function needs. Reads only."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from functools import cache, partial

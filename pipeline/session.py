@@ -1,7 +1,5 @@
 """boto3 clients for the target. `invoke --dry`, `--echo` and `--verbose` are event hooks of these clients."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

@@ -1,7 +1,5 @@
 """`.env` and shell -> one frozen, validated Settings. Every setting is declared here, once."""
 
-from __future__ import annotations
-
 import difflib
 import io
 import os
@@ -29,10 +27,12 @@ _KEY = r".{1,255}:[SNB]", "NAME:TYPE, with TYPE S (string), N (number) or B (bin
 _REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}"
 _TABLE_ARN = rf"arn:aws[a-z-]*:dynamodb:{_REGION}:\d{{12}}:table/{_TABLE}"
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/([!-~]+/)?[\w+=,.@-]{1,64}"
-_HANDLER = r"(?=\S{3,128}$)[^.].*\.[^.]+"
+_RUNTIME = r"python3\.\d{1,2}", "a Python runtime, such as python3.13"
+_HANDLER = r"(?=\S{3,128}$)[^.].*\.[^.]+", "MODULE.FUNCTION, such as app.handler"
+_ALIAS = rf"(?!\d+$){_NAME}{{1,128}}", "1 to 128 letters, digits, - and _, and not only digits"
+_DESTINATION = r"arn:aws[a-z-]*:(sqs|sns|s3):.*:.+", "the ARN of an SQS queue, an SNS topic or an S3 bucket"
 _TOPIC_ARN = rf"arn:aws[a-z-]*:sns:{_REGION}:\d{{12}}:{_NAME}{{1,256}}"
-_POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+"
-
+_POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+", "arn:PARTITION:iam::ACCOUNT:policy/NAME"
 
 # The call that creates each resource.
 CREATE_CALLS = {
@@ -83,21 +83,13 @@ class Settings:
     role_arn: str = _setting("", text, _ROLE_ARN, "the ARN of a role, such as arn:aws:iam::123456789012:role/service/x")
     role_name: str = _setting("", aws_parameter, "iam CreateRole RoleName")
     policy_name: str = _setting("", aws_parameter, "iam PutRolePolicy PolicyName")
-    role_permissions_boundary: str = _setting(
-        "", text, _POLICY_ARN, "the ARN of a policy", aws="role PermissionsBoundary"
-    )
-    role_managed_policy_arns: tuple[str, ...] = _setting(
-        (), string_list, _POLICY_ARN, "ARNs of policies", aws="role ManagedPolicyArns"
-    )
+    role_permissions_boundary: str = _setting("", text, *_POLICY_ARN, aws="role PermissionsBoundary")
+    role_managed_policy_arns: tuple[str, ...] = _setting((), string_list, *_POLICY_ARN, aws="role ManagedPolicyArns")
     role_options: Mapping[str, Any] = _setting({}, json_object)
 
     function_name: str = _setting("", text, _NAME + "{1,64}", "1 to 64 letters, digits, - and _")
-    function_runtime: str = _setting(
-        "python3.13", text, r"python3\.\d{1,2}", "a Python runtime, such as python3.13", aws="function Runtime"
-    )
-    function_handler: str = _setting(
-        "example.lambda_handler", text, _HANDLER, "MODULE.FUNCTION, such as app.handler", aws="function Handler"
-    )
+    function_runtime: str = _setting("python3.13", text, *_RUNTIME, aws="function Runtime")
+    function_handler: str = _setting("example.lambda_handler", text, *_HANDLER, aws="function Handler")
     function_memory_size: int = _limited_by_aws(128, "function MemorySize")
     function_timeout: int = _limited_by_aws(30, "function Timeout")
     function_environment: Mapping[str, str] = _setting({}, validators.environment, aws="function Environment.Variables")
@@ -111,9 +103,7 @@ class Settings:
         None, integer, 0, None, aws="function ReservedConcurrentExecutions"
     )
     function_options: Mapping[str, Any] = _setting({}, json_object)
-    function_alias: str = _setting(
-        "", text, r"(?!\d+$)" + _NAME + "{1,128}", "1 to 128 letters, digits, - and _, and not only digits"
-    )
+    function_alias: str = _setting("", text, *_ALIAS)
     function_versions_kept: int = _setting(5, integer, 1, 1000)
     code_bucket: str = _setting("", text, r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")
 
@@ -134,13 +124,7 @@ class Settings:
     parallelization_factor: int = _limited_by_aws(1, "mapping ParallelizationFactor")
     filter_criteria: Mapping[str, Any] = _setting({}, json_object, aws="mapping FilterCriteria")
     tumbling_window_in_seconds: int = _limited_by_aws(0, "mapping TumblingWindowInSeconds")
-    on_failure: str = _setting(
-        "",
-        text,
-        r"arn:aws[a-z-]*:(sqs|sns|s3):.*:.+",
-        "the ARN of an SQS queue, an SNS topic or an S3 bucket",
-        aws="mapping DestinationConfig.OnFailure.Destination",
-    )
+    on_failure: str = _setting("", text, *_DESTINATION, aws="mapping DestinationConfig.OnFailure.Destination")
     mapping_enabled: bool = _setting(True, boolean, aws="mapping Enabled")
     mapping_options: Mapping[str, Any] = _setting({}, json_object)
 

@@ -1,7 +1,5 @@
 """`smoke`: an end-to-end test with an item of its own, or with the next record that others cause (--observe)."""
 
-from __future__ import annotations
-
 import base64
 import re
 import secrets
@@ -94,8 +92,6 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         raise UserError("smoke does not support --dry; leave it out, as smoke deletes its item")
     extra = extra_attributes(d.settings)
     trial = _existing(d)
-    if error := function.runtime_error(trial.parts.function or {}):
-        yield Progress("smoke", error)
     trial = replace(trial, put_ms=aws_time_ms(trial.mapping))
     trial = replace(trial, earlier=frozenset(each.request_id for each in trial.invocations()))
     dynamodb, name = d.client("dynamodb"), trial.table["TableName"]
@@ -114,6 +110,8 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         events = partial(log_reader.fetch, d.client("logs"), trial.log_group, since_ms=since_ms, pattern=pattern)
         trial = replace(trial, events=events, put_ms=put_ms, began=began)
     try:
+        if error := function.runtime_error(trial.parts.function or {}):
+            yield Progress("smoke", error)
         yield Waiting("smoke", f"log group {trial.log_group} to show it")
         event = yield from _wait_for_event(trial, item)
         elapsed = time.monotonic() - trial.began if item else (event["timestamp"] - trial.put_ms) / 1000
@@ -218,14 +216,12 @@ def extra_attributes(settings: Settings) -> dict[str, Any]:
     return items.parse(dumps(settings.smoke_item), "SMOKE_ITEM") if settings.smoke_item else {}
 
 
-def new_item(
-    table: Mapping[str, Any], extra: Mapping[str, Any], token: int | None = None
-) -> tuple[dict[str, Any], str]:
+def new_item(table: Mapping[str, Any], extra: Mapping[str, Any], token: int = 0) -> tuple[dict[str, Any], str]:
     """An item with a unique key of the table's types, and the text of its partition key in a stream record.
 
     `extra` are additional attributes, as PutItem takes them. The key is made from `token`, by default a random one.
     """
-    token = secrets.randbits(128) if token is None else token
+    token = token or secrets.randbits(128)
     marker = f"smoke{token:032x}"
     number = f"{10**28 + token % 10**28}7"
     unique = {"S": marker, "N": number, "B": marker.encode()}
@@ -300,9 +296,8 @@ def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation
     for _ in _tries(trial.deadline):
         invocation = log_reader.invocation_of(trial.d.client("logs"), trial.log_group, event)
         if invocation.failure:
-            raise UserError(
-                f"the function logged the item, and then failed:\n{causes.of_failure(trial.d, trial.parts, invocation)}"
-            )
+            cause = causes.of_failure(trial.d, trial.parts, invocation)
+            raise UserError(f"the function logged the item, and then failed:\n{cause}")
         if invocation.report:
             return invocation
     raise UserError(

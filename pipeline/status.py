@@ -1,7 +1,5 @@
 """`status`: every resource with its state, its differences from the settings, and facts about stream and function."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -69,9 +67,8 @@ def collect(d: Deployment) -> Status:
         facts["last result"] = ours["LastProcessingResult"]
         changes = [replace(each, attributes=ours) if each.resource.startswith("mapping ") else each for each in changes]
     if d.settings.function_alias:
-        facts["versions"] = [
-            alias.summary(each) for each in alias.versions(d.client("lambda"), d.settings.function_name)[1:]
-        ]
+        versions = alias.versions(d.client("lambda"), d.settings.function_name)[1:]
+        facts["versions"] = [alias.summary(each) for each in versions]
     facts |= _foreign(d, changes)
     # On deleted streams, or created by hand.
     others = [entry for entry in mappings if entry is not ours]
@@ -132,9 +129,8 @@ def _last_invocation(d: Deployment) -> dict[str, Any]:
     if failed:
         facts["last error"] = f"{_summary(failed[-1])}: {failed[-1].failure.splitlines()[0]}"
     if d.settings.target == "aws":
-        facts["logs as of"] = (
-            "up to an hour ago, if another log stream is newer"  # DescribeLogStreams, lastEventTimestamp
-        )
+        # DescribeLogStreams, lastEventTimestamp.
+        facts["logs as of"] = "up to an hour ago, if another log stream is newer"
     return facts
 
 

@@ -4,8 +4,6 @@ Each step is a generator of events. It builds the parameters, calls a resource m
 a dry run the clients write nothing, and there is nothing to wait for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial

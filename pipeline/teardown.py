@@ -1,7 +1,5 @@
 """`clean`: delete everything that a deploy creates, and check what remains."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Collection
 from functools import partial

@@ -3,8 +3,6 @@
 AWS's own limits come from botocore's service models (`aws_parameter`). Rules that the models lack are written here.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """requirements.txt -> a folder of packages for the function's Python, for which uv, unlike pip, judges the markers."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """`watch`: deploy each save of the code, the policies or the settings, and follow the log."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import time

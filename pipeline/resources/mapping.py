@@ -182,14 +182,8 @@ def with_filters(lambda_: LambdaClient, current: dict[str, Any] | None) -> dict[
     return current
 
 
-def _apply(
-    lambda_: LambdaClient,
-    resource: str,
-    current: Mapping[str, Any] | None,
-    desired: Mapping[str, Any],
-    diffs: tuple[Diff, ...],
-    await_role: bool,
-) -> Change:
+def _apply(lambda_: LambdaClient, resource: str, current: Mapping[str, Any] | None, desired: Mapping[str, Any],
+           diffs: tuple[Diff, ...], await_role: bool) -> Change:  # fmt: skip
     parameters = {each.setting: each.new for each in diffs if each.setting != "Tags"}
     attempt = change.retry_while_role_propagates if await_role else change.retry
     action: Action = "created"
@@ -223,10 +217,8 @@ def _move(lambda_: LambdaClient, stale: list[dict[str, Any]], desired: Mapping[s
         if _wait_while_transitional(lambda_, entry):
             lambda_.delete_event_source_mapping(UUID=entry["UUID"])
     moved = tuple(Diff("EventSourceArn", entry["EventSourceArn"], desired["EventSourceArn"]) for entry in stale)
-    note = (
-        f"moved to the table's new stream, starting at {desired['StartingPosition']}; "
-        f"records that remain in the old stream are not processed"
-    )
+    moved_to = f"moved to the table's new stream, starting at {desired['StartingPosition']}"
+    note = f"{moved_to}; records that remain in the old stream are not processed"
     return replace(result, action="replaced", diffs=(*moved, *result.diffs), note=note)
 
 

@@ -3,8 +3,6 @@
 What depends on a setting comes from the parameters that the steps send, as `invoke --echo` writes them. No AWS calls.
 """
 
-from __future__ import annotations
-
 import base64
 import difflib
 import json
@@ -88,9 +86,7 @@ def compare(path: Path, current: str) -> None:
     changes = [line for line in difflib.unified_diff(lines, current.splitlines(), n=0) if line[0] in "+-"][2:]
     if changes:
         listed = "\n  ".join(changes[:12])
-        raise UserError(
-            f"{path} is out of date; write it again: invoke runbook. Lines that differ (+: new):\n  {listed}"
-        )
+        raise UserError(f"{path} is out of date; write it again: invoke runbook. Changes (+: new):\n  {listed}")
 
 
 def template(name: str, values: Mapping[str, Any]) -> str:

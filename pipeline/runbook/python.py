@@ -1,7 +1,5 @@
 """`invoke runbook --format py`: runbook_tasks.py.tmpl filled in for the settings, as Invoke tasks on boto3 alone."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

@@ -98,16 +98,16 @@ ask() {
     fi
 }
 
-# Run a command, and again for up to two minutes while AWS does not see a new role, policy or table everywhere, or is
-# still changing the mapping.
+# Run a command, and again for up to two minutes while AWS does not see an earlier change everywhere, or is still changing
+# the mapping or the table.
 retry() {
     tries=0
     until "$@" 2>"$work/error"; do
         tries=$((tries + 1))
         [ "$tries" -lt 40 ] || fail "$(cat "$work/error")"
         grep -q -e 'cannot be assumed by Lambda' -e 'execution role does not have permissions' \
-            -e 'ensure the role can perform' -e 'Function does not exist' -e ContinuousBackupsUnavailableException \
-            -e ResourceInUseException "$work/error" ||
+            -e 'ensure the role can perform' -e 'KMS key is invalid for CreateGrant' -e 'Function does not exist' \
+            -e DeleteConflict -e ContinuousBackupsUnavailableException -e ResourceInUseException "$work/error" ||
             fail "$(cat "$work/error")"
         sleep 3
     done
@@ -414,6 +414,7 @@ create_role() {
         aws iam tag-role --role-name="$role_name" @role
     else
         aws iam create-role --role-name="$role_name" --assume-role-policy-document="file://$work/trust-policy.json" @role >/dev/null
+        aws iam wait role-exists --role-name="$role_name"
     fi
     aws iam attach-role-policy --role-name="$role_name" @managed_policies
     say "create-role: done"
@@ -508,6 +509,7 @@ ZIP
         cp "${FUNCTION_ZIP:?set it to the path of build/function.zip}" "$work/function.zip"
     @upload_code
     if function_exists; then
+        wait_for_function
         ask aws lambda get-function --function-name="$function_name" --query Configuration.CodeSha256 --output text
         [ "$answer" = "$code_sha256" ] ||
             aws lambda update-function-code --function-name="$function_name" @function >/dev/null
@@ -825,7 +827,7 @@ clean() {
         contains(EventSourceArn || '', ':table/$table_name/stream/') &&
         contains(join('', [FunctionArn, ':']), ':function:$function_name:')].UUID"
     for mapping_uuid in $answer; do
-        ask aws lambda delete-event-source-mapping --uuid="$mapping_uuid"
+        ask retry aws lambda delete-event-source-mapping --uuid="$mapping_uuid"
         wait_for "" aws lambda get-event-source-mapping --uuid="$mapping_uuid" --query State --output text
     done
     ask aws lambda delete-function --function-name="$function_name"
@@ -836,7 +838,7 @@ clean() {
 #@if table_arn
     ask aws iam delete-role-policy --role-name="$role_name" --policy-name="$pipeline_name-table-key"
 #@end
-    ask aws iam delete-role --role-name="$role_name"
+    ask retry aws iam delete-role --role-name="$role_name"
     wait_for "" aws iam get-role --role-name="$role_name" --query Role.RoleName --output text
 #@end
     wait_for "" aws lambda get-function --function-name="$function_name" --query Configuration.State --output text
@@ -854,7 +856,7 @@ clean() {
     if [ -n "$answer" ]; then
         [ "$answer" = 0 ] || [ "$delete_data" = --delete-data ] ||
             fail "table $table_name has items and is kept; everything else is deleted. To delete it too: --delete-data"
-        aws dynamodb delete-table --table-name="$table_name" >/dev/null
+        retry aws dynamodb delete-table --table-name="$table_name" >/dev/null
         wait_for "" aws dynamodb describe-table --table-name="$table_name" --query Table.TableStatus --output text
     fi
 #@if role_arn

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
+from tests.harness.forked import forked_project
 from tests.harness.script import Script
 
 if TYPE_CHECKING:
@@ -150,6 +151,23 @@ def test_every_part_runs_in_every_shell(project: ForkedProject, tmp_path: Path, 
     for part in [*parts, ("pause",), ("resume",), ("--check",), ("smoke",), ("clean",), ("clean",)]:
         assert "differs" not in script.run(shell, *part)
     assert project.is_empty()
+
+
+@pytest.mark.parametrize(("form", "file", "shell"), [("sh", "runbook.sh", "sh"), ("py", "tasks.py", "invoke")])
+def test_the_runbook_waits_for_an_aws_that_is_late(tmp_path: Path, form: str, file: str, shell: str) -> None:
+    settings = {
+        "FUNCTION_ALIAS": "live",
+        "FUNCTION_RESERVED_CONCURRENT_EXECUTIONS": "3",
+        "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:on-call",
+        "ROLE_MANAGED_POLICY_ARNS": f"{AWS_POLICY}AWSXRayDaemonWriteAccess",
+        "TABLE_POINT_IN_TIME_RECOVERY_ENABLED": "true",
+    }
+    with forked_project(tmp_path, delays=True) as project:
+        script = Script(tmp_path / file, project.endpoint)
+        script.path.write_text(project.run("runbook", "--format", form, **settings), encoding="utf-8")
+        for part in ("deploy", "smoke", "clean"):
+            script.run(shell, part)
+        assert project.is_empty()
 
 
 def unprotect(project: ForkedProject, settings: dict[str, str]) -> None:
