@@ -268,9 +268,8 @@ def _of_records(d: Deployment, parts: Parts, recent: list[Invocation], *, idle: 
             evidence += f", whose batching window is {window} s" if window else ""
             fix = "wait, as AWS may take minutes to begin; then: invoke pause resume"
             yield Cause("readable but not delivered", evidence, fix, certain=False)
-    minute_ago = time.time() - 60
-    runs = [each for each in recent if each.started_ms / 1000 > minute_ago]
-    written = [each for each in found if each["dynamodb"]["ApproximateCreationDateTime"] > minute_ago]
+    runs = [each for each in recent if each.started_ms / 1000 > time.time() - 60]
+    written = [each for each in found if each["dynamodb"]["ApproximateCreationDateTime"] > time.time() - 60]
     if min(len(runs), len(written)) >= _LOOP_INVOCATIONS and _may_write(d, parts):
         evidence = f"its role may write to the table, and in the last minute {len(written)} records caused {len(runs)} "
         evidence += "invocations"

@@ -16,10 +16,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import causes, histogram, items, log_reader, metrics, parameters, smoke
+from . import causes, histogram, items, log_reader, metrics, parameters, records, smoke
 from .deployment import Deployment
 from .events import Events, Progress, Result, Started
-from .records import aws_time_ms
 from .resources.change import UserError
 
 # The connections that a client keeps open (session.py).
@@ -99,7 +98,7 @@ def run(d: Deployment, *, total: int, rate: float, connections: int) -> Events[N
     if cause := next(causes.of_parts(d, parts), None):
         raise UserError(str(cause))
     mapping = parts.mapping or {}
-    load = _Load(d, parts.table or {}, total, rate, aws_time_ms(mapping))
+    load = _Load(d, parts.table or {}, total, rate, records.aws_time_ms(mapping))
     smoke.check_filters(load.table, mapping, load.item(0))
     if d.dry_run:
         yield Result(f"load would write {total} items to table {d.settings.table_name}, and delete them")

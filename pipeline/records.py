@@ -107,8 +107,7 @@ def _parse_key(text: str, table: Mapping[str, Any]) -> dict[str, Any]:
     """The key attributes in a text, as a record has them."""
     types = items.key_types(table)
     name, kind = next(iter(types.items()))
-    typed = text if text.startswith("{") else json.dumps({name: {kind: text}})
-    key: dict[str, Any] = to_json(items.parse(typed, "--key"))
+    key = dict(to_json(items.parse(text if text.startswith("{") else json.dumps({name: {kind: text}}), "--key")))
     if any(list(value) != [types.get(name)] for name, value in key.items()):
         allowed = ", ".join(f"{name} of type {kind}" for name, kind in types.items())
         raise UserError(f"--key: {text!r} is not a key of table {table['TableName']}, which has: {allowed}")

@@ -52,8 +52,7 @@ def of_function(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any
 def describe(lambda_: LambdaClient, function_name: str, stream_arn: str) -> dict[str, Any] | None:
     """Return the mapping under the names of CreateEventSourceMapping's parameters, or None if it does not exist.
 
-    Adds UUID, EventSourceMappingArn, FunctionArn, State, StateTransitionReason, LastProcessingResult,
-    FilterCriteriaError and ResponseMetadata. Lambda API reference: GetEventSourceMapping.
+    Adds UUID, State and other members of GetEventSourceMapping's response: see `to_create_parameters`.
     """
     for entry in of_function(lambda_, function_name):  # a list may be seconds old, and omits encrypted filters
         if entry["EventSourceArn"] == stream_arn != "" and entry["State"] != "Deleting":
