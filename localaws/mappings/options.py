@@ -34,6 +34,7 @@ _OTHER_PARAMETERS = (
 _MIN_RECORD_AGE = 60
 _MAX_FILTERS = 10
 _DESTINATIONS = ("sqs", "sns", "s3")
+_SENDING_ACTIONS = {"sqs": "SendMessage", "sns": "Publish"}
 _STREAM_ACTIONS = ("GetRecords", "GetShardIterator", "DescribeStream", "ListStreams")
 
 
@@ -45,6 +46,16 @@ def stream_access_problem(stream_arn: str, role_arn: str) -> str:
         f"Cannot access stream {stream_arn}. Please ensure the role can perform the GetRecords, GetShardIterator, "
         f"DescribeStream, and ListStreams Actions on your stream in IAM."
     )
+
+
+def destination_problem(request: Mapping[str, Any], role_arn: str) -> str:
+    """Say why a function with that role cannot send to the destination in a request, in AWS's words; "" if it can."""
+    arn = (request.get("DestinationConfig") or {}).get("OnFailure", {}).get("Destination") or "::"
+    service = arn.split(":")[2]
+    action = _SENDING_ACTIONS.get(service)
+    if not action or policies.allows(role_arn, f"{service}:{action}", arn):
+        return ""
+    return f"The provided execution role does not have permissions to call {action} on {service.upper()}"
 
 
 def merge(request: dict[str, Any], current: dict[str, Any] | None = None) -> dict[str, Any]:
