@@ -83,7 +83,8 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
         for name, batch in _in_order(place, table, target, count):
             failed, records = tally.failed, _records_of(d, place, name, batch)
             yield from _send(d, target, _matching(records, target, tally, accept), tally)
-            if [number_of(each) for each in records[:1] + records[-1:]] != _ends(batch):
+            ends = [batch["startSequenceNumber"], batch["endSequenceNumber"]]
+            if [number_of(each) for each in records[:1] + records[-1:]] != ends:
                 count["lost"] += 1
                 left = f"the stream keeps a record for 24 hours, and has {len(records)} of its {batch['batchSize']}"
                 loss = f"{name}: {left}, which arrived from {batch['approximateArrivalOfFirstRecord']} on"
@@ -105,12 +106,8 @@ def _records_of(d: Deployment, place: notes.Queue | notes.Bucket, name: str, bat
     """The records of a note. From the stream, with PARALLELIZATION_FACTOR above 1, also those between them."""
     if isinstance(place, notes.Bucket):
         return place.records(name)
-    (first, last), limit = _ends(batch), min(batch["batchSize"], 1000)
+    first, last, limit = batch["startSequenceNumber"], batch["endSequenceNumber"], min(batch["batchSize"], 1000)
     return list(read(d.client("dynamodbstreams"), batch["streamArn"], batch["shardId"], first, last, limit))
-
-
-def _ends(batch: Mapping[str, Any]) -> list[str]:
-    return [batch["startSequenceNumber"], batch["endSequenceNumber"]]
 
 
 def place_of(d: Deployment) -> notes.Queue | notes.Bucket:
