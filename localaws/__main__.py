@@ -33,7 +33,7 @@ os.environ |= {
     "MOTO_DISABLE_GLOBAL_CORS": "true",  # web pages may not call it
 }
 
-from localaws import delays, server
+from localaws import delays, failures, server
 from localaws.dynamodb import stream, streams_api, ttl
 from localaws.iam import access_log, authorization
 from localaws.lambda_ import api as lambda_api
@@ -71,7 +71,9 @@ def main() -> None:
         last_request = time.monotonic()
         authorization.authorize(request, mappings.function_of)
 
-    handlers: list[server.RequestHandler] = [partial(lambda_api.handle, functions), mappings.handle, streams_api.handle]
+    handlers: list[server.RequestHandler] = [
+        partial(lambda_api.handle, functions), mappings.handle, streams_api.handle, failures.check_parameters
+    ]  # fmt: skip
     listener = server.serve(arguments.port, server.Application(identity, on_request, handlers))
     identity["endpoint"] = f"http://{HOST}:{listener.server_port}"
 

@@ -1,4 +1,4 @@
-"""What a request gets that nothing here serves, that is malformed, or that moto fails on.
+"""What a request gets that nothing here serves, that is malformed or invalid, or that moto fails on.
 
 No answer of these makes an SDK try again, except for a fault of the local AWS itself.
 
@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import json
 import traceback
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import moto.dynamodb
 from botocore.exceptions import UnknownServiceError
 from botocore.model import OperationNotFoundError
+from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.request import Request as MotoRequest
+from moto.core.request import determine_request_protocol
+from moto.core.routing import get_service_router
+from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import create_backend_app
+from werkzeug.exceptions import NotFound
 
 from localaws import service_model
 from localaws.errors import AwsError
@@ -32,6 +39,9 @@ _DYNAMODB, _OURS = str(Path(moto.dynamodb.__file__).parent), str(Path(__file__).
 _MODELS = {"monitoring": "cloudwatch", "states": "stepfunctions", "email": "ses", "elasticloadbalancing": "elbv2"}
 # The escape of half a character: it is valid in JSON, and in no Unicode text.
 _SURROGATE = rb"\ud"
+# The services of which moto checks few parameters, and the code of their error for an invalid one.
+_INVALID_CODES = dict.fromkeys(("iam", "sts", "monitoring"), "ValidationError")
+_INVALID_CODES |= {"lambda": "ValidationException", "logs": "InvalidParameterException"}
 _MISSING_PAGE = 'See docs/local-aws.md, "What is missing".'
 
 
@@ -67,6 +77,30 @@ def check_body(request: Request) -> None:
         raise AwsError("SerializationException", "The request body is not valid JSON") from None
     if not isinstance(body, dict):
         raise AwsError("SerializationException", "The request body is not a JSON object")
+
+
+def check_parameters(request: Request) -> None:
+    """Refuse a parameter outside of the lengths, ranges, enums and patterns of the service model. Raises AwsError."""
+    service = signature(request).service
+    if service not in _INVALID_CODES or "Content-Encoding" in request.headers:
+        return
+    name = _MODELS.get(service, service)
+    copied = MotoRequest({**request.environ, "wsgi.input": BytesIO(request.get_data())})
+    try:
+        operation, uri_parameters = get_service_router(name).match(copied)
+    except NotFound:
+        return  # missing_operation() is the answer
+    parser = PROTOCOL_PARSERS[determine_request_protocol(get_service_model(name), request.content_type)]
+    try:
+        parameters = parser(operation, timestamp_parser=str, blob_parser=str).parse(
+            {
+                "method": request.method, "values": request.values, "headers": request.headers,
+                "body": request.get_data(), "url_path": request.path, "url_params": uri_parameters,
+            }
+        )  # fmt: skip
+    except (AttributeError, TypeError, ValueError):
+        raise AwsError("SerializationException", "A value in the request cannot be converted to its type") from None
+    service_model.validate(name, operation.name, parameters, _INVALID_CODES[service])
 
 
 def is_unrouted(request: Request, status: str, headers: Sequence[tuple[str, str]]) -> bool:

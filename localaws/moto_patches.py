@@ -5,6 +5,7 @@ moto has no hooks for them. The new code is in the packages. Each piece says wha
 
 from __future__ import annotations
 
+import os
 import time
 from functools import cache, cached_property, partial, wraps
 from typing import TYPE_CHECKING, Any
@@ -45,8 +46,9 @@ from moto.sts.responses import TokenResponse
 from localaws import keys, signature
 from localaws.cloudwatch import alarms
 from localaws.dynamodb import items, late_reads, resource_policies, stream, tables, updates, validation, writes
-from localaws.iam import batches, managed_policies, propagation, simulation, users
+from localaws.iam import batches, managed_policies, policies, propagation, simulation, users
 from localaws.lambda_ import api, layers, settings, versions
+from localaws.lambda_.functions import ACCOUNT_CONCURRENCY
 from localaws.logs import insights, storage
 
 if TYPE_CHECKING:
@@ -130,6 +132,7 @@ def _patch_items() -> None:
         _wrap(DynamoHandler, call, getattr(writes, call))
     for call in ("update_item", "batch_write_item", "batch_get_item", "transact_write_items"):
         _wrap(DynamoHandler, call, writes.hide_consumption)
+    _wrap(DynamoHandler, "query", validation.check_query)
     for call in ("query", "scan", "describe_table"):
         _wrap(DynamoHandler, call, writes.locked)
 
@@ -177,11 +180,13 @@ def _patch_logs() -> None:
     _wrap(logs_models.LogsBackend, "put_subscription_filter", storage.put_subscription_filter)
     _replace(LogsResponse, "filter_log_events", storage.filter_log_events)
     _wrap(logs_models.LogGroup, "delete_log_stream", storage.delete_log_stream)
+    for call in ("delete_log_stream", "get_log_events"):
+        _wrap(logs_models.LogGroup, call, storage.find_log_stream)
     _wrap(logs_models.LogGroup, "describe_log_streams", storage.describe_log_streams)
     _wrap(logs_models.LogsBackend, "delete_log_group", storage.delete_log_group)
     for write in ("create_log_group", "ensure_log_group", "delete_log_group"):
         _wrap(logs_models.LogsBackend, write, storage.record_log_groups)
-    _wrap(logs_models.LogsBackend, "describe_log_groups", storage.describe_log_groups)
+    _replace(LogsResponse, "describe_log_groups", storage.describe_log_groups)
     _wrap(logs_models.LogsBackend, "list_tags_for_resource", storage.list_tags)
     _replace(logs_models, "execute_query", insights.execute_query)
     _wrap(logs_models.LogsBackend, "start_query", insights.start_query)
@@ -195,6 +200,8 @@ def _patch_iam() -> None:
     _replace(IamResponse, "backend", property(propagation.backend))
     # moto does not have this call.
     IamResponse.simulate_principal_policy = simulation.simulate_principal_policy  # type: ignore[attr-defined]
+    for call in ("create_role", "update_assume_role_policy"):
+        _wrap(IamResponse, call, policies.check_trust)
     _wrap(IamResponse, "create_user", users.create)
     for call in ("put_user_permissions_boundary", "delete_user_permissions_boundary"):
         setattr(IamResponse, call, users.put_boundary)
@@ -209,6 +216,8 @@ def _patch_lambda(functions: Functions) -> None:
     """Functions that run, with their settings, versions, aliases and layers."""
     for call in ("get_layer_version", "layers_versions_by_arn"):
         _wrap(lambda_models.LambdaBackend, call, layers.find)
+    # moto limits reserved concurrency only if it knows this.
+    os.environ["MOTO_LAMBDA_CONCURRENCY_QUOTA"] = str(ACCOUNT_CONCURRENCY)
     settings.Function.on_event = staticmethod(partial(api.start_event, functions))
     _replace(lambda_models, "LambdaFunction", settings.Function)
     _replace(lambda_models.LambdaBackend, "update_function_code", settings.update_function_code)
@@ -217,6 +226,7 @@ def _patch_lambda(functions: Functions) -> None:
     _replace(lambda_models.LambdaStorage, "publish_version", versions.publish)
     _wrap(lambda_models.LambdaStorage, "del_function", versions.delete)
     _wrap(LambdaResponse, "list_versions_by_function", versions.list_versions)
+    _wrap(LambdaResponse, "publish_version", versions.refuse_other_code)
     _wrap(LambdaResponse, "update_alias", versions.update_alias)
     for write in ("publish_version", "create_alias", "update_alias"):
         _wrap(LambdaResponse, write, settings.refuse_during_update)

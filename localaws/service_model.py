@@ -42,12 +42,12 @@ def _routes(service: str) -> list[tuple[str, str, Any]]:
     return routes
 
 
-def validate(service: str, operation: str, parameters: dict[str, Any]) -> None:
+def validate(service: str, operation: str, parameters: dict[str, Any], code: str = "ValidationException") -> None:
     """Check the parameters of a call against its input shape. Raises AwsError, in the words that AWS uses."""
     shape = get_service_model(service).operation_model(operation).input_shape
     if problems := list(_problems(shape, parameters, "")):
         errors = "error" if len(problems) == 1 else "errors"
-        raise AwsError("ValidationException", f"{len(problems)} validation {errors} detected: {'; '.join(problems)}")
+        raise AwsError(code, f"{len(problems)} validation {errors} detected: {'; '.join(problems)}")
 
 
 def check_types(service: str, operation: str, parameters: Any) -> None:

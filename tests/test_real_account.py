@@ -73,7 +73,7 @@ def test_a_step_that_replaces_or_changes_something_asks(
 
 
 def test_every_task_shows_the_account_and_the_region(project: ForkedProject, account: dict[str, Any]) -> None:
-    where = f"account 000000000000, region sa-east-1 at {project.endpoint}, as arn:aws:sts::000000000000:"
+    where = f"account 000000000000, region sa-east-1 at {project.endpoint}, as arn:aws:iam::000000000000:root"
     chosen = {**account, "AWS_REGION": "", "AWS_DEFAULT_REGION": "sa-east-1"}
     assert project.invoke("status", **chosen).expect(0).stderr.startswith(where)
     ended = project.invoke("create-table", "--json", **chosen).expect(0)

@@ -65,7 +65,7 @@ def type_answer(project: ForkedProject, words: list[str], answer: str, settings:
 def test_deploy_asks_for_confirmation_on_a_real_account(project: ForkedProject, account: dict[str, Any]) -> None:
     code, shown = type_answer(project, ["deploy"], "y", account)
     assert code == 0, shown
-    where = f"account 000000000000, region us-east-1 at {project.endpoint}, as arn:aws:sts::000000000000:"
+    where = f"account 000000000000, region us-east-1 at {project.endpoint}, as arn:aws:iam::000000000000:root"
     assert where in shown
     assert re.search(r"\+ deploy +table stream-demo.*Type y to continue: .*\+ create-table +table", shown, re.DOTALL)
 

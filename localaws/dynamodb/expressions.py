@@ -37,13 +37,14 @@ _MAX_BYTES = 4096
 
 
 class Expression:
-    """A parsed expression: the placeholders that it uses, and the paths that it projects or updates.
+    """A parsed expression: the placeholders and attributes that it uses, and the paths that it projects or updates.
 
     Raises AwsError with the ValidationException of DynamoDB. `kind` is the name of its parameter.
     """
 
     def __init__(self, kind: str, text: str, names: Mapping[str, str], values: Mapping[str, Any]) -> None:
         self.used: set[str] = set()
+        self.attributes: set[str] = set()  # without those nested in them
         self.paths: list[Path] = []
         self._kind = kind
         self._text = text
@@ -109,6 +110,7 @@ class Expression:
 
     def _path(self) -> Path:
         path: list[str | int] = [self._attribute_name()]
+        self.attributes.add(str(path[0]))
         while self._next in (".", "["):
             if self._take() == ".":
                 path.append(self._attribute_name())

@@ -127,7 +127,10 @@ def delete(delete_table: Callable[..., Any], self: DynamoHandler) -> Any:
     """Wrap DeleteTable: if delays are on, the table stays for a while, in the state DELETING."""
     backend = self.dynamodb_backend
     table = backend.tables.get(self.body["TableName"].rpartition("/")[2])
-    if not table or table.deletion_protection_enabled or not delays.delay_for("table-deleting"):
+    if table and table.deletion_protection_enabled:
+        what = "Resource cannot be deleted as it is currently protected against deletion."
+        raise invalid(f"{what} Disable deletion protection first.")
+    if not table or not delays.delay_for("table-deleting"):
         answer = delete_table(self)
         answer.result["TableDescription"]["TableStatus"] = "DELETING"
         return answer
@@ -141,8 +144,8 @@ def describe(
 ) -> dict[str, Any]:
     """Wrap the description of a table: add its state, and the settings that moto drops."""
     description = describe_table(self, base_key)
-    description[base_key] |= {"TableStatus": _status(self), **_extra_description(self)}
-    return description
+    members = description[base_key] | {"TableStatus": _status(self), **_extra_description(self)}
+    return {base_key: {name: value for name, value in members.items() if value != []}}
 
 
 def overwrite_tags(tag: Callable[..., None], self: DynamoDBBackend, arn: str, tags: Mapping[str, str]) -> None:

@@ -28,6 +28,7 @@ _UPDATES_OF_NOTHING = {"TableName", "AttributeDefinitions"}
 _LEGACY_CONDITIONS = ("Expected", "KeyConditions", "QueryFilter", "ScanFilter")
 # The least and the largest number of values for an operator, if that is not one.
 _ARGUMENTS = {"NULL": (0, 0), "NOT_NULL": (0, 0), "IN": (1, 100), "BETWEEN": (2, 2)}
+_FILTERED_KEY = "Filter Expression can only contain non-primary key attributes"
 _ON_DEMAND = "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
 
 
@@ -48,6 +49,19 @@ def check(call_action: Callable[..., Any], self: DynamoHandler) -> Any:
             # moto takes tabs and line feeds for syntax errors.
             part["UpdateExpression"] = " ".join(part["UpdateExpression"].split())
     return call_action(self)
+
+
+def check_query(call: Callable[..., Any], self: DynamoHandler) -> Any:
+    """Wrap Query: refuse an index that the table does not have, and a filter on the key that is queried."""
+    table, index = self.dynamodb_backend.get_table(self.body["TableName"]), self.body.get("IndexName") or ""
+    schemas = {"": table.schema} | {str(each.name): each.schema for each in table.all_indexes()}
+    if index not in schemas:
+        raise invalid(f"The table does not have the specified index: {index}")
+    filtered = check_expressions(self.body).get("FilterExpression")
+    for name in [key["AttributeName"] for key in schemas[index]]:
+        if filtered and name in filtered.attributes:
+            raise invalid(f"{_FILTERED_KEY}: Primary key attribute: {name}")
+    return call(self)
 
 
 def _parts(parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:

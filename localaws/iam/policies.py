@@ -9,20 +9,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moto.dynamodb.models import dynamodb_backends
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 from moto.utilities.utils import get_partition
 
+from localaws.errors import AwsError
 from localaws.iam import access_log, propagation, users
-from localaws.iam.evaluation import evaluate, principals, statements
+from localaws.iam.evaluation import as_list, evaluate, principals, statements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from moto.iam.models import Group, IAMBackend, ManagedPolicy, Role, User
+    from moto.iam.responses import IamResponse
 
     from localaws.iam.evaluation import Statements
     from localaws.signature import Signature
@@ -179,6 +181,23 @@ def is_assumable(role_arn: str, service: str) -> bool:
         if service in principals(statement, "Service")
     ]
     return evaluate([trust], "sts:AssumeRole", role_arn, {}) == "Allow"
+
+
+def check_trust(call: Callable[..., Any], self: IamResponse) -> Any:
+    """Wrap CreateRole or UpdateAssumeRolePolicy: refuse a trust policy as IAM does. moto takes any for a new role."""
+    try:
+        trust = statements(self._get_param("AssumeRolePolicyDocument") or self._get_param("PolicyDocument"))
+    except ValueError:
+        raise AwsError("MalformedPolicyDocument", "This policy contains invalid Json") from None
+    for each in trust:
+        problem = "Has prohibited field Resource" if "Resource" in each else ""
+        if not {"Principal", "NotPrincipal"} & set(each):
+            problem = "Missing required field Principal"
+        elif any(not action.startswith(("sts:", "*")) for action in as_list(each.get("Action", []))):
+            problem = "AssumeRole policy may only specify STS AssumeRole actions."
+        if problem:
+            raise AwsError("MalformedPolicyDocument", problem)
+    return call(self)
 
 
 @cache  # moto keeps all credentials that it issues, and searches them on each request

@@ -48,11 +48,11 @@ def issue_session(call: Callable[..., Any], self: TokenResponse) -> Any:
 def caller_identity(
     call: Callable[..., tuple[str, str, str]], self: STSBackend, access_key_id: str, region: str
 ) -> tuple[str, str, str]:
-    """Wrap GetCallerIdentity: it returns the user of a session."""
-    session = find_session(access_key_id)
-    if not session:
-        return call(self, access_key_id, region)
+    """Wrap GetCallerIdentity: it returns the user of a session, and for made-up credentials the account's root user."""
+    session = find_session(access_key_id) or Session(access_key_id)
     user_id, arn, account = call(self, session.issuer, region)
+    if arn.endswith(f":sts::{account}:user/moto"):
+        return account, arn.replace(":sts:", ":iam:").replace("user/moto", "root"), account
     return user_id, session.arn or arn, account
 
 

@@ -1,4 +1,4 @@
-"""The Invoke call (Lambda API reference, "Invoke"), and the download of a function's code."""
+"""The Invoke call (Lambda API reference, "Invoke"), the download of code, and the names of functions in any call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from werkzeug.wrappers import Response
 
 from localaws import service_model
-from localaws.errors import AwsError
+from localaws.errors import AwsError, invalid
 from localaws.lambda_ import names
 from localaws.lambda_.code import InvalidZipError
 from localaws.lambda_.functions import FunctionNotFound, Throttled, UnsupportedRuntime, check_runtime
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from localaws.lambda_.settings import Function
 
 _INVOCATION = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
+_FUNCTION = re.compile(r"/20\d\d-\d\d-\d\d/functions/([^/]+)")
 # Lambda guide, "Lambda quotas": the maximum size of an event in bytes.
 _EVENT_BYTES = {"RequestResponse": 6_291_456, "DryRun": 6_291_456, "Event": 1_048_576}
 _TAIL_BYTES = 4096
@@ -37,14 +38,16 @@ _RETRY_SECONDS = 0.5
 
 
 def handle(functions: Functions, request: Request) -> Response | None:
-    """Handle Invoke, and the download from the Code.Location of GetFunction."""
+    """Handle Invoke, and the download from the Code.Location of GetFunction. Refuse the wrong names of other calls."""
     if request.path.startswith(CODE_PATH):
         function = functions.find(unquote(request.path.removeprefix(CODE_PATH)))
         return Response(function.code_bytes, mimetype="application/zip") if function else Response(status=404)
+    scope = signature(request)
+    if match := _FUNCTION.match(request.path):
+        _check_name(names.parse(unquote(match[1])), request.args.get("Qualifier"), scope.region)
     match = _INVOCATION.fullmatch(request.path)
     if not match or request.method != "POST":
         return None
-    scope = signature(request)
     arn = names.parse(match[1], request.args.get("Qualifier")).arn(scope.region, scope.account)
     function = functions.find(arn)
     if not function:
@@ -52,6 +55,14 @@ def handle(functions: Functions, request: Request) -> Response | None:
     invocation_type = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
     _validate(invocation_type, request.get_data(), function)
     return _invoke(functions, request, function, arn, invocation_type)
+
+
+def _check_name(name: names.FunctionName, qualifier: str | None, region: str) -> None:
+    if name.region not in ("", region):
+        reason = f"Functions from '{name.region}' are not reachable in this region ('{region}')"
+        raise AwsError("ResourceNotFoundException", reason, 404)
+    if qualifier and name.qualifier not in ("", qualifier):
+        raise invalid("The derived qualifier from the function name does not match the specified qualifier.")
 
 
 def _invoke(functions: Functions, request: Request, function: Function, arn: str, invocation_type: str) -> Response:

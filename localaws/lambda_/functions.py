@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from localaws.lambda_.settings import Function
 
 # An account's concurrency (Lambda guide, "Understanding Lambda function scaling").
-_ACCOUNT_CONCURRENCY = 1000
+ACCOUNT_CONCURRENCY = 1000
 
 
 class Throttled(Exception):  # noqa: N818 - AWS's word
@@ -181,7 +181,7 @@ class Functions:
             if reserved is not None and running >= int(reserved):
                 self.metrics.count(latest, "Throttles", 1)
                 raise Throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
-            if running >= _ACCOUNT_CONCURRENCY or self._closed:
+            if running >= ACCOUNT_CONCURRENCY or self._closed:
                 raise Throttled("ConcurrentInvocationLimitExceeded")
             self._concurrency[latest.function_arn] = running + 1
 

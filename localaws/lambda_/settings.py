@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import flask
 from moto.awslambda import models
 
-from localaws import delays, keys, service_model, signature
+from localaws import delays, keys, signature
 from localaws.errors import AwsError, invalid
 from localaws.iam import policies
 from localaws.lambda_ import code, layers, runtimes
@@ -33,6 +33,9 @@ CODE_PATH = "/_localaws/code/"
 # Shown as set, and removed by an empty value.
 _PLAIN = ("DeadLetterConfig", "FileSystemConfigs", "KMSKeyArn")
 _ENVIRONMENT_BYTES = 4096
+_VARIABLE = re.compile("[a-zA-Z]([a-zA-Z0-9_])+")
+_MAX_NAME = 64
+_NO_CODE = "Please provide a source for function code."
 # Lambda guide, "Defined runtime environment variables": those that a function may not set.
 _RESERVED = {
     "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
@@ -62,7 +65,8 @@ class Function(models.LambdaFunction):
     on_event: ClassVar[Callable[[Function, bytes], None]]
 
     def __init__(self, account_id: str, spec: dict[str, Any], region: str, version: str | int = 1) -> None:
-        _validate("CreateFunction", spec)
+        _validate_new(spec)
+        _validate(spec)
         self._plain: dict[str, Any] = {}
         self._busy_until = 0.0
         self._failure: dict[str, str] = {}  # of the last update
@@ -153,7 +157,7 @@ class Function(models.LambdaFunction):
     def update_configuration(self, config_updates: dict[str, Any]) -> dict[str, Any]:
         """UpdateFunctionConfiguration: changes the settings in the request, and no others."""
         self._refuse_conflict(config_updates)
-        _validate("UpdateFunctionConfiguration", config_updates)
+        _validate(config_updates)
         before = dict(self.__dict__)
         super().update_configuration(_normalize(config_updates))
         self._store(config_updates)
@@ -162,7 +166,8 @@ class Function(models.LambdaFunction):
     def update_function_code(self, updated_spec: dict[str, Any]) -> dict[str, Any]:
         """UpdateFunctionCode, which also changes Architectures."""
         self._refuse_conflict(updated_spec)
-        _validate("UpdateFunctionCode", updated_spec)
+        if not {"ZipFile", "S3Bucket", "ImageUri"} & set(updated_spec):
+            raise invalid(_NO_CODE)
         if "ZipFile" in updated_spec:
             _validate_zip(base64.b64decode(updated_spec["ZipFile"]))
         if updated_spec.get("DryRun"):
@@ -286,9 +291,19 @@ def _logging_config(settings: dict[str, str]) -> dict[str, str]:
     return {name: settings[name] for name in ("LogFormat", "LogGroup")}
 
 
-def _validate(operation: str, spec: dict[str, Any]) -> None:
-    """Refuse the settings that AWS refuses, with its messages."""
-    service_model.validate("lambda", operation, spec)
+def _validate_new(spec: dict[str, Any]) -> None:
+    """Refuse a function without code, runtime or handler, or with a name that is longer than its pattern says."""
+    if len(spec["FunctionName"]) > _MAX_NAME:
+        constraint = f"failed to satisfy constraint: Member must have length less than or equal to {_MAX_NAME}"
+        raise invalid(f"1 validation error detected: Value '{spec['FunctionName']}' at 'functionName' {constraint}")
+    if spec.get("PackageType") != "Image" and not (spec.get("Runtime") and spec.get("Handler")):
+        raise invalid("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
+    if not any(spec["Code"].values()):
+        raise invalid(_NO_CODE)
+
+
+def _validate(spec: dict[str, Any]) -> None:
+    """Refuse the settings that the service model allows and AWS refuses, with its messages."""
     if spec.get("PackageType") == "Image":
         raise invalid("PackageType Image is not supported here: this Lambda runs zip files")
     if spec.get("Runtime") in _RETIRED:
@@ -308,6 +323,12 @@ def _validate_environment(variables: Mapping[str, str]) -> None:
             f"{refusal} provided contains reserved keys that are currently not supported for modification. "
             f"Reserved keys used in this request: {', '.join(reserved)}"
         )
+    if any(not _VARIABLE.fullmatch(name) for name in variables):
+        problem = (
+            f"Map keys must satisfy constraint: [Member must satisfy regular expression pattern: {_VARIABLE.pattern}]"
+        )
+        where = "1 validation error detected: Value at 'environment.variables' failed to satisfy constraint:"
+        raise AwsError("ValidationException", f"{where} {problem}")
     if sum(len(name.encode()) + len(value.encode()) for name, value in variables.items()) > _ENVIRONMENT_BYTES:
         raise invalid(f"{refusal} provided exceeded the 4KB limit.")
 

@@ -10,7 +10,7 @@ import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from localaws.errors import AwsError
+from localaws.errors import AwsError, invalid
 from localaws.lambda_ import names
 from localaws.lambda_.settings import refuse_other_revision
 
@@ -49,6 +49,8 @@ def publish(self: LambdaStorage, name_or_arn: str, description: str = "") -> Lam
 def delete(call: Callable[..., None], self: LambdaStorage, name_or_arn: str, qualifier: str | None = None) -> None:
     """Wrap DeleteFunction: a version that an alias names is kept, and one that does not exist is no error."""
     _, _, name, version = names.parse(name_or_arn, qualifier)
+    if version == "$LATEST":
+        raise invalid("$LATEST version cannot be deleted without deleting the function.")
     if version and self.get_function_by_name_forbid_qualifier(name):
         aliases = [alias.name for alias in self.list_aliases(name) if version in _versions_of(alias)]
         if aliases:
@@ -67,6 +69,17 @@ def list_versions(call: Callable[..., str], self: LambdaResponse) -> str:
     versions = json.loads(call(self))["Versions"]
     page = [{name: value for name, value in each.items() if "State" not in name} for each in versions[start:end]]
     return json.dumps({"Versions": page, **({"NextMarker": str(end)} if versions[end:] else {})})
+
+
+def refuse_other_code(call: Callable[..., Any], self: LambdaResponse) -> Any:
+    """Wrap PublishVersion: only of the code and the revision in the request, if it names them."""
+    latest: Any = self.backend.get_function(self.path.split("/")[-2])
+    request = json.loads(self.body or "{}")
+    refuse_other_revision(request, latest.revision_id)
+    if request.get("CodeSha256") not in (None, "", latest.code_sha_256):
+        other = f"is different from current CodeSHA256 in $LATEST ({latest.code_sha_256}). Please try again with the"
+        raise invalid(f"CodeSHA256 ({request['CodeSha256']}) {other} CodeSHA256 in $LATEST.")
+    return call(self)
 
 
 def update_alias(call: Callable[..., Any], self: LambdaResponse) -> Any:

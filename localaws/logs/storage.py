@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from moto.logs.responses import LogsResponse
 
 _MAX_EVENTS = 10_000
+_MAX_GROUPS = 50
+_NO_STREAM = "The specified log stream does not exist."
 _FIRST_READS = (16, 128)
 _EVENTS_PER_READ = 1000
 _END_OF_TIME = 2**62
@@ -171,11 +173,12 @@ def filter_log_events(self: LogsResponse) -> str:
     """FilterLogEvents: a page of the events of all streams, by time. moto does not have `startFromHead`."""
     read = self._get_param
     limit, start, end = read("limit") or _MAX_EVENTS, read("startTime") or 0, read("endTime") or _END_OF_TIME
-    group = self.logs_backend.groups.get(read("logGroupName"))
+    group = self.logs_backend.groups.get(read("logGroupName") or _name_in(read("logGroupIdentifier") or ""))
     if group is None:
         raise ResourceNotFoundException
-    if limit > _MAX_EVENTS:
-        raise AwsError("InvalidParameterException", f"limit must be at most {_MAX_EVENTS}.")
+    names, prefix = read("logStreamNames"), read("logStreamNamePrefix") or ""
+    if set(names or ()) - set(group.streams):
+        raise ResourceNotFoundException(_NO_STREAM)
     forward = read("startFromHead") is not False
     position = (start, -1) if forward else (end, _END_OF_TIME)
     if token := read("nextToken"):
@@ -184,8 +187,8 @@ def filter_log_events(self: LogsResponse) -> str:
         forward, position = direction == "f", (int(timestamp), event_id)
     elif not forward and start < _REVERSIBLE_SINCE:
         raise AwsError("InvalidParameterException", "startTime must be on or after Jan 1, 2024 00:00:00 UTC.")
-    matches, names = _matcher(read("filterPattern") or ""), read("logStreamNames")
-    streams: list[Any] = [stream for name, stream in group.streams.items() if not names or name in names]
+    matches = _matcher(read("filterPattern") or "")
+    streams: list[Any] = [group.streams[name] for name in names or list(group.streams) if name.startswith(prefix)]
     sources = (
         stream.events.after(position, end) if forward else stream.events.before(position, start) for stream in streams
     )
@@ -223,6 +226,18 @@ def _parse_token(token: str, separator: str) -> tuple[str, int]:
     return first, int(second)
 
 
+def find_log_stream(call: Callable[..., Any], self: models.LogGroup, log_stream_name: str, *rest: Any) -> Any:
+    """Wrap a call that reads or deletes a log stream: moto's error says that the log group does not exist."""
+    if log_stream_name not in self.streams:
+        raise ResourceNotFoundException(_NO_STREAM)
+    return call(self, log_stream_name, *rest)
+
+
+def _name_in(identifier: str) -> str:
+    """The name of a log group, from its name or its ARN."""
+    return identifier.rpartition(":log-group:")[2].removesuffix(":*")
+
+
 def delete_log_stream(delete: Callable[..., None], self: models.LogGroup, name: str) -> None:
     """Wrap the deletion of a log stream: it deletes the events."""
     stream = self.streams.get(name)
@@ -249,19 +264,24 @@ def record_log_groups(write: Callable[..., Any], self: models.LogsBackend, *argu
     return result
 
 
-def describe_log_groups(describe: Callable[..., Any], self: models.LogsBackend, **options: Any) -> Any:
-    """Wrap DescribeLogGroups."""
-    replica = copy.copy(self)
-    replica.groups = dict(
-        _groups.seen(f"{self.account_id} {self.region_name}", "log-group-listed", lambda: self.groups)
+def describe_log_groups(self: LogsResponse) -> str:
+    """DescribeLogGroups, which shows a new group later. moto ignores the pattern."""
+    read, backend = self._get_param, self.logs_backend
+    seen = _groups.seen(f"{backend.account_id} {backend.region_name}", "log-group-listed", lambda: backend.groups)
+    replica = copy.copy(backend)
+    replica.groups = {name: group for name, group in seen.items() if (read("logGroupNamePattern") or "") in name}
+    groups, token = replica.describe_log_groups(
+        limit=read("limit") or _MAX_GROUPS,
+        log_group_name_prefix=read("logGroupNamePrefix"),
+        next_token=read("nextToken"),
     )
-    return describe(replica, **options)
+    return json.dumps({"logGroups": [group.to_describe_dict() for group in groups], "nextToken": token})
 
 
 def list_tags(call: Callable[..., dict[str, str]], self: models.LogsBackend, arn: str) -> dict[str, str]:
     """Wrap ListTagsForResource: a log group that does not exist is an error, also while lists still show it."""
     _, _, name = arn.partition(":log-group:")
-    if name and name.removesuffix(":*") not in self.groups:
+    if name and _name_in(arn) not in self.groups:
         raise ResourceNotFoundException
     return call(self, arn)
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from werkzeug.wrappers import Response
 
-from localaws import delays
+from localaws import delays, service_model
 from localaws.dynamodb.stream import find_stream
 from localaws.errors import AwsError, invalid
 from localaws.lambda_ import names
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 _PATH = re.compile(r"/2015-03-31/event-source-mappings(?:/(?P<uuid>[^/]+))?/?")
 _TAGS_PATH = re.compile(r"/2017-03-31/tags/(?P<arn>.+:event-source-mapping:(?P<uuid>[^/]+))")
 _STREAM_ARN = re.compile(r"arn:[\w-]+:dynamodb:[\w-]+:\d{12}:table/[\w.-]+/stream/.+")
-_MAX_LISTED = 10_000
 
 
 class Mappings:
@@ -131,7 +130,8 @@ class Mappings:
 
     def _list(self, request: Request) -> dict[str, Any]:
         source, function = request.args.get("EventSourceArn"), request.args.get("FunctionName")
-        scope, limit = signature(request), int(request.args.get("MaxItems", 100))
+        scope, limit = signature(request), request.args.get("MaxItems", 100, int)
+        service_model.validate("lambda", "ListEventSourceMappings", {**request.args, "MaxItems": limit})
         mappings = [
             mapping
             | ({"LastProcessingResult": live.result} if (live := self._mappings.get(mapping["UUID"])) else {})
@@ -141,8 +141,8 @@ class Mappings:
             and source in (None, mapping["EventSourceArn"])
             and (function is None or _invokes(mapping["FunctionArn"], function))
         ]
-        start = int(request.args.get("Marker") or 0)
-        end = start + min(max(limit, 1), _MAX_LISTED)
+        start = request.args.get("Marker", 0, int)
+        end = start + limit
         more = {"NextMarker": str(end)} if mappings[end:] else {}
         return {"EventSourceMappings": mappings[start:end], **more}
 

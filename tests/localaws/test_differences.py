@@ -107,6 +107,57 @@ def test_trust_policy_is_not_evaluated_for_assume_role(endpoint: str, client: Cl
     assert error(of(endpoint, key), "sts", "assume_role", RoleArn=role, RoleSessionName="me") == ("", "")
 
 
+def test_missing_role_can_be_assumed_and_allows_nothing(endpoint: str, client: Clients) -> None:
+    """STS API reference, AssumeRole: AccessDenied."""
+    arn = "arn:aws:iam::000000000000:role/missing"
+    key = client("sts").assume_role(RoleArn=arn, RoleSessionName="me")["Credentials"]
+    assert error(of(endpoint, key), "dynamodb", "list_tables")[0] == "AccessDeniedException"
+
+
+def test_trust_policy_may_name_an_unknown_service(client: Clients) -> None:
+    """IAM: MalformedPolicyDocument, "Invalid principal in policy"."""
+    unknown = policy({**TRUST, "Principal": {"Service": "lamda.amazonaws.com"}})
+    client("iam").create_role(RoleName=f"role-{uuid.uuid4().hex[:12]}", AssumeRolePolicyDocument=unknown)
+
+
+def test_inline_policies_of_a_role_may_exceed_their_limit(client: Clients) -> None:
+    """IAM user guide, "IAM and AWS STS quotas": 10,240 characters together."""
+    role = f"role-{uuid.uuid4().hex[:12]}"
+    client("iam").create_role(RoleName=role, AssumeRolePolicyDocument=policy(TRUST))
+    large = policy(*[allow(["s3:GetObject"], f"arn:aws:s3:::{'x' * 60}/{number}") for number in range(150)])
+    client("iam").put_role_policy(RoleName=role, PolicyName="p", PolicyDocument=large)
+
+
+def test_lists_of_policies_have_one_page(client: Clients) -> None:
+    role = f"role-{uuid.uuid4().hex[:12]}"
+    client("iam").create_role(RoleName=role, AssumeRolePolicyDocument=policy(TRUST))
+    for name in ("a", "b"):
+        client("iam").put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=policy(allow(["s3:GetObject"])))
+    assert client("iam").list_role_policies(RoleName=role, MaxItems=1)["PolicyNames"] == ["a", "b"]
+
+
+def test_permission_can_be_added_twice(client: Clients) -> None:
+    """Lambda: ResourceConflictException, "The statement id (...) provided already exists"."""
+    function = deploy(client)
+    statement = {"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "someone"}
+    for _ in range(2):
+        client("lambda").add_permission(FunctionName=function.name, **statement)
+
+
+def test_what_a_function_uses_need_not_exist(client: Clients) -> None:
+    """Lambda API reference, CreateFunction, "VpcConfig" and "DeadLetterConfig"."""
+    vpc = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+    deploy(client, VpcConfig=vpc, DeadLetterConfig={"TargetArn": f"arn:aws:sqs:{REGION}:000000000000:missing"})
+
+
+def test_function_and_log_group_have_any_tags(client: Clients, group: str) -> None:
+    """Lambda guide, "Using tags on Lambda functions"; CloudWatch Logs API reference, TagResource: at most 50 tags."""
+    tags = {"aws:reserved": "", **{f"tag{number}": "" for number in range(60)}}
+    function = deploy(client, Tags=tags)
+    assert client("lambda").list_tags(Resource=function.arn)["Tags"] == tags
+    client("logs").create_log_group(logGroupName=f"{group}-tagged", tags={"aws:reserved": "a"})
+
+
 def test_policy_that_names_a_role_applies_to_one_that_is_created_later(
     endpoint: str, table: str, client: Clients
 ) -> None:
@@ -170,11 +221,66 @@ def test_page_of_log_events_exceeds_a_megabyte(client: Clients, group: str) -> N
     assert (len(page["events"]), "nextToken" in page) == (27, False)
 
 
+def test_log_events_of_a_call_may_span_more_than_a_day(client: Clients, group: str) -> None:
+    """CloudWatch Logs API reference, PutLogEvents: a batch cannot span more than 24 hours."""
+    now = int(time.time() * 1000)
+    events = [{"timestamp": now - age * 3_600_000, "message": "m"} for age in (30, 0)]
+    client("logs").put_log_events(logGroupName=group, logStreamName="stream", logEvents=events)
+    assert len(client("logs").filter_log_events(logGroupName=group)["events"]) == 2
+
+
+def test_log_group_has_any_retention(client: Clients, group: str) -> None:
+    """CloudWatch Logs API reference, PutRetentionPolicy, "retentionInDays": 1, 3, 5, 7, ..."""
+    client("logs").put_retention_policy(logGroupName=group, retentionInDays=2)
+
+
+def test_alarm_has_any_period(client: Clients) -> None:
+    """CloudWatch API reference, PutMetricAlarm, "Period" and "EvaluationPeriods"."""
+    alarm = {"AlarmName": "any", "Namespace": "AWS/Lambda", "MetricName": "Errors", "Statistic": "Sum", "Threshold": 1}
+    more = {"ComparisonOperator": "GreaterThanThreshold", "Period": 61, "EvaluationPeriods": 99_999}
+    client("cloudwatch").put_metric_alarm(**alarm, **more, TreatMissingData="other")
+
+
 def test_throughput_is_not_limited(client: Clients, table: str) -> None:
     """Fifty items of 10 KB take 500 write capacity units; the table has one a second, and a burst of 300."""
     for number in range(50):
         item = {"name": {"S": str(number)}, "text": {"S": "x" * 10_000}}
         client("dynamodb").put_item(TableName=table, Item=item)
+
+
+def test_transaction_may_exceed_four_megabytes(client: Clients, table: str) -> None:
+    """DynamoDB API reference, TransactWriteItems: the aggregate size of the items cannot exceed 4 MB."""
+    items = [{"name": {"S": str(number)}, "text": {"S": "x" * 399_000}} for number in range(11)]
+    puts = [{"Put": {"TableName": table, "Item": item}} for item in items]
+    client("dynamodb").transact_write_items(TransactItems=puts)
+    assert client("dynamodb").scan(TableName=table, Select="COUNT")["Count"] > 0
+
+
+def test_capacity_does_not_depend_on_sizes(client: Clients, table: str) -> None:
+    item = {"name": {"S": "a"}, "text": {"S": "x" * 10_000}}
+    answer = client("dynamodb").put_item(TableName=table, Item=item, ReturnConsumedCapacity="TOTAL")
+    assert answer["ConsumedCapacity"]["CapacityUnits"] == 1
+
+
+def test_items_of_a_table_are_counted_at_once_and_not_measured(client: Clients, table: str) -> None:
+    client("dynamodb").put_item(TableName=table, Item={"name": {"S": "a"}})
+    described = client("dynamodb").describe_table(TableName=table)["Table"]
+    assert (described["ItemCount"], described["TableSizeBytes"]) == (1, 0)
+
+
+def test_index_has_only_what_it_projects(client: Clients) -> None:
+    """DynamoDB: ValidationException for attributes that a global index does not project."""
+    name = f"table-{uuid.uuid4().hex[:12]}"
+    keys_only = {"IndexName": "index", "KeySchema": HASH, "Projection": {"ProjectionType": "KEYS_ONLY"}}
+    client("dynamodb").create_table(
+        TableName=name,
+        AttributeDefinitions=STRING,
+        KeySchema=HASH,
+        BillingMode="PAY_PER_REQUEST",
+        GlobalSecondaryIndexes=[keys_only],
+    )
+    client("dynamodb").put_item(TableName=name, Item={"name": {"S": "a"}, "kind": {"S": "b"}})
+    assert client("dynamodb").scan(TableName=name, IndexName="index", ProjectionExpression="kind")["Items"] == [{}]
 
 
 def test_number_of_operators_is_not_limited(client: Clients, table: str) -> None:

@@ -126,3 +126,82 @@ def test_malformed_request_is_never_a_fault(endpoint: str, operation: str) -> No
     requests = [{"TableName": "table", member: value} for member in members for value in values]
     answers = [send(endpoint, "dynamodb", f"DynamoDB_20120810.{operation}", json.dumps(each)) for each in requests]
     assert [each for each in zip(answers, requests, strict=True) if each[0][0] != 400] == []
+
+
+ROLE_PATTERN = r"satisfy regular expression pattern: [\w+=,.@-]+"
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "parameters", "code", "problem"),
+    [
+        (
+            "iam",
+            "get_role",
+            {"RoleName": "/service-role/a"},
+            "ValidationError",
+            f"Value '/service-role/a' at 'roleName' failed to satisfy constraint: Member must {ROLE_PATTERN}",
+        ),
+        (
+            "iam",
+            "create_role",
+            {"RoleName": "a" * 65, "AssumeRolePolicyDocument": "{}"},
+            "ValidationError",
+            (
+                f"Value '{'a' * 65}' at 'roleName' failed to satisfy constraint: "
+                "Member must have length less than or equal to 64"
+            ),
+        ),
+        (
+            "sts",
+            "assume_role",
+            {"RoleArn": "arn:aws:iam::000000000000:role/a", "RoleSessionName": "me", "DurationSeconds": 60},
+            "ValidationError",
+            (
+                "Value '60' at 'durationSeconds' failed to satisfy constraint: "
+                "Member must have value greater than or equal to 900"
+            ),
+        ),
+        (
+            "logs",
+            "filter_log_events",
+            {"logGroupName": "a", "limit": 10001},
+            "InvalidParameterException",
+            "Value '10001' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 10000",
+        ),
+        (
+            "cloudwatch",
+            "put_metric_alarm",
+            {"AlarmName": "a", "EvaluationPeriods": 0, "ComparisonOperator": "GreaterThanThreshold"},
+            "ValidationError",
+            (
+                "Value '0' at 'evaluationPeriods' failed to satisfy constraint: "
+                "Member must have value greater than or equal to 1"
+            ),
+        ),
+        (
+            "lambda",
+            "list_functions",
+            {"MaxItems": 0},
+            "ValidationException",
+            "Value '0' at 'maxItems' failed to satisfy constraint: Member must have value greater than or equal to 1",
+        ),
+    ],
+)
+def test_parameter_that_the_service_model_forbids_is_refused_in_the_words_of_the_service(
+    unchecked_client: Callable[[str], Any], service: str, call: str, parameters: dict[str, Any], code: str, problem: str
+) -> None:
+    """Recorded for `limit`: LocalStack, tests/aws/services/logs/test_logs_filter_events.snapshot.json.
+
+    Users of Terraform and of the Serverless Framework quote the texts about role names.
+    """
+    expected = f"1 validation error detected: {problem}"
+    assert error_of(getattr(unchecked_client(service), call), **parameters) == (code, expected, 0)
+
+
+@pytest.mark.parametrize("service", ["iam", "lambda"])
+def test_parameter_that_is_no_number_is_a_serialization_error(
+    unchecked_client: Callable[[str], Any], service: str
+) -> None:
+    call = {"iam": "list_roles", "lambda": "list_functions"}[service]
+    code, _, _ = error_of(getattr(unchecked_client(service), call), MaxItems="many")
+    assert code == "SerializationException"

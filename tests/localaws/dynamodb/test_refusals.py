@@ -248,6 +248,36 @@ def test_key_condition_is_refused(dynamodb: Any, table: str, condition: str, mes
     assert refusal(dynamodb.query, TableName=table, KeyConditionExpression=condition, **VALUE) == message
 
 
+INDEX = {"IndexName": "index", "ExpressionAttributeNames": {"#i": "indexed"}}
+
+
+@pytest.mark.parametrize(
+    ("index", "key", "path", "name"),
+    [({}, "pk", "pk", "pk"), ({}, "pk", "sk", "sk"), (INDEX, "#i", "#i", "indexed")],
+)
+def test_filter_on_the_key_of_a_query_is_refused(
+    dynamodb: Any, table: str, index: dict[str, Any], key: str, path: str, name: str
+) -> None:
+    """DynamoDB developer guide, "Filter expressions for the Query operation". Users quote the message in issues."""
+    expressions = {"KeyConditionExpression": f"{key} = :v", "FilterExpression": f"b = :v OR {path} = :v"}
+    message = f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {name}"
+    assert refusal(dynamodb.query, TableName=table, **index, **expressions, **VALUE) == message
+
+
+def test_filter_on_the_key_of_the_table_is_allowed_in_a_query_of_an_index(dynamodb: Any, table: str) -> None:
+    expressions = {"KeyConditionExpression": "#i = :v", "FilterExpression": "pk = :v"}
+    assert dynamodb.query(TableName=table, **INDEX, **expressions, **VALUE)["Count"] == 0
+
+
+def test_query_of_a_missing_index_is_refused(dynamodb: Any, table: str) -> None:
+    """Users quote the message in issues."""
+    message = "The table does not have the specified index: missing"
+    assert (
+        refusal(dynamodb.query, TableName=table, IndexName="missing", KeyConditionExpression="a = :v", **VALUE)
+        == message
+    )
+
+
 @pytest.mark.parametrize("condition", ["a < :v", "size(b) > :v", "a BETWEEN :v AND :v"])
 def test_unlike_types_do_not_hold(dynamodb: Any, condition: str) -> None:
     name = f"table-{uuid.uuid4().hex[:12]}"

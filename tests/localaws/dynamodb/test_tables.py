@@ -71,6 +71,22 @@ def test_delete_returns_deleting(client: Any) -> None:
     assert answer["TableStatus"] == "DELETING"
 
 
+def test_protected_table_is_not_deleted(client: Any) -> None:
+    """The error message that users quote in issues."""
+    name = create(client, DeletionProtectionEnabled=True)
+    with pytest.raises(ClientError) as refused:
+        client("dynamodb").delete_table(TableName=name)
+    message = (
+        "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first."
+    )
+    assert refused.value.response["Error"] == {"Code": "ValidationException", "Message": message}
+
+
+def test_table_without_indexes_shows_none(client: Any) -> None:
+    """Recorded: LocalStack, tests/aws/services/dynamodb/test_dynamodb.snapshot.json."""
+    assert not {"LocalSecondaryIndexes", "GlobalSecondaryIndexes"} & set(described(client, create(client)))
+
+
 def test_table_has_an_id_of_its_own(client: Any) -> None:
     one, two = create(client), create(client)
     assert described(client, one)["TableId"] == described(client, one)["TableId"] != described(client, two)["TableId"]

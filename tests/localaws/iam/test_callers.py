@@ -167,6 +167,12 @@ def test_caller_identity_is_the_session_of_the_role(endpoint: str, client: Clien
     assert identity["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/me"
 
 
+def test_made_up_credentials_are_those_of_the_root_user(client: Clients) -> None:
+    """IAM user guide, "Variables and tags": the ID of the root user is that of its account."""
+    identity = client("sts").get_caller_identity()
+    assert (identity["Arn"], identity["UserId"]) == (f"{IAM}:root", ACCOUNT)
+
+
 def test_a_session_token_has_the_permissions_of_its_user(endpoint: str, client: Clients) -> None:
     name, key = make_user(client, LIST)
     session = of(endpoint, of(endpoint, key)("sts").get_session_token()["Credentials"])

@@ -9,9 +9,10 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.localaws.conftest import REGION
-from tests.localaws.deployed import Deployed, allow, deploy, policy
+from tests.localaws.deployed import Deployed, allow, deploy, make_role, policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     Caller: TypeAlias = Callable[..., Deployed]
 
 ACCOUNT = "000000000000"
+TO_LAMBDA = {"Principal": {"Service": "lambda.amazonaws.com"}}
 TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/"
 # Makes the API call in the event, and returns its error.
 CALLER = """
@@ -221,6 +223,29 @@ def test_denial_has_the_error_format_of_the_service(
 ) -> None:
     found, message = call(caller(), service, name, **parameters)
     assert (found, wanted in message) == (code, True), message
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("{", "This policy contains invalid Json"),
+        (policy(allow(["s3:GetObject"]) | TO_LAMBDA), "AssumeRole policy may only specify STS AssumeRole actions."),
+        (policy(allow(["sts:AssumeRole"]) | TO_LAMBDA), "Has prohibited field Resource"),
+        (policy({"Effect": "Allow", "Action": "sts:AssumeRole"}), "Missing required field Principal"),
+    ],
+)
+@pytest.mark.parametrize("call", ["create_role", "update_assume_role_policy"])
+def test_invalid_trust_policy_is_refused(client: Any, call: str, document: str, message: str) -> None:
+    """Recorded: LocalStack, tests/aws/services/iam/test_iam_roles.snapshot.json."""
+    existing = make_role(client).rpartition("/")[2]
+    parameters = {
+        "create_role": {"RoleName": "untrusted", "AssumeRolePolicyDocument": document},
+        "update_assume_role_policy": {"RoleName": existing, "PolicyDocument": document},
+    }
+    with pytest.raises(ClientError) as refused:
+        getattr(client("iam"), call)(**parameters[call])
+    error = refused.value.response["Error"]
+    assert (error["Code"], error["Message"]) == ("MalformedPolicyDocument", message)
 
 
 def test_get_caller_identity_needs_no_permission(caller: Caller) -> None:

@@ -442,6 +442,13 @@ def test_reserved_concurrency_of_zero_refuses_every_invocation(client: Any) -> N
     assert (code, message, status) == ("TooManyRequestsException", "Rate Exceeded.", 429)
 
 
+def test_a_hundred_of_an_accounts_concurrent_executions_cannot_be_reserved(client: Any) -> None:
+    """Lambda guide, "Configuring reserved concurrency"; the error message that users quote in issues."""
+    function = deploy(client)
+    with pytest.raises(ClientError, match="UnreservedConcurrentExecution below its minimum value of \\[100\\]"):
+        client("lambda").put_function_concurrency(FunctionName=function.name, ReservedConcurrentExecutions=901)
+
+
 def test_reserved_concurrency_of_one_refuses_a_second_invocation(client: Any, tmp_path: Path) -> None:
     code = """
         import os, pathlib, time

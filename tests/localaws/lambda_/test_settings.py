@@ -37,7 +37,7 @@ SETTINGS: list[tuple[str, Any, Any, Any, Any]] = [
     ("Description", "one", "two", "", ""),
     ("Timeout", 5, 6, 3, 3),
     ("MemorySize", 256, 512, 128, 128),
-    ("Environment", {"Variables": {"A": "1"}}, {"Variables": {"B": "2"}}, {}, None),
+    ("Environment", {"Variables": {"ONE": "1"}}, {"Variables": {"TWO": "2"}}, {}, None),
     ("EphemeralStorage", {"Size": 1024}, {"Size": 2048}, {"Size": 512}, {"Size": 512}),
     ("TracingConfig", {"Mode": "Active"}, {"Mode": "PassThrough"}, {"Mode": "PassThrough"}, {"Mode": "PassThrough"}),
     (
@@ -207,7 +207,9 @@ def test_outdated_revision_id_is_refused(client: Any) -> None:
         ({"Runtime": "python1.0"}, "Value 'python1.0' at 'runtime' failed"),
         ({"Runtime": "python3.7"}, "The runtime parameter of python3.7 is no longer supported"),
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "Reserved keys used in this request: AWS_REGION"),
-        ({"Environment": {"Variables": {"A": "x" * 4096}}}, "exceeded the 4KB limit"),
+        ({"Environment": {"Variables": {"LONG": "x" * 4096}}}, "exceeded the 4KB limit"),
+        # As users quote it in issues.
+        ({"Environment": {"Variables": {"A": "one letter"}}}, "regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+]"),
         ({"Role": "arn:aws:iam::000000000000:role/absent"}, "cannot be assumed by Lambda."),
         ({"Role": "absent"}, "Value 'absent' at 'role' failed"),
     ],
@@ -233,6 +235,57 @@ def test_invalid_setting_is_refused_by_create_and_update(client: Any, options: d
 def test_maximum_of_the_service_model_is_accepted(client: Any, setting: str, value: Any) -> None:
     function = deploy(client, **{setting: value})
     assert configuration(client, function.name)[setting] == value
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"Handler": ""},
+            "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
+        ),
+        (
+            {"Runtime": ""},
+            "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
+        ),
+        ({"Code": {}}, "Please provide a source for function code."),
+        ({"FunctionName": "a" * 65}, "Member must have length less than or equal to 64"),
+    ],
+)
+def test_create_function_needs_code_runtime_handler_and_a_short_name(
+    client: Any, options: dict[str, Any], message: str
+) -> None:
+    """Lambda API reference, CreateFunction; error messages that users quote in issues."""
+    needed = {"FunctionName": "needs", "Role": make_role(client), "Runtime": "python3.11", "Handler": "a.b"}
+    parameters = {
+        name: value for name, value in {**needed, "Code": {"ZipFile": zipped("")}, **options}.items() if value != ""
+    }
+    assert message in error_of(lambda: client("lambda").create_function(**parameters))[1]
+
+
+def test_update_function_code_needs_code(client: Any) -> None:
+    """Lambda API reference, UpdateFunctionCode; the error message that users quote in issues."""
+    function = deploy(client)
+    refused = error_of(lambda: client("lambda").update_function_code(FunctionName=function.name))
+    assert refused == ("InvalidParameterValueException", "Please provide a source for function code.")
+
+
+@pytest.mark.parametrize("call", ["get_function", "delete_function", "invoke"])
+def test_function_of_another_region_is_not_reachable(client: Any, call: str) -> None:
+    """Recorded: LocalStack, tests/aws/services/lambda_/test_lambda_api.snapshot.json."""
+    arn = deploy(client).arn.replace(REGION, "us-west-2")
+    refused = error_of(lambda: getattr(client("lambda"), call)(FunctionName=arn))
+    message = f"Functions from 'us-west-2' are not reachable in this region ('{REGION}')"
+    assert refused == ("ResourceNotFoundException", message)
+
+
+@pytest.mark.parametrize("call", ["get_function", "invoke"])
+def test_two_qualifiers_have_to_be_the_same(client: Any, call: str) -> None:
+    """EventBridge Scheduler guide, "Troubleshooting universal targets", "Mismatching qualifiers"."""
+    name = f"{deploy(client).name}:1"
+    refused = error_of(lambda: getattr(client("lambda"), call)(FunctionName=name, Qualifier="2"))
+    message = "The derived qualifier from the function name does not match the specified qualifier."
+    assert refused == ("InvalidParameterValueException", message)
 
 
 def test_role_that_lambda_cannot_assume_is_refused(client: Any) -> None:

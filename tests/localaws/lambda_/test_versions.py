@@ -87,6 +87,17 @@ def test_deleting_a_version_that_does_not_exist_is_no_error(lambda_: Any, functi
     assert versions(lambda_, function.name) == ["$LATEST", "1", "2"]
 
 
+def test_the_latest_version_is_not_deleted_alone(lambda_: Any, function: Deployed) -> None:
+    refused = message_of(lambda_.delete_function, FunctionName=function.name, Qualifier="$LATEST")
+    assert refused.endswith("$LATEST version cannot be deleted without deleting the function.")
+
+
+def test_only_the_code_that_the_request_names_is_published(lambda_: Any, function: Deployed) -> None:
+    digest = lambda_.get_function_configuration(FunctionName=function.name)["CodeSha256"]
+    refused = message_of(lambda_.publish_version, FunctionName=function.name, CodeSha256="other")
+    assert f"CodeSHA256 (other) is different from current CodeSHA256 in $LATEST ({digest})." in refused
+
+
 def test_versions_are_listed_in_pages(lambda_: Any, function: Deployed) -> None:
     page = lambda_.list_versions_by_function(FunctionName=function.name, MaxItems=2)
     assert [each["Version"] for each in page["Versions"]] == ["$LATEST", "1"]

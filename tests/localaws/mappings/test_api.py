@@ -419,6 +419,12 @@ def test_list_excludes_other_regions(pipe: Pipe, endpoint: str) -> None:
     assert elsewhere.list_event_source_mappings()["EventSourceMappings"] == []
 
 
+def test_list_refuses_a_page_of_no_mappings(unchecked_client: Callable[[str], Any]) -> None:
+    """Lambda API reference, ListEventSourceMappings, "MaxItems"."""
+    with pytest.raises(ClientError, match="Value '0' at 'maxItems' failed to satisfy constraint"):
+        unchecked_client("lambda").list_event_source_mappings(MaxItems=0)
+
+
 def test_list_pages(pipe: Pipe, client: Callable[[str], Any], tmp_path: Path) -> None:
     other = build(client, tmp_path)
     first, second = pipe.map(), pipe.map(FunctionName=other.function)

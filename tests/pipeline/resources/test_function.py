@@ -248,12 +248,12 @@ def test_never_shows_the_values_of_environment_variables(aws: Aws, desired: dict
 
 
 def test_an_environment_diff_names_the_variables(aws: Aws, desired: dict[str, Any]) -> None:
-    function.ensure(aws("lambda"), {**desired, "Environment": {"Variables": {"A": "1", "B": "1"}}})
+    function.ensure(aws("lambda"), {**desired, "Environment": {"Variables": {"ONE": "1", "TWO": "1"}}})
 
-    result = function.ensure(aws("lambda"), {**desired, "Environment": {"Variables": {"A": "2", "C": "1"}}})
+    result = function.ensure(aws("lambda"), {**desired, "Environment": {"Variables": {"ONE": "2", "THREE": "1"}}})
 
     [difference] = result.diffs
-    assert (difference.old, difference.new) == (["A", "B"], ["A (changed)", "C"])
+    assert (difference.old, difference.new) == (["ONE", "TWO"], ["ONE (changed)", "THREE"])
 
 
 def test_rejects_an_unsupported_parameter_before_any_call(aws: Aws, calls: Calls, desired: dict[str, Any]) -> None:
