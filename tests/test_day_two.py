@@ -460,6 +460,7 @@ def test_pause_again_changes_nothing_and_names_no_time(deployed: Pipeline) -> No
 # --- a busy stream ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proof  # seconds of writing
 def test_records_ends_although_others_go_on_writing(three: Pipeline) -> None:
     dynamodb, ended, numbers = three.project.client("dynamodb"), threading.Event(), itertools.count()
 
