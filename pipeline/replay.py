@@ -38,8 +38,11 @@ class Tally:
 
     def result(self, text: str = "", **values: Any) -> Result:
         """The result of the command. The failed records are in it already."""
-        text = f"records: {self.handled} handled, {self.failed} failed, {self.skipped} skipped{text}"
+        text = f"{self.step}: {self}{text}"
         return Result(text, {"handled": self.handled, "failed": [], "skipped": self.skipped, **values})
+
+    def __str__(self) -> str:
+        return f"{self.handled} handled, {self.failed} failed, {self.skipped} skipped"
 
 
 def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> Events[None]:
@@ -187,7 +190,7 @@ def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], t
                 parts += [rest[middle:], rest[:middle]]
             else:
                 yield from [tally.fail(record, reason) for record in rest]
-        yield Progress(tally.step, tally.result().text, tally.handled + tally.failed)
+        yield Progress(tally.step, str(tally), tally.handled + tally.failed)
 
 
 def _key(record: Record) -> str:
