@@ -13,7 +13,7 @@ from benchmarks import commands, files, growth, logs, records, report
 from benchmarks.row import Bench
 
 ROWS = {row.name: row for module in (commands, files, logs, records, growth) for row in module.ROWS}
-OTHERS = {row.name: row for row in (*commands.STARTS, *logs.FLOORS)}
+OTHERS = {row.name: row for row in (*commands.STARTS, *logs.FLOORS, *records.FLOORS)}
 
 
 def main() -> None:

@@ -59,10 +59,10 @@ class LocalAws:
             Timeout=60,
         )
 
-    def map_stream(self, name: str, stream_arn: str) -> str:
+    def map_stream(self, name: str, stream_arn: str, batch_size: int = 100) -> str:
         """Map the stream to the function; return the mapping's UUID."""
         mapping = self.clients["lambda"].create_event_source_mapping(
-            FunctionName=name, EventSourceArn=stream_arn, StartingPosition="TRIM_HORIZON"
+            FunctionName=name, EventSourceArn=stream_arn, StartingPosition="TRIM_HORIZON", BatchSize=batch_size
         )
         return str(mapping["UUID"])
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,17 +80,18 @@ def wait_for(endpoint: str) -> None:
     raise SystemExit(f"{endpoint} does not answer")
 
 
-def records_a_second(bench: Bench) -> Sides:
+def records_a_second(bench: Bench, batch_size: int = 100) -> Sides:
     seconds: dict[str, list[float]] = {"": [], COUNTS: []}
-    (bench.folder / "records").mkdir()
-    with local_aws(bench.folder / "records") as aws:
+    folder = bench.folder / f"records-{batch_size}"
+    folder.mkdir()
+    with local_aws(folder) as aws:
         role_arn = aws.create_role("role")
         for number in range(bench.runs):
             # The side that goes first goes last in the next round.
             for code in ("", COUNTS) if number % 2 else (COUNTS, ""):
                 name = f"round-{number}-{'mapped' if code else 'alone'}"
-                seconds[code].append(put_records(aws, role_arn, name, RECORDS, code))
-    return Sides(seconds[COUNTS], seconds[""], f"{RECORDS / min(seconds['']):,.0f} records a second")
+                seconds[code].append(put_records(aws, role_arn, name, RECORDS, code, batch_size))
+    return Sides(seconds[COUNTS], seconds[""], f"{RECORDS / min(seconds[COUNTS]):,.0f} records a second")
 
 
 def batch_writes(bench: Bench) -> Sides:
@@ -123,4 +125,9 @@ ROWS = (
         records_a_second, runs=5),
     Row("batch-write", "1,000 BatchWriteItem calls on a table with a stream", "moto's own server", 2, batch_writes,
         faster=True, runs=3),
+)  # fmt: skip
+# Without a goal: what is left if there are few invocations.
+FLOORS = (
+    Row("records-floor", "the same in 20 invocations of 1,000 records", "writing them without a mapping", 0,
+        partial(records_a_second, batch_size=1000), runs=5),
 )  # fmt: skip

@@ -40,7 +40,7 @@ def megabytes(pid: int) -> float:
     return int(listed.stdout) / 1024
 
 
-def put_records(aws: LocalAws, role_arn: str, name: str, count: int, code: str) -> float:
+def put_records(aws: LocalAws, role_arn: str, name: str, count: int, code: str, batch_size: int = 100) -> float:
     """Put `count` items into a new table; return the seconds until a function of that code has received all records.
 
     Without code there is no function, and only the puts are timed.
@@ -48,7 +48,9 @@ def put_records(aws: LocalAws, role_arn: str, name: str, count: int, code: str) 
     output = aws.folder / f"{name}.txt"
     output.touch()
     stream_arn = aws.create_table(name)
-    mapping = map_warm_function(aws, role_arn, name, stream_arn, code, output) if code else ""
+    if code:
+        create_warm_function(aws, role_arn, name, code, output)
+    mapping = aws.map_stream(name, stream_arn, batch_size) if code else ""
     began = time.perf_counter()
     threads = [
         threading.Thread(target=put_items, args=(aws.endpoint, name, lane, count)) for lane in range(CONNECTIONS)
@@ -66,11 +68,10 @@ def put_records(aws: LocalAws, role_arn: str, name: str, count: int, code: str) 
     return seconds
 
 
-def map_warm_function(aws: LocalAws, role_arn: str, name: str, stream_arn: str, code: str, output: Path) -> str:
-    """Create a function, invoke it once, and map the stream to it; return the mapping's UUID."""
+def create_warm_function(aws: LocalAws, role_arn: str, name: str, code: str, output: Path) -> None:
+    """Create a function, and invoke it once."""
     aws.create_function(name, role_arn, code, OUTPUT=str(output))
     aws.clients["lambda"].invoke(FunctionName=name, Payload=b'{"Records": []}')
-    return aws.map_stream(name, stream_arn)
 
 
 def put_items(

@@ -34,6 +34,7 @@ os.environ |= {
 }
 
 from localaws import delays, failures, server
+from localaws.dynamodb import api as dynamodb_api
 from localaws.dynamodb import stream, streams_api, ttl
 from localaws.iam import access_log, authorization
 from localaws.lambda_ import api as lambda_api
@@ -72,7 +73,8 @@ def main() -> None:
         authorization.authorize(request, mappings.function_of)
 
     handlers: list[server.RequestHandler] = [
-        partial(lambda_api.handle, functions), mappings.handle, streams_api.handle, failures.check_parameters
+        dynamodb_api.handle, streams_api.handle, partial(lambda_api.handle, functions), mappings.handle,
+        failures.check_parameters,
     ]  # fmt: skip
     listener = server.serve(arguments.port, server.Application(identity, on_request, handlers))
     identity["endpoint"] = f"http://{HOST}:{listener.server_port}"

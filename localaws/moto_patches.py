@@ -17,6 +17,7 @@ from moto.awslambda.responses import LambdaResponse
 from moto.cloudwatch.models import CloudWatchBackend
 from moto.core import responses
 from moto.core.common_models import BaseModel
+from moto.core.parse import JSONParser
 from moto.core.responses import BaseResponse
 from moto.dynamodb.comparisons import (
     FuncBetween,
@@ -100,14 +101,18 @@ def _account(self: BaseResponse) -> str:
 
 def _patch_items() -> None:
     """Attribute values and the calls that read and write items."""
-    _wrap(DynamoType, "__init__", items.normalize)
+    # moto takes a JSON body for a query string, in which "&Action=" names the operation.
+    _replace(DynamoHandler, "use_raw_body", True)
+    _replace(JSONParser, "_parse_structure", items.parse_structure)
+    _replace(DynamoType, "__init__", items.initialize)
+    _replace(DynamoType, "__hash__", lambda value: hash((value.type, value.value)))  # of a key
     _replace(DynamoType, "__eq__", items.equal)
     _replace(DynamoType, "__ne__", lambda value, other: not items.equal(value, other))
     for operation in ("__add__", "__sub__"):
         _wrap(DynamoType, operation, items.calculate)
     for change in ("__setitem__", "pop"):
         _wrap(DynamoType, change, items.in_container)
-    # `items.check_request` has checked the values.
+    # `items.check_value` has checked them.
     _replace(table_models.Table, "_validate_item_types", lambda *_: None)
     # `items.check_item` counts as DynamoDB does. moto counts all attributes anew for each attribute that it stores.
     _replace(LimitedSizeDict, "__setitem__", dict.__setitem__)
@@ -123,10 +128,8 @@ def _patch_items() -> None:
     _replace(DynamoDBBackend, "transact_write_items", writes.transact)
     for kind in ("Put", "Update", "Delete"):
         _wrap(DynamoHandler, f"{kind.lower()}_item", partial(writes.write_item, kind))
-    for call in (
-        "batch_write_item", "transact_write_items",
-        "execute_statement", "batch_execute_statement", "execute_transaction",
-    ):  # fmt: skip
+    _replace(DynamoHandler, "batch_write_item", writes.batch_write_item)
+    for call in ("transact_write_items", "execute_statement", "batch_execute_statement", "execute_transaction"):
         _wrap(DynamoHandler, call, getattr(writes, call))
     for call in ("get_item", "batch_get_item", "transact_get_items"):
         _wrap(DynamoHandler, call, getattr(writes, call))
@@ -149,6 +152,7 @@ def _patch_tables() -> None:
     _wrap(DynamoDBBackend, "delete_table", stream.close_with_table)
     _wrap(table_models.Table, "describe", tables.describe)
     _replace(table_models.Table, "all_items", tables.all_items)
+    _replace(table_models.Table, "__len__", tables.count_items)
     _wrap(DynamoHandler, "create_table", partial(tables.keep_settings, "CREATING"))
     _wrap(DynamoHandler, "update_table", partial(tables.keep_settings, "UPDATING"))
     _wrap(DynamoHandler, "update_table", tables.refuse_before_changing)

@@ -119,12 +119,12 @@ class Application:
         request = Request(environ)
         # Read the whole body first: on a connection that stays open, the server would take the rest for a request.
         body = request.get_data(cache=True)
+        environ["wsgi.input"] = BytesIO(body)  # for moto, which makes a request of its own
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
         try:
             if response := self._handle(request):
                 return response(environ, start_response)
-            environ["wsgi.input"] = BytesIO(body)
-            environ["CONTENT_LENGTH"] = str(len(body))
-            environ.pop("HTTP_TRANSFER_ENCODING", None)
             return self._call_moto(request, start_response)
         except errors.AwsError as error:
             return errors.response(request, error)(environ, start_response)

@@ -6,6 +6,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, cycle, dropwhile, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -70,9 +71,8 @@ def fetch(logs: Any, group: str, *, since_ms: int, pattern: str = "", request_id
         parameters["logStreamNames"] = sorted({mark["logStreamName"] for mark in marks})
         parameters["startTime"] = min(mark["timestamp"] for mark in marks)
         parameters["endTime"] = max(mark["timestamp"] for mark in marks) + 1
-    if pattern:
-        parameters["filterPattern"] = pattern
-    yield from _events(logs, parameters)
+    parameters |= {"filterPattern": pattern} if pattern else {}
+    yield from chain.from_iterable(_ahead(_pages(logs, parameters)))
 
 
 def select(
@@ -265,6 +265,15 @@ def mark_of(event: Mapping[str, Any]) -> tuple[str, str]:
     """The kind (start, end, report) and the request ID of a line of Lambda's own; "" and "" for another line."""
     found = _TEXT_MARK.match(event["message"]) or _JSON_MARK.match(event["message"])
     return (found[1].lower(), found[2]) if found else ("", "")
+
+
+def _ahead(pages: Iterator[list[LogEvent]]) -> Iterator[list[LogEvent]]:
+    """Read the next page while the caller works on this one."""
+    with ThreadPoolExecutor(1) as reader:
+        page = reader.submit(next, pages, None)
+        while (events := page.result()) is not None:
+            page = reader.submit(next, pages, None)
+            yield events
 
 
 def _events(logs: Any, parameters: Mapping[str, Any]) -> Iterator[LogEvent]:

@@ -10,7 +10,7 @@ import re
 from decimal import Context, Decimal, InvalidOperation, localcontext
 from typing import TYPE_CHECKING, Any
 
-from moto.core.utils import get_service_model
+from moto.core.parse import BaseJSONParser
 from moto.dynamodb.comparisons import AttributeValue, Func
 from moto.dynamodb.exceptions import InvalidUpdateExpressionInvalidDocumentPath
 from moto.dynamodb.models.dynamo_type import DynamoType
@@ -19,7 +19,9 @@ from moto.dynamodb.parsing.ast_nodes import DDBTypedValue  # type: ignore[attr-d
 from localaws.errors import AwsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
+
+    from moto.core.parse import JSONParser
 
 # Precise enough for every number that DynamoDB accepts.
 _EXACT = Context(prec=512)
@@ -44,29 +46,11 @@ def invalid_value(reason: str) -> AwsError:
     return invalid(f"One or more parameter values were invalid: {reason}")
 
 
-def check_request(operation: str, parameters: Mapping[str, Any]) -> None:
-    """Check each attribute value in the parameters of a call, wherever it is."""
-    shape = get_service_model("dynamodb").operation_model(operation).input_shape
-    for value in _values(shape, parameters):
-        check_value(value)
-
-
-def _values(shape: Any, parameter: Any) -> Iterator[Any]:
-    if shape.type_name not in ("structure", "list", "map") or parameter is None:
-        return
-    if shape.name == "AttributeValue":
-        yield parameter
-    elif shape.type_name == "structure":
-        members = shape.members
-        for name, value in parameter.items():
-            if name in members:
-                yield from _values(members[name], value)
-    elif shape.type_name == "list":
-        for value in parameter:
-            yield from _values(shape.member, value)
-    else:
-        for value in parameter.values():
-            yield from _values(shape.value, value)
+def parse_structure(self: JSONParser, shape: Any, value: Any) -> Any:
+    """Replace moto's parser of structures, which looks in each value for each type: most are a string or a number."""
+    if shape.name == "AttributeValue" and len(value) == 1 and isinstance(value.get("S") or value.get("N"), str):
+        return value
+    return BaseJSONParser._parse_structure(self, shape, value)  # type: ignore[no-untyped-call] # noqa: SLF001
 
 
 def check_value(value: Any, depth: int = 0) -> None:
@@ -169,17 +153,22 @@ def _number_size(value: str) -> int:
     return 1 + (len(integer) + 1) // 2 + (len(fraction) + 1) // 2 + (value[0] == "-")
 
 
-def normalize(init: Callable[..., None], self: DynamoType, type_as_dict: Any) -> None:
-    """Wrap the initializer of a value: it stores numbers in their shortest form, null as true, and a set of its own."""
-    init(self, type_as_dict)
-    if self.type == "NULL":
-        self.value = True
+def initialize(self: DynamoType, value: DynamoType | Mapping[str, Any]) -> None:
+    """Replace the initializer of a value: it stores numbers in their shortest form, null as true, and its own set."""
+    content: Any
+    if isinstance(value, DynamoType):
+        self.type, content = value.type, value.value
+    else:
+        self.type, content = next(iter(value.items()))
     if self.type == "N":
-        self.value = _shortest(self.value)
-    elif self.type == "NS":
-        self.value = [_shortest(number) for number in self.value]
-    elif self.type in ("SS", "BS"):
-        self.value = list(self.value)
+        content = _shortest(content)
+    elif self.type == "L":
+        content = [DynamoType(member) for member in content]
+    elif self.type == "M":
+        content = {name: DynamoType(member) for name, member in content.items()}
+    elif self.type in _SETS:
+        content = [_shortest(member) for member in content] if self.type == "NS" else list(content)
+    self.value = True if self.type == "NULL" else content
 
 
 def _shortest(number: Any) -> Any:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RETENTION_SECONDS = 24 * 3600
 _TRIM_INTERVAL_SECONDS = 60
 
-_to_json = json.JSONEncoder(ensure_ascii=False).encode
+_to_json = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 _aging = 1.0
 _streams: dict[str, Stream] = {}
 # Each call that reads or writes items, or changes a table, holds this lock. Without it, moto's threads could change an
@@ -128,7 +128,7 @@ class Stream:
                 " WHERE stream = ? AND offset > ? AND offset <= ? AND key % ? = ? ORDER BY offset LIMIT ?",
                 *(self._id, after, self.last_offset, workers, worker, limit),
             )
-            records = [StreamRecord(*row) for row in rows]
+            records = [*map(StreamRecord._make, rows)]
             return records, records[-1].offset if len(records) == limit else max(after, self.last_offset)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from localaws import service_model
 from localaws.dynamodb.expressions import check_expressions
-from localaws.dynamodb.items import check_request, invalid, invalid_value
+from localaws.dynamodb.items import check_value, invalid, invalid_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,11 +37,12 @@ def check(call_action: Callable[..., Any], self: DynamoHandler) -> Any:
     operation, parameters = self._get_action(), self.params
     if specific := _CHECKS.get(operation):
         specific(parameters)
-    service_model.check_types("dynamodb", operation, parameters)
+    values = service_model.check_types("dynamodb", operation, parameters)
     for name in _table_names(parameters):
         _check_name(name, _MIN_NEW_NAME if operation == "CreateTable" else 1)
     service_model.validate("dynamodb", operation, parameters)
-    check_request(operation, parameters)
+    for value in values:
+        check_value(value)
     for member in _LEGACY_CONDITIONS:
         _check_legacy_conditions(parameters.get(member) or {})
     for part in _parts(parameters):

@@ -13,9 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from moto.core.exceptions import JsonRESTError
+from moto.core.responses import ActionResult
 from moto.dynamodb import exceptions
 from moto.dynamodb.comparisons import get_expected, get_filter_expression
-from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.responses import DynamoResult
 
 from localaws.dynamodb import items, partiql, stream, updates
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from moto.dynamodb.models import DynamoDBBackend
-    from moto.dynamodb.models.dynamo_type import Item
     from moto.dynamodb.models.table import Table
     from moto.dynamodb.responses import DynamoHandler
 
@@ -160,8 +160,8 @@ def write_item(kind: str, call: Callable[..., DynamoResult], self: DynamoHandler
         return DynamoResult({**result, **({"Attributes": attributes} if attributes else {})})
 
 
-def batch_write_item(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
-    """Wrap BatchWriteItem."""
+def batch_write_item(self: DynamoHandler) -> ActionResult:
+    """Replace BatchWriteItem: moto checks each item again."""
     with stream.table_lock:
         writes = []
         for table, requests in self.body["RequestItems"].items():
@@ -178,7 +178,15 @@ def batch_write_item(call: Callable[..., DynamoResult], self: DynamoHandler) -> 
                     raise _WrongKeyError from None
         if len({write.key for write in writes}) < len(writes):
             raise invalid("Provided list of item keys contains duplicates")
-        return _apply(writes, lambda: call(self))
+
+        def perform() -> None:
+            for write in writes:
+                _perform(self.dynamodb_backend, write)
+
+        _apply(writes, perform)
+    units = {"CapacityUnits": 1.0}
+    capacity = [{"TableName": table, **units, "Table": units} for table in self.body["RequestItems"]]
+    return ActionResult({"ConsumedCapacity": capacity, "ItemCollectionMetrics": {}, "UnprocessedItems": {}})
 
 
 def transact_write_items(call: Callable[..., DynamoResult], self: DynamoHandler) -> DynamoResult:
@@ -256,6 +264,8 @@ def expire(key: Key, still_expired: Callable[[Item], bool]) -> None:
 def _apply(writes: list[Write], run: Callable[[], T], user_identity: Mapping[str, str] | None = None) -> T:
     """Run writes. Their items and streams change, or nothing does."""
     before = [write.key.item() for write in writes]
+    for write in writes:
+        vars(write.key.table).pop("localaws_items", None)  # `tables.all_items` sorts them again
     try:
         for write, item in zip(writes, before, strict=True):
             if item and write.kind == "Update":
@@ -329,9 +339,11 @@ def _check_key_size(content: str | bytes, *, is_hash: bool) -> None:
 
 def _check_index_keys(table: Table, attributes: Mapping[str, Any]) -> None:
     """Refuse an item whose key of an index has another type, or is empty. An item without it is not in the index."""
+    if not table.indexes and not table.global_indexes:
+        return
     kinds = {each["AttributeName"]: each["AttributeType"] for each in table.attr}
     for index in sorted([*table.indexes, *table.global_indexes], key=lambda each: str(each.name)):
-        for name in [each["AttributeName"] for each in index.schema]:
+        for name, role in [(each["AttributeName"], each["KeyType"]) for each in index.schema]:
             if name not in attributes or name in table.table_key_attrs:
                 continue
             ((kind, content),) = attributes[name].items()
@@ -342,6 +354,7 @@ def _check_index_keys(table: Table, attributes: Mapping[str, Any]) -> None:
             if not content:
                 reason = f"A value specified for a secondary index key is not supported. The {_EMPTY[kind]}"
                 raise invalid(f"{_NOT_VALID} {reason} IndexName: {index.name}, IndexKey: {name}")
+            _check_key_size(content, is_hash=role == "HASH")
 
 
 def _check_expected(parameters: dict[str, Any], item: Item | None) -> None:
@@ -363,9 +376,9 @@ def _perform(backend: DynamoDBBackend, write: Write) -> None:
         wanted = parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
         raise exceptions.ConditionalCheckFailed(item=item.to_json()["Attributes"] if item and wanted else None)
     if write.kind in ("Put", "Insert"):
-        backend.put_item(name, parameters["Item"])
+        write.key.put(Item(write.key.hash_key, write.key.range_key, parameters["Item"]))
     elif write.kind == "Delete":
-        backend.delete_item(name, parameters["Key"])
+        write.key.put(None)
     elif write.kind == "Update":
         backend.update_item(
             name,

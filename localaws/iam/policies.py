@@ -105,9 +105,10 @@ def exists(role_arn: str) -> bool:
     return _find_role(role_arn, "policy-effective") is not None
 
 
-def allows(role_arn: str, action: str, resource: str) -> bool:
-    """Whether the role may perform `action` (`dynamodb:PutItem`) on the ARN `resource`."""
-    return not denial(role_session(role_arn), action, resource, {})
+def allows(role_arn: str, resource: str, *actions: str) -> bool:
+    """Whether the role may perform each action (`dynamodb:PutItem`) on the ARN `resource`."""
+    session = role_session(role_arn)
+    return not any(denial(session, action, resource, {}) for action in actions)
 
 
 def refusal(caller: Caller, action: str, resource: str, context: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import json
 import math
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # After this time a start counts as failed. It is retried once, within the invocation's own timeout.
 _INIT_SECONDS = 10
+# After a response, a process is frozen at the latest after this time.
+_FREEZE_SECONDS = 0.1
 # Lambda guide, "Lambda quotas": the maximum size of a synchronous response in bytes.
 _RESPONSE_BYTES = 6_291_556
 
@@ -83,7 +86,7 @@ class Environment:
         if not self._process:
             self._log.init_start()
             init, failure = self._initialize(invocation, "init", _INIT_SECONDS)
-        elif self._await_ready(invocation, time.monotonic() + _INIT_SECONDS) or self._process.has_exited:
+        elif self._process.has_exited or self._await_ready(invocation, time.monotonic() + _INIT_SECONDS):
             self.end()
             raise ProcessExited
         began = time.monotonic()
@@ -96,7 +99,9 @@ class Environment:
         self._note_memory()
         report = Report(duration, self._memory, self._memory_used, init, result.status, result.error_type)
         self._log.end(invocation.request_id, report)
-        return replace(result, request_id=invocation.request_id, log=self._log.tail)
+        result = replace(result, request_id=invocation.request_id, log=self._log.tail)
+        self._freeze()
+        return result
 
     def kill(self) -> None:
         """Kill the process, or the next one if it has not started: the invocation fails. Any thread may call this."""
@@ -126,6 +131,8 @@ class Environment:
 
     def _await_ready(self, invocation: Invocation, deadline: float) -> InvocationResult | None:
         """Wait until the runtime asks for an invocation. Return the failure if it does not."""
+        if self._ready:
+            return None
         assert self._process  # noqa: S101 - for the type checker
         try:
             connection, call = self._process.next_call(deadline)
@@ -144,8 +151,9 @@ class Environment:
         """Pass the event to the runtime and wait for the response. End a process that does not respond."""
         assert self._process  # noqa: S101 - for the type checker
         assert self._ready  # noqa: S101 - for the type checker
-        self._process.thaw()
         self._ready.respond("200 OK", invocation.payload, _headers(invocation, deadline))
+        self._ready = None
+        self._process.thaw()
         self._log.start(invocation.request_id)  # while the function runs; its output is read after that
         try:
             connection, call = self._process.next_call(deadline)
@@ -154,12 +162,22 @@ class Environment:
             self.end()
             late = isinstance(failure, DeadlineExceeded)
             return self._timed_out(invocation) if late else self._exited(invocation, str(failure))
-        self._process.freeze()
         if len(call.body) > _RESPONSE_BYTES:
             connection.respond("413 Request Entity Too Large", _TOO_LARGE)
             return _unhandled("Function.ResponseSizeTooLarge", _TOO_LARGE_MESSAGE)
         connection.respond("202 Accepted", b'{"status":"OK"}')
         return InvocationResult(call.body, "Unhandled" if call.path.endswith("/error") else "")
+
+    def _freeze(self) -> None:
+        """Freeze the process when the runtime asks for the next invocation: that one then starts at once."""
+        if not self._process:
+            return
+        try:
+            with suppress(DeadlineExceeded):  # the next invocation waits for it
+                self._ready, _ = self._process.next_call(time.monotonic() + _FREEZE_SECONDS)
+            self._process.freeze()
+        except ProcessExited:
+            self.end()
 
     def _exited(self, invocation: Invocation, how: str) -> InvocationResult:
         reason = "exited without providing a reason" if how == "exit status 0" else f"exited with error: {how}"

@@ -167,7 +167,7 @@ class FunctionLog:
         return self._role_allows("PutLogEvents", stream)
 
     def _role_allows(self, action: str, *resources: str) -> bool:
-        return any(policies.allows(self._role, f"logs:{action}", resource) for resource in resources)
+        return any(policies.allows(self._role, resource, f"logs:{action}") for resource in resources)
 
 
 def timeout_line(request_id: str, seconds: float) -> str:

@@ -108,7 +108,8 @@ class Functions:
         Raises Throttled, FunctionNotFound, UnsupportedRuntime, or InvalidZipError for a layer.
         """
         function = self.find(function_arn)
-        latest = self.find(":".join(function_arn.split(":")[:7]))
+        unqualified = ":".join(function_arn.split(":")[:7])
+        latest = function if unqualified == function_arn else self.find(unqualified)
         if not function or not latest:
             raise FunctionNotFound(function_arn)
         check_runtime(function)

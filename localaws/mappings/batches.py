@@ -121,10 +121,9 @@ class BatchReader:
         """Read records and return those that match a filter. The offset moves past the others too."""
         workers = self._options["ParallelizationFactor"]
         records, self.offset = self._stream.read(self.offset, min(limit, _RECORDS_PER_READ), self._worker, workers)
-        return [record for record in records if self._matches(record)]
-
-    def _matches(self, record: StreamRecord) -> bool:
-        return not self._has_filters or self._filter(json.loads(in_event(record.text, self._stream.arn)))
+        if not self._has_filters:
+            return records
+        return [record for record in records if self._filter(json.loads(in_event(record.text, self._stream.arn)))]
 
     def _is_after_window(self, record: StreamRecord) -> bool:
         """Whether the record comes after the open tumbling window. Opens a window if none is open."""

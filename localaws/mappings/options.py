@@ -40,7 +40,7 @@ _STREAM_ACTIONS = ("GetRecords", "GetShardIterator", "DescribeStream", "ListStre
 
 def stream_access_problem(stream_arn: str, role_arn: str) -> str:
     """Say why a function with that role cannot read a stream, in AWS's words; "" if it can."""
-    if all(policies.allows(role_arn, f"dynamodb:{action}", stream_arn) for action in _STREAM_ACTIONS):
+    if policies.allows(role_arn, stream_arn, *[f"dynamodb:{action}" for action in _STREAM_ACTIONS]):
         return ""
     return (
         f"Cannot access stream {stream_arn}. Please ensure the role can perform the GetRecords, GetShardIterator, "

@@ -228,7 +228,8 @@ class _Worker:
         """Discard the records that are too old, and return the others."""
         maximum = self._options["MaximumRecordAgeInSeconds"]
         maximum = maximum if maximum > 0 else RETENTION_SECONDS
-        expired = sum(age(record.created) > maximum for record in batch.records)
+        ages = (age(record.created) for record in batch.records)
+        expired = next((number for number, each in enumerate(ages) if each <= maximum), len(batch.records))
         if not expired:
             return batch
         old, rest = batch.split(expired)

@@ -39,6 +39,7 @@ SEES_REQUESTS = {
     "localaws.iam.actions",
     "localaws.iam.authorization",
     "localaws.iam.call",
+    "localaws.dynamodb.api",
     "localaws.dynamodb.streams_api",
     "localaws.lambda_.api",
     "localaws.mappings.api",

@@ -373,6 +373,7 @@ def test_wrong_key_cancels_a_transaction(dynamodb: Any, table: str, kind: str) -
                 "IndexName: index, IndexKey: indexed"
             ),
         ),
+        ({"S": "a" * 2049}, LONG),
     ],
 )
 @pytest.mark.parametrize("kind", ["put", "batch"])

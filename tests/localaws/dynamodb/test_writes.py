@@ -118,6 +118,32 @@ def test_batch_with_a_put_and_a_delete_of_one_item_is_refused(dynamodb: Any, tab
         dynamodb.batch_write_item(RequestItems={table: requests})
 
 
+def test_text_that_names_an_action_is_stored(dynamodb: Any, table: str) -> None:
+    stored = {**KEY, "v": {"S": "a&Action=DeleteTable&b"}}
+    dynamodb.put_item(TableName=table, Item=stored)
+    assert item(dynamodb, table) == stored
+
+
+@pytest.mark.parametrize("write", ["update", "delete", "put", "batch"])
+def test_scan_after_a_write_shows_it(dynamodb: Any, table: str, write: str) -> None:
+    dynamodb.put_item(TableName=table, Item=KEY)
+    dynamodb.scan(TableName=table)
+    before, after = {"name": {"S": "Z"}}, {**KEY, "v": {"S": "x"}}
+    expected = [after]
+    if write == "update":
+        dynamodb.update_item(TableName=table, Key=KEY, AttributeUpdates={"v": {"Value": after["v"]}})
+    elif write == "put":
+        dynamodb.put_item(TableName=table, Item=after)
+    elif write == "delete":
+        expected = []
+        dynamodb.delete_item(TableName=table, Key=KEY)
+    else:
+        expected = [before]
+        requests = [{"PutRequest": {"Item": before}}, {"DeleteRequest": {"Key": KEY}}]
+        dynamodb.batch_write_item(RequestItems={table: requests})
+    assert dynamodb.scan(TableName=table)["Items"] == expected
+
+
 @pytest.mark.parametrize(
     "update",
     [

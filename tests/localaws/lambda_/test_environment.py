@@ -66,6 +66,22 @@ def test_thread_goes_on_in_the_next_invocation(client: Any) -> None:
     assert "from the first" in function.invoke({"seconds": 0.3}).log
 
 
+def test_runtime_that_is_late_to_ask_for_the_next_invocation_gets_it(client: Any) -> None:
+    code = """
+        import os, time
+        from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
+        ask = LambdaRuntimeClient.wait_next_invocation
+        def ask_late(self):
+            time.sleep(0.2)
+            return ask(self)
+        LambdaRuntimeClient.wait_next_invocation = ask_late
+        def handler(event, context):
+            return os.getpid()
+    """
+    function = deploy(client, code)
+    assert len({function.invoke().payload for _ in range(3)}) == 1
+
+
 def test_idle_environment_ends_with_its_children(
     server: tuple[subprocess.Popen[bytes], Callable[[str], Any]],
 ) -> None:
