@@ -175,10 +175,7 @@ def _existing(d: Deployment) -> dict[str, Any]:
     group = found["function"]["LoggingConfig"]["LogGroup"] if found["function"] else parameters.log_group_name(settings)
     found["log_group"] = log_group.describe(d.client("logs"), group)
     current = external.describe_table(d) if settings.table_arn else found["table"]
-    if stream := current and current["LatestStreamArn"]:
-        entry = mapping.describe(lambda_, settings.function_name, stream)
-        get = lambda_.get_event_source_mapping  # a list may omit the filters
-        found["mapping"] = entry and mapping.to_create_parameters(get(UUID=entry["UUID"]))
+    found["mapping"] = current and mapping.describe(lambda_, settings.function_name, current["LatestStreamArn"])
     found = {kind: current for kind, current in found.items() if current}
     if not found:
         names = f"table {settings.table_name}, role {settings.role_name} nor function {settings.function_name}"

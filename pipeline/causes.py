@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -23,7 +23,7 @@ from .resources import function, mapping, role, table
 from .resources.change import OWNER_TAG
 
 _RECENT_SECONDS = 15 * 60
-_RECORDS_READ = 2000
+_RECORDS_READ, _INVOCATIONS_READ = 2000, 1000
 # A function that writes its own table runs again at once. So many invocations in a minute, each after a record.
 _LOOP_INVOCATIONS = 10
 # One failed invocation may be a transient fault that a retry heals; two are a broken function, if no other succeeds.
@@ -60,13 +60,12 @@ class Cause:
 class Parts:
     """What is deployed, as the resource modules describe it; None for a part that is missing.
 
-    `mappings` are those of the function, `mapping` the one on the table's current stream, with AWS's time.
+    `mapping` is the one on the table's current stream.
     """
 
     table: dict[str, Any] | None
     function: dict[str, Any] | None
     role: dict[str, Any] | None
-    mappings: list[dict[str, Any]]
     mapping: dict[str, Any] | None
 
 
@@ -80,14 +79,9 @@ def look(d: Deployment) -> Parts:
     described = partial(role.describe, client("iam"), settings.role_name)
     current_role = {} if settings.role_arn else _if_readable(described, {})
     current_function = function.describe(client("lambda"), settings.function_name)
-    mappings = mapping.of_function(client("lambda"), settings.function_name)
     stream = current["LatestStreamArn"] if current and current["StreamSpecification"]["StreamEnabled"] else ""
-    ours = next((entry for entry in mappings if entry["EventSourceArn"] == stream != ""), None)
-    if ours:  # a list may be seconds old, and omits encrypted filters
-        entry = client("lambda").get_event_source_mapping(UUID=ours["UUID"])
-        kept = {name: entry.get(name, {}) for name in ("FilterCriteriaError", "ResponseMetadata")}
-        ours = {**mapping.to_create_parameters(entry), **kept}
-    return Parts(current, current_function, current_role, mappings, ours)
+    current_mapping = mapping.describe(client("lambda"), settings.function_name, stream)
+    return Parts(current, current_function, current_role, current_mapping)
 
 
 def of_parts(d: Deployment, parts: Parts) -> Iterator[Cause]:
@@ -108,7 +102,8 @@ def of_parts(d: Deployment, parts: Parts) -> Iterator[Cause]:
         yield Cause("stream off", f"table {settings.table_name} has no stream", "invoke create-table map-stream")
     elif not entry:
         source = f"the stream of table {settings.table_name}, {parts.table['LatestStreamArn']}"
-        old = [each for each in parts.mappings if f":table/{settings.table_name}/" in each["EventSourceArn"]]
+        mappings = mapping.of_function(d.client("lambda"), settings.function_name)
+        old = [each for each in mappings if f":table/{settings.table_name}/" in each["EventSourceArn"]]
         if old:
             evidence = f"mapping {old[0]['UUID']} reads {old[0]['EventSourceArn']}, not {source}"
             yield Cause("mapping on an old stream", evidence, "invoke map-stream")
@@ -161,7 +156,7 @@ def find(d: Deployment, parts: Parts, counts: Callable[[Invocation], bool] = lam
         yield cause
     if blocking or not parts.table or not parts.mapping:
         return
-    recent = [each for each in _recent(d) if each.ended]
+    recent = [each for each in _if_readable(partial(_recent, d), []) if each.ended]
     invocations = [each for each in recent if counts(each)][-_FAILED_INVOCATIONS:]
     broken = is_broken(invocations)
     if broken:
@@ -202,10 +197,11 @@ def of_failure(d: Deployment, parts: Parts, invocation: Invocation) -> Cause:
 
 
 def _recent(d: Deployment) -> list[Invocation]:
-    """The invocations of the last minutes; if there are none, those at the end of the log."""
+    """The newest invocations of the last minutes; if there are none, those at the end of the log."""
     logs, group = d.client("logs"), parameters.log_group_name(d.settings)
     since_ms = int((time.time() - _RECENT_SECONDS) * 1000)
-    return log_reader.invocations(log_reader.fetch(logs, group, since_ms=since_ms)) or log_reader.latest(logs, group)
+    newest = log_reader.select(logs, group, since_ms=since_ms, last=_INVOCATIONS_READ)
+    return list(newest) or log_reader.latest(logs, group)
 
 
 def _of_blocked_shard(d: Deployment, parts: Parts, recent: list[Invocation]) -> Iterator[Cause]:
@@ -253,8 +249,7 @@ def _of_throttles(d: Deployment) -> Iterator[Cause]:
 def _of_records(d: Deployment, parts: Parts, recent: list[Invocation], *, idle: bool) -> Iterator[Cause]:
     """Causes that show in the stream's records. `idle`: the mapping has delivered none yet."""
     entry = parts.mapping or {}
-    now, minute_ago = time.time(), time.time() - 60
-    found = _if_readable(lambda: list(islice(_records_until(d, entry["EventSourceArn"], now), _RECORDS_READ)), [])
+    found = _if_readable(lambda: list(islice(records.select(d, entry["EventSourceArn"]), _RECORDS_READ)), [])
     patterns = [each["Pattern"] for each in entry["FilterCriteria"].get("Filters", ())]
     matching = list(filter(filter_patterns.any_of(patterns), found))
     if found and not matching:
@@ -273,22 +268,13 @@ def _of_records(d: Deployment, parts: Parts, recent: list[Invocation], *, idle: 
             evidence += f", whose batching window is {window} s" if window else ""
             fix = "wait, as AWS may take minutes to begin; then: invoke pause resume"
             yield Cause("readable but not delivered", evidence, fix, certain=False)
-    runs = [each for each in recent if each.started_ms / 1000 > minute_ago]
-    written = [each for each in found if _created(each) > minute_ago]
+    runs = [each for each in recent if each.started_ms / 1000 > time.time() - 60]
+    written = [each for each in found if each["dynamodb"]["ApproximateCreationDateTime"] > time.time() - 60]
     if min(len(runs), len(written)) >= _LOOP_INVOCATIONS and _may_write(d, parts):
         evidence = f"its role may write to the table, and in the last minute {len(written)} records caused {len(runs)} "
         evidence += "invocations"
         fix = "if nobody else writes so often: invoke pause, then do not write what the function reads, or filter it"
         yield Cause("function may write its own table (a loop)", evidence, fix, certain=False)
-
-
-def _records_until(d: Deployment, stream_arn: str, now: float) -> Iterator[records.Record]:
-    """The records from the oldest on, without those that a loop adds while they are read."""
-    return takewhile(lambda each: _created(each) <= now, records.select(d, stream_arn))
-
-
-def _created(record: records.Record) -> float:
-    return float(record["dynamodb"]["ApproximateCreationDateTime"])
 
 
 def _may_write(d: Deployment, parts: Parts) -> bool:

@@ -12,9 +12,9 @@ from typing import Any
 from . import causes
 from .deployment import Deployment
 from .events import Events, Result, Started
+from .records import aws_time_ms
 from .resources import function
 from .resources.change import UserError
-from .smoke import aws_time_ms
 
 # AWS refuses requests whose time is off by more.
 _CLOCK_SECONDS = 5 * 60

@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import causes, histogram, items, log_reader, metrics, parameters, smoke
+from . import causes, histogram, items, log_reader, metrics, parameters, records, smoke
 from .deployment import Deployment
 from .events import Events, Progress, Result, Started
 from .resources.change import UserError
@@ -39,7 +39,7 @@ class _Load:
     aws_ms: int
     token: int = field(default_factory=lambda: secrets.randbits(64) << 64)
     latencies: array[float] = field(default_factory=lambda: array("d"))
-    rejected: list[str] = field(default_factory=list)
+    rejected: dict[int, str] = field(default_factory=dict)
     duplicated: int = 0
 
     def __post_init__(self) -> None:
@@ -64,6 +64,7 @@ class _Load:
         """Note that an invocation logged an item at that time."""
         invocation = hash(request_id) | 1
         if not self.invocations[number]:
+            self.rejected.pop(number, None)  # AWS accepted it, and only its answers were lost
             self.latencies.append(max(0.0, seconds + self.ahead - self.sent[number]) * 1000)
         elif self.invocations[number] != invocation:
             self.duplicated += 1
@@ -98,7 +99,7 @@ def run(d: Deployment, *, total: int, rate: float, connections: int) -> Events[N
     if cause := next(causes.of_parts(d, parts), None):
         raise UserError(str(cause))
     mapping = parts.mapping or {}
-    load = _Load(d, parts.table or {}, total, rate, smoke.aws_time_ms(mapping))
+    load = _Load(d, parts.table or {}, total, rate, records.aws_time_ms(mapping))
     smoke.check_filters(load.table, mapping, load.item(0))
     if d.dry_run:
         yield Result(f"load would write {total} items to table {d.settings.table_name}, and delete them")
@@ -119,7 +120,7 @@ def run(d: Deployment, *, total: int, rate: float, connections: int) -> Events[N
     if lost := accepted - len(load.latencies):
         raise UserError(f"{lost} of {accepted} items did not appear in the log; find the cause with: invoke doctor")
     if load.rejected:
-        raise UserError(f"AWS rejected {len(load.rejected)} of {total} items: {load.rejected[0]}")
+        raise UserError(f"AWS rejected {len(load.rejected)} of {total} items: {next(iter(load.rejected.values()))}")
 
 
 def _write(load: _Load, stop: threading.Event) -> None:
@@ -132,7 +133,8 @@ def _write(load: _Load, stop: threading.Event) -> None:
         try:
             dynamodb.put_item(TableName=name, Item=load.item(number))
         except (ClientError, BotoCoreError) as error:
-            load.rejected.append(str(error))
+            if not load.invocations[number]:
+                load.rejected[number] = str(error)
 
 
 def _delete(load: _Load, starts: Iterator[int]) -> None:

@@ -8,10 +8,10 @@ from .deployment import Deployment
 MINUTES = 15
 
 
-def datapoints(d: Deployment, metric: str, statistic: str, period: int = MINUTES * 60) -> list[dict[str, Any]]:
-    """The metric's data points of the last 15 minutes, `period` seconds each, in any order.
+def datapoints(d: Deployment, metric: str, statistic: str, minutes: int = MINUTES) -> list[dict[str, Any]]:
+    """The metric's data points of the last minutes, five minutes each, in any order.
 
-    AWS aligns periods to the clock, so that the minutes may fall into two of them.
+    AWS aligns periods to the clock, so that the minutes may fall into one period more.
     CloudWatch API reference: GetMetricStatistics.
     """
     now = datetime.now(timezone.utc)
@@ -19,9 +19,9 @@ def datapoints(d: Deployment, metric: str, statistic: str, period: int = MINUTES
         Namespace="AWS/Lambda",
         MetricName=metric,
         Dimensions=[{"Name": "FunctionName", "Value": d.settings.function_name}],
-        StartTime=now - timedelta(minutes=MINUTES),
+        StartTime=now - timedelta(minutes=minutes),
         EndTime=now,
-        Period=period,
+        Period=300,
         Statistics=[statistic],
     )["Datapoints"]
     return points

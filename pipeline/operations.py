@@ -20,7 +20,7 @@ def pause(d: Deployment) -> Events[None]:
         yield Result("It was paused before. The stream keeps each record for 24 hours.", {"resume_before": None})
         return
     deadline = f"{time + timedelta(hours=24):%Y-%m-%dT%H:%M:%SZ}"
-    text = f"Resume before {deadline}, 24 hours after {source}: then AWS begins to remove unread records."
+    text = f"Resume before {deadline}, 24 hours after {source}: then AWS may begin to remove unread records."
     if d.settings.mapping_enabled:
         text += "\ndeploy and map-stream enable the mapping again, as MAPPING_ENABLED is true."
     yield Result(text, {"resume_before": deadline})
@@ -45,19 +45,19 @@ def _set_enabled(d: Deployment, step: str, *, enabled: bool) -> Events[Change]:
 def _oldest_unread(d: Deployment) -> tuple[datetime, str]:
     """A time that no unread record is older than, and where it comes from.
 
-    IteratorAge is the age of the last record of a batch when the function got it. Unread records are younger. Without
-    recent data, no record is expected to be waiting.
+    IteratorAge is the age of the last record of a batch when the function got it. Unread records are younger, also if
+    the function gets none since then: it may be throttled, or its role may not read the stream.
     """
     try:
-        points = metrics.datapoints(d, "IteratorAge", "Maximum", period=60)
+        points = metrics.datapoints(d, "IteratorAge", "Maximum", minutes=24 * 60)
     except d.client("cloudwatch").exceptions.ClientError:
         points = []  # the caller may pause without the permission to read metrics
     if not points:
-        reason = f"the pause, as IteratorAge has no data of the last {metrics.MINUTES} minutes"
-        return datetime.now(timezone.utc), reason
+        return datetime.now(timezone.utc), "the pause, as IteratorAge has no data of the last 24 hours"
     newest = max(points, key=lambda point: point["Timestamp"])
     time: datetime = newest["Timestamp"] - timedelta(milliseconds=newest["Maximum"])
-    return time, f"the oldest unread record, as IteratorAge is {newest['Maximum']:.0f} ms"
+    age, when = f"{newest['Maximum']:.0f} ms", f"{newest['Timestamp']:%Y-%m-%dT%H:%M:%SZ}"
+    return time, f"the last record that the function got, as IteratorAge was {age} at {when}"
 
 
 def rollback(d: Deployment, *, version: str = "") -> Events[None]:

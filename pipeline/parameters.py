@@ -140,9 +140,10 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
         "FunctionResponseTypes": [each for each in [settings.function_response_types] if each != "none"],
         "Tags": tags(settings),
     }
+    desired = _with_options("mapping", settings, desired, MAPPING_PARAMETERS)
     if not settings.on_failure:
-        desired["DestinationConfig"] = {"OnFailure": {}}
-    return _with_options("mapping", settings, desired, MAPPING_PARAMETERS)
+        del desired["DestinationConfig"]  # AWS takes an empty one only in an update, which removes it
+    return desired
 
 
 def alarms(settings: Settings) -> list[dict[str, Any]]:

@@ -6,7 +6,9 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from graphlib import TopologicalSorter
+from itertools import takewhile
 from typing import Any
 
 import filter_patterns
@@ -45,19 +47,21 @@ def select(
 ) -> Iterator[Record]:
     """Select records of the table's stream. 0 and "" select all. Raises UserError for a wrong key or pattern.
 
+    What is written from now on does not count: reading would not end while others write, or a function that runs again.
     `since` and `until` are in milliseconds since 1970. `key` is the value of the partition key, or the key attributes
     as JSON. `pattern` is a filter pattern. `last` is how many of the newest records.
     """
     streams = d.client("dynamodbstreams")
-    has_key = any_pattern("--key", [_key_pattern(key, existing(d, "table"))] if key else [])
+    keys = _parse_key(key, existing(d, "table")) if key else {}
     matches = any_pattern("--filter", [pattern] if pattern else [])
-    earliest, latest = (datetime.fromtimestamp(ms // 1000, timezone.utc) for ms in (since, until))
+    now = aws_time_ms(streams.describe_stream(StreamArn=stream_arn, Limit=1))
+    earliest, latest, end = (datetime.fromtimestamp(ms // 1000, timezone.utc) for ms in (since, until or now, now))
     selected = (
         record
         for shard in _shards(streams, stream_arn)
-        for record in read(streams, stream_arn, shard)
-        if earliest <= _created(record) and (not until or _created(record) <= latest)
-        if has_key(record) and matches(record)
+        for record in takewhile(lambda each: _created(each) <= end, read(streams, stream_arn, shard))
+        if earliest <= _created(record) <= latest
+        if keys.items() <= record["dynamodb"]["Keys"].items() and matches(record)
     )
     if not last:
         return selected
@@ -68,6 +72,11 @@ def select(
 
 def _created(record: Record) -> datetime:
     return datetime.fromtimestamp(record["dynamodb"]["ApproximateCreationDateTime"], timezone.utc)
+
+
+def aws_time_ms(response: Mapping[str, Any]) -> int:
+    """When AWS answered, in whole seconds. The local clock may be minutes off."""
+    return int(parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() * 1000)
 
 
 def time_text(seconds: float) -> str:
@@ -94,15 +103,15 @@ def any_pattern(where: str, patterns: list[str]) -> filter_patterns.Predicate:
         raise UserError(f"{where}: {', '.join(patterns)} is not allowed; allowed: {allowed}") from None
 
 
-def _key_pattern(text: str, table: Mapping[str, Any]) -> str:
+def _parse_key(text: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """The key attributes in a text, as a record has them."""
     types = items.key_types(table)
     name, kind = next(iter(types.items()))
-    key = to_json(items.parse(text if text.startswith("{") else json.dumps({name: {kind: text}}), "--key"))
+    key = dict(to_json(items.parse(text if text.startswith("{") else json.dumps({name: {kind: text}}), "--key")))
     if any(list(value) != [types.get(name)] for name, value in key.items()):
         allowed = ", ".join(f"{name} of type {kind}" for name, kind in types.items())
         raise UserError(f"--key: {text!r} is not a key of table {table['TableName']}, which has: {allowed}")
-    patterns = {name: {kind: [content] for kind, content in value.items()} for name, value in key.items()}
-    return json.dumps({"dynamodb": {"Keys": patterns}})
+    return key
 
 
 def _shards(streams: Any, stream_arn: str) -> list[str]:

@@ -38,8 +38,11 @@ class Tally:
 
     def result(self, text: str = "", **values: Any) -> Result:
         """The result of the command. The failed records are in it already."""
-        text = f"records: {self.handled} handled, {self.failed} failed, {self.skipped} skipped{text}"
+        text = f"{self.step}: {self}{text}"
         return Result(text, {"handled": self.handled, "failed": [], "skipped": self.skipped, **values})
+
+    def __str__(self) -> str:
+        return f"{self.handled} handled, {self.failed} failed, {self.skipped} skipped"
 
 
 def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> Events[None]:
@@ -83,7 +86,8 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
         for name, batch in _in_order(place, table, target, count):
             failed, records = tally.failed, _records_of(d, place, name, batch)
             yield from _send(d, target, _matching(records, target, tally, accept), tally)
-            if [number_of(each) for each in records[:1] + records[-1:]] != _ends(batch):
+            ends = [batch["startSequenceNumber"], batch["endSequenceNumber"]]
+            if [number_of(each) for each in records[:1] + records[-1:]] != ends:
                 count["lost"] += 1
                 left = f"the stream keeps a record for 24 hours, and has {len(records)} of its {batch['batchSize']}"
                 loss = f"{name}: {left}, which arrived from {batch['approximateArrivalOfFirstRecord']} on"
@@ -105,12 +109,8 @@ def _records_of(d: Deployment, place: notes.Queue | notes.Bucket, name: str, bat
     """The records of a note. From the stream, with PARALLELIZATION_FACTOR above 1, also those between them."""
     if isinstance(place, notes.Bucket):
         return place.records(name)
-    (first, last), limit = _ends(batch), min(batch["batchSize"], 1000)
+    first, last, limit = batch["startSequenceNumber"], batch["endSequenceNumber"], min(batch["batchSize"], 1000)
     return list(read(d.client("dynamodbstreams"), batch["streamArn"], batch["shardId"], first, last, limit))
-
-
-def _ends(batch: Mapping[str, Any]) -> list[str]:
-    return [batch["startSequenceNumber"], batch["endSequenceNumber"]]
 
 
 def place_of(d: Deployment) -> notes.Queue | notes.Bucket:
@@ -161,6 +161,7 @@ def _matching(records: Iterable[Record], target: Mapping[str, Any], tally: Tally
     filters = target["FilterCriteria"].get("Filters", ())
     matches = any_pattern("FILTER_CRITERIA", [each.get("Pattern", "") for each in filters])
     for record in records:
+        tally.hold()  # `accept` takes time
         if matches(record) and accept(record):
             yield record
         else:
@@ -180,8 +181,7 @@ def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], t
                     part.append(record)
             if not part:
                 continue
-            tally.hold()
-            count, reason = _invoke(d.client("lambda"), target, part)
+            count, reason = retry(partial(_invoke, d.client("lambda"), target, part, tally.hold))
             tally.handled += count
             rest = part[count:]
             if target["BisectBatchOnFunctionError"] and len(part) > 1:
@@ -190,22 +190,25 @@ def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], t
                 parts += [rest[middle:], rest[:middle]]
             else:
                 yield from [tally.fail(record, reason) for record in rest]
-        yield Progress(tally.step, tally.result().text, tally.handled + tally.failed)
+        yield Progress(tally.step, str(tally), tally.handled + tally.failed)
 
 
 def _key(record: Record) -> str:
     return json.dumps(record["dynamodb"]["Keys"], sort_keys=True)
 
 
-def _invoke(lambda_: Any, target: Mapping[str, Any], batch: list[Record]) -> tuple[int, str]:
+def _invoke(lambda_: Any, target: Mapping[str, Any], batch: list[Record], hold: Callable[[], None]) -> tuple[int, str]:
     """Invoke the function. Returns how many records it handled, and why it failed at the next one.
 
     Lambda developer guide: "Configuring partial batch response with DynamoDB and Lambda".
     """
-    event = json.dumps({"Records": batch}).encode()
-    response = retry(lambda: lambda_.invoke(FunctionName=target["FunctionArn"], Payload=event))
+    hold()
+    response = lambda_.invoke(FunctionName=target["FunctionArn"], Payload=json.dumps({"Records": batch}).encode())
     text = response["Payload"].read()
-    answer = json.loads(text or b"null")
+    try:
+        answer = json.loads(text or b"null")
+    except ValueError:  # a custom runtime may return any text
+        answer = text.decode(errors="replace")
     if response.get("FunctionError"):
         error = answer if isinstance(answer, dict) else {}
         return 0, f"{error.get('errorType', response['FunctionError'])}: {error.get('errorMessage', '')}"

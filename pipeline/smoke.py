@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from functools import partial
 from json import dumps
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from . import causes, items, log_reader, parameters
 from .deployment import Deployment
 from .events import Events, Progress, Result, Started, Waiting
-from .records import follow, to_json
+from .records import aws_time_ms, follow, to_json
 from .resources import function
 from .resources.change import UserError
 from .settings import Settings
@@ -77,8 +76,8 @@ class _Trial:
 
     def current_mapping(self) -> Mapping[str, Any]:
         """The mapping as it is now."""
-        current: dict[str, Any] = self.d.client("lambda").get_event_source_mapping(UUID=self.mapping["UUID"])
-        return {**current, "LastProcessingResult": str(current.get("LastProcessingResult", ""))}
+        get = self.d.client("lambda").get_event_source_mapping
+        return {"LastProcessingResult": "", **get(UUID=self.mapping["UUID"])}
 
 
 def run(d: Deployment, *, observe: bool = False) -> Events[None]:
@@ -169,11 +168,6 @@ def _shows(line: str, record: Mapping[str, Any]) -> bool:
     return all(re.search(rf"(?<![\w.-])({form})(?![\w-]|\.\d)", line) for form in forms)
 
 
-def aws_time_ms(response: Mapping[str, Any]) -> int:
-    """When AWS answered, in whole seconds. The local clock may be minutes off."""
-    return int(parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() * 1000)
-
-
 def _seconds_in_aws(line: str, timestamp_ms: int) -> float:
     """The time from the record's creation, which AWS rounds down to a second, to the log event: at most this long."""
     created = _CREATED.search(line)
@@ -213,11 +207,8 @@ def has_user_items(dynamodb: Any, table_name: str) -> bool:
         ExpressionAttributeNames={"#marker": _MARKER, "#attempt": _ATTEMPT},
         PaginationConfig={"PageSize": _SCAN_PAGE_SIZE},
     )
-    return any(not _is_from_smoke(item) for page in pages for item in page["Items"])
-
-
-def _is_from_smoke(item: Mapping[str, Any]) -> bool:
-    return _ATTEMPT in item and bool(_MARKER_VALUE.fullmatch(item.get(_MARKER, {}).get("S", "")))
+    found = (item for page in pages for item in page["Items"])
+    return not all(_ATTEMPT in item and _MARKER_VALUE.fullmatch(item.get(_MARKER, {}).get("S", "")) for item in found)
 
 
 def extra_attributes(settings: Settings) -> dict[str, Any]:

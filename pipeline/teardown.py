@@ -116,7 +116,7 @@ def remaining(d: Deployment) -> list[str]:
         f"table {settings.table_name}": own_table,
     }
     for name in [each["AlarmName"] for each in parameters.alarms(settings)]:
-        current[f"alarm {name}"] = alarm.describe(d.client("cloudwatch"), name)
+        current[f"alarm {name}"] = retry(partial(alarm.describe, d.client("cloudwatch"), name))
     mappings = mapping.of_function(d.client("lambda"), settings.function_name)
     return [f"mapping {each['UUID']}" for each in mappings] + [name for name, found in current.items() if found]
 

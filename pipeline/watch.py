@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import watchfiles
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import log_text, smoke, steps
+from . import log_text, records, smoke, steps
 from .deployment import Deployment
 from .events import Changed, Event, Events, Progress
 from .resources.change import UserError
@@ -48,7 +48,7 @@ def watch(d: Deployment, env_file: Path, load: Load, render: Render, *, until: U
     yield from steps.deploy(d)
     yield Progress("watch", f"deploys each save of lambda_src/, policies/ and {env_file.name}")
     now = d.client("lambda").get_function_configuration(FunctionName=d.settings.function_name)
-    since: dict[str, Any] = {"since_ms": smoke.aws_time_ms(now), "last": 0, "pattern": "", "request_id": ""}
+    since: dict[str, Any] = {"since_ms": records.aws_time_ms(now), "last": 0, "pattern": "", "request_id": ""}
     yield from steps.follow_logs(d, until=until(), show=log_text.text, pause=lambda _: next(turns), **since)
 
 

@@ -343,15 +343,33 @@ def test_doctor_finds_nothing_wrong_with_a_pipeline_that_works(project: ForkedPr
     assert ended.writes == []
 
 
+@pytest.mark.proof  # a deploy
+def test_doctor_reads_only_the_newest_invocations_of_a_busy_function(project: ForkedProject) -> None:
+    project.run("deploy", PIPELINE_NAME="busy")
+    now_ms, group = int(time.time() * 1000), {"logGroupName": "/aws/lambda/busy", "logStreamName": "made-up"}
+    starts = [now_ms - 100 * number for number in range(1300, 0, -1)]
+    events = [
+        {"timestamp": start + end, "message": f"{'REPORT' if end else 'START'} RequestId: {start}"}
+        for start in starts
+        for end in (0, 50)
+    ]
+    project.client("logs").create_log_stream(**group)
+    project.client("logs").put_log_events(**group, logEvents=events)
+    shown = project.invoke("--echo", "doctor", PIPELINE_NAME="busy").expect(0).stderr
+    calls = re.findall(r"^aws logs filter-log-events .*", shown.replace("\\\n", " "), re.MULTILINE)
+    (read,) = [each for each in calls if "--filter-pattern" not in each]
+    assert int(read.partition("--start-time ")[2].split()[0]) >= starts[-1000]
+
+
 @pytest.mark.proof
 def test_doctor_does_not_judge_what_the_caller_may_not_read(project: ForkedProject) -> None:
     project.run("deploy", PIPELINE_NAME="limited")
     allow_only(WRITE_LOGS)(project, "limited")
     iam = project.client("iam")
     iam.create_user(UserName="limited")
-    readable = {"Effect": "Allow", "Action": ["dynamodb:*", "lambda:*", "logs:*"], "Resource": "*"}
+    readable = {"Effect": "Allow", "Action": ["dynamodb:*", "lambda:*"], "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [readable]})
-    iam.put_user_policy(UserName="limited", PolicyName="without-iam", PolicyDocument=document)
+    iam.put_user_policy(UserName="limited", PolicyName="without-iam-and-logs", PolicyDocument=document)
     key = iam.create_access_key(UserName="limited")["AccessKey"]
     keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
     settings = {**target_aws(project.endpoint), **keys, "PIPELINE_NAME": "limited"}

@@ -5,11 +5,15 @@ A module for all of them, as they share the pipeline.
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import re
 import signal
+import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -88,11 +92,18 @@ class Pipeline:
         return dict(json.loads(ended.stdout))
 
     def run(
-        self, step: Callable[..., Events[None]], *, settings: Mapping[str, str] | None = None, **options: Any
+        self,
+        step: Callable[..., Events[None]],
+        *,
+        settings: Mapping[str, str] | None = None,
+        hooks: Mapping[str, Callable[..., None]] | None = None,
+        **options: Any,
     ) -> Outcome:
-        """Run a step in this process, which is faster."""
+        """Run a step in this process, which is faster. `hooks` are those of boto3's clients, by event."""
         loaded = load(None, {}, {**self.settings, **(settings or {})})
         deployment = Deployment(loaded, session.connect(loaded, self.project.endpoint), self.project.folder)
+        for event, hook in (hooks or {}).items():
+            deployment.client(event.split(".")[1]).meta.events.register(event, hook)
         report, error = Report("day-two", as_json=True), ""
         try:
             report.render(step(deployment, **options))
@@ -249,6 +260,29 @@ def test_skip_superseded_leaves_out_records_whose_item_has_changed_since(pipelin
     assert (result["skipped"], result["notes"]["deleted"]) == (1, 3)
 
 
+@pytest.mark.proof  # half of the time for which a message is hidden
+def test_redrive_hides_its_messages_while_it_reads_the_items(pipeline: Pipeline) -> None:
+    pipeline.invoke("map-stream", BISECT_BATCH_ON_FUNCTION_ERROR="false", MAXIMUM_BATCHING_WINDOW_IN_SECONDS="2")
+    pipeline.fail_at("*")
+    pipeline.put(("i", 1), ("j", 2))
+    wait_for_notes(pipeline, 1)
+    pipeline.invoke("map-stream")
+    pipeline.fail_at()
+    calls: list[str] = []
+
+    def slow_at_first(**_: Any) -> None:
+        if not calls:
+            time.sleep(12)
+        calls.append("GetItem")
+
+    hooks = {
+        "before-call.dynamodb.GetItem": slow_at_first,
+        "before-call.sqs.ChangeMessageVisibilityBatch": lambda **_: calls.append("hide"),
+    }
+    pipeline.run(redrive, skip_superseded=True, hooks=hooks)
+    assert calls[:3] == ["GetItem", "hide", "GetItem"]
+
+
 def test_notes_in_a_bucket_are_redriven_with_the_records_that_they_hold(pipeline: Pipeline) -> None:
     s3, destination = pipeline.project.client("s3"), "arn:aws:s3:::kept-notes"
     s3.create_bucket(Bucket="kept-notes")
@@ -356,6 +390,14 @@ def test_replay_goes_on_at_the_record_that_a_partial_batch_response_names(three:
     assert [each["reason"] for each in outcome.result["failed"]] == ["reported in batchItemFailures"]
 
 
+def test_a_response_that_is_not_json_counts_as_handled(three: Pipeline) -> None:
+    def answer_in_words(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["Payload"] = io.BytesIO(b"OK")  # as a custom runtime may
+
+    hooks = {"after-call.lambda.Invoke": answer_in_words}
+    assert three.run(replay, last=1, hooks=hooks).result["handled"] == 1
+
+
 def test_on_aws_replay_shows_the_number_of_records_and_asks(three: Pipeline) -> None:
     three.forget()
     ended = three.project.invoke("replay", "--last", "2", **three.settings, **target_aws(three.project.endpoint))
@@ -394,11 +436,53 @@ def test_a_paused_mapping_keeps_its_place_and_says_until_when_it_must_be_resumed
     wait_until(lambda: ("paused", 1) in deployed.handled)
 
 
+@pytest.mark.proof  # a deploy
+def test_pause_counts_from_the_last_record_that_a_blocked_function_got_hours_ago(deployed: Pipeline) -> None:
+    settings = {**deployed.settings, "PIPELINE_NAME": "blocked"}
+    deployed.project.invoke("deploy", **settings).expect(0)
+    got = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+    point: dict[str, Any] = {"MetricName": "IteratorAge", "Timestamp": got, "Value": 60_000, "Unit": "Milliseconds"}
+    point["Dimensions"] = [{"Name": "FunctionName", "Value": "blocked"}]
+    deployed.project.client("cloudwatch").put_metric_data(Namespace="AWS/Lambda", MetricData=[point])
+    paused = deployed.project.invoke("pause", "--json", **settings).expect(0)
+    deadline = got + timedelta(hours=24, seconds=-60)
+    assert json.loads(paused.stdout)["result"] == {"resume_before": f"{deadline:%Y-%m-%dT%H:%M:%SZ}"}
+    deployed.project.invoke("clean", "--delete-data", **settings).expect(0)
+
+
 def test_pause_again_changes_nothing_and_names_no_time(deployed: Pipeline) -> None:
     deployed.invoke("pause")
     again = deployed.invoke("pause")
     deployed.invoke("resume")
     assert ([step["action"] for step in again["steps"]], again["result"]) == (["unchanged"], {"resume_before": None})
+
+
+# --- a busy stream ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proof  # seconds of writing
+def test_records_ends_although_others_go_on_writing(three: Pipeline) -> None:
+    dynamodb, ended, numbers = three.project.client("dynamodb"), threading.Event(), itertools.count()
+
+    def write() -> None:
+        while not ended.is_set() and (number := next(numbers)) < 5000:
+            dynamodb.put_item(TableName="stream-demo", Item={"name": {"S": "busy"}, "number": {"N": str(number)}})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    wait_until(lambda: three.run(records, key="busy", last=1).result["records"] != [])
+    three.run(records)
+    still_writing = writer.is_alive()
+    ended.set()
+    writer.join()
+    assert still_writing
+
+
+def test_records_finds_the_longest_key(three: Pipeline) -> None:
+    longest = 1024 * "é"
+    three.put((longest, 1))
+    (record,) = three.run(records, key=longest).result["records"]
+    assert record["dynamodb"]["Keys"] == {"name": {"S": longest}}
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

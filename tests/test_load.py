@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.harness.fault_proxy import fault_proxy
 from tests.harness.project import function_code, target_aws
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ def test_items_that_the_function_does_not_log_are_lost_and_deleted(project: Fork
     settings = {"PIPELINE_NAME": "silent", "SMOKE_TIMEOUT": "2"}
     assert result(project, "--items", "10", **settings)["lost"] == 10
     assert project.client("dynamodb").scan(TableName="silent")["Count"] == 0
+
+
+def test_an_item_whose_answers_were_lost_is_accepted_when_it_arrives(project: ForkedProject) -> None:
+    project.run("deploy", PIPELINE_NAME="cut")
+    with fault_proxy(project.endpoint, rate=0) as faults:
+        faults.always["PutItem"] = "cut after"
+        settings = {**target_aws(project.endpoint), "AWS_ENDPOINT_URL": faults.endpoint, "PIPELINE_NAME": "cut"}
+        found = result(project, "--items", "1", "--yes", **settings)
+    assert [found[name] for name in ("accepted", "delivered", "lost")] == [1, 1, 0]
 
 
 def test_an_item_in_two_invocations_is_a_duplicate(project: ForkedProject) -> None:

@@ -105,6 +105,8 @@ class Mappings:
         its_options = options.merge(request)
         function_arn, role = self._function(request.get("FunctionName"), stream_arn.split(":")[3], account)
         stream = _stream(stream_arn, role)
+        if problem := options.destination_problem(request, role):
+            raise invalid(problem)
         self._refuse_duplicate(stream, function_arn)
         tags = request.get("Tags") or {}
         mapping = EventSourceMapping(function_arn, stream, request["StartingPosition"], its_options, tags=tags)
@@ -150,6 +152,9 @@ class Mappings:
     def _update(self, mapping: EventSourceMapping, request: dict[str, Any]) -> dict[str, Any]:
         _refuse_in_transition(mapping, "update")
         its_options = options.merge(request, mapping.options)
+        function = self._functions.find(mapping.function_arn)
+        if function and (problem := options.destination_problem(request, function.role)):
+            raise invalid(problem)
         if request.get("FunctionName"):
             account = mapping.function_arn.split(":")[4]
             function_arn, _ = self._function(request["FunctionName"], mapping.stream.region, account)

@@ -34,6 +34,7 @@ _OTHER_PARAMETERS = (
 _MIN_RECORD_AGE = 60
 _MAX_FILTERS = 10
 _DESTINATIONS = ("sqs", "sns", "s3")
+_SENDING_ACTIONS = {"sqs": "SendMessage", "sns": "Publish"}
 _STREAM_ACTIONS = ("GetRecords", "GetShardIterator", "DescribeStream", "ListStreams")
 
 
@@ -45,6 +46,16 @@ def stream_access_problem(stream_arn: str, role_arn: str) -> str:
         f"Cannot access stream {stream_arn}. Please ensure the role can perform the GetRecords, GetShardIterator, "
         f"DescribeStream, and ListStreams Actions on your stream in IAM."
     )
+
+
+def destination_problem(request: Mapping[str, Any], role_arn: str) -> str:
+    """Say why a function with that role cannot send to the destination in a request, in AWS's words; "" if it can."""
+    arn = (request.get("DestinationConfig") or {}).get("OnFailure", {}).get("Destination") or "::"
+    service = arn.split(":")[2]
+    action = _SENDING_ACTIONS.get(service)
+    if not action or policies.allows(role_arn, f"{service}:{action}", arn):
+        return ""
+    return f"The provided execution role does not have permissions to call {action} on {service.upper()}"
 
 
 def merge(request: dict[str, Any], current: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -67,7 +78,9 @@ def merge(request: dict[str, Any], current: dict[str, Any] | None = None) -> dic
     options = (current or _DEFAULTS) | {
         name: value for name, value in request.items() if name in (*_DEFAULTS, *_OPTIONAL) and value is not None
     }
-    options["DestinationConfig"] = {"OnFailure": options["DestinationConfig"].get("OnFailure", {})}
+    # An empty destination removes it. AWS then shows none.
+    destination = options["DestinationConfig"].get("OnFailure", {}).get("Destination")
+    options["DestinationConfig"] = {"OnFailure": {"Destination": destination} if destination else {}}
     # Empty criteria remove the filters. AWS then shows no criteria.
     if not options.get("FilterCriteria", {}).get("Filters"):
         options.pop("FilterCriteria", None)
@@ -93,7 +106,9 @@ def _validate_starting_position(request: Mapping[str, Any]) -> None:
 def _validate_destination(config: Mapping[str, Any]) -> None:
     if config.get("OnSuccess"):
         raise invalid("Unsupported DestinationConfig parameter for given event source mapping type.")
-    arn = config.get("OnFailure", {}).get("Destination")
+    arn = config.get("OnFailure", {"Destination": ""}).get("Destination")
+    if arn is None:
+        raise invalid("The Destination field is required for an OnFailure configuration.")
     if arn and (not arn.startswith("arn:") or arn.split(":")[2] not in _DESTINATIONS):
         raise invalid(f"OnFailure destination {arn} is invalid: the ARN of one of {', '.join(_DESTINATIONS)}")
 

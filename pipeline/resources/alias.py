@@ -92,7 +92,8 @@ def point_at(lambda_: LambdaClient, desired: Mapping[str, Any], version: str) ->
     Raises UserError if there is no such alias of the pipeline. Lambda API reference: UpdateAlias.
     """
     current, owner = existing(lambda_, desired), desired["Description"]
-    newest = versions(lambda_, desired["FunctionName"])[-1]["Version"]
+    listed = versions(lambda_, desired["FunctionName"])[-1]["Version"]
+    newest = max(listed, current["FunctionVersion"], key=_number)  # a list may be seconds old
     return _point(lambda_, current, version, owner if version == newest else _rolled_back(owner, newest))
 
 
@@ -140,7 +141,8 @@ def _newest(lambda_: LambdaClient, function_name: str, current: Mapping[str, Any
     key = {"FunctionName": function_name, "Qualifier": response["Version"]}
     # Lambda does not invoke a Pending version.
     settled = {"state": "success", "matcher": "path", "argument": "State != 'Pending'", "expected": True}
-    change.wait_until(lambda_, "VersionSettled", "GetFunctionConfiguration", settled, delay=0.5, timeout=600, **key)
+    acceptors, operation = (settled, change.NOT_FOUND_YET), "GetFunctionConfiguration"
+    change.wait_until(lambda_, "VersionSettled", operation, *acceptors, delay=0.5, timeout=600, **key)
     return response["Version"]
 
 

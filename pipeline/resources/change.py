@@ -26,8 +26,8 @@ TAGS_TIMEOUT = 10.0
 # What AWS says, as "CODE: MESSAGE", while it refuses a call only for a while: botocore's models, API references.
 _NOT_YET = (
     # An earlier change is in progress.
-    "ConcurrentModification|EntityTemporarilyUnmodifiable|OperationAborted|ResourceConflict|ResourceInUse|TableInUse|"
-    "LimitExceededException: .*simultaneously|"
+    "BackupInUse|ConcurrentModification|EntityTemporarilyUnmodifiable|OperationAborted|ResourceConflict|ResourceInUse|"
+    "TableInUse|LimitExceededException: .*simultaneously|"
     # An earlier change is not visible yet.
     "ContinuousBackupsUnavailable|DeleteConflict|NoSuchEntity: .*role with name|ResourceNotFound|TableNotFound|"
     # An earlier try of the same call succeeded, and lost its answer; or another change came between.
@@ -35,11 +35,13 @@ _NOT_YET = (
     # Too many calls.
     "Throttling|TooManyRequests"
 )
-# The same for Lambda, while it does not see a new role, its policies or its grants yet.
+# The same for Lambda, while it does not see a new function or role, or the role's policies or grants yet.
 _ROLE_NOT_READY = (
     "InvalidParameterValueException: .*(cannot be assumed by Lambda|execution role does not have permissions|"
-    "ensure the role can perform|KMS key is invalid for CreateGrant)"
+    "ensure the role can perform|KMS key is invalid for CreateGrant|Function does not exist)"
 )
+# For `wait_until`: not every AWS server knows a new resource yet.
+NOT_FOUND_YET = {"state": "retry", "matcher": "error", "expected": "ResourceNotFoundException"}
 
 Response = TypeVar("Response")
 

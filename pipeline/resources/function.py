@@ -118,7 +118,7 @@ def wait(lambda_: LambdaClient, name: str) -> None:
     """
     _wait_until_settled(lambda_, name)
     # The call that the waiter used: GetFunction may still return an older state.
-    if failure := _failure(lambda_.get_function_configuration(FunctionName=name)):
+    if failure := _failure(change.retry(partial(lambda_.get_function_configuration, FunctionName=name))):
         raise UserError(f"function {name}: {failure}. Fix the cause and run the step again.")
 
 
@@ -160,8 +160,8 @@ def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
     """Wait until no creation or update is in progress. A failed one counts as settled: another update can repair it."""
     expression = "State != 'Pending' && LastUpdateStatus != 'InProgress'"
     settled = {"state": "success", "matcher": "path", "argument": expression, "expected": True}
-    operation = "GetFunctionConfiguration"
-    change.wait_until(lambda_, "FunctionSettled", operation, settled, delay=0.5, timeout=600, FunctionName=name)
+    acceptors, operation = (settled, change.NOT_FOUND_YET), "GetFunctionConfiguration"
+    change.wait_until(lambda_, "FunctionSettled", operation, *acceptors, delay=0.5, timeout=600, FunctionName=name)
 
 
 def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict[str, str]:

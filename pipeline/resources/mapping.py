@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import WaiterError
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Any] = {
     "BatchSize": 100,
     "BisectBatchOnFunctionError": False,
-    "DestinationConfig": {"OnFailure": {}},
+    "DestinationConfig": {"OnFailure": {"Destination": ""}},
     "Enabled": True,
     "FilterCriteria": {},
     "FunctionResponseTypes": [],
@@ -50,10 +52,13 @@ def of_function(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any
 def describe(lambda_: LambdaClient, function_name: str, stream_arn: str) -> dict[str, Any] | None:
     """Return the mapping under the names of CreateEventSourceMapping's parameters, or None if it does not exist.
 
-    Adds UUID, EventSourceMappingArn, FunctionArn, State, StateTransitionReason and LastProcessingResult.
+    Adds UUID, State and other members of GetEventSourceMapping's response: see `to_create_parameters`.
     """
-    mappings = of_function(lambda_, function_name)
-    return next((entry for entry in mappings if entry["EventSourceArn"] == stream_arn), None)
+    for entry in of_function(lambda_, function_name):  # a list may be seconds old, and omits encrypted filters
+        if entry["EventSourceArn"] == stream_arn != "" and entry["State"] != "Deleting":
+            with suppress(lambda_.exceptions.ResourceNotFoundException):
+                return to_create_parameters(lambda_.get_event_source_mapping(UUID=entry["UUID"]))
+    return None
 
 
 def readers(lambda_: LambdaClient, stream_arn: str, *, besides: str) -> list[str]:
@@ -108,14 +113,11 @@ def set_enabled(lambda_: LambdaClient, function_name: str, stream_arn: str, *, e
 
     Raises UserError if the mapping does not exist. Lambda API reference: UpdateEventSourceMapping, "Enabled".
     """
-    listed = describe(lambda_, function_name, stream_arn)
-    if listed is None or listed["State"] == "Deleting":
+    current = _wait_while_transitional(lambda_, describe(lambda_, function_name, stream_arn))
+    if current is None:
         raise UserError(f"mapping {_table_name(stream_arn)} -> {function_name} does not exist")
-    resource = f"mapping {_table_name(stream_arn)} -> {listed['FunctionName']}"
-    # A list may be seconds old.
-    current = to_create_parameters(lambda_.get_event_source_mapping(UUID=listed["UUID"]))
-    current = _wait_while_transitional(lambda_, current) or current
-    return _apply(lambda_, resource, current, {}, change.diff(current, {"Enabled": enabled}), await_role=False)
+    resource = f"mapping {_table_name(stream_arn)} -> {current['FunctionName']}"
+    return _apply(lambda_, resource, current, {}, change.diff(current, {"Enabled": enabled}), await_role=enabled)
 
 
 def wait(lambda_: LambdaClient, uuid: str, states: tuple[str, ...] = ("Enabled", "Disabled")) -> dict[str, Any]:
@@ -170,18 +172,19 @@ def with_filters(lambda_: LambdaClient, current: dict[str, Any] | None) -> dict[
     """
     if not current or not current["KMSKeyArn"]:
         return current
-    response = lambda_.get_event_source_mapping(UUID=current["UUID"])
-    if error := response.get("FilterCriteriaError"):
+    current = to_create_parameters(lambda_.get_event_source_mapping(UUID=current["UUID"]))
+    if error := current["FilterCriteriaError"]:
         raise UserError(
             f"mapping {current['UUID']}: its FilterCriteria cannot be decrypted. AWS said: {error.get('Message')}. "
             f"Grant the caller kms:Decrypt on {current['KMSKeyArn']}."
         )
-    return to_create_parameters(response)
+    return current
 
 
 def _apply(lambda_: LambdaClient, resource: str, current: Mapping[str, Any] | None, desired: Mapping[str, Any],
            diffs: tuple[Diff, ...], await_role: bool) -> Change:  # fmt: skip
     parameters = {each.setting: each.new for each in diffs if each.setting != "Tags"}
+    attempt = change.retry_while_role_propagates if await_role else change.retry
     action: Action = "created"
     note = ""
     if current and "StartingPosition" in parameters:
@@ -193,7 +196,6 @@ def _apply(lambda_: LambdaClient, resource: str, current: Mapping[str, Any] | No
         note = f"the new mapping starts at {position} and {effect}"
         action, current = "replaced", None
     if current is None:
-        attempt = change.retry_while_role_propagates if await_role else change.retry
         response = attempt(lambda: lambda_.create_event_source_mapping(**desired))
         pending = not change.is_dry_run(response)
         return Change(resource, action, diffs, to_create_parameters(response), note, pending)
@@ -201,7 +203,8 @@ def _apply(lambda_: LambdaClient, resource: str, current: Mapping[str, Any] | No
         return Change(resource, "unchanged", attributes=current)
     pending = False
     if parameters:
-        pending = not change.is_dry_run(lambda_.update_event_source_mapping(UUID=current["UUID"], **parameters))
+        update = partial(lambda_.update_event_source_mapping, UUID=current["UUID"], **parameters)
+        pending = not change.is_dry_run(attempt(update))  # the role may just have got the permission for a destination
     if len(parameters) < len(diffs):
         change.retag_in_lambda(lambda_, current["EventSourceMappingArn"], current["Tags"], desired.get("Tags", {}))
     return Change(resource, "updated", diffs, attributes={**current, **parameters}, pending=pending)
@@ -227,15 +230,21 @@ def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
     arns = ("EventSourceMappingArn", "FunctionArn", "EventSourceArn")
     texts = ("UUID", *arns, "StartingPosition", "State", "StateTransitionReason", "LastProcessingResult")
     current = {name: entry.get(name, default) for name, default in {**DEFAULTS, **dict.fromkeys(texts, "")}.items()}
+    current |= {name: entry.get(name, {}) for name in ("FilterCriteriaError", "ResponseMetadata")}
     enabled = current["State"] not in ("Disabled", "Disabling")
     return normalize({**current, "FunctionName": current["FunctionArn"], "Enabled": enabled})
 
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Remove what AWS adds to FilterCriteria. Without filters it is {}, which clears them in an update."""
+    """Remove what AWS adds to FilterCriteria. Without filters or a destination, use what clears them in an update."""
     filters = (parameters["FilterCriteria"] or {}).get("Filters")
-    criteria = {"Filters": list(filters)} if filters else {}
-    return {**parameters, "FunctionName": _qualified_name(parameters["FunctionName"]), "FilterCriteria": criteria}
+    destination = parameters["DestinationConfig"].get("OnFailure", {}).get("Destination", "")
+    return {
+        **parameters,
+        "FunctionName": _qualified_name(parameters["FunctionName"]),
+        "FilterCriteria": {"Filters": list(filters)} if filters else {},
+        "DestinationConfig": {"OnFailure": {"Destination": destination}},
+    }
 
 
 def _qualified_name(name_or_arn: str) -> str:

@@ -138,8 +138,7 @@ def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
     final = ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED", "DELETING")
     acceptors = [
         {**status, "state": "success", "expected": "ACTIVE"},
-        # Not every AWS server knows a new table yet.
-        {"state": "retry", "matcher": "error", "expected": "ResourceNotFoundException"},
+        change.NOT_FOUND_YET,
         *({**status, "state": "failure", "expected": each} for each in final),
     ]
     try:

@@ -106,8 +106,8 @@ retry() {
         tries=$((tries + 1))
         [ "$tries" -lt 40 ] || fail "$(cat "$work/error")"
         grep -q -e 'cannot be assumed by Lambda' -e 'execution role does not have permissions' \
-            -e 'ensure the role can perform' -e 'KMS key is invalid for CreateGrant' -e DeleteConflict \
-            -e ContinuousBackupsUnavailableException -e ResourceInUseException "$work/error" ||
+            -e 'ensure the role can perform' -e 'KMS key is invalid for CreateGrant' -e 'Function does not exist' \
+            -e DeleteConflict -e ContinuousBackupsUnavailableException -e ResourceInUseException "$work/error" ||
             fail "$(cat "$work/error")"
         sleep 3
     done
@@ -595,7 +595,7 @@ map_stream() {
         wait_for_mapping
         retry aws lambda update-event-source-mapping --uuid="$mapping_uuid" @mapping >/dev/null
     else
-        mapping_uuid=$(retry aws lambda create-event-source-mapping @mapping --query UUID --output text)
+        mapping_uuid=$(retry aws lambda create-event-source-mapping @new_mapping --query UUID --output text)
     fi
     wait_for_mapping
     say "map-stream: done"

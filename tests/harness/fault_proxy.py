@@ -264,6 +264,16 @@ FAULTS = {
         "InvalidParameterValueException",
         "The role defined for the function cannot be assumed by Lambda.",
     ),
+    "function not seen": refusal(
+        "lambda", "^POST /event-source-mappings$", 400, "InvalidParameterValueException", "Function does not exist"
+    ),
+    "destination denied": refusal(
+        "lambda",
+        "^PUT /event-source-mappings",
+        400,
+        "InvalidParameterValueException",
+        "The provided execution role does not have permissions to call SendMessage on SQS",
+    ),
     "update in progress": refusal(
         "lambda",
         r"^(PUT|DELETE) /functions/.*/(code|configuration|concurrency)$|^(POST|DELETE) /tags/.*function",
@@ -293,6 +303,7 @@ FAULTS = {
     "table in use": refusal(
         "dynamodb", "^CreateBackup$", 400, "TableInUseException", "Table is being created or deleted: it"
     ),
+    "backup in use": refusal("dynamodb", "^CreateBackup$", 400, "BackupInUseException", "Backup is being created: it"),
     "table not found": refusal(
         "dynamodb",
         rf"{_BACKUP_WRITES}|^DescribeContinuousBackups$",

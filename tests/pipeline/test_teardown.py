@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.stub import Stubber
 
 from pipeline import teardown
 from pipeline.deployment import Deployment
@@ -61,6 +63,20 @@ def test_a_resource_that_disappears_after_a_moment_does_not_remain(
     later.start()
     assert teardown.wait_until_gone(deployment, ()) == []
     later.join()
+
+
+def test_an_alarm_that_aws_lists_for_a_moment_after_its_deletion_does_not_remain(
+    deployment: Deployment, aws: Callable[[str], Any]
+) -> None:
+    topic = "arn:aws:sns:us-east-1:000000000000:on-call"
+    d = replace(deployment, settings=load(None, {}, {"ALARM_TOPIC_ARN": topic}))
+    deleted = {"AlarmName": "gone", "AlarmArn": "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:gone"}
+    with Stubber(aws("cloudwatch")) as stub:
+        stub.add_response("describe_alarms", {"MetricAlarms": [deleted]})
+        stub.add_client_error("list_tags_for_resource", "ResourceNotFoundException")
+        for _ in range(3):
+            stub.add_response("describe_alarms", {"MetricAlarms": []})
+        assert teardown.remaining(d) == ["role stream-demo-role"]
 
 
 def test_a_resource_that_still_exists_after_the_deadline_remains(

@@ -59,6 +59,7 @@ OPTIONAL_FOR_CAUSES = {
     "dynamodb:GetShardIterator",
     "iam:GetRole",
     "iam:ListAttachedRolePolicies",
+    "logs:FilterLogEvents",
 }
 
 

@@ -112,7 +112,7 @@ def test_update_changes_only_one_option(pipe: Pipe, option: str) -> None:
         ("FilterCriteria", {"Filters": []}, None),
         ("FunctionResponseTypes", [], []),
         ("DestinationConfig", {}, {"OnFailure": {}}),
-        ("DestinationConfig", {"OnFailure": {}}, {"OnFailure": {}}),
+        ("DestinationConfig", {"OnFailure": {"Destination": ""}}, {"OnFailure": {}}),
     ],
 )
 def test_empty_value_removes_an_option(pipe: Pipe, option: str, empty: Any, shown: Any) -> None:
@@ -259,6 +259,11 @@ NO_STREAM = "arn:aws:dynamodb:eu-west-1:000000000000:table/none/stream/2026-01-0
             "Unsupported DestinationConfig parameter for given event source mapping type.",
         ),
         (
+            {"DestinationConfig": {"OnFailure": {}}},
+            "InvalidParameterValueException",
+            "The Destination field is required for an OnFailure configuration.",
+        ),
+        (
             {"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:lambda:eu-west-1:000000000000:function:f"}}},
             "InvalidParameterValueException",
             (
@@ -288,6 +293,15 @@ def test_create_is_refused_in_the_words_of_aws(pipe: Pipe, options: dict[str, An
     with pytest.raises(ClientError) as error:
         pipe.map(**options)
     assert error.value.response["Error"] == {"Code": code, "Message": message}
+
+
+def test_update_does_not_take_back_the_destination_that_get_shows_for_none(pipe: Pipe) -> None:
+    """Reported from AWS: aws-controllers-k8s/community#2865, go-to-k/cdk-real-drift#1611."""
+    mapping = pipe.map()
+    assert mapping["DestinationConfig"] == {"OnFailure": {}}
+    update = pipe.client("lambda").update_event_source_mapping
+    with pytest.raises(ClientError, match="Destination field is required for an OnFailure configuration"):
+        update(UUID=mapping["UUID"], DestinationConfig=mapping["DestinationConfig"])
 
 
 def test_at_timestamp_is_refused(pipe: Pipe) -> None:

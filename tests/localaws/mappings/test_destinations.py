@@ -10,8 +10,9 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from tests.localaws.pipe import ACTIONS, Pipe, build, until
+from tests.localaws.pipe import ACTIONS, Pipe, build, policy, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,6 +145,26 @@ def test_object_key_names_mapping_and_shard(client: Callable[[str], Any], tmp_pa
 
 def test_role_without_send_message_sends_nothing(client: Callable[[str], Any], tmp_path: Path, queue: Any) -> None:
     arn, received = queue
-    one = build(client, tmp_path, FAILS_ON_POISON, actions=[action for action in ACTIONS if action != "sqs:*"])
-    discard(one, arn)
+    one = build(client, tmp_path, FAILS_ON_POISON)
+    one.map(BatchSize=1, MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {"Destination": arn}})
+    others = {"Effect": "Allow", "Action": [action for action in ACTIONS if action != "sqs:*"], "Resource": "*"}
+    client("iam").put_role_policy(RoleName=one.role, PolicyName="allowed", PolicyDocument=policy(others))
+    one.put("poison", "good")
+    one.wait_for("good")
     assert received() == []
+
+
+@pytest.mark.parametrize(
+    ("arn", "call"), [("sqs:us-east-1", "SendMessage on SQS"), ("sns:us-east-1", "Publish on SNS")]
+)
+def test_role_that_may_not_use_the_destination_is_refused(
+    client: Callable[[str], Any], tmp_path: Path, arn: str, call: str
+) -> None:
+    one = build(client, tmp_path, FAILS_ON_POISON, actions=["dynamodb:*", "logs:*"])
+    destination = {"OnFailure": {"Destination": f"arn:aws:{arn}:000000000000:notes"}}
+    refused = f"The provided execution role does not have permissions to call {call}"
+    with pytest.raises(ClientError, match=refused):
+        one.map(DestinationConfig=destination)
+    mapping = one.map()
+    with pytest.raises(ClientError, match=refused):
+        client("lambda").update_event_source_mapping(UUID=mapping["UUID"], DestinationConfig=destination)

@@ -344,6 +344,15 @@ def test_wait_reports_why_a_function_failed(aws: Aws, configuration: dict[str, A
             function.wait(aws("lambda"), "test")
 
 
+def test_wait_goes_on_while_not_every_server_knows_the_new_function(aws: Aws) -> None:
+    with Stubber(aws("lambda")) as stub:
+        for _ in range(2):
+            stub.add_client_error("get_function_configuration", "ResourceNotFoundException")
+            stub.add_response("get_function_configuration", {"State": "Active"})
+
+        function.wait(aws("lambda"), "test")
+
+
 @pytest.mark.parametrize("status", [{"State": "Pending"}, {"LastUpdateStatus": "InProgress"}], ids=str)
 def test_an_unchanged_function_is_pending_while_aws_works_on_it(
     aws: Aws, desired: dict[str, Any], status: dict[str, str]

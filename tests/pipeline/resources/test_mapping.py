@@ -254,13 +254,40 @@ def test_raises_access_denied_as_aws_reports_it(aws: Aws) -> None:
 CANNOT_ACCESS = "Cannot access stream. Please ensure the role can perform the GetRecords actions on your stream in IAM."
 
 
-def test_retries_while_lambda_does_not_see_new_permissions(aws: Aws) -> None:
+def test_retries_while_lambda_does_not_see_the_function_or_its_permissions(aws: Aws) -> None:
     with Stubber(aws("lambda")) as stub:
         stub.add_response("list_event_source_mappings", {"EventSourceMappings": []})
+        unknown = ("InvalidParameterValueException", "Function does not exist")
+        stub.add_client_error("create_event_source_mapping", *unknown)
         stub.add_client_error("create_event_source_mapping", "InvalidParameterValueException", CANNOT_ACCESS)
         stub.add_response("create_event_source_mapping", entry("Creating"))
 
         assert mapping.ensure(aws("lambda"), SMALLEST).action == "created"
+
+
+CANNOT_SEND = "The provided execution role does not have permissions to call SendMessage on SQS"
+
+
+def test_an_update_waits_until_lambda_sees_the_permission_for_a_new_destination(aws: Aws) -> None:
+    destination = {"DestinationConfig": {"OnFailure": {"Destination": QUEUE}}}
+    with Stubber(aws("lambda")) as stub:
+        stub.add_response("list_event_source_mappings", {"EventSourceMappings": [entry()]})
+        stub.add_client_error("update_event_source_mapping", "InvalidParameterValueException", CANNOT_SEND)
+        stub.add_response("update_event_source_mapping", entry("Updating"), {"UUID": UUID, **destination})
+
+        assert mapping.ensure(aws("lambda"), {**SMALLEST, **destination}).action == "updated"
+
+
+def test_a_deleted_mapping_that_a_list_shows_for_a_moment_does_not_hide_the_new_one(aws: Aws) -> None:
+    new = {**entry(), "UUID": UUID.replace("1", "2")}
+    with Stubber(aws("lambda")) as stub:
+        stub.add_response("list_event_source_mappings", {"EventSourceMappings": [entry("Deleting"), entry(), new]})
+        stub.add_client_error("get_event_source_mapping", "ResourceNotFoundException")
+        stub.add_response("get_event_source_mapping", new, {"UUID": new["UUID"]})
+
+        found = mapping.describe(aws("lambda"), "test", STREAM)
+        assert found
+        assert found["UUID"] == new["UUID"]
 
 
 def test_raises_the_error_of_missing_permissions_at_the_deadline(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
