@@ -53,7 +53,7 @@ def destination_problem(request: Mapping[str, Any], role_arn: str) -> str:
     arn = (request.get("DestinationConfig") or {}).get("OnFailure", {}).get("Destination") or "::"
     service = arn.split(":")[2]
     action = _SENDING_ACTIONS.get(service)
-    if not action or policies.allows(role_arn, f"{service}:{action}", arn):
+    if not action or policies.allows(role_arn, arn, f"{service}:{action}"):
         return ""
     return f"The provided execution role does not have permissions to call {action} on {service.upper()}"
 
