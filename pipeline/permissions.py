@@ -84,7 +84,7 @@ def _run(*steps: Iterable[Any]) -> None:
 def _situations(admin: Deployment) -> Iterator[None]:
     """Deploy with other settings, and as another pipeline: everything differs that a deploy updates."""
     s, iam = admin.settings, admin.client("iam")
-    policy = f"arn:{iam.meta.partition}:iam::aws:policy/ReadOnlyAccess"
+    policy = f"arn:{iam.meta.partition}:iam::aws:policy/PowerUserAccess"
     other: dict[str, Any] = {
         "tags": {"other": ""},
         "table_deletion_protection_enabled": not s.table_deletion_protection_enabled,
