@@ -62,6 +62,11 @@ def fetch(logs: Any, group: str, *, since_ms: int, pattern: str = "", request_id
     events of that invocation, including those that a handler printed without the ID between START and REPORT. A group
     that does not exist (yet) has no events. CloudWatch Logs API reference: FilterLogEvents.
     """
+    return chain.from_iterable(_fetched(logs, group, since_ms, pattern, request_id))
+
+
+def _fetched(logs: Any, group: str, since_ms: int, pattern: str, request_id: str) -> Iterator[list[LogEvent]]:
+    """The pages of the events that `fetch` returns."""
     # AWS orders the events of several streams by time in any case; other endpoints only with `interleaved`.
     parameters: dict[str, Any] = {"logGroupName": group, "startTime": since_ms, "interleaved": True}
     if request_id:
@@ -72,7 +77,7 @@ def fetch(logs: Any, group: str, *, since_ms: int, pattern: str = "", request_id
         parameters["startTime"] = min(mark["timestamp"] for mark in marks)
         parameters["endTime"] = max(mark["timestamp"] for mark in marks) + 1
     parameters |= {"filterPattern": pattern} if pattern else {}
-    yield from chain.from_iterable(_ahead(_pages(logs, parameters)))
+    yield from _pages(logs, parameters)
 
 
 def select(
@@ -84,7 +89,7 @@ def select(
         # Lines outside an invocation do not count, unless there are no others.
         counted = [each for each in found if each.request_id][-last:] or found[-last:]
         return [each for each in found if each.started_ms >= counted[0].started_ms]
-    events = fetch(logs, group, since_ms=since_ms, pattern=pattern, request_id=request_id)
+    events = chain.from_iterable(_ahead(_fetched(logs, group, since_ms, pattern, request_id)))
     return invocations(events)[-last:] if last else grouped([events])
 
 
