@@ -35,5 +35,5 @@ def insert(table: str, rows: Iterable[tuple[object, ...]]) -> None:
     values = list(rows)
     with _lock:
         for some in (values[first : first + 100] for first in range(0, len(values), 100)):
-            places = ", ".join(["(?, ?, ?, ?, ?)"] * len(some))  # both tables have five columns
+            places = ", ".join([f"({', '.join('?' * len(some[0]))})"] * len(some))
             _connection.execute(f"INSERT INTO {table} VALUES {places}", [*itertools.chain.from_iterable(some)])  # noqa: S608 - our own

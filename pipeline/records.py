@@ -47,7 +47,7 @@ def select(
 ) -> Iterator[Record]:
     """Select records of the table's stream. 0 and "" select all. Raises UserError for a wrong key or pattern.
 
-    What is written from now on does not count: reading would not end while others write, or a function that runs again.
+    Leaves out records that are written from now on: a function that writes its own table would keep it from ending.
     `since` and `until` are in milliseconds since 1970. `key` is the value of the partition key, or the key attributes
     as JSON. `pattern` is a filter pattern. `last` is how many of the newest records.
     """
