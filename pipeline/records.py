@@ -22,7 +22,7 @@ from .steps import existing, stream_of
 Record = dict[str, Any]
 
 RETENTION = timedelta(hours=24)
-# AWS may return empty pages before the next record, and does not say where an open shard ends for now.
+# AWS may return empty pages before the next record, and does not say where an open shard ends for now: after so many.
 _EMPTY_PAGES = 25
 _LIST_SHARDS_SECONDS = 5.0
 
@@ -58,8 +58,8 @@ def select(
     earliest, latest, end = (datetime.fromtimestamp(ms // 1000, timezone.utc) for ms in (since, until or now, now))
     selected = (
         record
-        for shard in _shards(streams, stream_arn)
-        for record in takewhile(lambda each: _created(each) <= end, read(streams, stream_arn, shard))
+        for shard, closed in _shards(streams, stream_arn).items()
+        for record in takewhile(lambda each: _created(each) <= end, read(streams, stream_arn, shard, closed=closed))
         if earliest <= _created(record) <= latest
         if keys.items() <= record["dynamodb"]["Keys"].items() and matches(record)
     )
@@ -114,30 +114,36 @@ def _parse_key(text: str, table: Mapping[str, Any]) -> dict[str, Any]:
     return key
 
 
-def _shards(streams: Any, stream_arn: str) -> list[str]:
-    """The IDs of all shards, parents before their children. DynamoDB API reference: DescribeStream."""
+def _shards(streams: Any, stream_arn: str) -> dict[str, bool]:
+    """The IDs of all shards, parents before their children, and whether each is closed.
+
+    DynamoDB API reference: DescribeStream.
+    """
     parents: dict[str, list[str]] = {}
+    closed: dict[str, bool] = {}
     request = {"StreamArn": stream_arn}
     while True:
         page = streams.describe_stream(**request)["StreamDescription"]
         parents |= {shard["ShardId"]: [shard.get("ParentShardId", "")] for shard in page["Shards"]}
+        closed |= {shard["ShardId"]: "EndingSequenceNumber" in shard["SequenceNumberRange"] for shard in page["Shards"]}
         if not page.get("LastEvaluatedShardId"):
-            return [shard for shard in TopologicalSorter(parents).static_order() if shard in parents]
+            return {shard: closed[shard] for shard in TopologicalSorter(parents).static_order() if shard in closed}
         request["ExclusiveStartShardId"] = page["LastEvaluatedShardId"]
 
 
 def read(
-    streams: Any, stream_arn: str, shard: str, start: str = "", end: str = "", limit: int = 1000
+    streams: Any, stream_arn: str, shard: str, start: str = "", end: str = "", limit: int = 1000, *, closed: bool = False
 ) -> Iterator[Record]:
     """Yield the records of a shard from one sequence number to another, in pages of up to `limit` records.
 
-    If `start` is trimmed, or "", begins with the oldest record. DynamoDB API reference: GetShardIterator, GetRecords.
+    If `start` is trimmed, or "", begins with the oldest record. A shard that is `closed` is read to its end, others until
+    pages stay empty. DynamoDB API reference: GetShardIterator, GetRecords.
     """
     position = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": start}
     oldest = {"ShardIteratorType": "TRIM_HORIZON"}
     place = {"StreamArn": stream_arn, "ShardId": shard, **(position if start else oldest)}
     iterator, empty_pages = "", 0
-    while empty_pages < _EMPTY_PAGES:
+    while closed or empty_pages < _EMPTY_PAGES:
         try:
             iterator = iterator or streams.get_shard_iterator(**place)["ShardIterator"]
             page = streams.get_records(ShardIterator=iterator, Limit=limit)
