@@ -36,7 +36,7 @@ def draw(d: Deployment, *, mermaid: bool) -> Events[None]:
 def _nodes(d: Deployment) -> Iterator[Node]:
     settings, parts = d.settings, causes.look(d)
     current, entry, function = parts.table, parts.mapping, parts.function
-    facts = [str(current["TableStatus"]), f"{current['ItemCount']} items"] if current else ["missing"]
+    facts = [str(current["TableStatus"]), f"items: {current['ItemCount']}"] if current else ["missing"]
     yield Node("table", f"table {settings.table_name}", facts)
     stream = current["StreamSpecification"] if current else {}
     view = f"stream, {stream['StreamViewType']}" if stream.get("StreamEnabled") else "stream off"
@@ -69,7 +69,7 @@ def _notes(d: Deployment) -> Iterator[str]:
     """The number of notes, as far as the caller may read it."""
     try:
         if ":sns:" not in d.settings.on_failure:
-            yield f"about {replay.place_of(d).count()} messages"
+            yield f"messages: about {replay.place_of(d).count()}"
     except ClientError:
         return
     except UserError:

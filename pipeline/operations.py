@@ -79,5 +79,5 @@ def rollback(d: Deployment, *, version: str = "") -> Events[None]:
     if chosen == previous and not current["RoutingConfig"]:
         raise UserError(f"alias {live} is at version {chosen} already; {known}")
     yield Changed("rollback", retry(lambda: alias.point_at(lambda_, parameters.alias(d.settings), chosen)))
-    was = published.get(previous, previous)
-    yield Result(f"Alias {live} was at {was}, and is at {published[chosen]}.", {"from": previous, "to": chosen})
+    moved, was = "would move" if d.dry_run else "moved", published.get(previous, f"version {previous}")
+    yield Result(f"Alias {live} {moved} from {was} to {published[chosen]}.", {"from": previous, "to": chosen})

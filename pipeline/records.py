@@ -37,9 +37,9 @@ def records(d: Deployment, **selection: Any) -> Events[None]:
         count += 1
     began = datetime.fromisoformat(stream_arn.rpartition("/")[2]).replace(tzinfo=timezone.utc)
     horizon = max(began, datetime.now(timezone.utc) - RETENTION)
-    why = "the stream was created then" if horizon == began else "older ones are trimmed"
+    why = "when it was created" if horizon == began else "as older ones are trimmed"
     yield Result("", {"records": []})
-    yield Progress("records", f"{count} of the records since {horizon:%Y-%m-%dT%H:%M:%SZ}: {why}")
+    yield Progress("records", f"{count} selected; the stream has records since {horizon:%Y-%m-%dT%H:%M:%SZ}, {why}")
 
 
 def select(

@@ -61,12 +61,13 @@ def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> 
     records = _matching(select(d, stream_arn, **selection), target, tally)
     if d.dry_run:
         count = sum(1 for _ in records)
-        yield Result(f"{count} records to send to {target['FunctionArn']}, {tally.skipped} to skip", {"records": count})
+        text = f"replay would send to {target['FunctionArn']}: {count}; filtered out: {tally.skipped}"
+        yield Result(text, {"records": count})
         return
     yield from _send(to or d, target, records, tally)
     yield tally.result()
     if tally.failed:
-        raise UserError(f"{tally.failed} records failed; correct the function, then replay them again")
+        raise UserError(f"records failed: {tally.failed}; correct the function, then replay them again")
 
 
 def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
@@ -76,7 +77,7 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
     target = _mapping(d, str(table["LatestStreamArn"]))
     if skip_superseded and "NEW" not in table["StreamSpecification"].get("StreamViewType", ""):
         raise UserError("--skip-superseded needs the new images of items, which STREAM_VIEW_TYPE leaves out")
-    yield Progress("redrive", f"about {place.count()} messages in {d.settings.on_failure}")
+    yield Progress("redrive", f"messages in {d.settings.on_failure}: about {place.count()}")
     if d.dry_run:
         yield Result(f"redrive would send the records of its notes to {target['FunctionArn']}", {"notes": {}})
         return
@@ -102,7 +103,7 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
     yield tally.result("; notes: " + ", ".join(f"{number} {what}" for what, number in count.items()), notes=count)
     if stay := count["kept"] + count["lost"]:
         advice = "correct the function and run redrive again; delete lost ones by hand"
-        raise UserError(f"{stay} notes stay in {d.settings.on_failure}: {advice}")
+        raise UserError(f"notes that stay in {d.settings.on_failure}: {stay}; {advice}")
 
 
 def _records_of(d: Deployment, place: notes.Queue | notes.Bucket, name: str, batch: Mapping[str, Any]) -> list[Record]:

@@ -181,7 +181,7 @@ def test_a_function_that_fails_again_leaves_the_note_and_exits_1(pipeline: Pipel
     document = pipeline.invoke("redrive", code=1)
     (failed,) = document["result"]["failed"]
     assert (failed["keys"], failed["reason"]) == ({"name": {"S": "b"}}, "ValueError: cannot handle b")
-    assert "1 notes stay" in document["error"]
+    assert ":notes: 1; correct" in document["error"]
     assert messages(pipeline) == 1
 
 
@@ -246,7 +246,7 @@ def test_a_note_whose_records_are_trimmed_is_named_with_the_time_and_stays(pipel
     (lost,) = outcome.result["lost"]
     assert lost.startswith(f"{sent}: the stream keeps a record for 24 hours, and has 0 of its 1, ")
     assert lost.endswith("which arrived from 2026-01-30T12:00:00Z on")
-    assert (messages(pipeline), "1 notes stay" in outcome.error) == (1, True)
+    assert (messages(pipeline), ":notes: 1; correct" in outcome.error) == (1, True)
 
 
 def test_skip_superseded_leaves_out_records_whose_item_has_changed_since(pipeline: Pipeline) -> None:
@@ -350,8 +350,8 @@ def test_records_writes_nothing_and_says_what_is_trimmed(three: Pipeline) -> Non
     ended = three.project.invoke("records", "--last", "1", "--since", "1h", **three.settings).expect(0)
     assert ended.writes == []
     assert ended.stdout.endswith('{"name": {"S": "three"}}\n')
-    assert "1 of the records since" in ended.stderr
-    assert "the stream was created then" in ended.stderr
+    assert "records: 1 selected; the stream has records since 20" in ended.stderr
+    assert ended.stderr.rstrip().endswith(", when it was created")
 
 
 # --- replay -----------------------------------------------------------------------------------------------------------
@@ -376,7 +376,7 @@ def test_replay_bisects_a_batch_that_fails_if_the_mapping_does(three: Pipeline) 
         2,
         ["ValueError: cannot handle two"],
     )
-    assert outcome.error.startswith("1 records failed")
+    assert outcome.error.startswith("records failed: 1;")
 
 
 def test_replay_goes_on_at_the_record_that_a_partial_batch_response_names(three: Pipeline) -> None:
@@ -402,7 +402,8 @@ def test_on_aws_replay_shows_the_number_of_records_and_asks(three: Pipeline) -> 
     three.forget()
     ended = three.project.invoke("replay", "--last", "2", **three.settings, **target_aws(three.project.endpoint))
     ended.expect(1)
-    assert ended.stdout.startswith("2 records to send to arn:aws:lambda:")
+    assert ended.stdout.startswith("replay would send to arn:aws:lambda:")
+    assert ended.stdout.endswith(": 2; filtered out: 0\n")
     assert "pass --yes" in ended.stderr
     assert (ended.writes, three.handled) == ([], [])
 

@@ -25,8 +25,8 @@ def test_the_drawing_leads_from_the_table_to_the_log(project: ForkedProject) -> 
     lines = project.run("graph", **QUEUE).splitlines()
     titles = [line for line in lines if not line.startswith("  ")]
     assert [title.split()[0] for title in titles] == ["table", "event", "function", "log"]
-    assert titles[0].endswith("ACTIVE, 0 items")
-    assert "  |-- on failure --> sqs notes  about 1 messages" in lines
+    assert titles[0].endswith("ACTIVE, items: 0")
+    assert "  |-- on failure --> sqs notes  messages: about 1" in lines
 
 
 def test_the_mermaid_flowchart_has_the_same_nodes_and_edges(project: ForkedProject) -> None:

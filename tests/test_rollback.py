@@ -150,13 +150,14 @@ def test_rollback_says_what_the_alias_was_and_is(twice: Pipeline) -> None:
         twice.function.get_function_configuration(FunctionName=twice.name, Qualifier=each)["CodeSha256"][:8]
         for each in ("2", "1")
     ]
-    assert text.startswith("Alias live was at version 2 (")
+    assert text.startswith("Alias live moved from version 2 (")
     assert all(each in text for each in hashes)
 
 
 def test_a_dry_rollback_writes_nothing(twice: Pipeline) -> None:
     ended = twice.invoke("rollback", "--dry")
     assert (ended.writes, "FunctionVersion: 2 -> 1" in ended.stdout) == ([], True)
+    assert "Alias live would move from version 2 (" in ended.stdout
 
 
 def test_rollback_to_the_newest_version_ends_the_rollback(twice: Pipeline) -> None:

@@ -59,7 +59,7 @@ def versions(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any]]:
 
 def summary(version: Mapping[str, Any]) -> str:
     """A version in words, with its time and the beginning of its code's hash."""
-    return f"version {version['Version']} ({version['LastModified'][:19]}, CodeSha256 {version['CodeSha256'][:8]})"
+    return f"version {version['Version']} ({version['LastModified'][:19]}Z, CodeSha256 {version['CodeSha256'][:8]})"
 
 
 def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, publish: bool = False, adopt: bool = False) -> Change:

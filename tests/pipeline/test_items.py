@@ -177,5 +177,5 @@ def test_items_that_stay_unprocessed_are_an_error_after_a_while(dynamodb: Any, m
 
     monkeypatch.setattr(items, "UNPROCESSED_TIMEOUT", 0.5)
     dynamodb.meta.events.register("after-call.dynamodb.BatchWriteItem", leave_all)
-    with pytest.raises(UserError, match=r"1 items were still unprocessed after 0\.5 s"):
+    with pytest.raises(UserError, match=r"items still unprocessed after 0\.5 s: 1;"):
         list(items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"], 3))
