@@ -30,7 +30,11 @@ _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/([!-~]+/)?[\w+=,.@-]{1,64}"
 _RUNTIME = r"python3\.\d{1,2}", "a Python runtime, such as python3.13"
 _HANDLER = r"(?=\S{3,128}$)[^.].*\.[^.]+", "MODULE.FUNCTION, such as app.handler"
 _ALIAS = rf"(?!\d+$){_NAME}{{1,128}}", "1 to 128 letters, digits, - and _, and not only digits"
-_DESTINATION = r"arn:aws[a-z-]*:(sqs|sns|s3):.*:.+", "the ARN of an SQS queue, an SNS topic or an S3 bucket"
+# Lambda developer guide: "Lambda parameters for Amazon DynamoDB event source mappings".
+_DESTINATION = (
+    r"arn:aws[a-z-]*:(sqs|sns|s3):.*:.+(?<!\.fifo)",
+    "the ARN of an SQS queue, an SNS topic (neither of them FIFO) or an S3 bucket",
+)
 _TOPIC_ARN = rf"arn:aws[a-z-]*:sns:{_REGION}:\d{{12}}:{_NAME}{{1,256}}"
 _POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+", "arn:PARTITION:iam::ACCOUNT:policy/NAME"
 
@@ -206,6 +210,9 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
     if keys[0] == keys[1] != "":
         sort_key = values["table_sort_key"]
         problems.append(f"TABLE_SORT_KEY: {sort_key!r} is not allowed; allowed: an attribute other than TABLE_KEY's")
+    # Lambda refuses it: "Parallelization factor must be equal to 1 when tumbling window period is configured".
+    if values.get("tumbling_window_in_seconds") and (factor := values.get("parallelization_factor") or 1) > 1:
+        problems.append(f"PARALLELIZATION_FACTOR: {factor} is not allowed; allowed: 1 with TUMBLING_WINDOW_IN_SECONDS")
     if problems:
         raise SettingsError("\n".join(problems))
     if values["target"] == "local":

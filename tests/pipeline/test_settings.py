@@ -169,6 +169,7 @@ def test_one_error_lists_every_problem_in_the_order_of_the_settings() -> None:
         ("FUNCTION_RESPONSE_TYPES", "Report", "ReportBatchItemFailures"),
         ("FILTER_CRITERIA", "[]", "a JSON object"),
         ("ON_FAILURE", "my-queue", "the ARN of an SQS queue"),
+        ("ON_FAILURE", "arn:aws:sqs:us-east-1:000000000000:notes.fifo", "neither of them FIFO"),
         ("ALARM_TOPIC_ARN", "arn:aws:sns:us-east-1:000000000000:x.fifo", "the ARN of a standard SNS topic"),
         ("ALARM_ITERATOR_AGE", "86400001", "a whole number from 1 to 86400000"),
         ("ALARM_ERRORS", "0", "a whole number from 1"),
@@ -292,6 +293,13 @@ def test_a_table_arn_of_something_else_is_an_error(arn: str) -> None:
     assert line.startswith(
         f"TABLE_ARN: '{arn}' is not allowed; allowed: arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME"
     )
+
+
+def test_parallel_batches_in_a_tumbling_window_are_an_error() -> None:
+    settings = {"TUMBLING_WINDOW_IN_SECONDS": "60", "PARALLELIZATION_FACTOR": "2"}
+
+    allowed = "allowed: 1 with TUMBLING_WINDOW_IN_SECONDS"
+    assert problems(settings) == [f"PARALLELIZATION_FACTOR: 2 is not allowed; {allowed}"]
 
 
 @pytest.mark.parametrize(
