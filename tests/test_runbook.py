@@ -161,6 +161,24 @@ def test_check_exits_with_2_and_names_what_differs(project: ForkedProject, tmp_p
     project.run("clean", PIPELINE_NAME="checked")
 
 
+def test_check_accepts_an_account_id_in_the_trust_policy(project: ForkedProject, tmp_path: Path) -> None:
+    """IAM stores the ARN of the account's root user."""
+    path = project.folder / "policies" / "trust-policy.json"
+    before = path.read_text()
+    document = json.loads(before)
+    for account in ("${AWS::AccountId}", "123456789012"):
+        document["Statement"].append({"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"})
+    path.write_text(json.dumps(document))
+    try:
+        script = written(project, tmp_path, PIPELINE_NAME="trusting")
+        project.run("deploy", PIPELINE_NAME="trusting")
+    finally:
+        path.write_text(before)
+
+    assert "trust policy of role trusting-role: as this script says\n" in script.run("sh", "--check")
+    project.run("clean", PIPELINE_NAME="trusting")
+
+
 def test_check_exits_with_2_for_a_resource_of_others(project: ForkedProject, tmp_path: Path) -> None:
     project.run("create-role", PIPELINE_NAME="theirs", ROLE_NAME="ours-role")
     finished = written(project, tmp_path, PIPELINE_NAME="ours")("sh", "--check")
