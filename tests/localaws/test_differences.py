@@ -147,7 +147,13 @@ def test_permission_can_be_added_twice(client: Clients) -> None:
 def test_what_a_function_uses_need_not_exist(client: Clients) -> None:
     """Lambda API reference, CreateFunction, "VpcConfig" and "DeadLetterConfig"."""
     vpc = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
-    deploy(client, VpcConfig=vpc, DeadLetterConfig={"TargetArn": f"arn:aws:sqs:{REGION}:000000000000:missing"})
+    statements = (allow(["ec2:CreateNetworkInterface", "sqs:SendMessage"]),)
+    deploy(
+        client,
+        statements=statements,
+        VpcConfig=vpc,
+        DeadLetterConfig={"TargetArn": f"arn:aws:sqs:{REGION}:000000000000:missing"},
+    )
 
 
 def test_function_and_log_group_have_any_tags(client: Clients, group: str) -> None:
