@@ -188,7 +188,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
         "function": {**code, **function, **ours},
         "new_mapping": mapping,
-        "mapping": {"DestinationConfig": {"OnFailure": {"Destination": ""}}, **mapping},
+        "mapping": {"DestinationConfig": {"OnFailure": {"Destination": ""}}, "FilterCriteria": {}, **mapping},
         "alarm_names": [quote(name) for name in alarm_names],
         "all_alarms": {"AlarmNames": alarm_names},
         "alarms_tag": {"Tags": {parameters.ALARMS_TAG: " ".join(alarm_names)}},
