@@ -145,6 +145,20 @@ def test_deploy_reverts_changes_by_hand(project: ForkedProject, script: Script) 
     project.run("clean", **SETTINGS)
 
 
+def test_a_failed_update_of_the_function_ends_the_step(project: ForkedProject, tmp_path: Path) -> None:
+    key = project.client("kms").create_key()["KeyMetadata"]
+    project.client("kms").disable_key(KeyId=key["KeyId"])
+    project.run("deploy", PIPELINE_NAME="failing")
+    script = written(project, tmp_path, PIPELINE_NAME="failing", FUNCTION_OPTIONS=json.dumps({"KMSKeyArn": key["Arn"]}))
+
+    finished = script("sh", "--step", "create-function")
+
+    assert (finished.returncode, "create-function: done" in finished.stdout) == (1, False)
+    assert "function failing failed: " in finished.stderr
+    assert "DisabledKMSKey" in finished.stderr
+    project.run("clean", PIPELINE_NAME="failing")
+
+
 def test_check_exits_with_2_and_names_what_differs(project: ForkedProject, tmp_path: Path) -> None:
     script = written(project, tmp_path, PIPELINE_NAME="checked")
     missing = script("sh", "--check")

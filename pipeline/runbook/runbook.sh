@@ -132,6 +132,13 @@ wait_for_function() {
         --query "State != 'Pending' && LastUpdateStatus != 'InProgress'" --output text
 }
 
+# Fail if the function's creation or last update failed.
+check_function() {
+    ask aws lambda get-function-configuration --function-name="$function_name" --output text \
+        --query "State == 'Failed' && StateReason || LastUpdateStatus == 'Failed' && LastUpdateStatusReason || ''"
+    [ -z "$answer" ] || fail "function $function_name failed: $answer"
+}
+
 wait_for_mapping() {
     wait_for True aws lambda get-event-source-mapping --uuid="$mapping_uuid" \
         --query "State == 'Enabled' || State == 'Disabled'" --output text
@@ -230,6 +237,9 @@ publish() {
     new=$(retry aws lambda publish-version --function-name="$function_name" --query Version --output text)
     wait_for True aws lambda get-function-configuration --function-name="$function_name" --qualifier="$new" \
         --query "State != 'Pending'" --output text
+    ask aws lambda get-function-configuration --function-name="$function_name" --qualifier="$new" --output text \
+        --query "State == 'Failed' && StateReason || ''"
+    [ -z "$answer" ] || fail "version $new of function $function_name failed, and the alias stays: $answer"
     description="pipeline=$pipeline_name"
     if ! alias_exists; then
         aws lambda create-alias --function-name="$function_name" --name="$function_alias" --function-version="$new" \
@@ -491,7 +501,7 @@ put_policy() {
 # retried for up to two minutes.
 # Expect: `aws lambda get-function` shows State Active and LastUpdateStatus Successful.
 # If it fails: with `cannot be assumed by Lambda`, check the trust policy. With `An update is in progress`, wait and run
-# the step again.
+# the step again. If its State is Failed, delete the function before you run the step again.
 # Undo: `clean`; for an existing function, run this step of the earlier runbook, which has the earlier code.
 create_function() {
     @require_variables
@@ -522,6 +532,7 @@ ZIP
         retry aws lambda create-function --function-name="$function_name" --role="$role_arn" @function >/dev/null
         wait_for_function
     fi
+    check_function
     aws lambda put-function-concurrency --function-name="$function_name" @function >/dev/null
 #@if function_alias
     publish

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Aws = Callable[[str], Any]
 
-TRUST = {
+TRUST: dict[str, Any] = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
