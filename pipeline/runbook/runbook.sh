@@ -98,8 +98,8 @@ ask() {
     fi
 }
 
-# Run a command, and again for up to two minutes while AWS does not see an earlier change everywhere, or is still changing
-# the mapping or the table.
+# Run a command, and again for up to two minutes while AWS does not see an earlier change everywhere, or is still
+# changing the function, the mapping or the table.
 retry() {
     tries=0
     until "$@" 2>"$work/error"; do
@@ -107,7 +107,8 @@ retry() {
         [ "$tries" -lt 40 ] || fail "$(cat "$work/error")"
         grep -q -e 'cannot be assumed by Lambda' -e 'execution role does not have permissions' \
             -e 'ensure the role can perform' -e 'KMS key is invalid for CreateGrant' -e 'Function does not exist' \
-            -e DeleteConflict -e ContinuousBackupsUnavailableException -e ResourceInUseException "$work/error" ||
+            -e 'operation cannot be performed at this time' -e DeleteConflict \
+            -e ContinuousBackupsUnavailableException -e ResourceInUseException "$work/error" ||
             fail "$(cat "$work/error")"
         sleep 3
     done
@@ -522,7 +523,7 @@ ZIP
         wait_for_function
         ask aws lambda get-function --function-name="$function_name" --query Configuration.CodeSha256 --output text
         [ "$answer" = "$code_sha256" ] ||
-            aws lambda update-function-code --function-name="$function_name" @function >/dev/null
+            retry aws lambda update-function-code --function-name="$function_name" @function >/dev/null
         wait_for_function
         retry aws lambda update-function-configuration --function-name="$function_name" --role="$role_arn" @function >/dev/null
         wait_for_function
