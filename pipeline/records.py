@@ -100,7 +100,7 @@ def any_pattern(where: str, patterns: list[str]) -> filter_patterns.Predicate:
         return filter_patterns.any_of(patterns)
     except ValueError:
         allowed = 'filter patterns as in FILTER_CRITERIA, such as {"eventName": ["INSERT"]}'
-        raise UserError(f"{where}: {', '.join(patterns)} is not allowed; allowed: {allowed}") from None
+        raise UserError(f"{where}: {', '.join(patterns)!r} is not allowed; allowed: {allowed}") from None
 
 
 def _parse_key(text: str, table: Mapping[str, Any]) -> dict[str, Any]:
