@@ -75,7 +75,7 @@ def _write_for(d: Deployment, kept: Settings, change: Change, diff: Diff) -> tup
         return None
     path = d.root / "policies" / file
     policies.check(path, diff.old)
-    return Change(f"policies/{file}", "updated", note="as in the role"), partial(policies.save, diff.old, path)
+    return Change(f"policies/{file}", "updated", note="copied from the role"), partial(policies.save, diff.old, path)
 
 
 def _missing_lines(kept: Settings, texts: Mapping[str, str], load_file: Load) -> dict[str, str]:
@@ -100,7 +100,7 @@ def show(adoption: Adoption) -> Events[None]:
     lines = {name: "(not shown)" if name == "FUNCTION_ENVIRONMENT" else value for name, value in adoption.lines.items()}
     files = [change.resource for change, _ in adoption.writes if change.resource.startswith("policies/")]
     text = [f"{name}={_quoted(value)}" for name, value in lines.items()]
-    text += [f"# {file}: --write puts the policy of the existing role there." for file in files]
+    text += [f"# {file}: --write stores the policy of the existing role here." for file in files]
     text += [f"# A deploy still changes {each}." for each in adoption.unkept]
     yield Result("\n".join(text), {"settings": lines, "files": files, "unkept": adoption.unkept})
 

@@ -131,7 +131,7 @@ def _files(folder: Entry, prefix: str = "") -> Iterator[tuple[str, Entry]]:
         if entry.name.startswith(".") or entry.name == "__pycache__" or entry.name.endswith(".pyc"):
             continue
         if entry.is_symlink():
-            raise UserError(f"{entry.path} is a symbolic link; replace it with the file itself")
+            raise UserError(f"{entry.path} is a symbolic link; replace it with the file")
         if entry.is_dir():
             yield from _files(entry, f"{prefix}{entry.name}/")
         elif entry.is_file():
@@ -141,7 +141,7 @@ def _files(folder: Entry, prefix: str = "") -> Iterator[tuple[str, Entry]]:
 def _too_large(problem: str, sizes: Mapping[str, int]) -> UserError:
     largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:5]
     listed = ", ".join(f"{name} ({sizes[name] / 2**20:.1f} MB)" for name in largest)
-    advice = "Leave out what Lambda provides (boto3), or move data to S3 or a layer."
+    advice = "Remove packages that Lambda provides (boto3), or move data to S3 or a layer."
     return UserError(f"the code is {problem}. The largest files: {listed}. {advice}")
 
 
@@ -184,4 +184,4 @@ def check_handler(zipped: bytes, handler: str, runtime: str, *, layers: bool = F
     defined = sorted(each.get_name() for each in symbols if each.is_assigned() or each.is_imported())
     if not {function, "__getattr__"} & {*defined} and not re.search(r"^\s*from\s.*\simport\s+\*", text, re.MULTILINE):
         listed = ", ".join(defined) or "nothing"
-        raise UserError(f"FUNCTION_HANDLER: {handler!r}: {found} defines no {function}; it defines: {listed}")
+        raise UserError(f"FUNCTION_HANDLER: {handler!r}: {found} does not define {function}; it defines: {listed}")

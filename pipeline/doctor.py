@@ -54,7 +54,7 @@ def _machine(d: Deployment) -> Iterator[tuple[str, causes.Cause | None]]:
     yield f"credentials of {caller['Arn']} in {d.client('sts').meta.endpoint_url}", None
     ahead = time.time() - aws_time_ms(caller) / 1000
     text = f"clock within {abs(ahead):.0f} s of AWS's"
-    off = f"it is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} AWS's, which refuses more than 5 minutes"
+    off = f"it is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} AWS's clock; AWS allows up to 5 minutes"
     yield text, causes.Cause("clock", off, "set the clock") if abs(ahead) > _CLOCK_SECONDS else None
 
 

@@ -160,8 +160,8 @@ def write(client: Any, name: str, requests: list[dict[str, Any]]) -> None:
             pauses = backoff(UNPROCESSED_TIMEOUT)
         requests = rest[name]
         if (pause := next(pauses, None)) is None:
-            problem = f"items still unprocessed after {UNPROCESSED_TIMEOUT:g} s: {len(requests)}"
-            raise UserError(f"table {name}: {problem}; raise TABLE_WRITE_CAPACITY_UNITS, or put the items again")
+            problem = f"unprocessed items after {UNPROCESSED_TIMEOUT:g} s without progress: {len(requests)}"
+            raise UserError(f"table {name}: {problem}; raise TABLE_WRITE_CAPACITY_UNITS, or put these items again")
         time.sleep(pause)
 
 

@@ -82,9 +82,9 @@ class _Load:
 def cost(total: int) -> str:
     """What a load of so many items uses on AWS, for a person who is about to confirm it."""
     return (
-        f"load writes {total} items of less than 1 KB and deletes them: {2 * total} write request units, as many "
-        "records for the function, its invocations and log data, and a few calls of FilterLogEvents a second while it "
-        "runs. A new on-demand table takes 4,000 writes a second. https://aws.amazon.com/dynamodb/pricing"
+        f"load writes {total} items of less than 1 KB and deletes them: {2 * total} write request units, just as many "
+        "stream records, the invocations, log data, and a few calls of FilterLogEvents a second while it "
+        "runs. A new on-demand table accepts 4,000 writes a second. See https://aws.amazon.com/dynamodb/pricing"
     )
 
 
@@ -199,7 +199,7 @@ def _result(load: _Load) -> Result:
     }
     shown = [f"  {name:<14}  {result[name]}" for name in ("accepted", "delivered", "duplicated", "lost")]
     shown.append(f"  {'latency':<14}  " + ", ".join(f"{name} {value:g} ms" for name, value in latency.items()))
-    shown.append(f"  {'iterator age':<14}  {max(ages, default=0):.0f} ms at most in {metrics.MINUTES} min")
+    shown.append(f"  {'iterator age':<14}  {max(ages, default=0):.0f} ms maximum in {metrics.MINUTES} min")
     seconds = max(load.sent, default=0) - load.began
     text = f"load: {load.written} items written in {seconds:.1f} s, {load.written / max(seconds, 0.001):.0f} a second"
     return Result("\n".join([text, *shown, *histogram.text(counts), f"  {result['svg']}"]), result)

@@ -17,12 +17,12 @@ def pause(d: Deployment) -> Events[None]:
     time, source = _oldest_unread(d)
     change = yield from _set_enabled(d, "pause", enabled=False)
     if change.action == "unchanged":
-        yield Result("It was paused before. The stream keeps each record for 24 hours.", {"resume_before": None})
+        yield Result("The mapping was already disabled. Records expire after 24 hours.", {"resume_before": None})
         return
     deadline = f"{time + timedelta(hours=24):%Y-%m-%dT%H:%M:%SZ}"
-    text = f"Resume before {deadline}, 24 hours after {source}: then AWS may begin to remove unread records."
+    text = f"Resume before {deadline}, 24 hours after {source}. AWS can then start to remove unread records."
     if d.settings.mapping_enabled:
-        text += "\ndeploy and map-stream enable the mapping again, as MAPPING_ENABLED is true."
+        text += "\ndeploy and map-stream enable the mapping again, because MAPPING_ENABLED is true."
     yield Result(text, {"resume_before": deadline})
 
 
@@ -53,11 +53,11 @@ def _oldest_unread(d: Deployment) -> tuple[datetime, str]:
     except d.client("cloudwatch").exceptions.ClientError:
         points = []  # the caller may pause without the permission to read metrics
     if not points:
-        return datetime.now(timezone.utc), "the pause, as IteratorAge has no data of the last 24 hours"
+        return datetime.now(timezone.utc), "the pause, because IteratorAge has no data from the last 24 hours"
     newest = max(points, key=lambda point: point["Timestamp"])
     time: datetime = newest["Timestamp"] - timedelta(milliseconds=newest["Maximum"])
     age, when = f"{newest['Maximum']:.0f} ms", f"{newest['Timestamp']:%Y-%m-%dT%H:%M:%SZ}"
-    return time, f"the last record that the function got, as IteratorAge was {age} at {when}"
+    return time, f"the last record that the function received (IteratorAge was {age} at {when})"
 
 
 def rollback(d: Deployment, *, version: str = "") -> Events[None]:
@@ -65,7 +65,7 @@ def rollback(d: Deployment, *, version: str = "") -> Events[None]:
     yield Started("rollback")
     name, live, lambda_ = d.settings.function_name, d.settings.function_alias, d.client("lambda")
     if not live:
-        raise UserError("FUNCTION_ALIAS is empty, so no versions are published. Set it, such as FUNCTION_ALIAS=live")
+        raise UserError("FUNCTION_ALIAS is empty, so no versions are published. Set it, as in FUNCTION_ALIAS=live")
     check_owner(f"function {name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
     current = alias.existing(lambda_, parameters.alias(d.settings))
     published = {entry["Version"]: alias.summary(entry) for entry in alias.versions(lambda_, name)[1:]}
@@ -73,11 +73,11 @@ def rollback(d: Deployment, *, version: str = "") -> Events[None]:
     chosen = version or max((each for each in published if int(each) < int(previous)), key=int, default="")
     known = f"allowed: a version of function {name}: {', '.join(published) or 'none'}"
     if not chosen:
-        raise UserError(f"alias {live} is at version {previous}, and there is no version before it; {known}")
+        raise UserError(f"alias {live} is at version {previous}, and no earlier version exists; {known}")
     if chosen not in published:
         raise UserError(f"--to: {chosen!r} is not allowed; {known}")
     if chosen == previous and not current["RoutingConfig"]:
-        raise UserError(f"alias {live} is at version {chosen} already; {known}")
+        raise UserError(f"alias {live} is already at version {chosen}; {known}")
     yield Changed("rollback", retry(lambda: alias.point_at(lambda_, parameters.alias(d.settings), chosen)))
     moved, was = "would move" if d.dry_run else "moved", published.get(previous, f"version {previous}")
     yield Result(f"Alias {live} {moved} from {was} to {published[chosen]}.", {"from": previous, "to": chosen})

@@ -33,7 +33,7 @@ def check(settings: Settings) -> None:
     mapping(settings, PLACEHOLDER_ARN)
     topic = settings.alarm_topic_arn
     if topic and settings.aws_region not in ("", topic.split(":")[3]):
-        allowed = f"a topic in {settings.aws_region}, where the alarms are"
+        allowed = f"a topic in {settings.aws_region}, the region of the alarms"
         raise UserError(f"ALARM_TOPIC_ARN: {topic!r} is not allowed; allowed: {allowed}")
 
 
@@ -245,7 +245,7 @@ def _merged(desired: dict[str, Any], options: Mapping[str, Any], where: str) -> 
     for name, value in options.items():
         current = merged.get(name)
         if name in merged and name not in _EXTENDED:
-            raise UserError(f"{where}: {name} has a setting of its own; see docs/settings.md")
+            raise UserError(f"{where}: {name} has a dedicated setting; see docs/settings.md")
         if isinstance(current, dict) and isinstance(value, dict):
             merged[name] = _merged(current, value, f"{where}: {name}")
         else:

@@ -38,7 +38,7 @@ def rehearse(
     usable = {"filter_criteria": {}, "maximum_batching_window_in_seconds": 0, "tumbling_window_in_seconds": 0}
     usable |= {"mapping_enabled": True, "table_deletion_protection_enabled": False}
     for group in groups:
-        yield Progress("permissions", f"rehearsing {group} on a local AWS of its own")
+        yield Progress("permissions", f"rehearsing {group} on a separate local AWS")
         user, owner = _with(operator, **usable), _with(admin, **usable)
         if group == "deploy":
             _run(steps.deploy(operator.as_dry_run()), steps.deploy(operator))

@@ -51,9 +51,9 @@ def inline_policies(
     sizes = {files[name]: len("".join(json.dumps(doc, ensure_ascii=False).split())) for name, doc in documents.items()}
     if (total := sum(sizes.values())) > INLINE_POLICIES_CHARACTERS:
         listed = ", ".join(f"{file} {size}" for file, size in sizes.items())
-        allowed = f"allowed for the inline policies of a role: {INLINE_POLICIES_CHARACTERS}"
+        allowed = f"allowed for all inline policies of a role: {INLINE_POLICIES_CHARACTERS}"
         advice = "move statements to a managed policy in ROLE_MANAGED_POLICY_ARNS"
-        raise UserError(f"{root / 'policies'}: {total} characters in all ({listed}); {allowed}. {advice}")
+        raise UserError(f"{root / 'policies'}: {total} characters in total ({listed}); {allowed}. {advice}")
     for name, file in files.items() if write else ():
         save(documents[name], root / "build" / "policies" / file)
     return documents
@@ -76,7 +76,7 @@ def render(source: Path, tokens: Tokens) -> dict[str, Any]:
     try:
         document = json.loads(_replace(source, source.read_text(encoding="utf-8"), tokens))
     except FileNotFoundError:
-        raise UserError(f"{source} is missing; it must hold the policy document for IAM") from None
+        raise UserError(f"{source} is missing; it must contain the policy document for IAM") from None
     except ValueError as error:
         raise UserError(f"{source} is not JSON; correct it: {error}") from None
     check(source, document)
@@ -111,7 +111,7 @@ def check(source: Path, document: Any) -> None:
     statements = listed(document["Statement"])
     trust = source.name == TRUST
     if trust and not lets_lambda_in(statements):
-        advice = "add it as the Principal's Service of a statement that allows sts:AssumeRole"
+        advice = "add it as a Service in the Principal of a statement that allows sts:AssumeRole"
         raise UserError(f"{source}: lambda.amazonaws.com is not allowed to assume the role; {advice}")
     needed, forbidden = ("Principal", "Resource") if trust else ("Resource", "Principal")
     for statement in statements:
@@ -121,7 +121,7 @@ def check(source: Path, document: Any) -> None:
             if len({name, f"Not{name}"} & {*statement}) != 1:
                 raise UserError(f"{source}: each statement needs {name} or Not{name}: {json.dumps(statement)}")
         if {forbidden, f"Not{forbidden}"} & {*statement}:
-            raise UserError(f"{source}: no statement may have a {forbidden}: {json.dumps(statement)}")
+            raise UserError(f"{source}: remove {forbidden}, which this policy must not have: {json.dumps(statement)}")
         if not re.fullmatch("[0-9A-Za-z]*", str(statement.get("Sid", ""))):
             raise UserError(f"{source}: Sid {statement['Sid']!r} is not allowed; allowed: letters and digits")
     sids = [statement["Sid"] for statement in statements if statement.get("Sid")]

@@ -37,7 +37,7 @@ def records(d: Deployment, **selection: Any) -> Events[None]:
         count += 1
     began = datetime.fromisoformat(stream_arn.rpartition("/")[2]).replace(tzinfo=timezone.utc)
     horizon = max(began, datetime.now(timezone.utc) - RETENTION)
-    why = "when it was created" if horizon == began else "as older ones are trimmed"
+    why = "when it was created" if horizon == began else "because AWS trims older ones"
     yield Result("", {"records": []})
     yield Progress("records", f"{count} selected; the stream has records since {horizon:%Y-%m-%dT%H:%M:%SZ}, {why}")
 
@@ -110,7 +110,7 @@ def _parse_key(text: str, table: Mapping[str, Any]) -> dict[str, Any]:
     key = dict(to_json(items.parse(text if text.startswith("{") else json.dumps({name: {kind: text}}), "--key")))
     if any(list(value) != [types.get(name)] for name, value in key.items()):
         allowed = ", ".join(f"{name} of type {kind}" for name, kind in types.items())
-        raise UserError(f"--key: {text!r} is not a key of table {table['TableName']}, which has: {allowed}")
+        raise UserError(f"--key: {text!r} is not a key of table {table['TableName']}; allowed: {allowed}")
     return key
 
 

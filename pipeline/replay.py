@@ -61,13 +61,13 @@ def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> 
     records = _matching(select(d, stream_arn, **selection), target, tally)
     if d.dry_run:
         count = sum(1 for _ in records)
-        text = f"replay would send to {target['FunctionArn']}: {count}; filtered out: {tally.skipped}"
+        text = f"replay would send to {target['FunctionArn']}: {count}; excluded by filters: {tally.skipped}"
         yield Result(text, {"records": count})
         return
     yield from _send(to or d, target, records, tally)
     yield tally.result()
     if tally.failed:
-        raise UserError(f"records failed: {tally.failed}; correct the function, then replay them again")
+        raise UserError(f"failed records: {tally.failed}; correct the function, then run replay again")
 
 
 def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
@@ -76,10 +76,10 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
     place, table = place_of(d), steps.existing(d, "table")
     target = _mapping(d, str(table["LatestStreamArn"]))
     if skip_superseded and "NEW" not in table["StreamSpecification"].get("StreamViewType", ""):
-        raise UserError("--skip-superseded needs the new images of items, which STREAM_VIEW_TYPE leaves out")
+        raise UserError("--skip-superseded requires new images, which STREAM_VIEW_TYPE excludes; remove the flag")
     yield Progress("redrive", f"messages in {d.settings.on_failure}: about {place.count()}")
     if d.dry_run:
-        yield Result(f"redrive would send the records of its notes to {target['FunctionArn']}", {"notes": {}})
+        yield Result(f"redrive would send the records of the notes to {target['FunctionArn']}", {"notes": {}})
         return
     tally, count = Tally("redrive", place.hold), {"deleted": 0, "kept": 0, "lost": 0, "other": 0}
     accept = partial(_is_current, d, table["TableArn"]) if skip_superseded else lambda _: True
@@ -90,8 +90,8 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
             ends = [batch["startSequenceNumber"], batch["endSequenceNumber"]]
             if [number_of(each) for each in records[:1] + records[-1:]] != ends:
                 count["lost"] += 1
-                left = f"the stream keeps a record for 24 hours, and has {len(records)} of its {batch['batchSize']}"
-                loss = f"{name}: {left}, which arrived from {batch['approximateArrivalOfFirstRecord']} on"
+                left = f"the stream still has {len(records)} of its {batch['batchSize']} records (kept for 24 hours)"
+                loss = f"{name}: {left}; the first one arrived at {batch['approximateArrivalOfFirstRecord']}"
                 yield Result(f"lost    note {loss}", {"lost": [loss]})
             elif tally.failed > failed:
                 count["kept"] += 1
@@ -102,8 +102,8 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
         place.release()
     yield tally.result("; notes: " + ", ".join(f"{number} {what}" for what, number in count.items()), notes=count)
     if stay := count["kept"] + count["lost"]:
-        advice = "correct the function and run redrive again; delete lost ones by hand"
-        raise UserError(f"notes that stay in {d.settings.on_failure}: {stay}; {advice}")
+        advice = "correct the function and run redrive again; delete lost notes by hand"
+        raise UserError(f"notes that remain in {d.settings.on_failure}: {stay}; {advice}")
 
 
 def _records_of(d: Deployment, place: notes.Queue | notes.Bucket, name: str, batch: Mapping[str, Any]) -> list[Record]:
@@ -123,7 +123,7 @@ def place_of(d: Deployment) -> notes.Queue | notes.Bucket:
         return notes.Queue(d.client("sqs"), arn, 2 * d.settings.function_timeout + 20)
     if service == "s3":
         return notes.Bucket(d.client("s3"), arn)
-    reason = f": {arn} is an SNS topic, which keeps no notes" if arn else " is empty, so there are no notes"
+    reason = f": {arn} is an SNS topic, which does not store notes" if arn else " is empty, so there are no notes"
     raise UserError(f"ON_FAILURE{reason}; allowed: the ARN of an SQS queue or an S3 bucket")
 
 
@@ -132,7 +132,7 @@ def _mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:
     lambda_ = d.client("lambda")
     current = mapping.with_filters(lambda_, mapping.describe(lambda_, d.settings.function_name, stream_arn))
     if current is None:
-        raise UserError(f"{stream_arn} is not mapped to function {d.settings.function_name}; try: invoke map-stream")
+        raise UserError(f"function {d.settings.function_name} has no mapping on {stream_arn}; try: invoke map-stream")
     return current
 
 
@@ -177,7 +177,7 @@ def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], t
             part = []
             for record in parts.pop():
                 if _key(record) in tally.blocked:
-                    yield tally.fail(record, "not sent: an earlier record of its key failed")
+                    yield tally.fail(record, "not sent: an earlier record with the same key failed")
                 else:
                     part.append(record)
             if not part:
@@ -220,5 +220,5 @@ def _invoke(lambda_: Any, target: Mapping[str, Any], batch: list[Record], hold: 
         failures = (answer or {}).get("batchItemFailures") or []
         first = min((indices[each["itemIdentifier"]] for each in failures), default=len(batch))
     except (AttributeError, LookupError, TypeError):
-        return 0, f"its response names no record of the batch: {text.decode(errors='replace')[:200]}"
+        return 0, f"batchItemFailures names no record of the batch: {text.decode(errors='replace')[:200]}"
     return first, "reported in batchItemFailures"

@@ -148,4 +148,4 @@ def confirm(step: str, changes: Sequence[Change], words: tuple[str, ...], *, ass
     sys.stderr.write(f"Type {words[0]} to continue: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip() not in words:
-        raise UserError(f"aborted. Nothing was changed. To continue, run it again and type: {words[0]}")
+        raise UserError(f"aborted. Nothing was changed. To continue, run the task again and type: {words[0]}")

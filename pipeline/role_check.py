@@ -23,9 +23,9 @@ def check(iam: Any, role_arn: str, region: str, documents: Mapping[str, Mapping[
     problem, statements, unknown = missing(iam, role_arn, region, documents)
     if problem or statements:
         policy = f"Its policies do not allow:\n{_document(statements)}" if statements else ""
-        advice = "Ask its owner to change it (which takes seconds to take effect), or list less in policies/."
+        advice = "Ask its owner to add them (changes take seconds to take effect), or remove actions from policies/."
         raise UserError(f"ROLE_ARN: {role_arn} lacks permissions. {advice}\n{problem}{policy}")
-    return unmanaged(role_arn, f"; cannot be checked: {', '.join(unknown)}" if unknown else "")
+    return unmanaged(role_arn, f"; could not check: {', '.join(unknown)}" if unknown else "")
 
 
 def missing(
@@ -76,10 +76,10 @@ def _trust_problem(iam: Any, role_arn: str) -> str | None:
     if response is None:
         return None
     if (arn := response["Role"]["Arn"]) != role_arn:
-        raise UserError(f"ROLE_ARN: {role_arn} does not exist; choose the role of this name: {arn}")
+        raise UserError(f"ROLE_ARN: {role_arn} does not exist; choose the existing role with this name: {arn}")
     if policies.lets_lambda_in(policies.listed(response["Role"]["AssumeRolePolicyDocument"]["Statement"])):
         return ""
-    return f"Lambda may not assume it. Its trust policy needs:\n{_document([_TRUST])}\n"
+    return f"Lambda is not allowed to assume the role. Its trust policy needs:\n{_document([_TRUST])}\n"
 
 
 def simulations(documents: Mapping[str, Mapping[str, Any]], region: str) -> tuple[list[dict[str, Any]], list[str]]:

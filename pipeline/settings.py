@@ -219,7 +219,7 @@ def _apply_arn(kind: str, values: dict[str, Any], texts: Mapping[str, str], chos
     for name, default, *_ in declarations():
         shapes = (name.startswith(f"{kind}_") and name != f"{kind}_ARN") or (kind, name) == ("ROLE", "POLICY_NAME")
         if shapes and texts.get(name) and (name in chosen or values.get(name.lower()) != default):
-            reason = f"is not allowed with {kind}_ARN, whose {kind.lower()} is not changed; remove one of them"
+            reason = f"is not allowed with {kind}_ARN, as tasks never change that {kind.lower()}; remove one of them"
             yield f"{name}: {texts[name]!r} {reason}"
     values[f"{kind.lower()}_name"] = values[f"{kind.lower()}_arn"].rpartition("/")[2]
 

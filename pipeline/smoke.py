@@ -89,7 +89,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
     """
     yield Started("smoke")
     if d.dry_run:
-        raise UserError("smoke does not support --dry; leave it out, as smoke deletes its item")
+        raise UserError("smoke does not support --dry; remove the flag (smoke deletes its item)")
     extra = extra_attributes(d.settings)
     trial = _existing(d)
     trial = replace(trial, put_ms=aws_time_ms(trial.mapping))
@@ -112,7 +112,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
     try:
         if error := function.runtime_error(trial.parts.function or {}):
             yield Progress("smoke", error)
-        yield Waiting("smoke", f"log group {trial.log_group} to show it")
+        yield Waiting("smoke", f"the record to appear in log group {trial.log_group}")
         event = yield from _wait_for_event(trial, item)
         elapsed = time.monotonic() - trial.began if item else (event["timestamp"] - trial.put_ms) / 1000
         yield Waiting("smoke", "the invocation to end")
@@ -142,8 +142,8 @@ def _with_next_record(trial: _Trial) -> _Trial:
             trial = replace(trial, put_ms=put_ms, began=time.monotonic())
             return replace(trial, events=partial(_observed, trial, records, stream))
     raise UserError(
-        f"no record within {timeout} s: nobody wrote to table {trial.d.settings.table_name}. Try again when it is in "
-        "use, raise SMOKE_TIMEOUT, or let smoke put an item: invoke smoke --write"
+        f"no one wrote to table {trial.d.settings.table_name} within {timeout} s. Try again when the table is in "
+        "use, raise SMOKE_TIMEOUT, or put a test item: invoke smoke --write"
     )
 
 
@@ -193,8 +193,8 @@ def check_filters(table: Mapping[str, Any], mapping: Mapping[str, Any], item: Ma
     patterns = [each["Pattern"] for each in mapping["FilterCriteria"].get("Filters", ())]
     if (paths := causes.unmatched(patterns, record)) and not {*paths} & {*_UNKNOWN_BEFORE}:
         raise UserError(
-            f"filter excludes the item: FILTER_CRITERIA does not match {', '.join(paths)} of smoke's item. Nothing was "
-            "written\n  try: add what the filter needs with SMOKE_ITEM, or find the next record: invoke smoke --observe"
+            f"filter excludes the item: FILTER_CRITERIA does not match {', '.join(paths)} of the item. Nothing was "
+            "written\n  try: add what the filter needs to SMOKE_ITEM, or find the next record: invoke smoke --observe"
         )
 
 
@@ -228,9 +228,9 @@ def new_item(table: Mapping[str, Any], extra: Mapping[str, Any], token: int = 0)
     in_record = {"S": marker, "N": number, "B": base64.b64encode(marker.encode()).decode()}
     hash_key, *_ = kinds = items.key_types(table)
     if hash_key in extra:
-        raise UserError(f"SMOKE_ITEM: {hash_key!r} is the partition key, which smoke generates; leave it out")
+        raise UserError(f"SMOKE_ITEM: {hash_key!r} is the partition key, which smoke generates; remove it")
     if reserved := {_MARKER, _ATTEMPT} & extra.keys():
-        raise UserError(f"SMOKE_ITEM: {reserved.pop()!r} marks the items of smoke; choose another attribute")
+        raise UserError(f"SMOKE_ITEM: {reserved.pop()!r} is reserved for smoke; choose another attribute")
     key = {name: {kind: unique[kind]} for name, kind in kinds.items()}
     item = {_MARKER: {"S": marker}, _ATTEMPT: {"N": "1"}, **key, **extra}
     items.check(item, table, "SMOKE_ITEM")
@@ -268,7 +268,7 @@ def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> Events[dict[str, Any
             if cause and cause.certain and repeated:
                 break
             if cause and not cause.certain and not repeated:
-                yield Progress("smoke", f"not yet in the log; the cause may be {cause}")
+                yield Progress("smoke", f"not in the log yet; possible cause: {cause}")
             next_look = now + _LOOK_AGAIN_SECONDS
         if item and trial.mapping["StartingPosition"] == "LATEST" and now > next_write:
             item[_ATTEMPT] = {"N": str(int(item[_ATTEMPT]["N"]) + 1)}  # an identical put creates no record
@@ -287,7 +287,7 @@ def _unknown_cause(trial: _Trial) -> causes.Cause:
         evidence = f"the function ran, but did not log the record ({state})"
         return causes.Cause("record not logged", evidence, "log the event in the handler: print(event)")
     evidence = f"the function logged nothing ({state})"
-    return causes.Cause("not delivered yet", evidence, "raise SMOKE_TIMEOUT, as AWS may take minutes to begin")
+    return causes.Cause("not delivered yet", evidence, "raise SMOKE_TIMEOUT, because AWS may take minutes to start")
 
 
 def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation:
@@ -297,7 +297,7 @@ def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation
         invocation = log_reader.invocation_of(trial.d.client("logs"), trial.log_group, event)
         if invocation.failure:
             cause = causes.of_failure(trial.d, trial.parts, invocation)
-            raise UserError(f"the function logged the item, and then failed:\n{cause}")
+            raise UserError(f"the function logged the item but then failed:\n{cause}")
         if invocation.report:
             return invocation
     raise UserError(
@@ -325,8 +325,8 @@ def _check_not_repeated(trial: _Trial, event: dict[str, Any], invocation: log_re
         if trial.d.settings.function_response_types != "none":
             advice = (
                 "With FUNCTION_RESPONSE_TYPES=ReportBatchItemFailures, the function must return "
-                '{"batchItemFailures": []} or nothing when it succeeded; any other response fails the whole batch.'
+                '{"batchItemFailures": []} or nothing when it succeeds; any other response fails the whole batch.'
             )
         raise UserError(
-            f"the function logged the item, but Lambda delivers its record again (last result: {outcome}). {advice}"
+            f"the function logged the item, but Lambda delivers the record again (last result: {outcome}). {advice}"
         )

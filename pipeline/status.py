@@ -105,7 +105,7 @@ def _stream(d: Deployment, arn: str) -> str:
     except client.exceptions.ClientError as error:
         if not d.settings.table_arn or error.response["Error"]["Code"] != "AccessDeniedException":
             raise
-        return "the caller may not read it"  # the owner allows the function's role
+        return "access denied"  # the owner allows the function's role
     return f"{stream['StreamStatus']}, {stream['StreamViewType']}, shards: {len(stream['Shards'])}"
 
 

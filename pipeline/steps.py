@@ -275,7 +275,7 @@ def create_alarms(d: Deployment, current_function: Mapping[str, Any] | None = No
     stale = [name for name in listed if name not in desired]
     _list_alarms(d, current_function, listed, [*desired, *stale])
     cloudwatch, owner = d.client("cloudwatch"), d.settings.pipeline_name
-    note = "" if ":sqs:" in d.settings.on_failure else "no alarm on notes, as ON_FAILURE is not an SQS queue"
+    note = "" if ":sqs:" in d.settings.on_failure else "no alarm on notes, because ON_FAILURE is not an SQS queue"
     for each in desired.values():
         change = retry(partial(alarm.ensure, cloudwatch, each, adopt=d.adopt))
         yield Changed("create-alarms", replace(change, note=note))
@@ -284,7 +284,7 @@ def create_alarms(d: Deployment, current_function: Mapping[str, Any] | None = No
         yield Changed("create-alarms", retry(partial(alarm.delete, cloudwatch, name, owner=owner, adopt=d.adopt)))
     _list_alarms(d, current_function, [*desired, *stale], [*desired])
     if not desired and not stale:
-        yield Changed("create-alarms", Change("alarms", "unchanged", note="none, as ALARM_TOPIC_ARN is empty"))
+        yield Changed("create-alarms", Change("alarms", "unchanged", note="none, because ALARM_TOPIC_ARN is empty"))
 
 
 def _list_alarms(d: Deployment, current_function: Mapping[str, Any], old: list[str], new: list[str]) -> None:
@@ -355,5 +355,5 @@ def stream_of(d: Deployment, current: Mapping[str, Any]) -> str:
     if d.settings.table_arn:
         external.check_stream(d, current)
     if not current["StreamSpecification"]["StreamEnabled"]:
-        raise UserError(f"table {current['TableName']} has no stream; turn it on with: invoke create-table")
+        raise UserError(f"table {current['TableName']} has no stream; enable it with: invoke create-table")
     return str(current["LatestStreamArn"])

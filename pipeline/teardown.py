@@ -60,7 +60,7 @@ def _delete_all(d: Deployment, *, delete_data: bool, back_up: bool, keep_logs: b
     # After the function: its last log lines would create the group again.
     group = parameters.log_group_name(settings)
     if keep_logs and log_group.describe(d.client("logs"), group):
-        yield Changed("clean", Change(f"log group {group}", "unchanged", note="kept because of --keep-logs"))
+        yield Changed("clean", Change(f"log group {group}", "unchanged", note="kept (--keep-logs)"))
     else:
         delete_group = partial(log_group.delete, d.client("logs"), group, owner=owner, adopt=d.adopt)
         yield Changed("clean", retry(delete_group))
@@ -74,7 +74,7 @@ def _delete_all(d: Deployment, *, delete_data: bool, back_up: bool, keep_logs: b
 def _delete_table(d: Deployment, *, delete_data: bool, back_up: bool) -> Events[None]:
     name, dynamodb, owner = d.settings.table_name, d.client("dynamodb"), d.settings.pipeline_name
     if d.settings.table_arn:
-        yield Changed("clean", Change(f"table {name}", "unchanged", note="kept; TABLE_ARN: read only"))
+        yield Changed("clean", Change(f"table {name}", "unchanged", note="kept; TABLE_ARN is read-only"))
         return
     current = table.describe(dynamodb, name)
     if current and current["TableStatus"] not in ("CREATING", "DELETING"):
@@ -82,9 +82,9 @@ def _delete_table(d: Deployment, *, delete_data: bool, back_up: bool) -> Events[
         readers = mapping.readers(d.client("lambda"), current["LatestStreamArn"], besides=d.settings.function_name)
         note = ""
         if readers and not d.adopt:
-            note = f"kept because other functions read its stream: {', '.join(readers)}; delete it with --adopt"
+            note = f"kept because other functions read its stream: {', '.join(readers)}; to delete it, pass --adopt"
         elif not delete_data and smoke.has_user_items(dynamodb, name):
-            note = "kept because it holds items; delete them with --delete-data"
+            note = "kept because it holds items; to delete it, pass --delete-data"
         if note:
             yield Changed("clean", Change(f"table {name}", "unchanged", attributes=current, note=note))
             return
@@ -127,7 +127,7 @@ def summarize_remaining(d: Deployment) -> str:
         existing = ", ".join(remaining(d)) or "nothing"
     except (BotoCoreError, ClientError, UserError):
         return "AWS did not answer; run invoke status to see what exists"
-    return f"Existing resources: {existing}. Continue with invoke deploy, or delete it with invoke clean"
+    return f"Existing resources: {existing}. Continue with invoke deploy, or delete them with invoke clean"
 
 
 def _mappings(d: Deployment, current: dict[str, Any] | None) -> list[dict[str, Any]]:

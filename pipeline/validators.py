@@ -47,7 +47,7 @@ def check_options(setting: str, path: str, options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         where = f"{setting}: {name}"
         if name not in members:
-            raise UserError(f"{where} is not a parameter of {path.split(' ')[1]}; its parameters: {', '.join(members)}")
+            raise UserError(f"{where} is not a parameter of {path.split(' ')[1]}; parameters: {', '.join(members)}")
         report = ParamValidator().validate(value, members[name])
         if report.has_errors():
             raise UserError(f"{where}: {report.generate_report()}".replace("\n", "; "))
@@ -161,9 +161,9 @@ def environment(value: str) -> dict[str, str]:
     variables = strings(value)
     for name in variables:
         if not re.fullmatch(r"[A-Za-z]\w+", name, re.ASCII):
-            raise ValueError(f"variable names of letters, digits and _, starting with a letter, not {name!r}")
+            raise ValueError(f"variable names of letters, digits, and _ that start with a letter, not {name!r}")
         if name in _RESERVED_VARIABLES:
-            raise ValueError(f"variables that Lambda does not reserve; it reserves {name}")
+            raise ValueError(f"variable names that Lambda does not reserve, not {name}")
     if len(json.dumps(variables).encode()) > _ENVIRONMENT_BYTES:
         raise ValueError(f"at most {_ENVIRONMENT_BYTES} bytes in total")
     return variables
@@ -182,7 +182,7 @@ def tags(value: str) -> dict[str, str]:
         if refused := [c for c in name + content if c not in _IN_TAGS and unicodedata.category(c)[0] not in "LNZ"]:
             raise ValueError(f"letters, digits, spaces and {_IN_TAGS} in names and values: {name!r} has {refused[0]!r}")
     if len({name.lower() for name in tags}) < len(tags):
-        raise ValueError("names that differ in more than case, which IAM ignores")
+        raise ValueError("names that differ in more than case, because IAM ignores case")
     return tags
 
 

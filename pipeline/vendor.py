@@ -109,7 +109,7 @@ def _run_uv(requirements: Path, options: list[str], target: str) -> None:
     finished = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         reason = " ".join(re.sub(r"(?m)^[\W_]*(error:|cause:)?", "", finished.stderr).split())
-        advice = "Check name, version and index; choose a version with a wheel, as only local packages are built"
+        advice = "Check name, version, and index; choose a version with a wheel, because only local packages are built"
         raise UserError(f"{requirements}: cannot be installed for {target}: {reason.rstrip('.')}. {advice}")
 
 

@@ -37,7 +37,7 @@ def watch(d: Deployment, env_file: Path, load: Load, render: Render, *, until: U
     """
     if d.dry_run:
         yield from steps.deploy(d)
-        yield Progress("watch", "then deploys each save without asking")
+        yield Progress("watch", "then deploys each save without confirmation")
         return
     turns = _turns(d, env_file, load, render, prove=prove)
     try:
@@ -46,7 +46,7 @@ def watch(d: Deployment, env_file: Path, load: Load, render: Render, *, until: U
         raise UserError(f"cannot watch the files: {error}; set WATCHFILES_FORCE_POLLING=true") from None
     _check_syntax(d.settings.function_runtime, [*(d.root / "lambda_src").rglob("*.py")])
     yield from steps.deploy(d)
-    yield Progress("watch", f"deploys each save of lambda_src/, policies/ and {env_file.name}")
+    yield Progress("watch", f"deploys each save in lambda_src/, policies/, and {env_file.name}")
     now = d.client("lambda").get_function_configuration(FunctionName=d.settings.function_name)
     since: dict[str, Any] = {"since_ms": records.aws_time_ms(now), "last": 0, "pattern": "", "request_id": ""}
     yield from steps.follow_logs(d, until=until(), show=log_text.text, pause=lambda _: next(turns), **since)
@@ -66,7 +66,7 @@ def _turns(d: Deployment, env_file: Path, load: Load, render: Render, *, prove: 
             try:
                 d = replace(d, settings=_reloaded(d.settings, load))
             except UserError as error:
-                render([Progress("watch", f"{error}\n  The old settings stay.")])
+                render([Progress("watch", f"{error}\n  The old settings remain in use.")])
             render(_deploy(d, pending, prove=prove))
         yield
 
@@ -81,7 +81,7 @@ def _content(path: Path) -> bytes:
 def _reloaded(current: Settings, load: Load) -> Settings:
     settings = load()
     if names := [name.upper() for name in _FIXED if getattr(settings, name) != getattr(current, name)]:
-        raise UserError(f"{', '.join(names)}: start watch again to change this")
+        raise UserError(f"{', '.join(names)}: restart watch to apply this change")
     return settings
 
 
@@ -109,4 +109,4 @@ def _check_syntax(runtime: str, paths: list[Path]) -> None:
         except (SyntaxError, ValueError) as error:
             command = [shutil.which(runtime) or "false", "-c", _COMPILE, str(path)]
             if subprocess.run(command, capture_output=True, check=False).returncode:
-                raise UserError(f"{type(error).__name__}: {error}; correct it, as it is not deployed") from None
+                raise UserError(f"{type(error).__name__}: {error}; correct it; it is not deployed") from None

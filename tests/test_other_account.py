@@ -95,7 +95,7 @@ def test_the_pipeline_runs_once_the_owner_has_put_the_policies(
     with function_code(project, code):
         run_command(project, project.refusal("deploy", **settings))
         project.run("deploy", **settings)
-        assert "stream          the caller may not read it" in project.run("status", "--check", **settings)
+        assert "stream          access denied" in project.run("status", "--check", **settings)
     owner(project, "dynamodb").put_item(TableName="orders", Item={"name": {"S": "first"}})
     until(lambda: "order {'name': {'S': 'first'}}" in project.run("fetch-logs", "--timeout", "10", **settings))
     output = project.run("clean", **settings)

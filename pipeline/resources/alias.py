@@ -81,7 +81,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, publish: bool =
         diffs = change.diff({}, {"FunctionVersion": newest})
         return Change(resource, "created", diffs, attributes={**response, "FunctionVersion": newest})
     if current["Description"] == _rolled_back(owner, newest):
-        note = f"rolled back from version {newest} to {current['FunctionVersion']}; a changed function ends that"
+        note = f"rolled back from version {newest} to {current['FunctionVersion']} until the function changes"
         return Change(resource, "unchanged", attributes=current, note=note)
     return _point(lambda_, current, newest, owner)
 

@@ -103,8 +103,8 @@ def check_owner(resource: str, tags: Mapping[str, str], owner: str, *, adopt: bo
         return
     reason = f"belongs to pipeline {tags[OWNER_TAG]!r}" if OWNER_TAG in tags else "has no pipeline tag"
     raise UserError(
-        f"{resource} already exists and {reason}; only resources tagged {OWNER_TAG}={owner} are changed or deleted. "
-        f"Choose another name in the settings{'' if adopt is None else ', or take it over with --adopt'}."
+        f"{resource} already exists and {reason}; tasks change or delete only resources tagged {OWNER_TAG}={owner}. "
+        f"Choose another name in the settings{'' if adopt is None else ', or take the resource over with --adopt'}."
     )
 
 
@@ -150,7 +150,7 @@ def own_tags(current: Mapping[str, str], desired: Mapping[str, str]) -> dict[str
 def reject_unsupported(resource: str, desired: Iterable[str], supported: Iterable[str]) -> None:
     """Raise UserError for parameters that this module cannot compare, and so could not keep up to date."""
     if unsupported := ", ".join(sorted({*desired} - {*supported})):
-        advice = "Remove it from the settings, and set it by hand if you need it."
+        advice = "Remove it from the settings. If you need it, set it by hand."
         raise UserError(f"{resource}: {unsupported} not supported; supported: {', '.join(sorted(supported))}. {advice}")
 
 

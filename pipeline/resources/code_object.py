@@ -44,7 +44,7 @@ def delete_all(s3: S3Client, bucket: str, folder: str, pattern: str) -> Change:
     except s3.exceptions.ClientError as error:
         if error.response["Error"]["Code"] != "AccessDenied":
             raise
-        return Change(resource, "unchanged", note="kept because of AccessDenied")
+        return Change(resource, "unchanged", note="kept (AccessDenied)")
     return Change(resource, "deleted" if keys else "absent")
 
 

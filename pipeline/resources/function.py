@@ -100,7 +100,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
         diffs, settings = (Diff("LastUpdateStatus", "Failed", "Successful"),), {"Description"}
     if not diffs:
         pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
-        hidden_note = f"cannot compare the environment variables: {hidden['Message']}" if hidden else ""
+        hidden_note = f"AWS does not return the environment variables: {hidden['Message']}" if hidden else ""
         note = hidden_note or runtime_error(current)
         return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
     response = _update(lambda_, ours, {**normalized, "Code": code}, settings)
@@ -171,8 +171,8 @@ def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict
         response = {"Tags": lambda_.list_tags(Resource=arn)["Tags"]}  # raises what AWS hides
     if "Tags" not in response:
         raise UserError(
-            f"function {name}: its tags, which name its owner, cannot be read. "
-            f"AWS said: {response['TagsError'].get('Message')}. Grant the caller lambda:ListTags."
+            f"function {name}: cannot read its tags, which name its owner. "
+            f"AWS said: {response['TagsError'].get('Message')}. Grant your credentials lambda:ListTags."
         )
     return {tag: value for tag, value in response["Tags"].items() if not tag.startswith("aws:")}
 

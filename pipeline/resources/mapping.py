@@ -175,8 +175,8 @@ def with_filters(lambda_: LambdaClient, current: dict[str, Any] | None) -> dict[
     current = to_create_parameters(lambda_.get_event_source_mapping(UUID=current["UUID"]))
     if error := current["FilterCriteriaError"]:
         raise UserError(
-            f"mapping {current['UUID']}: its FilterCriteria cannot be decrypted. AWS said: {error.get('Message')}. "
-            f"Grant the caller kms:Decrypt on {current['KMSKeyArn']}."
+            f"mapping {current['UUID']}: AWS cannot decrypt its FilterCriteria. AWS said: {error.get('Message')}. "
+            f"Grant your credentials kms:Decrypt on {current['KMSKeyArn']}."
         )
     return current
 

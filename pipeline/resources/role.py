@@ -119,7 +119,7 @@ def delete(iam: IAMClient, name: str, policy_names: Collection[str] = (), arns: 
         raise UserError(f"{resource} is in the instance profile {profile}; remove it there and run the step again")
     foreign = foreign_policies(iam, name, policy_names, arns)
     if foreign and owner and not adopt:
-        note = f"kept because others added its {', '.join(foreign)}; delete it too with --adopt"
+        note = f"kept because someone else added {', '.join(foreign)}; to delete it, pass --adopt"
         return Change(resource, "unchanged", attributes=current, note=note)
     for policy in inline_policy_names(iam, name):
         _ignore_missing(iam, partial(iam.delete_role_policy, RoleName=name, PolicyName=policy))

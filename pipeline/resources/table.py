@@ -120,7 +120,7 @@ def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "", adopt: bool 
         return Change(resource, "deleted", attributes=current, note="deletion was already in progress", pending=True)
     change.check_owner(resource, current["Tags"], owner, adopt=adopt or None)
     if current["DeletionProtectionEnabled"]:
-        advice = "turn DeletionProtectionEnabled off in the settings and run create-table first"
+        advice = "set TABLE_DELETION_PROTECTION_ENABLED=false and run create-table first"
         raise UserError(f"{resource} is protected from deletion; {advice}")
     _wait_until_active(dynamodb, name)
     response = dynamodb.delete_table(TableName=name)
@@ -149,7 +149,7 @@ def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
         if reached not in final:
             raise
         advice = f"check its encryption key and its backups: aws dynamodb describe-table --table-name {name}"
-        raise UserError(f"table {name} is {reached} and does not become ACTIVE by itself; {advice}") from error
+        raise UserError(f"table {name} is {reached} and will not become ACTIVE; {advice}") from error
 
 
 def _create(dynamodb: DynamoDBClient, desired: Mapping[str, Any]) -> Change:
@@ -199,7 +199,7 @@ def _update(
             dynamodb.tag_resource(ResourceArn=current["TableArn"], Tags=tags)
     note = ""
     if current["StreamSpecification"]["StreamEnabled"] and attributes["LatestStreamArn"] != current["LatestStreamArn"]:
-        note = "a new stream replaces the old one. A mapping that moves to it leaves the old records, kept for 24 hours"
+        note = "a new stream replaces the old one; a mapping that moves skips the old records, readable for 24 hours"
     action: Action = "replaced" if note else "updated"
     return Change(f"table {name}", action, diffs, attributes=attributes, note=note, pending=written)
 
