@@ -1,6 +1,6 @@
-"""Why no record reaches the function's log: each usual cause by its name, with evidence and the command that fixes it.
+"""The common causes that keep records out of the function's log, each with its name, evidence, and a command to fix it.
 
-All of this reads only. What the caller may not read is not judged.
+This module only reads. It skips what the caller is not allowed to read.
 """
 
 import json
@@ -24,9 +24,9 @@ from .resources.change import OWNER_TAG
 
 _RECENT_SECONDS = 15 * 60
 _RECORDS_READ, _INVOCATIONS_READ = 2000, 1000
-# A function that writes its own table runs again at once. So many invocations in a minute, each after a record.
+# This many invocations in a minute, each after a record, mean that the function writes its own table.
 _LOOP_INVOCATIONS = 10
-# One failed invocation may be a transient fault that a retry heals; two are a broken function, if no other succeeds.
+# One failed invocation can be a transient fault. Two mean a broken function, if no other invocation succeeds.
 _FAILED_INVOCATIONS = 2
 _CODE = "correct lambda_src/, then: invoke deploy"
 _HANDLER = f"check FUNCTION_HANDLER ({{0.function_handler}}); {_CODE}"
@@ -45,7 +45,7 @@ _FAILURES = (
 
 @dataclass(frozen=True)
 class Cause:
-    """A cause: its name, what shows it, and what to do. `certain`: it does not pass by itself."""
+    """A cause: its name, the evidence, and what to do. `certain` is false if the cause can be temporary."""
 
     name: str
     evidence: str
@@ -58,7 +58,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Parts:
-    """What is deployed, as the resource modules describe it; None for a part that is missing.
+    """The deployed resources, as the resource modules describe them. None for a missing resource.
 
     `mapping` is the one on the table's current stream.
     """
@@ -70,7 +70,7 @@ class Parts:
 
 
 def look(d: Deployment) -> Parts:
-    """Describe the parts of the pipeline. A role of others (ROLE_ARN), or one that the caller may not read, is {}."""
+    """Describe the pipeline's resources. The role is {} if it is ROLE_ARN, or if the caller cannot read it."""
     settings, client = d.settings, d.client
     if settings.table_arn:
         current: dict[str, Any] | None = external.describe_table(d)
@@ -85,7 +85,7 @@ def look(d: Deployment) -> Parts:
 
 
 def of_parts(d: Deployment, parts: Parts) -> Iterator[Cause]:
-    """Yield the causes that lie in the parts: one is missing, off, or in another place than the settings say."""
+    """Yield the causes in the resources: one is missing, disabled, or in another place than the settings say."""
     settings, entry = d.settings, parts.mapping
     if not parts.table and not parts.function:
         yield _nothing_deployed(d, parts)
@@ -146,9 +146,9 @@ def _of_function(d: Deployment, current: Mapping[str, Any]) -> Iterator[Cause]:
 
 
 def find(d: Deployment, parts: Parts, counts: Callable[[Invocation], bool] = lambda _: True) -> Iterator[Cause]:
-    """Yield the causes that apply, the most basic first. Of the recent invocations, only those that `counts` selects.
+    """Yield the causes that apply, most basic first. `counts` selects the recent invocations to consider.
 
-    Within seconds of a deploy, AWS may not show its policies yet: look twice.
+    Call it twice within seconds of a deploy, because AWS may not show the new policies yet.
     """
     blocking = False
     for cause in of_parts(d, parts):
@@ -175,7 +175,7 @@ def find(d: Deployment, parts: Parts, counts: Callable[[Invocation], bool] = lam
 
 
 def is_broken(invocations: list[Invocation]) -> bool:
-    """Whether all invocations that ended failed, more than one, and none has been running since before the last."""
+    """Whether at least two invocations ended, all of them failed, and no earlier invocation is still running."""
     ended = [each for each in invocations if each.ended]
     running = [each for each in invocations if not each.ended]
     return (
@@ -186,7 +186,7 @@ def is_broken(invocations: list[Invocation]) -> bool:
 
 
 def of_failure(d: Deployment, parts: Parts, invocation: Invocation) -> Cause:
-    """The cause of a failed invocation, in the words of its log."""
+    """The cause of a failed invocation, as its log shows it."""
     text = f"{invocation.failure}\n{invocation.report}"
     name, fix = next((name, fix) for pattern, name, fix in _FAILURES if re.search(pattern, text))
     evidence = text.rstrip() if name == "out of memory" else invocation.failure
@@ -197,7 +197,7 @@ def of_failure(d: Deployment, parts: Parts, invocation: Invocation) -> Cause:
 
 
 def _recent(d: Deployment) -> list[Invocation]:
-    """The newest invocations of the last minutes; if there are none, those at the end of the log."""
+    """The newest invocations of the last minutes or, if there are none, at the end of the log."""
     logs, group = d.client("logs"), parameters.log_group_name(d.settings)
     since_ms = int((time.time() - _RECENT_SECONDS) * 1000)
     newest = log_reader.select(logs, group, since_ms=since_ms, last=_INVOCATIONS_READ)
@@ -205,7 +205,7 @@ def _recent(d: Deployment) -> list[Invocation]:
 
 
 def _of_blocked_shard(d: Deployment, parts: Parts, recent: list[Invocation]) -> Iterator[Cause]:
-    """A record that Lambda retries until it expires keeps those behind it waiting."""
+    """Yield the cause if Lambda retries a record until it expires, which blocks the records after it."""
     entry = parts.mapping or {}
     if entry["MaximumRetryAttempts"] != -1 or not is_broken(recent[-_FAILED_INVOCATIONS:]):
         return
@@ -247,7 +247,7 @@ def _of_throttles(d: Deployment) -> Iterator[Cause]:
 
 
 def _of_records(d: Deployment, parts: Parts, recent: list[Invocation], *, idle: bool) -> Iterator[Cause]:
-    """Causes that show in the stream's records. `idle`: the mapping has delivered none yet."""
+    """Yield the causes that the stream's records show. `idle`: the mapping has not delivered any yet."""
     entry = parts.mapping or {}
     found = _if_readable(lambda: list(islice(records.select(d, entry["EventSourceArn"]), _RECORDS_READ)), [])
     patterns = [each["Pattern"] for each in entry["FilterCriteria"].get("Filters", ())]
@@ -288,7 +288,7 @@ def _may_write(d: Deployment, parts: Parts) -> bool:
 def unmatched(patterns: list[str], record: Mapping[str, Any]) -> list[str]:
     """The paths of the filter patterns, such as "dynamodb.NewImage.done", that a record does not match.
 
-    Those of the pattern with the fewest; none if a pattern matches.
+    Returns the paths of the pattern with the fewest mismatches; none if a pattern matches.
     """
     return min((list(_unmatched(json.loads(each), record, ())) for each in patterns), key=len, default=[])
 
@@ -306,7 +306,7 @@ def _unmatched(pattern: Mapping[str, Any], record: Mapping[str, Any], outer: tup
 
 
 def _if_readable(call: Callable[[], Any], otherwise: Any) -> Any:
-    """What a call returns; `otherwise` if the caller may not make it."""
+    """Return the result of a call, or `otherwise` if the caller is not allowed to make it."""
     try:
         return call()
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""Error messages for what AWS refuses or does not answer: the step, what AWS said, what to try."""
+"""Messages for AWS's errors and for missing responses: the step, what AWS said, what to try."""
 
 import re
 
@@ -9,7 +9,7 @@ from .resources.change import is_not_yet
 
 _CREDENTIALS = "log in (aws sso login), or check AWS_PROFILE and its credentials; see README, 'On a real account'"
 _CORRECT = "correct what AWS names, then run the same command again"
-# By a pattern of AWS's "CODE: MESSAGE".
+# What to try, by a pattern of AWS's "CODE: MESSAGE".
 _HINTS = {
     r"\w*AccessDenied": "grant the caller the permission that AWS names, then run the same command again",
     r"\w+: Signature (expired|not yet current)|RequestTimeTooSkewed": "set the clock of this machine: invoke doctor",

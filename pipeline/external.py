@@ -27,9 +27,9 @@ def check_table(d: Deployment) -> Events[dict[str, Any]]:
 
 
 def describe_table(d: Deployment) -> dict[str, Any]:
-    """The table, as `table.describe` returns it, without tags. Its TableName is the ARN, which calls take as a name.
+    """The table, as `table.describe` returns it, without tags. Its TableName is the ARN, which calls accept as a name.
 
-    Raises UserError if the table does not exist, and with a command for its owner if another account may not read it.
+    Raises UserError if the table does not exist or, with a command for its owner, if this account cannot read it.
     DynamoDB developer guide: "Cross-account access with resource-based policies in DynamoDB".
     """
     arn = d.settings.table_arn
@@ -51,7 +51,7 @@ def describe_table(d: Deployment) -> dict[str, Any]:
 
 
 def map_stream(d: Deployment, desired: Mapping[str, Any], *, tags: bool) -> Change:
-    """Create or update the mapping. Raises UserError at once, with a command, if the table's owner does not allow it.
+    """Create or update the mapping. Raises UserError with a command if the table's owner does not allow it.
 
     Lambda developer guide: "Creating a cross-account event source mapping".
     """
@@ -89,14 +89,14 @@ def _command(d: Deployment, operation: str, **parameters: Any) -> str:
 
 
 def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
-    """Raise UserError, with commands for the owner, if the stream is off or lacks what STREAM_VIEW_TYPE asks for."""
+    """Raise UserError with commands for the owner if the stream is disabled or lacks the images of STREAM_VIEW_TYPE."""
     name, desired, stream = d.settings.table_name, d.settings.stream_view_type, current["StreamSpecification"]
     view_type = stream.get("StreamViewType", "") if stream["StreamEnabled"] else ""
     if current["TableStatus"] not in ("ACTIVE", "UPDATING"):
         raise UserError(f"table {name} is {current['TableStatus']}; run the command again when the table is ACTIVE")
     if view_type and (view_type in (desired, "NEW_AND_OLD_IMAGES") or desired in ("", "KEYS_ONLY")):
         return
-    # A new stream has the images of the old one too, for its other readers.
+    # A new stream must also contain the images of the old stream, for its other readers.
     needed = desired if desired and view_type in ("", "KEYS_ONLY") else "NEW_AND_OLD_IMAGES"
     # AWS cannot change the view type of a stream.
     off, on = {"StreamEnabled": False}, {"StreamEnabled": True, "StreamViewType": needed}
@@ -108,7 +108,7 @@ def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
 
 
 def table_key_arn(d: Deployment, current: Mapping[str, Any]) -> str:
-    """The ARN of the table's key, unless it is AWS's: "". One that may not be read counts. KMS API: DescribeKey."""
+    """The ARN of the table's customer managed key, or of an unreadable key; otherwise "". KMS API: DescribeKey."""
     key = str(current["SSESpecification"].get("KMSMasterKeyId", ""))
     try:
         managed = key and d.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyManager"] == "AWS"

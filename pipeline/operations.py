@@ -1,4 +1,4 @@
-"""Operations on a pipeline that is deployed: pause and resume its mapping, and roll its alias back."""
+"""Operations on a deployed pipeline: pause and resume the mapping, and roll the alias back."""
 
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -12,7 +12,7 @@ from .steps import existing
 
 
 def pause(d: Deployment) -> Events[None]:
-    """Disable the mapping, and wait until it is. Says until when it must be enabled before records are trimmed."""
+    """Disable the mapping and wait. Reports the time before which it must be enabled, or AWS trims unread records."""
     yield Started("pause")
     time, source = _oldest_unread(d)
     change = yield from _set_enabled(d, "pause", enabled=False)
@@ -27,7 +27,7 @@ def pause(d: Deployment) -> Events[None]:
 
 
 def resume(d: Deployment) -> Events[None]:
-    """Enable the mapping, and wait until it is. It goes on where it was disabled."""
+    """Enable the mapping and wait. It continues where it was disabled."""
     yield Started("resume")
     yield from _set_enabled(d, "resume", enabled=True)
 
@@ -43,15 +43,15 @@ def _set_enabled(d: Deployment, step: str, *, enabled: bool) -> Events[Change]:
 
 
 def _oldest_unread(d: Deployment) -> tuple[datetime, str]:
-    """A time that no unread record is older than, and where it comes from.
+    """A lower bound for the time of the oldest unread record, and its source.
 
-    IteratorAge is the age of the last record of a batch when the function got it. Unread records are younger, also if
-    the function gets none since then: it may be throttled, or its role may not read the stream.
+    IteratorAge is the age of the last record of a batch when the function received it. Unread records are newer, even
+    if the function has received none since, because it is throttled or its role cannot read the stream.
     """
     try:
         points = metrics.datapoints(d, "IteratorAge", "Maximum", minutes=24 * 60)
     except d.client("cloudwatch").exceptions.ClientError:
-        points = []  # the caller may pause without the permission to read metrics
+        points = []  # pausing does not require the permission to read metrics
     if not points:
         return datetime.now(timezone.utc), "the pause, because IteratorAge has no data from the last 24 hours"
     newest = max(points, key=lambda point: point["Timestamp"])
@@ -61,7 +61,7 @@ def _oldest_unread(d: Deployment) -> tuple[datetime, str]:
 
 
 def rollback(d: Deployment, *, version: str = "") -> Events[None]:
-    """Point the alias at a published version; by default, at the one before its own."""
+    """Point the alias at a published version, by default the previous one."""
     yield Started("rollback")
     name, live, lambda_ = d.settings.function_name, d.settings.function_alias, d.client("lambda")
     if not live:

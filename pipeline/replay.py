@@ -1,4 +1,4 @@
-"""Sending records to the function again: those of the stream, or those of the on-failure notes."""
+"""`replay` and `redrive`: send records from the stream or from on-failure notes to the function again."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ _EVENT_BYTES = 6 * 1024 * 1024 - 1024
 
 @dataclass
 class Tally:
-    """The outcome of a step so far. `blocked` are the keys of failed records, whose later records are not sent."""
+    """The outcome of a step so far. Later records with a key in `blocked`, of failed records, are not sent."""
 
     step: str
     hold: Callable[[], None] = lambda: None  # called before each invocation
@@ -30,14 +30,14 @@ class Tally:
     blocked: set[str] = field(default_factory=set)
 
     def fail(self, record: Record, reason: str) -> Result:
-        """Count a record as failed, and say why."""
+        """Count a record as failed, with the reason."""
         self.failed += 1
         self.blocked.add(_key(record))
         failed = {"sequence_number": number_of(record), "keys": record["dynamodb"]["Keys"], "reason": reason}
         return Result(f"failed  {name_of(record)}  {reason}", {"failed": [failed]})
 
     def result(self, text: str = "", **values: Any) -> Result:
-        """The result of the command. The failed records are in it already."""
+        """The result of the command. It already contains the failed records."""
         text = f"{self.step}: {self}{text}"
         return Result(text, {"handled": self.handled, "failed": [], "skipped": self.skipped, **values})
 
@@ -46,7 +46,7 @@ class Tally:
 
 
 def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> Events[None]:
-    """Send the records that `select` selects to the function. With `to`, to one with the code of lambda_src/ there."""
+    """Send the selected records to the function. With `to`, deploy lambda_src/ there and send the records to it."""
     yield Started("replay")
     stream_arn, tally = steps.stream_of(d, steps.existing(d, "table")), Tally("replay")
     if to:
@@ -71,7 +71,7 @@ def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> 
 
 
 def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
-    """Send the records of the notes, with `skip_superseded` those of unchanged items. Delete notes that are handled."""
+    """Send the records of the notes, or with `skip_superseded`, of unchanged items only. Delete the handled notes."""
     yield Started("redrive")
     place, table = place_of(d), steps.existing(d, "table")
     target = _mapping(d, str(table["LatestStreamArn"]))
@@ -107,7 +107,7 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
 
 
 def _records_of(d: Deployment, place: notes.Queue | notes.Bucket, name: str, batch: Mapping[str, Any]) -> list[Record]:
-    """The records of a note. From the stream, with PARALLELIZATION_FACTOR above 1, also those between them."""
+    """The records of a note and, with PARALLELIZATION_FACTOR above 1, the records between them in the stream."""
     if isinstance(place, notes.Bucket):
         return place.records(name)
     first, last, limit = batch["startSequenceNumber"], batch["endSequenceNumber"], min(batch["batchSize"], 1000)
@@ -115,11 +115,11 @@ def _records_of(d: Deployment, place: notes.Queue | notes.Bucket, name: str, bat
 
 
 def place_of(d: Deployment) -> notes.Queue | notes.Bucket:
-    """Where ON_FAILURE keeps the notes."""
+    """The queue or bucket of ON_FAILURE."""
     arn = d.settings.on_failure
     service = arn.split(":")[2] if arn else ""
     if service == "sqs":
-        # It holds the messages before each invocation, which takes up to half of that time.
+        # `redrive` extends this time before each invocation, which takes up to half of it.
         return notes.Queue(d.client("sqs"), arn, 2 * d.settings.function_timeout + 20)
     if service == "s3":
         return notes.Bucket(d.client("s3"), arn)
@@ -128,7 +128,7 @@ def place_of(d: Deployment) -> notes.Queue | notes.Bucket:
 
 
 def _mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:
-    """The mapping as it is deployed. Raises UserError if there is none."""
+    """The deployed mapping. Raises UserError if it does not exist."""
     lambda_ = d.client("lambda")
     current = mapping.with_filters(lambda_, mapping.describe(lambda_, d.settings.function_name, stream_arn))
     if current is None:
@@ -138,7 +138,7 @@ def _mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:
 
 def _in_order(place: notes.Queue | notes.Bucket, table: Mapping[str, Any], target: Mapping[str, Any],
               count: dict[str, int]) -> list[tuple[str, dict[str, Any]]]:  # fmt: skip
-    """The names and the batches of our notes in the order of their records, which a queue does not have."""
+    """The names and batches of our notes, sorted by their records, because a queue has no order."""
     ours = {}
     for name, text in place.receive():
         if batch := notes.batch_of(text, table["TableArn"], target["FunctionArn"]):
@@ -149,7 +149,7 @@ def _in_order(place: notes.Queue | notes.Bucket, table: Mapping[str, Any], targe
 
 
 def _is_current(d: Deployment, table_arn: str, record: Record) -> bool:
-    """Whether the item is still as the change left it. Compares Python values, as sets have no order."""
+    """Whether the item still has the new image of the record. Compares Python values, because sets have no order."""
     key, image = items.parse(json.dumps(record["dynamodb"]["Keys"])), record["dynamodb"].get("NewImage")
     item = d.client("dynamodb").get_item(TableName=table_arn, Key=key, ConsistentRead=True).get("Item")
     value = TypeDeserializer().deserialize
@@ -170,7 +170,7 @@ def _matching(records: Iterable[Record], target: Mapping[str, Any], tally: Tally
 
 
 def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], tally: Tally) -> Events[None]:
-    """Send the records in batches as the mapping makes and, after a failure, bisects them. Emits those that fail."""
+    """Send the records in the mapping's batches, which it bisects after a failure. Emits the failed records."""
     for batch in items.batches(records, target["BatchSize"], _EVENT_BYTES):
         parts = [batch]
         while parts:
@@ -199,7 +199,7 @@ def _key(record: Record) -> str:
 
 
 def _invoke(lambda_: Any, target: Mapping[str, Any], batch: list[Record], hold: Callable[[], None]) -> tuple[int, str]:
-    """Invoke the function. Returns how many records it handled, and why it failed at the next one.
+    """Invoke the function. Returns the number of handled records, and why the next record failed.
 
     Lambda developer guide: "Configuring partial batch response with DynamoDB and Lambda".
     """

@@ -1,4 +1,4 @@
-"""`smoke`: an end-to-end test with an item of its own, or with the next record that others cause (--observe)."""
+"""`smoke`: an end-to-end test with a test item, or with the next record that someone else causes (--observe)."""
 
 import base64
 import re
@@ -23,7 +23,7 @@ _MARKER_VALUE = re.compile(r"smoke[0-9a-f]{32}")
 _ATTEMPT = "smoke_attempt"
 _SCAN_PAGE_SIZE = 100
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.004, 1.0
-# With LATEST, what is written before AWS starts to read is lost. The item is written again, at growing intervals.
+# With LATEST, records from before AWS starts to read are lost. So smoke writes the item again, at growing intervals.
 _FIRST_REWRITE_SECONDS, _LONGEST_REWRITE_SECONDS = 2.0, 15.0
 _CLOCK_SKEW_MS = 10 * 60 * 1000
 _REDELIVERY_SECONDS = 5.0
@@ -31,7 +31,7 @@ _REDELIVERY_SECONDS = 5.0
 _EVENT_ID = re.compile(r"""["']eventID["']: ?["']([0-9a-f]+)""")
 _PLATFORM_LINE = re.compile(r'(INIT_START|START|END|REPORT|XRAY) |\{"time":.*"type": ?"platform\.')
 _CREATED = re.compile(r"""["']ApproximateCreationDateTime["']: ?(\d+)""")
-# When smoke first looks for a cause, and again. It believes a cause that it sees twice: AWS's answers may be old.
+# When smoke looks for a cause. It trusts a cause only if it sees it twice, because AWS's responses may be stale.
 _FIRST_LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 3.0, 4.0
 # What AWS adds to the record of an item.
 _UNKNOWN_BEFORE = ("eventID", "dynamodb.ApproximateCreationDateTime", "dynamodb.SequenceNumber", "dynamodb.SizeBytes")
@@ -39,7 +39,7 @@ _UNKNOWN_BEFORE = ("eventID", "dynamodb.ApproximateCreationDateTime", "dynamodb.
 
 @dataclass(frozen=True)
 class _Trial:
-    """An item, and what it passes on its way to the log.
+    """The test of an item or a record, and the resources that it passes on its way to the log.
 
     `events` reads the log events that show the item or the observed record, `put_ms` is AWS's time of the put in whole
     seconds, `began` the local time. `earlier` are invocations before it.
@@ -61,7 +61,7 @@ class _Trial:
         return self.began + self.d.settings.smoke_timeout
 
     def invocations(self) -> list[log_reader.Invocation]:
-        """The invocations since the put, of anybody's records."""
+        """The invocations since the put, for any records."""
         events = log_reader.fetch(self.d.client("logs"), self.log_group, since_ms=self.put_ms)
         return [each for each in log_reader.invocations(events) if self.is_new(each)]
 
@@ -70,7 +70,7 @@ class _Trial:
         return invocation.started_ms >= self.put_ms and invocation.request_id not in self.earlier
 
     def cause(self) -> causes.Cause | None:
-        """The first cause that applies now; one that is certain before the others."""
+        """The first cause that applies now, preferably a certain one."""
         found = causes.find(self.d, causes.look(self.d), self.is_new)
         return min(found, key=lambda cause: not cause.certain, default=None)
 
@@ -81,7 +81,7 @@ class _Trial:
 
 
 def run(d: Deployment, *, observe: bool = False) -> Events[None]:
-    """Put one item of our own, wait until the function has processed it, and delete it, whatever happens.
+    """Put a test item, wait until the function has processed it, and delete it in any case.
 
     The function has processed the item when its log shows the item, that invocation succeeded, and the records are not
     delivered again. Raises UserError, with the likely cause, if this does not happen within SMOKE_TIMEOUT. With
@@ -103,9 +103,9 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         item, term = new_item(trial.table, extra)
         check_filters(trial.table, trial.mapping, item)
         began = time.monotonic()
-        # The key is random, so that the put overwrites no item of somebody else.
+        # The key is random, so the put does not overwrite another item.
         put_ms = aws_time_ms(dynamodb.put_item(TableName=name, Item=item))
-        # The term is unique, so that an early start finds nothing else.
+        # The term is unique, so an early start time finds nothing else.
         since_ms, pattern = put_ms - _CLOCK_SKEW_MS, f'"{term}"'
         events = partial(log_reader.fetch, d.client("logs"), trial.log_group, since_ms=since_ms, pattern=pattern)
         trial = replace(trial, events=events, put_ms=put_ms, began=began)
@@ -133,7 +133,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
 
 
 def _with_next_record(trial: _Trial) -> _Trial:
-    """The trial of the next record. Raises UserError if there is none within SMOKE_TIMEOUT."""
+    """Wait for the next record and return its trial. Raises UserError if there is no record within SMOKE_TIMEOUT."""
     stream = follow(trial.d.client("dynamodbstreams"), trial.table["LatestStreamArn"])
     timeout = trial.d.settings.smoke_timeout
     for _ in _tries(time.monotonic() + timeout):
@@ -159,7 +159,7 @@ def _observed(trial: _Trial, records: list[Any], stream: Iterator[list[Any]]) ->
 
 
 def _shows(line: str, record: Mapping[str, Any]) -> bool:
-    """Whether a log line shows the record: its eventID, or in a line of the function without any, its key."""
+    """Whether a log line shows the record: by its eventID or, in a line of the function without one, by its key."""
     if _EVENT_ID.search(line) or _PLATFORM_LINE.match(line):
         return record["eventID"] in line
     values = [next(iter(each.values())) for each in record["dynamodb"]["Keys"].values()]
@@ -175,7 +175,7 @@ def _seconds_in_aws(line: str, timestamp_ms: int) -> float:
 
 
 def _existing(d: Deployment) -> _Trial:
-    """The deployed pipeline. Raises UserError, with the cause, if a part is missing or off."""
+    """The deployed pipeline. Raises UserError with the cause if a resource is missing or disabled."""
     parts = causes.look(d)
     if cause := next(causes.of_parts(d, parts), None):
         raise UserError(str(cause))
@@ -199,7 +199,7 @@ def check_filters(table: Mapping[str, Any], mapping: Mapping[str, Any], item: Ma
 
 
 def has_user_items(dynamodb: Any, table_name: str) -> bool:
-    """Whether the table holds items other than those of an interrupted smoke. DynamoDB API reference: Scan."""
+    """Whether the table holds items other than those that an interrupted smoke left. DynamoDB API reference: Scan."""
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=table_name,
         ConsistentRead=True,
@@ -248,13 +248,13 @@ def _tries(deadline: float) -> Iterator[float]:
 
 
 def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> Events[dict[str, Any]]:
-    """The log event that shows it. Writes an item again meanwhile if the mapping may have missed it.
+    """Wait for the log event that shows the item or record. Puts an item again if the mapping may have missed it.
 
-    Says what may keep it from arriving, and ends for a cause that is certain.
+    Reports possible causes of the delay. Raises UserError as soon as a cause is certain.
     """
     rewrite = _FIRST_REWRITE_SECONDS
     next_write, next_look = trial.began + rewrite, trial.began + _FIRST_LOOK_SECONDS
-    # Others' records may fail while the item waits for its batch.
+    # Other records may fail while the item waits for its batch.
     batched = trial.began + _LONGEST_PAUSE_SECONDS + trial.mapping["MaximumBatchingWindowInSeconds"]
     cause = None
     for now in _tries(trial.deadline):
@@ -307,10 +307,10 @@ def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation
 
 
 def _check_not_repeated(trial: _Trial, event: dict[str, Any], invocation: log_reader.Invocation) -> None:
-    """Raise UserError if the item's records are delivered again: the function reported them as failed.
+    """Raise UserError if Lambda delivers the item's records again because the function reported them as failed.
 
-    The deletion of the item creates a record too, which follows in the same shard. Once the log shows it, AWS is done
-    with the records before it. A filter may hide it, so that the wait for it is short.
+    The deletion of the item creates a later record in the same shard. When the log shows this record, AWS is done with
+    the records before it. A filter may exclude it, so the wait is short.
     """
     for _ in _tries(time.monotonic() + (0 if trial.mapping["FilterCriteria"] else _REDELIVERY_SECONDS)):
         messages = [each["message"].rstrip("\n") for each in trial.events()]

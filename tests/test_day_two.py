@@ -245,7 +245,7 @@ def test_a_note_whose_records_are_trimmed_is_named_with_the_time_and_stays(pipel
     outcome = pipeline.run(redrive)
     (lost,) = outcome.result["lost"]
     assert lost.startswith(f"{sent}: the stream still has 0 of its 1 records (kept for 24 hours); ")
-    assert lost.endswith("which arrived from 2026-01-30T12:00:00Z on")
+    assert lost.endswith("the first one arrived at 2026-01-30T12:00:00Z")
     assert (messages(pipeline), ":notes: 1; correct" in outcome.error) == (1, True)
 
 

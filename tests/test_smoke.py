@@ -113,13 +113,13 @@ REPORTING = {"FUNCTION_RESPONSE_TYPES": "ReportBatchItemFailures"}
             "raises",
             "    raise KeyError('price')\n",
             {},
-            r"logged the item, and then failed:\nhandler fails: \[ERROR\] KeyError: 'price'",
+            r"logged the item but then failed:\nhandler fails: \[ERROR\] KeyError: 'price'",
         ),
         pytest.param(
             "times-out",
             "    import time; time.sleep(9)\n",
             {"FUNCTION_TIMEOUT": "1"},
-            r"logged the item, and then failed:\ntimeout: .*Task timed out after 1.00 seconds",
+            r"logged the item but then failed:\ntimeout: .*Task timed out after 1.00 seconds",
             marks=pytest.mark.proof,
         ),
         (

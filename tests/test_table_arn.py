@@ -162,7 +162,7 @@ def test_a_write_into_the_table_needs_an_answer_or_yes(
 def test_smoke_writes_nothing_by_itself_and_names_both_ways(project: ForkedProject, theirs: dict[str, str]) -> None:
     ended = project.invoke("smoke", **theirs).expect(1)
     assert "table theirs belongs to another team (TABLE_ARN). Pass --observe to find" in ended.stderr
-    assert "--write puts an item of smoke's own" in ended.stderr
+    assert "--write to put a test item" in ended.stderr
     assert ended.writes == []
 
 

@@ -105,7 +105,7 @@ def _section(step: tuple[str, str, str, str], values: Mapping[str, Any], answers
     reason, *notes = re.sub(r"\n(?!Expect:|If it fails:|Undo:)", " ", text).splitlines()
     commands = _fill(re.sub("^    ", "", body + verification, flags=re.MULTILINE), values)
     notes.insert(1, answers[name])
-    notes.append(f"The same with this project: `invoke {name}`.")
+    notes.append(f"With this project: `invoke {name}`.")
     return "\n\n".join([title, reason, f"```sh\n{commands}```", *notes])
 
 
@@ -140,7 +140,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     """The value of each placeholder in the template: text, lines of shell, or parameters for a command."""
     taken = _OF_THE_SHELL | set(re.findall(r"\$\{?(\w+)", template("runbook.sh", vars(settings))))
     if both := sorted(taken & settings.function_environment.keys()):
-        reason = "which reads those of the function from its environment; rename the function's variable"
+        reason = "which reads the function's variables from its environment; rename the variable"
         raise UserError(f"FUNCTION_ENVIRONMENT: {both[0]!r} is a variable of the runbook's script too, {reason}")
     chosen: dict[str, Any] = {name: shell_var(f"${name}") for name in _NAMES}
     chosen["aws_region"] = shell_var("$AWS_REGION")

@@ -124,7 +124,9 @@ def test_a_deny_with_a_condition_is_unknown(iam: Any) -> None:
 
 
 def test_an_action_that_is_allowed_on_one_of_two_resources_is_unknown(iam: Any) -> None:
-    assert note(iam, create(iam, WRITE), {**WRITE, "Resource": [LOG, STREAM]}).endswith("could not check: logs:PutLogEvents")
+    assert note(iam, create(iam, WRITE), {**WRITE, "Resource": [LOG, STREAM]}).endswith(
+        "could not check: logs:PutLogEvents"
+    )
 
 
 def test_a_needed_statement_with_a_condition_is_unknown(iam: Any) -> None:
