@@ -19,7 +19,7 @@ MISSING = next(f"python3.{minor}" for minor in range(14, 9, -1) if not interpret
 SETTINGS = {"FUNCTION_RUNTIME": MISSING}
 OWN = {"FUNCTION_RUNTIME": f"python3.{sys.version_info.minor}"}
 ERROR = (
-    f"as this machine lacks {MISSING}; compiled dependencies may fail to import. Try: uv python install {MISSING[6:]}"
+    f"because this machine lacks {MISSING}; compiled dependencies may fail to import. Try: uv python install {MISSING[6:]}"
 )
 
 
