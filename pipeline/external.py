@@ -41,7 +41,7 @@ def describe_table(d: Deployment) -> dict[str, Any]:
         if error.response["Error"]["Code"] != "AccessDeniedException" or owner == account:
             raise
         raise UserError(
-            f"TABLE_ARN: the table belongs to account {owner}, your credentials to account {account}, which may not "
+            f"TABLE_ARN: the table belongs to account {owner}. Your credentials for account {account} cannot "
             f"read it. Nothing was created.\n  AWS said: {error.response['Error']['Message']}"
             + _policy_for_owner(d, arn, f"arn:{partition}:iam::{account}:root", ["dynamodb:DescribeTable"])
         ) from None

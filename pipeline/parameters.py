@@ -131,7 +131,7 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
         try:
             json_object(pattern)
         except ValueError as error:
-            problem = f"FILTER_CRITERIA: Pattern {pattern!r} is not allowed; allowed: {error}, as a text: "
+            problem = f"FILTER_CRITERIA: Pattern {pattern!r} is not allowed; allowed: {error}, as a string: "
             raise UserError(problem + '{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}') from None
     desired = {
         "FunctionName": ":".join(filter(None, (settings.function_name, settings.function_alias))),

@@ -22,7 +22,7 @@ from .steps import existing, stream_of
 Record = dict[str, Any]
 
 RETENTION = timedelta(hours=24)
-# AWS may return empty pages before the next record, and does not say where an open shard ends for now: after so many.
+# AWS may return empty pages before the next record, and does not report the current end of an open shard. Stop after:
 _EMPTY_PAGES = 25
 _LIST_SHARDS_SECONDS = 5.0
 

@@ -125,7 +125,7 @@ def _judge(statements: list[Any], action: str, resource: str) -> str:
 
 
 def _statements(iam: Any, name: str) -> list[Any]:
-    """The statements of the role's policies. None for what the caller may not read, and for policy variables."""
+    """The statements of the role's policies. None for unreadable policies and for statements with policy variables."""
     inline = _if_allowed(partial(role.inline_policy_names, iam, name))
     attached = _if_allowed(iam.get_paginator("list_attached_role_policies").paginate(RoleName=name).build_full_result)
     managed = (attached or {}).get("AttachedPolicies", ())

@@ -254,7 +254,7 @@ def _crowded(d: Deployment, current: Mapping[str, Any]) -> str:
     Lambda developer guide: "Using AWS Lambda with Amazon DynamoDB".
     """
     if current["TableStatus"] not in ("ACTIVE", "UPDATING"):
-        return ""  # a new table, which nobody else reads
+        return ""  # a new table, which has no other readers
     names = mapping.readers(d.client("lambda"), current["LatestStreamArn"], besides=d.settings.function_name)
     most = "one reader of a global table's stream" if current["Replicas"] else "two readers per shard"
     crowded = len(names) >= (1 if current["Replicas"] else 2)

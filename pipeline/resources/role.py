@@ -56,11 +56,11 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
 def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -> Change:
     """Create the role, or update what differs.
 
-    `desired` holds CreateRole's parameters, with AssumeRolePolicyDocument as a mapping, and ManagedPolicyArns, attached
-    beside those of others. Omitted parameters get AWS's defaults. The role's tags list the policies attached
-    here (`change.record`), so that they are detached when they are omitted.
-    Raises UserError if the role belongs to another pipeline (unless `adopt`), or if Path differs. IAM API reference:
-    CreateRole, UpdateRole, UpdateAssumeRolePolicy, AttachRolePolicy, PutRolePermissionsBoundary, TagRole.
+    `desired` holds CreateRole's parameters, with AssumeRolePolicyDocument as a mapping, and ManagedPolicyArns, which
+    are attached in addition to those of others. Omitted parameters get AWS's defaults. The role's tags record the
+    policies attached here (`change.record`), so `ensure` can detach them later. Raises UserError if the role belongs to
+    another pipeline (unless `adopt`), or if Path differs. IAM API reference: CreateRole, UpdateRole,
+    UpdateAssumeRolePolicy, AttachRolePolicy, PutRolePermissionsBoundary, TagRole.
     """
     name = desired["RoleName"]
     resource = f"role {name}"

@@ -207,7 +207,7 @@ alias_exists() {
     case $answer in
         '') return 1 ;;
         "pipeline=$pipeline_name" | "pipeline=$pipeline_name; "*) ;;
-        *) mismatch "alias $function_alias already exists and is not that of pipeline $pipeline_name" ;;
+        *) mismatch "alias $function_alias already exists and does not belong to pipeline $pipeline_name" ;;
     esac
 }
 
