@@ -167,13 +167,13 @@ def test_the_account_of_the_table_is_that_of_table_arn() -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "error"),
     [
-        ("TABLE_OPTIONS", {"BillingMode": "PROVISIONED"}, "TABLE_OPTIONS: BillingMode has a setting of its own"),
-        ("ROLE_OPTIONS", {"ManagedPolicyArns": []}, "ROLE_OPTIONS: ManagedPolicyArns has a setting of its own"),
-        ("FUNCTION_OPTIONS", {"Environment": {"Variables": {"A": "b"}}}, "Environment has a setting of its own"),
-        ("FUNCTION_OPTIONS", {"Tags": {"stage": "test"}}, "FUNCTION_OPTIONS: Tags has a setting of its own"),
-        ("FUNCTION_OPTIONS", {"LoggingConfig": {"LogFormat": "JSON"}}, "LoggingConfig: LogFormat has a setting"),
-        ("MAPPING_OPTIONS", {"FilterCriteria": {"Filters": []}}, "MAPPING_OPTIONS: FilterCriteria has a setting"),
-        ("MAPPING_OPTIONS", {"DestinationConfig": {}}, "MAPPING_OPTIONS: DestinationConfig has a setting of its own"),
+        ("TABLE_OPTIONS", {"BillingMode": "PROVISIONED"}, "TABLE_OPTIONS: BillingMode has a dedicated setting"),
+        ("ROLE_OPTIONS", {"ManagedPolicyArns": []}, "ROLE_OPTIONS: ManagedPolicyArns has a dedicated setting"),
+        ("FUNCTION_OPTIONS", {"Environment": {"Variables": {"A": "b"}}}, "Environment has a dedicated setting"),
+        ("FUNCTION_OPTIONS", {"Tags": {"stage": "test"}}, "FUNCTION_OPTIONS: Tags has a dedicated setting"),
+        ("FUNCTION_OPTIONS", {"LoggingConfig": {"LogFormat": "JSON"}}, "LogFormat has a dedicated setting"),
+        ("MAPPING_OPTIONS", {"FilterCriteria": {"Filters": []}}, "FilterCriteria has a dedicated setting"),
+        ("MAPPING_OPTIONS", {"DestinationConfig": {}}, "MAPPING_OPTIONS: DestinationConfig has a dedicated setting"),
         ("FILTER_CRITERIA", {"Filters": [{"pattern": "{}"}]}, "FILTER_CRITERIA: FilterCriteria: Unknown parameter in "),
     ],
 )

@@ -466,7 +466,7 @@ def test_a_table_that_does_not_become_active_is_reported_as_such(aws: Aws, calls
 
     with altered(aws("dynamodb"), "DescribeTable", lambda parsed: parsed["Table"].update(TableStatus=status)):
         assert table.ensure(aws("dynamodb"), DESIRED).pending
-        with pytest.raises(UserError, match=f"table test is {status} and does not become ACTIVE by itself"):
+        with pytest.raises(UserError, match=f"table test is {status} and will not become ACTIVE"):
             table.wait(aws("dynamodb"), "test")
 
     assert "DescribeContinuousBackups" not in calls.operations

@@ -191,7 +191,7 @@ def test_the_page_has_a_heading_a_reason_and_what_to_expect_for_each_step() -> N
     steps = ["create-role", "put-policy", "create-function", "create-table", "map-stream", "smoke"]
     parts = [*steps, "status", "fetch-logs", "pause", "resume", "clean"]
     assert written.startswith("# Runbook: orders\n")
-    assert re.findall(r"The same with this project: `invoke (\S+)`\.", written) == parts
+    assert re.findall(r"With this project: `invoke (\S+)`\.", written) == parts
     assert [written.count(f"\n{note}: ") for note in ("Expect", "If it fails", "Undo")] == [len(parts)] * 3
     assert re.findall(r"^## (\d|Roll back)", written, re.MULTILINE) == [*"123456", "Roll back"]
 
@@ -209,7 +209,7 @@ def test_the_page_opens_with_the_symptoms() -> None:
         "Lag",
         "Throttled",
         "Poison record",
-        "Notes pile up",
+        "Failed records",
         "bad deploy",
     ]
     assert [symptom for symptom in symptoms if symptom not in opening] == []
@@ -230,7 +230,7 @@ def test_the_page_opens_with_the_symptoms() -> None:
 def test_the_page_shows_an_answer_with_the_names_of_the_settings_for_each_part(settings: dict[str, str]) -> None:
     written = page(FUNCTION_NAME="order-handler", **settings)
     assert written.count("```text\n") == written.count("\nExpect: ")
-    assert "\nfunction order-handler: as this script says\n" in written
+    assert "\nfunction order-handler: no differences\n" in written
     assert not re.findall(r"the-(?:pipeline|table|role|function)", written)
 
 
