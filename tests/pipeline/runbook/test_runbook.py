@@ -204,7 +204,7 @@ def test_the_page_leads_from_each_alarm_to_its_symptom() -> None:
 def test_the_page_opens_with_the_symptoms() -> None:
     opening = page().split("## Before the first step")[0]
     symptoms = [
-        "in the wrong account",
+        "belong to another account",
         "Nothing arrives",
         "Lag",
         "Throttled",
