@@ -536,7 +536,8 @@ def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set
             raise UserError(f"--task: {task!r} is not allowed with --format {kind}; pass it with --format py")
         text = write(_settings(report, set), ROOT)
         if check:
-            runbooks.compare(Path(check), text)
+            command = f"invoke runbook --format {kind}" + (f" --task {task}" if task else "")
+            runbooks.compare(Path(check), text, command)
         report.result(f"{check} is up to date" if check else text.rstrip("\n"))
 
 

@@ -82,7 +82,7 @@ def main() -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True).start()  # how soon it can be shut down
     threading.Thread(target=ttl.delete_expired_items, args=(stop,), daemon=True).start()
     threading.Thread(target=functions.end_idle, args=(stop, arguments.environment_idle), daemon=True).start()
     record = directory / "server.json"

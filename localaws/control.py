@@ -47,11 +47,16 @@ class Server:
 
 def status(directory: Path) -> Server | None:
     """Find the local AWS of `directory`; None if it is not running."""
+    known = _known(directory)
+    return known if known and _identity(known.endpoint) == known else None
+
+
+def _known(directory: Path) -> Server | None:
+    """Read server.json; None if the local AWS was never started, has exited, or the file is not from it."""
     try:
-        known = Server(**json.loads((directory / "server.json").read_text()))
+        return Server(**json.loads((directory / "server.json").read_text()))
     except (FileNotFoundError, ValueError, TypeError):
-        return None  # it was never started, has exited, or the file is not from it
-    return known if _identity(known.endpoint) == known else None
+        return None
 
 
 def start(
@@ -119,18 +124,18 @@ def set_debugger(directory: Path, port: int, source: Path, *, wait: bool) -> Non
 
 
 def stop(directory: Path) -> Server | None:
-    """Stop the local AWS of `directory` and wait until it has exited; return None if it was not running."""
+    """Stop the local AWS of `directory`, wait until it writes nothing anymore; return None if it was not running."""
     if not status(directory):
         return None
     with _lock(directory):
         running = status(directory)
-        return running and _stop(running)
+        return running and _stop(directory, running)
 
 
-def _stop(running: Server) -> Server:
+def _stop(directory: Path, running: Server) -> Server:
     os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
-    while _identity(running.endpoint) == running:
+    while _known(directory) == running:  # it deletes server.json last, after it has ended its functions
         if time.monotonic() > deadline:
             raise ControlError(f"The local AWS (process {running.pid}) did not exit within {_STOP_SECONDS} s; kill it")
         time.sleep(0.02)

@@ -100,7 +100,7 @@ def any_pattern(where: str, patterns: list[str]) -> filter_patterns.Predicate:
         return filter_patterns.any_of(patterns)
     except ValueError:
         allowed = 'filter patterns as in FILTER_CRITERIA, such as {"eventName": ["INSERT"]}'
-        raise UserError(f"{where}: {', '.join(patterns)} is not allowed; allowed: {allowed}") from None
+        raise UserError(f"{where}: {', '.join(patterns)!r} is not allowed; allowed: {allowed}") from None
 
 
 def _parse_key(text: str, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,13 +131,12 @@ def _shards(streams: Any, stream_arn: str) -> dict[str, bool]:
         request["ExclusiveStartShardId"] = page["LastEvaluatedShardId"]
 
 
-def read(
-    streams: Any, stream_arn: str, shard: str, start: str = "", end: str = "", limit: int = 1000, *, closed: bool = False
-) -> Iterator[Record]:
+def read(streams: Any, stream_arn: str, shard: str, start: str = "", end: str = "", limit: int = 1000,
+         *, closed: bool = False) -> Iterator[Record]:  # fmt: skip
     """Yield the records of a shard from one sequence number to another, in pages of up to `limit` records.
 
-    If `start` is trimmed, or "", begins with the oldest record. A shard that is `closed` is read to its end, others until
-    pages stay empty. DynamoDB API reference: GetShardIterator, GetRecords.
+    If `start` is trimmed, or "", begins with the oldest record. Reads a `closed` shard to its end, and others until
+    pages are empty. DynamoDB API reference: GetShardIterator, GetRecords.
     """
     position = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": start}
     oldest = {"ShardIteratorType": "TRIM_HORIZON"}

@@ -123,8 +123,8 @@ def place_of(d: Deployment) -> notes.Queue | notes.Bucket:
         return notes.Queue(d.client("sqs"), arn, 2 * d.settings.function_timeout + 20)
     if service == "s3":
         return notes.Bucket(d.client("s3"), arn)
-    reason = f"{arn} is an SNS topic, which keeps no notes" if arn else "is empty, so there are no notes"
-    raise UserError(f"ON_FAILURE: {reason}; allowed: the ARN of an SQS queue or an S3 bucket")
+    reason = f": {arn} is an SNS topic, which keeps no notes" if arn else " is empty, so there are no notes"
+    raise UserError(f"ON_FAILURE{reason}; allowed: the ARN of an SQS queue or an S3 bucket")
 
 
 def _mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:

@@ -177,7 +177,7 @@ FLAGS = [
     Case("replay --last 0", ("--last: '0' is not allowed; allowed: a whole number from 1",)),
     Case(
         "records --filter [1]",
-        ("--filter: [1] is not allowed; allowed: filter patterns as in FILTER_CRITERIA",),
+        ("--filter: '[1]' is not allowed; allowed: filter patterns as in FILTER_CRITERIA",),
         OURS,
     ),
     Case("records --key {", ("--key is not JSON",), OURS),
@@ -186,7 +186,7 @@ FLAGS = [
     ),
     Case("replay --to aws", ("--to: 'aws' is not allowed; allowed: local",)),
     Case("replay", ("table wrong does not exist; create it with: invoke create-table",)),
-    Case("redrive", ("ON_FAILURE: is empty, so there are no notes; allowed: the ARN of an SQS queue or an S3 bucket",)),
+    Case("redrive", ("ON_FAILURE is empty, so there are no notes; allowed: the ARN of an SQS queue or an S3 bucket",)),
     Case(
         "redrive --skip-superseded", ("ON_FAILURE: queue arn:aws:sqs:us-east-1:000000000000:gone does not exist",), GONE
     ),

@@ -303,7 +303,7 @@ def test_notes_in_a_bucket_are_redriven_with_the_records_that_they_hold(pipeline
 @pytest.mark.parametrize(
     ("destination", "error"),
     [
-        ("", "ON_FAILURE: is empty, so there are no notes"),
+        ("", "ON_FAILURE is empty, so there are no notes"),
         ("arn:aws:sns:us-east-1:000000000000:topic", "is an SNS topic, which keeps no notes"),
         (
             "arn:aws:sqs:us-east-1:000000000000:gone",

@@ -80,13 +80,13 @@ def page(settings: Settings, root: Path) -> str:
     return text.replace("`invoke smoke`", "`invoke smoke --observe`") if settings.table_arn else text
 
 
-def compare(path: Path, current: str) -> None:
-    """Raise UserError with the first lines in which the file differs from `current`."""
+def compare(path: Path, current: str, command: str) -> None:
+    """Raise UserError with the first lines in which the file differs from `current`, which `command` prints."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     changes = [line for line in difflib.unified_diff(lines, current.splitlines(), n=0) if line[0] in "+-"][2:]
     if changes:
         listed = "\n  ".join(changes[:12])
-        raise UserError(f"{path} is out of date; write it again: invoke runbook. Changes (+: new):\n  {listed}")
+        raise UserError(f"{path} is out of date; write it again: {command} > {path}\nChanges (+: new):\n  {listed}")
 
 
 def template(name: str, values: Mapping[str, Any]) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localaws import control
-from tests.localaws.conftest import start
+from tests.localaws.conftest import clients, start
+from tests.localaws.deployed import deploy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +80,15 @@ def test_starts_and_stops_at_once_leave_one_server_at_most(directory: Path) -> N
     while servers(directory) != ([running.pid] if running else []):
         assert time.monotonic() < deadline, "another server runs for this directory"
         time.sleep(0.1)
+
+
+def test_a_stopped_server_leaves_no_function_that_writes_to_its_directory(directory: Path) -> None:
+    server, _ = control.start(directory, 0, 1)
+    function = deploy(clients(server.endpoint), "def handler(event, context): __import__('time').sleep(5)")
+    for _ in range(10):  # some of them start while the server stops
+        function.invoke(InvocationType="Event")
+    control.stop(directory)
+    assert list(directory.glob("functions-*")) == []
 
 
 def test_lock_of_a_killed_process_is_released(directory: Path) -> None:

@@ -242,14 +242,15 @@ def test_each_step_of_the_page_ends_with_the_command_that_verifies_it() -> None:
 def test_a_file_that_is_up_to_date_passes_the_check(tmp_path: Path) -> None:
     path = tmp_path / "runbook.sh"
     path.write_text(script())
-    runbook.compare(path, script())
+    runbook.compare(path, script(), "invoke runbook")
 
 
 def test_the_check_shows_the_lines_in_which_a_file_is_out_of_date(tmp_path: Path) -> None:
     path = tmp_path / "runbook.md"
     path.write_text(page(LOG_RETENTION_IN_DAYS="7"))
     with pytest.raises(UserError, match="is out of date") as caught:
-        runbook.compare(path, page(LOG_RETENTION_IN_DAYS="90"))
+        runbook.compare(path, page(LOG_RETENTION_IN_DAYS="90"), "invoke runbook --format md")
+    assert f"write it again: invoke runbook --format md > {path}\n" in str(caught.value)
     assert re.search(r"\n  -.*--retention-in-days 7\n.*\n?  \+.*--retention-in-days 90", str(caught.value))
     assert len(str(caught.value).splitlines()) < 20
 
