@@ -37,7 +37,7 @@ DELAYS = {
     "table-deleting": Delay(5, "DynamoDB API reference, DeleteTable"),
     "table-listed": Delay(2, _UNDOCUMENTED),
     "table-tags-listed": Delay(3, 'DynamoDB API reference, TagResource: "a few seconds"'),
-    "table-tags-updating": Delay(1.7, _UNDOCUMENTED),
+    "table-tags-updating": Delay(3, _UNDOCUMENTED),
     "backups-available": Delay(8, _BACKUPS),
     "backups-described": Delay(2, _UNDOCUMENTED),
     "role-visible": Delay(2, _IAM),

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 _CHANGES = {"UpdateTable", "DeleteTable", "UpdateTimeToLive", "UpdateContinuousBackups"}
 _ARN_COLONS = 5
 _MAX_TAGS = 50
-_ALLOWED_IN_ANY_STATE = {
-    "CreateTable", "DescribeTable", "ListTables", "ListTagsOfResource", "TagResource", "UntagResource",
-}  # fmt: skip
+_ALLOWED_IN_ANY_STATE = {"CreateTable", "DescribeTable", "ListTables"}
 
 
 def backend(self: DynamoHandler) -> DynamoDBBackend:
@@ -215,7 +213,8 @@ def refuse_busy_tables(call_action: Callable[..., Any], self: DynamoHandler) -> 
     operation = self._get_action()
     if delays.delay_for("table-creating") and operation not in _ALLOWED_IN_ANY_STATE:
         tables = self.dynamodb_backend.tables
-        names = [name.rpartition("/")[2] for name in _table_names(self.params)]
+        arn = self.params.get("ResourceArn") or ""  # of a call for tags (ack-api-quirks, DDB-TABLE-101 and 104)
+        names = [name.rpartition("/")[2] for name in (*_table_names(self.params), arn)]
         for table in [tables[name] for name in names if name in tables]:
             if (status := _status(table)) != "ACTIVE":
                 raise _busy_error(table.name, status, operation)

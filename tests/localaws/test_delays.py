@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.localaws.conftest import clients, start
@@ -26,9 +27,9 @@ FUNCTION = {"Runtime": "python3.11", "Handler": "code.handler"}
 
 @pytest.fixture(scope="module")
 def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    """Clients of a local AWS with delays."""
+    """Clients of a local AWS with delays, which do not repeat calls."""
     process, url = start(tmp_path_factory.mktemp("late"), "--delays", "0.2")
-    yield clients(url)
+    yield clients(url, config=Config(retries={"total_max_attempts": 1}))
     process.terminate()
     process.wait(timeout=10)
 
@@ -116,6 +117,16 @@ def test_creating_table_refuses_items(late: Any) -> None:
     table = create_table(late)
     put = error_of(lambda: late("dynamodb").put_item(TableName=table, Item={"name": {"S": "a"}}))
     assert put == "ResourceNotFoundException: Requested resource not found"
+
+
+def test_creating_table_has_no_tags_yet(late: Any) -> None:
+    """Recorded: ack-api-quirks, DDB-TABLE-101."""
+    table = create_table(late)
+    for call in (
+        late("dynamodb").list_tags_of_resource,
+        partial(late("dynamodb").tag_resource, Tags=[{"Key": "b", "Value": "2"}]),
+    ):
+        assert error_of(partial(call, ResourceArn=arn_of(table))).startswith("ResourceNotFoundException")
 
 
 def test_creating_table_cannot_be_deleted(late: Any) -> None:

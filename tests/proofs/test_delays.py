@@ -77,6 +77,24 @@ def test_a_deploy_goes_on_where_an_interrupted_one_was(new_project: Callable[[],
     assert project.run("create-table", TABLE_BILLING_MODE="PROVISIONED")[0] == "~"
 
 
+def test_the_script_goes_on_where_an_interrupted_one_was(new_project: Callable[[], Project], tmp_path: Path) -> None:
+    project = new_project()
+    project.run("local.start", LOCAL_AWS_DELAYS="1")
+    script = Script(tmp_path / "runbook.sh", project.endpoint)
+    script.path.write_text(project.run("runbook"))
+    dynamodb = project.client("dynamodb")
+    dynamodb.create_table(
+        TableName="stream-demo",
+        AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+        Tags=[{"Key": "pipeline", "Value": "stream-demo"}],
+    )
+    time.sleep(DELAYS["table-described"].seconds)
+    assert "create-table: done" in script.run("sh", "--step", "create-table")
+
+
 def test_the_tasks_to_paste_end_well_at_once(new_project: Callable[[], Project], tmp_path: Path) -> None:
     project = new_project()
     project.run("local.start", LOCAL_AWS_DELAYS="0.5")
