@@ -9,10 +9,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import commands, files, growth, logs, records, report
+from benchmarks import commands, day_two, files, growth, logs, records, report
 from benchmarks.row import Bench
 
-ROWS = {row.name: row for module in (commands, files, logs, records, growth) for row in module.ROWS}
+ROWS = {row.name: row for module in (commands, files, logs, records, day_two, growth) for row in module.ROWS}
 OTHERS = {row.name: row for row in (*commands.STARTS, *logs.FLOORS, *records.FLOORS)}
 
 

@@ -161,12 +161,9 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
     mapping["State"] = "Enabled" if settings.mapping_enabled else "Disabled"
     lambda_arn = f"arn:{values['partition']}:lambda:{shell_var('$AWS_REGION')}:{shell_var('$account_id')}:function"
     mapping["FunctionArn"] = f"{lambda_arn}:{mapping['FunctionName']}"
-    alarm_names = [alarm["AlarmName"] for alarm in values["alarms"]]
-    describe_alarms = _operations("cloudwatch")["describe-alarms"]
-    queries = [_differences(describe_alarms, "MetricAlarms[0].", alarm) for alarm in values["alarms"]]
-    alarm_queries = zip(map(quote, alarm_names), map(quote, queries), strict=True)
     return {
         **values,
+        **_alarm_values(values["alarms"]),
         **{name: quote(str(getattr(settings, name))) for name in (*_NAMES, *_QUOTED)},
         "log_group_name": quote(parameters.log_group_name(named)),
         "key_type": table["AttributeDefinitions"][0]["AttributeType"],
@@ -186,12 +183,20 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "function": {**code, **function, **ours},
         "new_mapping": mapping,
         "mapping": {"DestinationConfig": {"OnFailure": {"Destination": ""}}, **mapping},
-        "alarm_names": [quote(name) for name in alarm_names],
-        "all_alarms": {"AlarmNames": alarm_names},
-        "alarms_tag": {"Tags": {parameters.ALARMS_TAG: " ".join(alarm_names)}},
         "tag_list": {"Tags": parameters.tag_list(parameters.tags(named))},
-        "verify_alarms": [f"verify_alarm {name} {query}" for name, query in alarm_queries],
         "item": _smoke_item(table, values["smoke_item"]),
+    }
+
+
+def _alarm_values(alarms: list[dict[str, Any]]) -> dict[str, Any]:
+    names = [alarm["AlarmName"] for alarm in alarms]
+    describe_alarms = _operations("cloudwatch")["describe-alarms"]
+    queries = [_differences(describe_alarms, "MetricAlarms[0].", alarm) for alarm in alarms]
+    return {
+        "alarm_names": [quote(name) for name in names],
+        "all_alarms": {"AlarmNames": names},
+        "alarms_tag": {"Tags": {parameters.ALARMS_TAG: " ".join(names)}},
+        "verify_alarms": [f"verify_alarm {quote(n)} {quote(q)}" for n, q in zip(names, queries, strict=True)],
     }
 
 
