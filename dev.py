@@ -1,4 +1,4 @@
-"""Tasks for those who work on the project: `invoke dev.check`, `dev.bench` and the others (CONTRIBUTING.md)."""
+"""Tasks for contributors: `invoke dev.check`, `dev.bench`, and others (CONTRIBUTING.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROOFS = ("crash", "cycles", "external", "faults", "permissions", "records", "re
 
 @task
 def check(c: Context) -> None:
-    """Run what CI runs, on the working tree."""
+    """Run the checks of CI on the working tree."""
     _run("-m", "ruff", "format", "--check", ".")
     _run("-m", "ruff", "check", ".")
     _run("-m", "mypy")
@@ -26,10 +26,10 @@ def check(c: Context) -> None:
 
 @task
 def coverage(c: Context) -> None:
-    """Show which lines the tests reach."""
+    """Show which lines the tests execute."""
     _run("-m", "coverage", "erase")
     try:
-        # Without workers: xdist kills one that takes long to end, and what it has measured is lost.
+        # Without workers: xdist kills a worker that takes long to end, which loses its measurements.
         _run("-m", "coverage", "run", "-m", "pytest", "-m", "proof or not proof", "-n", "0")
     finally:
         _run("-m", "coverage", "combine", "--quiet")
@@ -38,14 +38,14 @@ def coverage(c: Context) -> None:
 
 @task(
     help={
-        "only": "Names of rows of docs/performance.md, separated by commas.",
-        "runs": "Number of measurements of each side.",
+        "only": "Names of rows in docs/performance.md, comma-separated.",
+        "runs": "Number of measurements of each command.",
         "write": "Update docs/performance.md with the figures.",
-        "long": "Also measure a million items and records, for half an hour.",
+        "long": "Also measure a million items and records, which takes half an hour.",
     }
 )
 def bench(c: Context, only: str = "", runs: str = "7", write: bool = False, long: bool = False) -> None:
-    """Measure times and API calls, side by side."""
+    """Measure times and API calls."""
     flags = [flag for flag, chosen in (("--write", write), ("--long", long)) if chosen]
     _run("-m", "benchmarks", *only.replace(",", " ").split(), "--runs", _whole_number("--runs", runs), *flags)
     if not only:
@@ -56,11 +56,11 @@ def bench(c: Context, only: str = "", runs: str = "7", write: bool = False, long
 @task(
     help={
         "only": f"One of {', '.join(PROOFS)}.",
-        "count": "Number of points, cycles, seeds, records or settings. 0: the full length of each proof.",
+        "count": "Number of points, cycles, seeds, records, or settings. 0: the full count of each proof.",
     }
 )
 def soak(c: Context, only: str = "", count: str = "0") -> None:
-    """Run the proofs at full length: more than an hour."""
+    """Run the proofs with full counts, in over an hour."""
     if only not in ("", *PROOFS):
         raise Exit(f"dev.soak: --only: {only!r} is not allowed; allowed: {', '.join(PROOFS)}")
     length = ["--full"] if _whole_number("--count", count) == "0" else ["--count", count]

@@ -1,4 +1,4 @@
-"""The command line, in the order of a pipeline's life. `invoke --list` shows it, `invoke --help TASK` explains a task.
+"""The command line, in the order of a pipeline's life. See `invoke --list` and `invoke --help TASK`.
 
 Each task loads the settings, connects, runs one step and renders its events. Modules that are slow to import (boto3)
 are imported by the tasks that need them, so that `invoke --list` and completion are fast.
@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from invoke import Collection, Context, Exit, ParseError, task
 
-# Invoke turns bytecode caching off, and so would compile the project again for each command. Python's default is back.
+# Invoke disables bytecode caching, so each command would compile the project again. This restores Python's default.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 from pipeline import terminal  # noqa: E402
 
 if Path(sys.argv[0]).name in ("invoke", "inv", "__main__.py"):  # not in a test that imports this module
     terminal.prepare()
-    # boto3 loads many objects that stay. Python would search them for garbage again and again, and at exit.
+    # boto3 creates many permanent objects. Python would scan them in every garbage collection, and at exit.
     gc.set_threshold(20_000)
     atexit.register(gc.freeze)
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 Parsed = TypeVar("Parsed")
-Words: TypeAlias = Sequence[str] | None  # of --set, which can be repeated
+Words: TypeAlias = Sequence[str] | None  # the values of --set, which is repeatable
 
 ROOT = Path(__file__).resolve().parent
 LOCAL = ROOT / ".local"
@@ -53,21 +53,21 @@ LOCAL = ROOT / ".local"
 YES = "Skip the confirmation that TARGET=aws asks for."
 YES_TABLE = "Skip the confirmation before a write to another team's table (TABLE_ARN)."
 COMMON = {
-    "set": "Set NAME=VALUE for this run, such as BATCH_SIZE=50. Repeatable. Takes precedence over .env and shell.",
-    "json": "Print one JSON document (docs/json.md) on stdout, and the lines on stderr.",
-    "verbose": "Log every AWS call and its time on stderr.",
+    "set": "Set NAME=VALUE for this run, such as BATCH_SIZE=50. Takes precedence over .env and the shell. Repeatable.",
+    "json": "Print one JSON document (docs/json.md) on stdout, and the usual lines on stderr.",
+    "verbose": "Log every AWS call and its duration on stderr.",
 }
-STEP = {**COMMON, "adopt": "Take over existing resources that are not tagged as this pipeline's.", "yes": YES}
+STEP = {**COMMON, "adopt": "Take over existing resources that do not have the pipeline's tag.", "yes": YES}
 SELECT = {
-    "since": "Only records since 90s, 15m or 2h ago, or since a time such as 2026-01-31T08:00:00Z.",
-    "until": "Only records until such a time.",
-    "key": 'Only records of this key: the value of the partition key, or JSON: {"name": "test3"}.',
-    "filter": "Only records that match this pattern, as in FILTER_CRITERIA.",
-    "last": "Only the newest records: their number.",
+    "since": "Select records since 90s, 15m, or 2h ago, or since a time such as 2026-01-31T08:00:00Z.",
+    "until": "Select records until an age or a time, as in --since.",
+    "key": 'Select records with this key: the value of the partition key, or JSON such as {"name": "test3"}.',
+    "filter": "Select records that match this filter pattern, as in FILTER_CRITERIA.",
+    "last": "Select this number of the newest records.",
     **COMMON,
 }
 LOCAL_TASK = {name: COMMON[name] for name in ("set", "json")}
-# The clients of the task before: in `invoke deploy smoke`, they are created once, which takes most of a task's time.
+# The clients of the previous task: `invoke deploy smoke` creates them once, as that takes most of a task's time.
 _connected: dict[str, Any] = {}
 
 
@@ -91,7 +91,7 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
         message = errors.describe(report.step, error)
     except OSError as error:
         if not error.filename:
-            raise  # not about a file, so not a mistake that a person could fix
+            raise  # not about a file, so not a user error
         message = f"{report.step}: {error.filename}: {error.strerror}"
     except KeyboardInterrupt:
         message, code = f"{report.step}: interrupted. {_in_time(report.summarize)}".rstrip(". "), 130
@@ -99,14 +99,14 @@ def _task(c: Context, name: str, json: bool) -> Iterator[Report]:
     else:
         report.end()
         return
-    if code == 1 and report.step not in (report.task, "zip-code"):  # a chain, which has written before
+    if code == 1 and report.step not in (report.task, "zip-code"):  # in a chain, after the first step
         message += f"\n  {_in_time(report.summarize)}"
     report.end(message)
     raise Exit(message, code=code)
 
 
 def _in_time(summarize: Callable[[], str]) -> str:
-    """What exists now, if AWS answers within seconds."""
+    """The summary of what exists now, if AWS responds within seconds."""
     summaries: list[str] = []
     thread = threading.Thread(target=lambda: summaries.append(summarize()), daemon=True)
     thread.start()
@@ -115,7 +115,7 @@ def _in_time(summarize: Callable[[], str]) -> str:
 
 
 def _settings(report: Report, overrides: Words) -> Settings:
-    """Settings from `.env`, the shell and `--set`, checked."""
+    """Load and check the settings from `.env`, the shell, and `--set`."""
     from pipeline import parameters
     from pipeline import settings as declared
 
@@ -131,7 +131,7 @@ def _settings(report: Report, overrides: Words) -> Settings:
 
 
 def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, adopt: bool = False) -> Deployment:
-    """The deployment of the settings. Starts the local AWS if that is the target."""
+    """Create the deployment. Starts the local AWS if it is the target."""
     from pipeline import echo, session, teardown
     from pipeline.deployment import Deployment
 
@@ -152,7 +152,7 @@ def _connect(c: Context, report: Report, overrides: Words, *, verbose: bool, ado
 
 
 def _run_step(c: Context, name: str, overrides: Words, *, verbose: bool, json: bool, yes: bool, adopt: bool) -> None:
-    """Run the step of this name. With TARGET=aws, plan it first: without changes, the plan is the result.
+    """Run the step with this name. With TARGET=aws, plan it first; a plan without changes is the result.
 
     Asks for confirmation if the step replaces something or changes more than it creates; `deploy` for any change.
     """
@@ -176,7 +176,7 @@ def _run_step(c: Context, name: str, overrides: Words, *, verbose: bool, json: b
 
 
 def _start_local_aws(settings: Settings, task: str) -> Server:
-    """The local AWS, started if it is not running. `task` can turn the debugger on; three turn it off."""
+    """Return the local AWS. Starts it if needed. Every task can turn the debugger on; three tasks can turn it off."""
     from localaws import control
 
     began = time.monotonic()
@@ -196,7 +196,7 @@ def _start_local_aws(settings: Settings, task: str) -> Server:
 def zip_code(c: Context, set: Words = None, json: bool = False) -> None:
     """Step 1: zip lambda_src/ into build/function.zip.
 
-    The same sources give the same bytes.
+    The same sources always produce the same bytes.
     Settings: FUNCTION_HANDLER, FUNCTION_RUNTIME, FUNCTION_ARCHITECTURE, FUNCTION_LAYERS, CODE_BUCKET.
     """
     from pipeline import steps
@@ -210,7 +210,7 @@ def create_table(c: Context, set: Words = None, adopt: bool = False, yes: bool =
                  verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Step 2: create or update the table and its stream.
 
-    Waits until it is active.
+    Waits until the table is active.
     With TABLE_ARN, only checks the table and its stream.
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, TABLE_KEY, TABLE_SORT_KEY, TABLE_BILLING_MODE,
     TABLE_READ_CAPACITY_UNITS, TABLE_WRITE_CAPACITY_UNITS, STREAM_VIEW_TYPE, TABLE_DELETION_PROTECTION_ENABLED,
@@ -222,10 +222,10 @@ def create_table(c: Context, set: Words = None, adopt: bool = False, yes: bool =
 @task(iterable=["set"], help=STEP)
 def create_role(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
                 verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Step 3: create or update the role of the function.
+    """Step 3: create or update the function's role.
 
     Its trust policy is policies/trust-policy.json.
-    With an existing role (ROLE_ARN), checks that it has the permissions in policies/, and leaves it as it is.
+    With an existing role (ROLE_ARN), only checks that the role has the permissions in policies/.
     Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, ROLE_PERMISSIONS_BOUNDARY, ROLE_MANAGED_POLICY_ARNS, ROLE_OPTIONS,
     TAGS; for the check, also those of put-policy.
     """
@@ -235,10 +235,10 @@ def create_role(c: Context, set: Words = None, adopt: bool = False, yes: bool = 
 @task(iterable=["set"], help=STEP)
 def put_policy(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
                verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Step 4: put the policies of the role, from policies/.
+    """Step 4: put the role's inline policies from policies/.
 
-    Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, POLICY_NAME, ON_FAILURE, and for the tokens in the documents:
-    AWS_REGION, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
+    Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, POLICY_NAME, ON_FAILURE, TABLE_OPTIONS for the key of the table, and
+    for the tokens in the documents: AWS_REGION, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
     _run_step(c, "put-policy", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 
@@ -259,9 +259,9 @@ def create_function(c: Context, set: Words = None, adopt: bool = False, yes: boo
 
 @task(iterable=["set"], help={**COMMON, "yes": YES})
 def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
-    """Step 6: create or update the mapping of the stream.
+    """Step 6: create or update the event source mapping.
 
-    It leads from the stream to the function. Waits until it is enabled.
+    The mapping connects the stream to the function. Waits until the mapping is enabled.
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, STREAM_VIEW_TYPE, FUNCTION_NAME, FUNCTION_ALIAS,
     STARTING_POSITION, BATCH_SIZE, MAXIMUM_BATCHING_WINDOW_IN_SECONDS, MAXIMUM_RETRY_ATTEMPTS,
     MAXIMUM_RECORD_AGE_IN_SECONDS, BISECT_BATCH_ON_FUNCTION_ERROR, FUNCTION_RESPONSE_TYPES, PARALLELIZATION_FACTOR,
@@ -272,15 +272,15 @@ def map_stream(c: Context, set: Words = None, yes: bool = False, verbose: bool =
 
 @task(iterable=["set"], help={
     "item": 'The item as JSON: {"name": "test3"} or {"name": {"S": "test3"}}.',
-    "file": "A file with one such item per line. -: standard input.",
+    "file": "A file with one item per line. -: standard input.",
     "yes": YES_TABLE,
     **COMMON,
 })  # fmt: skip
 def put_item(c: Context, item: str = "", file: str = "",
              set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Step 7: put an item into the table, or many.
+    """Step 7: put one or many items into the table.
 
-    Asks first if the table is that of TABLE_ARN. Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
+    With TABLE_ARN, asks for confirmation. Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME.
     """
     from pipeline import items, steps
 
@@ -294,7 +294,7 @@ def put_item(c: Context, item: str = "", file: str = "",
 
 
 def _item_lines(item: str, file: str) -> Iterator[tuple[str, str]]:
-    """The text of each item, with its place for error messages."""
+    """Yield the text of each item, and its location for error messages."""
     if item and file:
         raise UserError("pass either --item or --file, not both")
     if item:
@@ -316,13 +316,13 @@ def _item_lines(item: str, file: str) -> Iterator[tuple[str, str]]:
 
 
 @task(iterable=["set"], help={
-    "since": "Show logs since 90s, 15m, 2h or 1d ago, or since a time such as 2026-01-31T08:00:00Z.",
+    "since": "Show logs since 90s, 15m, 2h, or 1d ago, or since a time such as 2026-01-31T08:00:00Z.",
     "filter": "Show only lines that match this CloudWatch Logs filter pattern.",
     "request_id": "Show only the invocation with this request ID.",
     "last": "Number of invocations to show. 0: all.",
-    "follow": "Show each new invocation when it ends, until Ctrl-C. With --json: a document a line.",
-    "pretty": "Indent lines that are JSON.",
-    "timeout": "Seconds to wait for a log group that does not exist yet. --follow waits until it does.",
+    "follow": "Show each new invocation when it ends, until Ctrl-C. With --json: one document per line.",
+    "pretty": "Indent JSON lines.",
+    "timeout": "Seconds to wait for a log group that does not exist yet. With --follow: no limit.",
     **COMMON,
 })  # fmt: skip
 def fetch_logs(c: Context, since: str = "1h", filter: str = "", request_id: str = "", last: str = "10",
@@ -352,7 +352,7 @@ def fetch_logs(c: Context, since: str = "1h", filter: str = "", request_id: str 
 
 
 def _parsed(flag: str, value: str, parse: Callable[[str], Parsed]) -> Parsed:
-    """The value of a flag. Raises UserError with the allowed values."""
+    """Parse the value of a flag. Raises UserError with the allowed values."""
     try:
         return parse(value)
     except ValueError as error:
@@ -362,9 +362,9 @@ def _parsed(flag: str, value: str, parse: Callable[[str], Parsed]) -> Parsed:
 @task(iterable=["set"], help=STEP)
 def create_alarms(c: Context, set: Words = None, adopt: bool = False, yes: bool = False,
                   verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Create or update the alarms, which notify ALARM_TOPIC_ARN.
+    """Create or update the alarms that notify ALARM_TOPIC_ARN.
 
-    Without it, delete them.
+    Without ALARM_TOPIC_ARN, deletes the alarms.
     An alarm costs about 0.10 USD a month: see CloudWatch pricing.
     Settings: PIPELINE_NAME, FUNCTION_NAME, ON_FAILURE, ALARM_TOPIC_ARN, ALARM_ITERATOR_AGE, ALARM_ERRORS,
     ALARM_THROTTLES, ALARM_NOTES, TAGS.
@@ -383,7 +383,7 @@ def deploy(c: Context, set: Words = None, adopt: bool = False, yes: bool = False
 
 
 @task(iterable=["set"], help={
-    "observe": "Write nothing: find the next record that others cause.",
+    "observe": "Write nothing, and find the next record that someone else causes.",
     "write": "Also write the item to another team's table (TABLE_ARN), after confirmation.",
     "yes": YES_TABLE,
     **COMMON,
@@ -404,7 +404,7 @@ def smoke(c: Context, observe: bool = False, write: bool = False,
         table = deployment.settings.table_name
         if deployment.settings.table_arn and not observe:
             if not write:
-                ways = "--observe writes nothing and finds the next record; --write puts an item of smoke's own"
+                ways = "Pass --observe to find the next record without writing, or --write to put a test item"
                 raise UserError(f"table {table} belongs to another team (TABLE_ARN). {ways}")
             confirm("smoke", [Change(f"item in table {table}", "created")], (table,), assume_yes=yes)
         report.render(smoke_test.run(deployment, observe=observe))
@@ -423,11 +423,11 @@ def clean(c: Context, delete_data: bool = False, backup: bool = False, keep_logs
 
     with _task(c, "clean", json) as report:
         if backup and not delete_data:
-            raise UserError("--backup requires --delete-data; a table that holds items is not deleted without it")
+            raise UserError("--backup requires --delete-data, because clean keeps a table that holds items without it")
         deployment = _connect(c, report, set, verbose=verbose, adopt=adopt)
         options = {"delete_data": delete_data, "back_up": backup, "keep_logs": keep_logs}
         if not deployment.dry_run:
-            planned = changes(teardown.clean(deployment.as_dry_run(), **options))  # raises for what must not be deleted
+            planned = changes(teardown.clean(deployment.as_dry_run(), **options))  # raises for what it must not delete
             if deployment.settings.target == "aws":
                 confirm("clean", planned, (deployment.settings.pipeline_name,), assume_yes=yes)
         report.render(teardown.clean(deployment, **options))
@@ -456,7 +456,7 @@ def watch(c: Context, smoke: bool = False,
 
 @task(iterable=["set"], help={"check": "Exit with code 2 if a resource differs from the settings, for CI.", **COMMON})
 def status(c: Context, check: bool = False, set: Words = None, verbose: bool = False, json: bool = False) -> None:
-    """Show every resource, its state, and what differs."""
+    """Show the state of every resource, and what differs."""
     from pipeline import status as pipeline_status
 
     with _task(c, "status", json) as report:
@@ -464,12 +464,12 @@ def status(c: Context, check: bool = False, set: Words = None, verbose: bool = F
         report.result("\n".join(result.lines()), result.document())
     if check and result.drifted:
         differ = f"{len(result.drifted)} of {len(result.changes)} resources differ from the settings"
-        raise Exit(f"status: {differ}; invoke deploy changes that", code=2)
+        raise Exit(f"status: {differ}; to update them, run: invoke deploy", code=2)
 
 
 @task(iterable=["set"], help=COMMON)
 def doctor(c: Context, set: Words = None, verbose: bool = False, json: bool = False) -> None:
-    """Find out why the pipeline does not work. Reads only."""
+    """Find the cause of a problem. Only reads."""
     from localaws.lambda_ import runtimes
     from pipeline import doctor as pipeline_doctor
 
@@ -480,7 +480,7 @@ def doctor(c: Context, set: Words = None, verbose: bool = False, json: bool = Fa
         report.render(pipeline_doctor.diagnose(deployment, note))
 
 
-@task(iterable=["set"], help={"format": "text: a drawing. mermaid: a Mermaid flowchart, for Markdown.", **COMMON})
+@task(iterable=["set"], help={"format": "text: a text drawing. mermaid: a Mermaid flowchart for Markdown.", **COMMON})
 def graph(c: Context, format: str = "text", set: Words = None, verbose: bool = False, json: bool = False) -> None:
     """Draw the deployed pipeline with states and counts."""
     from pipeline import graph as pipeline_graph
@@ -494,7 +494,7 @@ def graph(c: Context, format: str = "text", set: Words = None, verbose: bool = F
 @task(iterable=["set"], help={"write": "Write the settings and policies, and tag the resources.", **COMMON, "yes": YES})
 def adopt(c: Context, write: bool = False, set: Words = None, yes: bool = False,
           verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Show what a deploy would change in what exists already."""
+    """Show what a deploy would change in existing resources."""
     from pipeline import adopt as adopting
     from pipeline import settings as declared
 
@@ -512,18 +512,18 @@ def adopt(c: Context, write: bool = False, set: Words = None, yes: bool = False,
                 confirm("adopt", [change for change, _ in adoption.writes], ("y", "yes"), assume_yes=yes)
             report.render(adopting.write(adoption))
         else:
-            report.dry_run = True  # every attribute on a line of its own
+            report.dry_run = True  # shows every attribute on a separate line
             report.render(adopting.show(adoption))
 
 
 @task(iterable=["set"], help={
-    "format": "sh: a shell script. md: a page for people. py: Invoke tasks on boto3 alone.",
-    "task": "With --format py: only this task, such as create-table.",
-    "check": "Exit with code 1 if this file is out of date. A page ends in .md, Invoke tasks in .py.",
+    "format": "sh: a shell script. md: a Markdown page. py: Invoke tasks that need only boto3.",
+    "task": "With --format py: print only this task, such as create-table.",
+    "check": "Exit with code 1 if this file is out of date. .md: a page. .py: Invoke tasks. Others: a script.",
     "set": COMMON["set"],
 })  # fmt: skip
 def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set: Words = None) -> None:
-    """Print the procedure as a script, a page or Invoke tasks."""
+    """Print the procedure as a script, a page, or Invoke tasks."""
     from pipeline import runbook as runbooks
     from pipeline.runbook import python
 
@@ -541,12 +541,12 @@ def runbook(c: Context, format: str = "sh", task: str = "", check: str = "", set
         report.result(f"{check} is up to date" if check else text.rstrip("\n"))
 
 
-FOR = "Only for these tasks: deploy, smoke, status, clean, or operate (day two). Repeatable, or separated by commas."
+FOR = "Limit the policy to deploy, smoke, status, clean, or operate (day two). Repeatable, or comma-separated."
 
 
 @task(iterable=["for_", "set"], help={"for": FOR, **LOCAL_TASK})
 def permissions(c: Context, for_: Words = None, set: Words = None, json: bool = False) -> None:
-    """Print the IAM policy that an operator needs."""
+    """Print the IAM policy that you need to run the tasks."""
     from json import dumps
     from tempfile import TemporaryDirectory
 
@@ -559,7 +559,7 @@ def permissions(c: Context, for_: Words = None, set: Words = None, json: bool = 
         settings, place = replace(_settings(report, set), function_environment={}), Path(folder)
         account = settings.aws_account_id or settings.role_arn.partition("::")[2][:12]
         if settings.target == "aws" and not account:
-            raise UserError("AWS_ACCOUNT_ID is empty; set it, as a policy names resources by their account")
+            raise UserError("AWS_ACCOUNT_ID is empty; set it, because the policy names resources by account")
         settings = replace(settings, target="local")
         steps = partial(permissions.rehearse, groups, settings, ROOT, place, rehearsal.leave_note)
         policy = rehearsal.record(
@@ -577,9 +577,9 @@ def permissions(c: Context, for_: Words = None, set: Words = None, json: bool = 
 
 @task(iterable=["set"], help={**COMMON, "yes": YES})
 def pause(c: Context, set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:
-    """Day two: disable the mapping, which keeps its place.
+    """Day two: disable the mapping. It keeps its position.
 
-    Says until when it must be resumed.
+    Prints the time before which you must resume it.
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, MAPPING_ENABLED.
     """
     _run_step(c, "pause", set, verbose=verbose, json=json, yes=yes, adopt=False)
@@ -606,10 +606,10 @@ def _selection(since: str, until: str, key: str, filter: str, last: str) -> dict
     return {"since": since_ms, "until": until_ms, "key": key, "pattern": filter, "last": count}
 
 
-@task(iterable=["set"], help={"to": "The version. Default: the one before that of the alias.", **COMMON, "yes": YES})
+@task(iterable=["set"], help={"to": "The version to run. Default: the previous version.", **COMMON, "yes": YES})
 def rollback(c: Context, to: str = "",
              set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Day two: point FUNCTION_ALIAS at the version before.
+    """Day two: point FUNCTION_ALIAS at the previous version.
 
     Settings: PIPELINE_NAME, FUNCTION_NAME, FUNCTION_ALIAS.
     """
@@ -625,7 +625,7 @@ def records(c: Context, since: str = "", until: str = "", key: str = "", filter:
             set: Words = None, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Day two: show the records in the stream.
 
-    Does not touch the mapping. Reads every shard from its oldest record on.
+    Does not affect the mapping. Reads every shard from its oldest record.
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, STREAM_VIEW_TYPE.
     """
     from pipeline import records as stream_records
@@ -635,12 +635,12 @@ def records(c: Context, since: str = "", until: str = "", key: str = "", filter:
         report.render(stream_records.records(_connect(c, report, set, verbose=verbose), **selection))
 
 
-@task(iterable=["set"], help={"to": "local: run the code in lambda_src/ on the local AWS.", **SELECT, "yes": YES})
+@task(iterable=["set"], help={"to": "local: run the code in lambda_src/, on the local AWS.", **SELECT, "yes": YES})
 def replay(c: Context, since: str = "", until: str = "", key: str = "", filter: str = "", last: str = "", to: str = "",
            set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Day two: send records to the function again.
+    """Day two: send records in the stream to the function again.
 
-    As the mapping does: in order, in its batches, by its filters.
+    Sends them as the mapping does: in order, in batches, and filtered.
     With --to local, the settings of create-function apply too. Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN,
     STREAM_VIEW_TYPE, FUNCTION_NAME.
     """
@@ -656,12 +656,12 @@ def replay(c: Context, since: str = "", until: str = "", key: str = "", filter: 
         _render_confirmed(report, deployment, partial(replays.replay, to=local, **selection), yes=yes or bool(to))
 
 
-@task(iterable=["set"], help={"skip_superseded": "Skip records whose item has changed since.", **COMMON, "yes": YES})
+@task(iterable=["set"], help={"skip_superseded": "Skip records whose items have changed since.", **COMMON, "yes": YES})
 def redrive(c: Context, skip_superseded: bool = False,
             set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Day two: send the records of on-failure notes again.
+    """Day two: send failed records to the function again.
 
-    Deletes the notes that are done.
+    Finds the records through the messages in the ON_FAILURE queue or bucket, and deletes handled messages.
     Settings: PIPELINE_NAME, TABLE_NAME, TABLE_ARN, FUNCTION_NAME, FUNCTION_TIMEOUT, ON_FAILURE.
     """
     from pipeline import replay as replays
@@ -672,7 +672,7 @@ def redrive(c: Context, skip_superseded: bool = False,
 
 
 def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment], Events[None]], *, yes: bool) -> None:
-    """Run a step. With TARGET=aws, show first what it will do, and ask."""
+    """Run a step. With TARGET=aws, first show what it will do and ask for confirmation."""
     if d.settings.target == "aws" and not d.dry_run and not yes:
         report.render(step(d.as_dry_run()))
         confirm(report.task, [], ("y", "yes"), assume_yes=False)
@@ -680,15 +680,15 @@ def _render_confirmed(report: Report, d: Deployment, step: Callable[[Deployment]
 
 
 @task(iterable=["set"], help={
-    "items": "How many items to write, and then to delete.",
-    "rate": "How many items to write a second. 0: as fast as possible.",
-    "connections": "How many connections to write over.",
+    "items": "Number of items to write, and then to delete.",
+    "rate": "Number of items to write per second. 0: as fast as possible.",
+    "connections": "Number of connections to write over.",
     "yes": YES,
     **COMMON,
 })  # fmt: skip
 def load(c: Context, items: str = "1000", rate: str = "0", connections: str = "10",
          set: Words = None, yes: bool = False, verbose: bool = False, json: bool = False) -> None:  # fmt: skip
-    """Measure: write many items, follow each into the log.
+    """Measure throughput and latency with many items.
 
     Settings: PIPELINE_NAME, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS, ROLE_ARN, ROLE_NAME,
     SMOKE_TIMEOUT, SMOKE_ITEM.
@@ -717,7 +717,7 @@ def load(c: Context, items: str = "1000", rate: str = "0", connections: str = "1
 
 @task(name="start", iterable=["set"], help=LOCAL_TASK)
 def local_start(c: Context, set: Words = None, json: bool = False) -> None:
-    """Start the local AWS, and print its endpoint URL.
+    """Start the local AWS and print its endpoint URL.
 
     Settings: LOCAL_PORT, LOCAL_IDLE_HOURS, LOCAL_AWS_DELAYS, LOCAL_DEBUG_PORT, LOCAL_DEBUG_WAIT.
     """
@@ -728,7 +728,7 @@ def local_start(c: Context, set: Words = None, json: bool = False) -> None:
 
 @task(name="stop", help={"json": COMMON["json"]})
 def local_stop(c: Context, json: bool = False) -> None:
-    """Stop the local AWS. Its data is lost."""
+    """Stop the local AWS and delete its data."""
     from localaws import control
 
     with _task(c, "local.stop", json) as report:
@@ -741,7 +741,7 @@ def local_stop(c: Context, json: bool = False) -> None:
 
 @task(name="status", help={"json": COMMON["json"]})
 def local_status(c: Context, json: bool = False) -> None:
-    """Show where the local AWS runs. Exit code 1: it does not."""
+    """Show the local AWS. Exits with code 1 if it is not running."""
     from localaws import control
 
     with _task(c, "local.status", json) as report:
@@ -760,7 +760,7 @@ namespace = Collection(*STEPS, *AROUND, *DAY_TWO, local, dev.namespace)
 
 
 def _with_suggestion(error: ParseError) -> str:
-    """Invoke's message about an unknown task or flag, and a similar name. Invoke has no hook for that."""
+    """Invoke's message about an unknown task or flag, with a similar name. Invoke has no hook for this."""
     import difflib
 
     message = str(error.args[0])

@@ -84,7 +84,7 @@ def put_items(bench: Bench) -> Sides:
 
 
 ROWS = (
-    Row("zip-cold", "`zip-code`, no zip yet", "`zip -r`", 0.9, zip_cold, runs=5),
-    Row("zip-unchanged", "`zip-code` without a change, less Invoke's start", "`zip -r`", 0.1, zip_unchanged, runs=5),
+    Row("zip-cold", "`zip-code` without an existing zip", "`zip -r`", 0.9, zip_cold, runs=5),
+    Row("zip-unchanged", "`zip-code` without a change, minus Invoke's start", "`zip -r`", 0.1, zip_unchanged, runs=5),
     Row("put-item", "`put-item --file`", "boto3's `batch_writer`", 6, put_items, faster=True, runs=3),
 )

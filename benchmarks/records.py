@@ -118,8 +118,8 @@ def batch_writes(bench: Bench) -> Sides:
 
 
 ROWS = (
-    Row("put-to-log", "put to log line, warm", "ministack 1.5.33", 0.5, put_to_log, runs=5),
-    Row("put-to-log-busy", f"the same with {BUSY_PROCESSES} busy processes", "ministack 1.5.33", 0.5,
+    Row("put-to-log", "latency from put to log line, warm", "ministack 1.5.33", 0.5, put_to_log, runs=5),
+    Row("put-to-log-busy", f"the same latency with {BUSY_PROCESSES} busy processes", "ministack 1.5.33", 0.5,
         put_to_log_when_busy, runs=3),
     Row("records", "20,000 records through the stream to the handler", "writing them without a mapping", 1 / 0.97,
         records_a_second, runs=5),
@@ -128,6 +128,6 @@ ROWS = (
 )  # fmt: skip
 # Without a goal: what is left if there are few invocations.
 FLOORS = (
-    Row("records-floor", "the same in 20 invocations of 1,000 records", "writing them without a mapping", 0,
+    Row("records-floor", "20,000 records in 20 invocations of 1,000 records", "writing them without a mapping", 0,
         partial(records_a_second, batch_size=1000), runs=5),
 )  # fmt: skip

@@ -91,7 +91,7 @@ def _running(directory: Path, port: int) -> Server | None:
 
 def _start(directory: Path, port: int, idle_hours: float, delays: float, *, access_log: bool) -> Server:
     if port and (user := _user_of(port)):
-        raise ControlError(f"LOCAL_PORT {port} is taken by {user}; or set another LOCAL_PORT (0: any free port)")
+        raise ControlError(f"LOCAL_PORT {port} is in use by {user}; or set another LOCAL_PORT (0: any free port)")
     log = directory / "server.log"
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
         command = [sys.executable, "-m", "localaws", "--port", str(port), "--directory", str(directory.resolve())]
@@ -117,7 +117,7 @@ def set_debugger(directory: Path, port: int, source: Path, *, wait: bool) -> Non
         file.unlink(missing_ok=True)
         return
     if not find_spec("debugpy"):
-        raise ControlError(f"LOCAL_DEBUG_PORT {port} needs debugpy: {sys.executable} -m pip install debugpy")
+        raise ControlError(f"LOCAL_DEBUG_PORT {port} requires debugpy: {sys.executable} -m pip install debugpy")
     draft = directory / "debug.new"
     draft.write_text(json.dumps({"port": port, "wait": wait, "source": str(source)}))
     draft.replace(file)

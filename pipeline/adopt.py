@@ -1,4 +1,4 @@
-"""`adopt`: what a deploy would change in resources that exist already, and the settings that keep them as they are."""
+"""`adopt`: what a deploy would change in existing resources, and the settings that prevent these changes."""
 
 import json
 import re
@@ -21,13 +21,13 @@ Load = Callable[[Mapping[str, str]], Settings]
 
 _MODULES: dict[str, Any] = {"table": table, "role": role, "function": function, "mapping": mapping}
 _NAMES = ("PIPELINE_NAME", "TABLE_ARN", "TABLE_NAME", "ROLE_ARN", "ROLE_NAME", "POLICY_NAME", "FUNCTION_NAME")
-# A plan checks the code in lambda_src/, which may not be that of the function.
+# A plan checks the code in lambda_src/, which may differ from the function's code.
 _OF_CODE = ("FUNCTION_RUNTIME", "FUNCTION_HANDLER", "FUNCTION_ARCHITECTURE", "FUNCTION_LAYERS")
 
 
 @dataclass(frozen=True)
 class Adoption:
-    """What a deploy would change, the lines of `.env` that prevent it, what none prevents, and what `--write` does."""
+    """A deploy's changes, the lines for `.env` that prevent them, the remaining changes, and what `--write` writes."""
 
     changes: list[Change]
     lines: dict[str, str]
@@ -38,13 +38,13 @@ class Adoption:
 def collect(d: Deployment, env_file: Path, load: Load, load_file: Load) -> Adoption:
     """Read the resources that exist under the names in the settings, and plan a deploy.
 
-    `load` returns the settings with these texts, by name, in place of others; `load_file` those of `env_file` alone
-    with them. Raises UserError if no resource exists, or if one belongs to another pipeline.
+    `load` returns the settings with these texts, by name, in place of others. `load_file` does the same with only the
+    settings in `env_file`. Raises UserError if no resource exists, or if one belongs to another pipeline.
     """
     values = _values(d)
     texts = {name: _text(value) for name, value in values.items()}
     lines = _missing_lines(load(texts), texts, load_file)
-    # A plan ends at a difference that a deploy cannot make.
+    # A plan ends at a change that a deploy cannot make.
     fixed = {name: text for name, text in texts.items() if name in ("TABLE_KEY", "TABLE_SORT_KEY", "POLICY_NAME")}
     if path := values.get("ROLE_OPTIONS", {}).get("Path"):
         fixed["ROLE_OPTIONS"] = _text({**d.settings.role_options, "Path": path})
@@ -57,13 +57,13 @@ def collect(d: Deployment, env_file: Path, load: Load, load_file: Load) -> Adopt
                 adoption.writes.append(write)
             elif diff.setting not in (parameters_of("function")[name] for name in _OF_CODE):
                 adoption.unkept.append(f"{diff.setting} of {change.resource}")
-    # The function last: a plan reads other tags only if those of the function differ.
+    # The function is last, because a plan reads other tags only if the function's tags differ.
     adoption.writes.sort(key=lambda each: each[0].resource.startswith("function "))
     return adoption
 
 
 def _write_for(d: Deployment, kept: Settings, change: Change, diff: Diff) -> tuple[Change, Callable[[], Any]] | None:
-    """The write after which a deploy no longer changes this parameter; None if there is none."""
+    """The write that prevents a deploy from changing this parameter; None if there is none."""
     if diff.setting in ("Tags", "tags"):
         if OWNER_TAG in diff.old:
             check_owner(change.resource, diff.old, d.settings.pipeline_name)
@@ -75,11 +75,11 @@ def _write_for(d: Deployment, kept: Settings, change: Change, diff: Diff) -> tup
         return None
     path = d.root / "policies" / file
     policies.check(path, diff.old)
-    return Change(f"policies/{file}", "updated", note="as in the role"), partial(policies.save, diff.old, path)
+    return Change(f"policies/{file}", "updated", note="copied from the role"), partial(policies.save, diff.old, path)
 
 
 def _missing_lines(kept: Settings, texts: Mapping[str, str], load_file: Load) -> dict[str, str]:
-    """The lines that `.env` lacks for the settings that keep the resources, and for names set in another place."""
+    """The lines that `.env` lacks to prevent changes of the resources, and for names that are set elsewhere."""
     in_file, named = load_file({}), load_file({"PIPELINE_NAME": kept.pipeline_name})
     lines = {}
     for name in (*_NAMES, *texts):
@@ -93,14 +93,14 @@ def _missing_lines(kept: Settings, texts: Mapping[str, str], load_file: Load) ->
 
 
 def show(adoption: Adoption) -> Events[None]:
-    """The changes of a deploy, what `--write` would write, and what a deploy changes nevertheless."""
+    """Show the changes of a deploy, what `--write` would write, and what a deploy would still change."""
     yield Started("adopt")
     for change in adoption.changes:
         yield Changed("adopt", change)
     lines = {name: "(not shown)" if name == "FUNCTION_ENVIRONMENT" else value for name, value in adoption.lines.items()}
     files = [change.resource for change, _ in adoption.writes if change.resource.startswith("policies/")]
     text = [f"{name}={_quoted(value)}" for name, value in lines.items()]
-    text += [f"# {file}: --write puts the policy of the existing role there." for file in files]
+    text += [f"# {file}: --write stores the policy of the existing role here." for file in files]
     text += [f"# A deploy still changes {each}." for each in adoption.unkept]
     yield Result("\n".join(text), {"settings": lines, "files": files, "unkept": adoption.unkept})
 
@@ -137,7 +137,7 @@ def _plan(d: Deployment, settings: Settings) -> list[Change]:
 
 
 def _values(d: Deployment) -> dict[str, Any]:
-    """The value of each setting that keeps the existing resources as they are. None is the setting's default."""
+    """The value of each setting that matches the existing resources. None is the setting's default."""
     found = _existing(d)
     values: dict[str, Any] = {}
     for kind, current in found.items():
@@ -184,7 +184,7 @@ def _existing(d: Deployment) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """A value as `.env` has it."""
+    """A value in the form of `.env`."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""lambda_src/ -> a reproducible zip, without hidden files and compiled Python: the same sources give the same bytes."""
+"""Build a reproducible zip of lambda_src/, without hidden files and compiled Python."""
 
 import base64
 import hashlib
@@ -17,20 +17,20 @@ from typing import TypeAlias
 from . import vendor
 from .resources.change import UserError
 
-# A file. A directory's entries are what it lists, which takes less time than a Path each.
+# A file. The entries of a directory are faster to create than Path objects.
 Entry: TypeAlias = "os.DirEntry[str] | Path"
 
 # docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 DIRECT_UPLOAD_BYTES = 50 * 1024 * 1024
 UNZIPPED_BYTES = 250 * 1024 * 1024
 
-# Code of up to this size is stored without compression: its bytes are the same with every version of zlib, so that two
-# machines do not update the function in turn. Larger code is compressed, as its upload takes longer than its deflation.
+# Code up to this size is stored uncompressed. Its bytes do not depend on the version of zlib, so two machines do not
+# update the function alternately. Larger code is compressed, because its upload takes longer than the compression.
 _STORED_BYTES = 1024 * 1024
 
 
 def build(source: Path, folder: Path, runtime: str, architecture: str, *, write: bool = True) -> bytes:
-    """The zip of `source`, with the packages of its requirements.txt: the one in `folder` if it is up to date.
+    """The zip of `source` and the packages in its requirements.txt. Reuses the zip in `folder` if it is up to date.
 
     `runtime` ("python3.13") and `architecture` ("x86_64") select the packages. With `write`, the zip is stored.
     Raises UserError for links, for a missing folder, for packages without wheels, and above Lambda's limit.
@@ -51,7 +51,7 @@ def build(source: Path, folder: Path, runtime: str, architecture: str, *, write:
 
 
 def _state(files: list[Entry], runtime: str, architecture: str) -> str:
-    """A digest that changes when a file changes, without reading it: of name, size, times and mode."""
+    """A digest of the names, sizes, times, and modes of files, which changes when a file changes."""
     digest = hashlib.sha256(f"{runtime} {architecture}".encode())
     for path in [*files, Path(__file__), Path(vendor.__file__)]:
         stat = path.stat()
@@ -61,7 +61,7 @@ def _state(files: list[Entry], runtime: str, architecture: str) -> str:
 
 
 def _stored(folder: Path, inputs: str) -> bytes | None:
-    """The stored zip, if it is whole and was made of these inputs."""
+    """The stored zip, if it is complete and was built from these inputs."""
     try:
         made_of, zipped = (folder / "function.inputs").read_bytes(), (folder / "function.zip").read_bytes()
     except OSError:
@@ -76,7 +76,7 @@ def stored_sha256(folder: Path) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file that is whole for everyone who reads it meanwhile."""
+    """Write a file atomically."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(content)
@@ -109,7 +109,7 @@ def _zip(entries: Mapping[str, Entry], compression: int) -> bytes:
                 for entry in archive.filelist:
                     entry.header_offset += whole.start_dir
                 whole.filelist += archive.filelist
-            whole.start_dir = buffer.tell()  # there, the directory of the entries begins
+            whole.start_dir = buffer.tell()  # the start of the zip's directory
     return buffer.getvalue()
 
 
@@ -131,7 +131,7 @@ def _files(folder: Entry, prefix: str = "") -> Iterator[tuple[str, Entry]]:
         if entry.name.startswith(".") or entry.name == "__pycache__" or entry.name.endswith(".pyc"):
             continue
         if entry.is_symlink():
-            raise UserError(f"{entry.path} is a symbolic link; replace it with the file itself")
+            raise UserError(f"{entry.path} is a symbolic link; replace it with the file")
         if entry.is_dir():
             yield from _files(entry, f"{prefix}{entry.name}/")
         elif entry.is_file():
@@ -141,12 +141,12 @@ def _files(folder: Entry, prefix: str = "") -> Iterator[tuple[str, Entry]]:
 def _too_large(problem: str, sizes: Mapping[str, int]) -> UserError:
     largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:5]
     listed = ", ".join(f"{name} ({sizes[name] / 2**20:.1f} MB)" for name in largest)
-    advice = "Leave out what Lambda provides (boto3), or move data to S3 or a layer."
+    advice = "Remove packages that Lambda provides (boto3), or move data to S3 or a layer."
     return UserError(f"the code is {problem}. The largest files: {listed}. {advice}")
 
 
 def check_upload(zipped: bytes, bucket: str) -> None:
-    """Raise UserError if the zip is too large for a direct upload, and there is no bucket to upload it to."""
+    """Raise UserError if the zip is too large for a direct upload and no bucket is set."""
     if len(zipped) > DIRECT_UPLOAD_BYTES and not bucket:
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
             sizes = {entry.filename: entry.compress_size for entry in archive.infolist()}
@@ -161,7 +161,7 @@ def sha256(zipped: bytes) -> str:
 
 
 def check_handler(zipped: bytes, handler: str, runtime: str, *, layers: bool = False) -> None:
-    """Raise UserError if the zip does not define the handler, MODULE.FUNCTION. With `layers`, one of them may do so."""
+    """Raise UserError if the zip does not define the handler, MODULE.FUNCTION. With `layers`, a layer may define it."""
     module, _, function = handler.rpartition(".")
     path = module.replace(".", "/")
     with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
@@ -184,4 +184,4 @@ def check_handler(zipped: bytes, handler: str, runtime: str, *, layers: bool = F
     defined = sorted(each.get_name() for each in symbols if each.is_assigned() or each.is_imported())
     if not {function, "__getattr__"} & {*defined} and not re.search(r"^\s*from\s.*\simport\s+\*", text, re.MULTILINE):
         listed = ", ".join(defined) or "nothing"
-        raise UserError(f"FUNCTION_HANDLER: {handler!r}: {found} defines no {function}; it defines: {listed}")
+        raise UserError(f"FUNCTION_HANDLER: {handler!r}: {found} does not define {function}; it defines: {listed}")

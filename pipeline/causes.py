@@ -1,6 +1,6 @@
-"""Why no record reaches the function's log: each usual cause by its name, with evidence and the command that fixes it.
+"""The common causes that keep records out of the function's log, each with its name, evidence, and a command to fix it.
 
-All of this reads only. What the caller may not read is not judged.
+This module only reads. It skips what the caller is not allowed to read.
 """
 
 import json
@@ -24,9 +24,9 @@ from .resources.change import OWNER_TAG
 
 _RECENT_SECONDS = 15 * 60
 _RECORDS_READ, _INVOCATIONS_READ = 2000, 1000
-# A function that writes its own table runs again at once. So many invocations in a minute, each after a record.
+# This many invocations in a minute, each after a record, mean that the function writes its own table.
 _LOOP_INVOCATIONS = 10
-# One failed invocation may be a transient fault that a retry heals; two are a broken function, if no other succeeds.
+# One failed invocation can be a transient fault. Two mean a broken function, if no other invocation succeeds.
 _FAILED_INVOCATIONS = 2
 _CODE = "correct lambda_src/, then: invoke deploy"
 _HANDLER = f"check FUNCTION_HANDLER ({{0.function_handler}}); {_CODE}"
@@ -45,7 +45,7 @@ _FAILURES = (
 
 @dataclass(frozen=True)
 class Cause:
-    """A cause: its name, what shows it, and what to do. `certain`: it does not pass by itself."""
+    """A cause: its name, the evidence, and what to do. `certain` is false if the cause can be temporary."""
 
     name: str
     evidence: str
@@ -58,7 +58,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Parts:
-    """What is deployed, as the resource modules describe it; None for a part that is missing.
+    """The deployed resources, as the resource modules describe them. None for a missing resource.
 
     `mapping` is the one on the table's current stream.
     """
@@ -70,7 +70,7 @@ class Parts:
 
 
 def look(d: Deployment) -> Parts:
-    """Describe the parts of the pipeline. A role of others (ROLE_ARN), or one that the caller may not read, is {}."""
+    """Describe the pipeline's resources. The role is {} if it is ROLE_ARN, or if the caller cannot read it."""
     settings, client = d.settings, d.client
     if settings.table_arn:
         current: dict[str, Any] | None = external.describe_table(d)
@@ -85,7 +85,7 @@ def look(d: Deployment) -> Parts:
 
 
 def of_parts(d: Deployment, parts: Parts) -> Iterator[Cause]:
-    """Yield the causes that lie in the parts: one is missing, off, or in another place than the settings say."""
+    """Yield the causes in the resources: one is missing, disabled, or in another place than the settings say."""
     settings, entry = d.settings, parts.mapping
     if not parts.table and not parts.function:
         yield _nothing_deployed(d, parts)
@@ -111,11 +111,11 @@ def of_parts(d: Deployment, parts: Parts) -> Iterator[Cause]:
             evidence = f"function {settings.function_name} has no mapping on {source}"
             yield Cause("no mapping", evidence, "invoke map-stream")
     elif error := entry["FilterCriteriaError"]:
-        fix = f"make key {entry['KMSKeyArn']} usable for Lambda and for you, then: invoke map-stream"
+        fix = f"allow Lambda and yourself to use key {entry['KMSKeyArn']}, then: invoke map-stream"
         yield Cause("filter cannot be decrypted", f"{error.get('ErrorCode')}: {error.get('Message')}", fix)
     elif not entry["Enabled"]:
         evidence = f"mapping {entry['UUID']} is {entry['State']} ({entry['StateTransitionReason']})"
-        fix = "invoke resume" if settings.mapping_enabled else "MAPPING_ENABLED=true, then: invoke map-stream"
+        fix = "invoke resume" if settings.mapping_enabled else "set MAPPING_ENABLED=true, then: invoke map-stream"
         yield Cause("mapping disabled", evidence, fix)
     yield from _of_function(d, parts.function)
 
@@ -125,9 +125,9 @@ def _nothing_deployed(d: Deployment, parts: Parts) -> Cause:
     evidence = f"neither table {settings.table_name} nor function {settings.function_name} exists in region "
     evidence += f"{settings.aws_region} of account {d.caller_identity['Account']}"
     if parts.role and parts.role["Tags"].get(OWNER_TAG) == settings.pipeline_name:
-        evidence += f", but role {settings.role_name} does, which is the same in all regions"
+        evidence += f", but role {settings.role_name} exists (roles are global)"
         return Cause("wrong region", evidence, "set AWS_REGION to the region of the pipeline, or: invoke deploy")
-    return Cause("not deployed, or wrong region or account", evidence, "invoke deploy, or set AWS_REGION, AWS_PROFILE")
+    return Cause("not deployed, or wrong region or account", evidence, "invoke deploy, or set AWS_REGION/AWS_PROFILE")
 
 
 def _of_function(d: Deployment, current: Mapping[str, Any]) -> Iterator[Cause]:
@@ -141,14 +141,14 @@ def _of_function(d: Deployment, current: Mapping[str, Any]) -> Iterator[Cause]:
         yield Cause("function throttled", f"the reserved concurrency of {name} is 0, so it never runs", fix)
     group, expected = current["LoggingConfig"]["LogGroup"], parameters.log_group_name(d.settings)
     if group != expected:
-        evidence = f"{name} logs into {group}, not into {expected}"
-        yield Cause("log group of another name", evidence, "invoke create-function, or adopt it: invoke adopt")
+        evidence = f"{name} logs to {group}, but the settings name {expected}"
+        yield Cause("log group of another name", evidence, "invoke create-function, or: invoke adopt")
 
 
 def find(d: Deployment, parts: Parts, counts: Callable[[Invocation], bool] = lambda _: True) -> Iterator[Cause]:
-    """Yield the causes that apply, the most basic first. Of the recent invocations, only those that `counts` selects.
+    """Yield the causes that apply, most basic first. `counts` selects the recent invocations to consider.
 
-    Within seconds of a deploy, AWS may not show its policies yet: look twice.
+    Call it twice within seconds of a deploy, because AWS may not show the new policies yet.
     """
     blocking = False
     for cause in of_parts(d, parts):
@@ -169,13 +169,13 @@ def find(d: Deployment, parts: Parts, counts: Callable[[Invocation], bool] = lam
         if not broken:
             yield replace(of_failure(d, parts, invocations[-1]), certain=False)
     elif result.startswith("PROBLEM"):
-        evidence = f"the last result of mapping {parts.mapping['UUID']} is {result}"
+        evidence = f"LastProcessingResult of mapping {parts.mapping['UUID']} is {result}"
         yield Cause("mapping reports a problem", evidence, "invoke fetch-logs, then invoke map-stream", certain=False)
     yield from _of_records(d, parts, recent, idle=result.startswith("No records"))
 
 
 def is_broken(invocations: list[Invocation]) -> bool:
-    """Whether all invocations that ended failed, more than one, and none has been running since before the last."""
+    """Whether at least two invocations ended, all of them failed, and no earlier invocation is still running."""
     ended = [each for each in invocations if each.ended]
     running = [each for each in invocations if not each.ended]
     return (
@@ -186,7 +186,7 @@ def is_broken(invocations: list[Invocation]) -> bool:
 
 
 def of_failure(d: Deployment, parts: Parts, invocation: Invocation) -> Cause:
-    """The cause of a failed invocation, in the words of its log."""
+    """The cause of a failed invocation, as its log shows it."""
     text = f"{invocation.failure}\n{invocation.report}"
     name, fix = next((name, fix) for pattern, name, fix in _FAILURES if re.search(pattern, text))
     evidence = text.rstrip() if name == "out of memory" else invocation.failure
@@ -197,7 +197,7 @@ def of_failure(d: Deployment, parts: Parts, invocation: Invocation) -> Cause:
 
 
 def _recent(d: Deployment) -> list[Invocation]:
-    """The newest invocations of the last minutes; if there are none, those at the end of the log."""
+    """The newest invocations of the last minutes or, if there are none, at the end of the log."""
     logs, group = d.client("logs"), parameters.log_group_name(d.settings)
     since_ms = int((time.time() - _RECENT_SECONDS) * 1000)
     newest = log_reader.select(logs, group, since_ms=since_ms, last=_INVOCATIONS_READ)
@@ -205,7 +205,7 @@ def _recent(d: Deployment) -> list[Invocation]:
 
 
 def _of_blocked_shard(d: Deployment, parts: Parts, recent: list[Invocation]) -> Iterator[Cause]:
-    """A record that Lambda retries until it expires keeps those behind it waiting."""
+    """Yield the cause if Lambda retries a record until it expires, which blocks the records after it."""
     entry = parts.mapping or {}
     if entry["MaximumRetryAttempts"] != -1 or not is_broken(recent[-_FAILED_INVOCATIONS:]):
         return
@@ -214,25 +214,25 @@ def _of_blocked_shard(d: Deployment, parts: Parts, recent: list[Invocation]) -> 
     # A batch begins when it is full, or when its window ends.
     oldest = int((since - entry["MaximumBatchingWindowInSeconds"] - 2) * 1000)
     record = _if_readable(lambda: next(records.select(d, entry["EventSourceArn"], since=oldest), None), None)
-    which = f", probably {records.name_of(record)}," if record else ""
+    which = f" (probably {records.name_of(record)})" if record else ""
     age = entry["MaximumRecordAgeInSeconds"]
     until = records.time_text(since + (age if age > 0 else records.RETENTION.total_seconds()))
-    evidence = f"Lambda retries a record{which} since {records.time_text(since)}, and until {until} if nothing changes"
+    evidence = f"Lambda has retried a record{which} since {records.time_text(since)}, and will retry it until {until}"
     fix = "set MAXIMUM_RETRY_ATTEMPTS and ON_FAILURE, then: invoke map-stream; or " + _CODE
     yield Cause("a record blocks the shard", f"{evidence}:\n{recent[-1].failure}", fix)
 
 
 def _of_role(d: Deployment, parts: Parts) -> Iterator[Cause]:
     role_arn = str((parts.function or {})["Role"])
-    key_arn = external.table_key_arn(d, parts.table or {}) if d.settings.table_arn else ""
+    key_arn = external.table_key_arn(d, parts.table or {})
     documents = steps.role_documents(d, role_arn, key_arn, write=False)
     check = partial(role_check.missing, d.client("iam"), role_arn, d.settings.aws_region, documents)
     problem, statements, _ = _if_readable(check, ("", [], []))
-    fix = "invoke create-role put-policy" if not d.settings.role_arn else "ask the owner of ROLE_ARN to allow it"
+    fix = "invoke create-role put-policy" if not d.settings.role_arn else "ask the owner of ROLE_ARN to change the role"
     if problem:
         yield Cause("role cannot be assumed by Lambda", problem.rstrip(), fix)
-    for prefix, name in (("dynamodb", "role cannot read the stream"), ("logs", "role cannot write logs")):
-        lacking = [each for each in statements if any(action.startswith(prefix) for action in each["Action"])]
+    for prefixes, name in ((("dynamodb", "kms"), "role cannot read the stream"), ("logs", "role cannot write logs")):
+        lacking = [each for each in statements if any(action.startswith(prefixes) for action in each["Action"])]
         if lacking:
             listed = "; ".join(f"{', '.join(each['Action'])} on {', '.join(each['Resource'])}" for each in lacking)
             yield Cause(name, f"the policies of role {role_arn} do not allow {listed}", fix)
@@ -241,39 +241,39 @@ def _of_role(d: Deployment, parts: Parts) -> Iterator[Cause]:
 def _of_throttles(d: Deployment) -> Iterator[Cause]:
     points = _if_readable(lambda: metrics.datapoints(d, "Throttles", "Sum"), [])
     if count := sum(point["Sum"] for point in points):
-        evidence = f"{count:.0f} invocations were throttled in the last {metrics.MINUTES} minutes"
+        evidence = f"throttled invocations in the last {metrics.MINUTES} minutes: {count:.0f}"
         fix = "raise FUNCTION_RESERVED_CONCURRENT_EXECUTIONS, or the account's quota of concurrent executions"
         yield Cause("function throttled", evidence, fix, certain=False)
 
 
 def _of_records(d: Deployment, parts: Parts, recent: list[Invocation], *, idle: bool) -> Iterator[Cause]:
-    """Causes that show in the stream's records. `idle`: the mapping has delivered none yet."""
+    """Yield the causes that the stream's records show. `idle`: the mapping has not delivered any yet."""
     entry = parts.mapping or {}
     found = _if_readable(lambda: list(islice(records.select(d, entry["EventSourceArn"]), _RECORDS_READ)), [])
     patterns = [each["Pattern"] for each in entry["FilterCriteria"].get("Filters", ())]
     matching = list(filter(filter_patterns.any_of(patterns), found))
     if found and not matching:
-        evidence = f"none of the {len(found)} records in the stream matches; {records.name_of(found[-1])} differs in "
+        evidence = f"no record in the stream matches ({len(found)} checked); {records.name_of(found[-1])} differs in "
         evidence += ", ".join(unmatched(patterns, found[-1]))
         fix = "correct FILTER_CRITERIA, then: invoke map-stream"
         yield Cause("filter excludes the records", evidence, fix, certain=False)
     elif matching and idle and not recent:
-        evidence = f"GetRecords returns {len(matching)} records, and mapping {entry['UUID']} has delivered none"
+        evidence = f"matching records in the stream: {len(matching)}; delivered by mapping {entry['UUID']}: none"
         if entry["StartingPosition"] == "LATEST":
-            evidence += ": with LATEST, it skips what was written before it began to read, minutes after its creation"
-            fix = "invoke replay, or STARTING_POSITION=TRIM_HORIZON, then: invoke map-stream"
+            evidence += ". With LATEST, it skips records from before it starts to read, minutes after its creation"
+            fix = "invoke replay, or set STARTING_POSITION=TRIM_HORIZON, then: invoke map-stream"
             yield Cause("records before LATEST", evidence, fix, certain=False)
         else:
             window = entry["MaximumBatchingWindowInSeconds"]
-            evidence += f", whose batching window is {window} s" if window else ""
-            fix = "wait, as AWS may take minutes to begin; then: invoke pause resume"
+            evidence += f"; batching window: {window} s" if window else ""
+            fix = "wait, because AWS may take minutes to start; then: invoke pause resume"
             yield Cause("readable but not delivered", evidence, fix, certain=False)
     runs = [each for each in recent if each.started_ms / 1000 > time.time() - 60]
     written = [each for each in found if each["dynamodb"]["ApproximateCreationDateTime"] > time.time() - 60]
     if min(len(runs), len(written)) >= _LOOP_INVOCATIONS and _may_write(d, parts):
-        evidence = f"its role may write to the table, and in the last minute {len(written)} records caused {len(runs)} "
+        evidence = f"its role can write to the table; in the last minute, {len(written)} records caused {len(runs)} "
         evidence += "invocations"
-        fix = "if nobody else writes so often: invoke pause, then do not write what the function reads, or filter it"
+        fix = "if no one else writes this often: invoke pause, then change what the function writes, or filter it"
         yield Cause("function may write its own table (a loop)", evidence, fix, certain=False)
 
 
@@ -288,7 +288,7 @@ def _may_write(d: Deployment, parts: Parts) -> bool:
 def unmatched(patterns: list[str], record: Mapping[str, Any]) -> list[str]:
     """The paths of the filter patterns, such as "dynamodb.NewImage.done", that a record does not match.
 
-    Those of the pattern with the fewest; none if a pattern matches.
+    Returns the paths of the pattern with the fewest mismatches; none if a pattern matches.
     """
     return min((list(_unmatched(json.loads(each), record, ())) for each in patterns), key=len, default=[])
 
@@ -306,7 +306,7 @@ def _unmatched(pattern: Mapping[str, Any], record: Mapping[str, Any], outer: tup
 
 
 def _if_readable(call: Callable[[], Any], otherwise: Any) -> Any:
-    """What a call returns; `otherwise` if the caller may not make it."""
+    """Return the result of a call, or `otherwise` if the caller is not allowed to make it."""
     try:
         return call()
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""Deployment: what every step works with."""
+"""The Deployment that every step receives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .settings import Settings
 class Deployment:
     """The settings, a function from a service's name to its boto3 client, and the project's folder.
 
-    `dry_run`: the clients answer writing calls themselves. `adopt`: take over existing resources that are not ours.
+    `dry_run`: the clients answer write calls themselves. `adopt`: take over existing resources that are not ours.
     """
 
     settings: Settings
@@ -27,7 +27,7 @@ class Deployment:
 
     @cached_property
     def caller_identity(self) -> dict[str, str]:
-        """The answer of GetCallerIdentity. Raises UserError if AWS_ACCOUNT_ID names another account."""
+        """The response of GetCallerIdentity. Raises UserError if AWS_ACCOUNT_ID names another account."""
         caller: dict[str, str] = self.client("sts").get_caller_identity()
         if self.settings.target == "aws" and self.settings.aws_account_id not in ("", caller["Account"]):
             raise UserError(

@@ -1,4 +1,4 @@
-"""`doctor`: the machine, the credentials, and each usual cause of a pipeline that does not work. Reads only."""
+"""`doctor`: check the machine, the credentials, and the pipeline for common causes of failure. Only reads."""
 
 import platform
 import re
@@ -16,7 +16,7 @@ from .records import aws_time_ms
 from .resources import function
 from .resources.change import UserError
 
-# AWS refuses requests whose time is off by more.
+# AWS rejects requests whose time is off by more.
 _CLOCK_SECONDS = 5 * 60
 _REQUIREMENT = re.compile(r"^([a-z0-9-]+)(?:\[\w+\])?==([^\s;]+)", re.MULTILINE)
 
@@ -24,7 +24,7 @@ _REQUIREMENT = re.compile(r"^([a-z0-9-]+)(?:\[\w+\])?==([^\s;]+)", re.MULTILINE)
 def diagnose(d: Deployment, note: str = "") -> Events[None]:
     """Check the machine and the pipeline. Raises UserError after the last check if one failed.
 
-    `note` is about the target. Another note is why Lambda cannot provide the runtime.
+    `note` describes the target. A second note says why Lambda cannot provide the runtime.
     """
     yield Started("doctor")
     found = []
@@ -45,7 +45,7 @@ def diagnose(d: Deployment, note: str = "") -> Events[None]:
 
 
 def _machine(d: Deployment) -> Iterator[tuple[str, causes.Cause | None]]:
-    """What is checked outside AWS, with its cause if it is wrong. A Python that is too old does not start Invoke."""
+    """Yield the checks of this machine, each with a cause if it fails. Invoke does not start if Python is too old."""
     yield f"Python {platform.python_version()}", None
     wrong = _other_versions(d.root / "requirements.txt")
     cause = causes.Cause("other versions", ", ".join(wrong), "pip install -r requirements.txt") if wrong else None
@@ -54,12 +54,12 @@ def _machine(d: Deployment) -> Iterator[tuple[str, causes.Cause | None]]:
     yield f"credentials of {caller['Arn']} in {d.client('sts').meta.endpoint_url}", None
     ahead = time.time() - aws_time_ms(caller) / 1000
     text = f"clock within {abs(ahead):.0f} s of AWS's"
-    off = f"it is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} AWS's, which refuses more than 5 minutes"
+    off = f"it is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} AWS's clock; AWS allows up to 5 minutes"
     yield text, causes.Cause("clock", off, "set the clock") if abs(ahead) > _CLOCK_SECONDS else None
 
 
 def _other_versions(requirements: Path) -> list[str]:
-    """The installed packages in other versions than the file has. A package may have one version for each Python."""
+    """The installed packages whose version is not in the file, which may have several versions of a package."""
     pinned: dict[str, set[str]] = {}
     for name, version in _REQUIREMENT.findall(requirements.read_text(encoding="utf-8")):
         pinned.setdefault(name, set()).add(version)

@@ -1,4 +1,4 @@
-"""`invoke --echo`: the `aws ...` command for an API call, by AWS's service models, and quoting for a shell."""
+"""`invoke --echo`: build the `aws ...` command for an API call from AWS's service models, quoted for a shell."""
 
 import base64
 import hashlib
@@ -17,20 +17,20 @@ from botocore.model import OperationModel, Shape
 from botocore.paginate import PageIterator
 from botocore.waiter import Waiter
 
-# The file that holds a value: fileb://... for bytes; file://... or None for a text.
+# Returns the file that holds a value: fileb://... for bytes; file://... or None for a text.
 FileOf = Callable[[bytes | str], str | None]
 
-# Texts that an argument cannot be: the AWS CLI reads files (version 1 also addresses), and `--` ends its options.
+# The AWS CLI interprets these texts in an argument: it reads files (version 1 also URLs), and `--` ends its options.
 _NOT_LITERAL = re.compile(r"file://|fileb://|https?://|--\Z")
 # The value of $NAME within a JSON string, if the value has quotes, backslashes or line breaks.
 _JSON_VAR = (
     r"""$(printf '%s\n' "$NAME" | awk 'NR > 1 { printf "\\n" } """
     r"""{ gsub(/[\\"]/, "\\\\&"); gsub(/\t/, "\\t"); gsub(/\r/, "\\r"); printf "%s", $0 }')"""
 )
-# These enclose a shell variable in a text. They are Unicode noncharacters, so no other text contains them.
+# These Unicode noncharacters enclose a shell variable in a text. No other text contains them.
 _BEGIN, _END = "\ufdd0", "\ufdd1"
 _VAR = re.compile(f"{_BEGIN}(.*?){_END}", re.DOTALL)
-# Characters that double quotes do not protect; an interactive bash expands most `!` there too.
+# Characters with a meaning in double quotes. An interactive bash also expands most `!`.
 _SPECIAL_IN_DOUBLE_QUOTES = re.compile(r'["\\$`]|!(?!=)')
 
 
@@ -66,7 +66,7 @@ def _caller(kind: type) -> Any:
 
 
 def printer(build: Path, write: Callable[[str], Any]) -> Callable[[Call], None]:
-    """A callback for `on_call` that writes each command as a line, a repeated one once, and bytes to `build`."""
+    """A callback for `on_call` that writes each command as a line, omits repetitions, and stores bytes in `build`."""
     last = ""
 
     def print_call(call: Call) -> None:
@@ -80,7 +80,7 @@ def printer(build: Path, write: Callable[[str], Any]) -> Callable[[Call], None]:
 
 
 def command_line(call: Call, file_of: FileOf) -> str:
-    """The command as one line to paste. For a waiter, it is a loop."""
+    """The command as one line to paste. A waiter becomes a loop."""
     if not call.waiter:
         return " ".join(command(call, file_of))
     return f"until {_condition(call, file_of)}; do sleep {max(1, round(call.waiter.config.delay))}; done"
@@ -114,7 +114,7 @@ def command(call: Call, file_of: FileOf) -> list[str]:
 
 
 def _condition(call: Call, file_of: FileOf) -> str:
-    """A shell command that succeeds when the waiter does, by the waiter's acceptors of success."""
+    """A shell command that succeeds when one of the waiter's success acceptors matches."""
     accepted = [acceptor for acceptor in call.waiter.config.acceptors if acceptor.state == "success"]
     line = " ".join(command(call, file_of))
     if accepted[0].matcher == "error":
@@ -132,7 +132,7 @@ def _expression(acceptor: Any) -> str:
 
 
 def _first_page(call: Call) -> Mapping[str, Any]:
-    """The parameters; those of a paginator's first page, since the AWS CLI reads the other pages itself."""
+    """The parameters. For a paginator, those of the first page, because the AWS CLI reads the other pages itself."""
     if not call.paged:
         return call.parameters
     pages = botocore.session.Session().get_paginator_model(call.service).get_paginator(call.model.name)
@@ -158,7 +158,7 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
         yield f"--{name} {quote(place.removeprefix('fileb://') if shape.serialization.get('streaming') else place)}"
     elif shape.type_name == "string":
         text = file_of(value) or _hide_secrets(shape, value, member, in_json=False)
-        # A text with a leading dash, which a variable may hold too, would be an option.
+        # The AWS CLI would parse a text with a leading dash, also from a variable, as an option.
         yield f"--{name}{'=' if text.startswith('-') or _VAR.search(text) else ' '}{quote(text)}"
     elif shape.type_name in ("list", "map", "structure"):
         yield f"--{name} {quote(json_text(_hide_secrets(shape, value, member), _plain))}"
@@ -167,12 +167,12 @@ def _argument(call: Call, member: str, shape: Shape, value: Any, file_of: FileOf
 
 
 def _is_zip(call: Call, member: str, value: Any) -> bool:
-    """Whether the parameter has a zip, which is an argument of its own (--zip-file)."""
+    """Whether the parameter contains a zip, which becomes a separate argument (--zip-file)."""
     return call.service == "lambda" and member == "Code" and "ZipFile" in value
 
 
 def _hide_secrets(shape: Any, value: Any, name: str, *, in_json: bool = True) -> Any:
-    """The value, with shell variables instead of the texts that AWS's model marks as sensitive."""
+    """Replace the texts that AWS's model marks as sensitive with shell variables."""
     if shape.type_name == "structure":
         return {key: _hide_secrets(shape.members[key], each, key) for key, each in value.items()}
     if shape.type_name == "map":
@@ -187,7 +187,7 @@ def _hide_secrets(shape: Any, value: Any, name: str, *, in_json: bool = True) ->
 
 
 def _has_bytes(value: Any) -> bool:
-    """Whether there are bytes below the top level, where they cannot be a file."""
+    """Whether the value contains bytes below the top level, where an argument cannot refer to a file."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(isinstance(each, bytes) or _has_bytes(each) for each in inner)
 

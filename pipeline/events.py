@@ -15,7 +15,7 @@ class Started(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A step waits for AWS; `text` says for what: "table stream-demo to become ACTIVE"."""
+    """A step waits for AWS. `text` names the goal: "table stream-demo to become ACTIVE"."""
 
     step: str
     text: str
@@ -29,7 +29,7 @@ class Changed(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a long step is: `done` of `total` items, 0 if that is unknown. For a person, on stderr."""
+    """The progress of a long step: `done` of `total` items, or 0 if unknown. Printed on stderr."""
 
     step: str
     text: str
@@ -38,7 +38,7 @@ class Progress(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a command answers: `text` for a person, `values` for a program."""
+    """The result of a command: `text` for people, `values` for programs."""
 
     text: str
     values: Mapping[str, Any] = {}
@@ -55,7 +55,7 @@ def changes(events: Iterable[Event]) -> list[Change]:
 
 
 def finish(step: str, change: Change, goal: str, wait: Callable[[], Any]) -> Events[None]:
-    """Wait until AWS is done with a change, and emit it. `goal` is such as "to become ACTIVE"."""
+    """Wait until AWS is done with a change, and emit it. `goal` is a text such as "to become ACTIVE"."""
     if change.pending:
         yield Waiting(step, f"{change.resource} {goal}")
         wait()

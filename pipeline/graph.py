@@ -1,4 +1,4 @@
-"""`graph`: the deployed pipeline with states and counts, as a drawing in text and as Mermaid."""
+"""`graph`: draw the deployed pipeline with states and counts, as text or Mermaid."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from .resources.change import UserError
 
 @dataclass(frozen=True)
 class Node:
-    """A resource. `above` names the node that leads to it over `edge`; one `aside` is drawn beside the chain."""
+    """A resource. `above` names the node before it, `edge` the text between them. `aside`: drawn beside the chain."""
 
     name: str
     title: str
@@ -25,7 +25,7 @@ class Node:
 
 
 def draw(d: Deployment, *, mermaid: bool) -> Events[None]:
-    """Draw the pipeline. Makes reading calls only."""
+    """Draw the pipeline. Makes only read calls."""
     yield Started("graph")
     nodes = list(_nodes(d))
     edges = [{"from": each.above, "to": each.name, "text": each.edge} for each in nodes if each.above]
@@ -66,7 +66,7 @@ def _nodes(d: Deployment) -> Iterator[Node]:
 
 
 def _notes(d: Deployment) -> Iterator[str]:
-    """The number of notes, as far as the caller may read it."""
+    """The number of notes, if the caller is allowed to read it."""
     try:
         if ":sns:" not in d.settings.on_failure:
             yield f"messages: about {replay.place_of(d).count()}"

@@ -20,14 +20,14 @@ _KEY_BYTES = (2048, 1024)  # of the partition key, of the sort key
 BATCH_ITEMS = 25
 _BATCH_BYTES = 16 * 1024 * 1024
 _NUMBER_DIGITS, _NUMBER_EXPONENT = 38, 125
-# What JSON has for each type of DynamoDB JSON.
+# The JSON type of each type of DynamoDB JSON.
 _TYPES: dict[str, Any] = {
     "S": str, "N": str, "B": str, "SS": list, "NS": list, "BS": list, "L": list, "M": dict, "BOOL": bool, "NULL": bool,
 }  # fmt: skip
 _IN_WORDS = {str: "a string", list: "a list", dict: "an object", bool: "true or false"}
 UNPROCESSED_TIMEOUT = 60.0  # seconds without progress
 _CONNECTIONS = 40
-_SPOOL_BYTES = 16 * 1024 * 1024  # more goes to the disk
+_SPOOL_BYTES = 16 * 1024 * 1024  # larger files go to disk
 
 
 def parse(text: str, where: str = "the item") -> dict[str, Any]:
@@ -47,7 +47,7 @@ def parse(text: str, where: str = "the item") -> dict[str, Any]:
         typed = all(_is_typed(value) for value in document.values())
         convert = _from_typed if typed else TypeSerializer().serialize
         item = {name: convert(value) for name, value in document.items()}
-        size(item)  # raises for text that has no UTF-8
+        size(item)  # raises for text that is not valid in UTF-8
     except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise UserError(f"{where}: {error}; allowed: numbers of up to 38 digits, binary as base64") from None
     return item
@@ -70,7 +70,7 @@ def check(item: Mapping[str, Any], table: Mapping[str, Any], where: str = "the i
 
 
 def size(attributes: Mapping[str, Any]) -> int:
-    """The bytes of an item, of numbers the least. DynamoDB developer guide: "DynamoDB Item sizes and formats"."""
+    """The minimum size of an item in bytes. DynamoDB developer guide: "DynamoDB Item sizes and formats"."""
     return sum(len(name.encode()) + _value_size(value) for name, value in attributes.items())
 
 
@@ -94,9 +94,9 @@ def key_types(table: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Stored:
-    """The items of many lines, in a temporary file: they can be read again and again, and take little memory.
+    """The items of many lines, in a temporary file. They can be read repeatedly with little memory.
 
-    `lines` are the places of the items, for error messages, and their texts. Raises UserError for what is not an item.
+    `lines` contains the location of each item, for error messages, and its text. Raises UserError for an invalid item.
     """
 
     def __init__(self, lines: Iterable[tuple[str, str]]) -> None:
@@ -107,14 +107,14 @@ class Stored:
             self.count += 1
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the place of each item, and the item."""
+        """Yield the location of each item, and the item."""
         self._file.seek(0)
         for _ in range(self.count):
             yield pickle.load(self._file)  # noqa: S301 - from above
 
 
 def put(client: Any, table: Mapping[str, Any], items: Iterable[Mapping[str, Any]], count: int) -> Iterator[int]:
-    """Write `count` items, those of one key in order, over several connections. Yields how many are written.
+    """Write `count` items over several connections. Items with the same key stay in order. Yields the number written.
 
     DynamoDB API reference: PutItem, BatchWriteItem.
     """
@@ -124,7 +124,7 @@ def put(client: Any, table: Mapping[str, Any], items: Iterable[Mapping[str, Any]
         yield 1
         return
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
-        # No two of these items have the same key, so that their batches can be written in any order.
+        # No two items of a group have the same key, so their batches can be written in any order.
         most, room = _CONNECTIONS * BATCH_ITEMS, 2 * _BATCH_BYTES
         for group in batches(items, most, room, key=lambda item: repr([item[name] for name in names])):
             requests = [{"PutRequest": {"Item": item}} for item in group]
@@ -156,12 +156,12 @@ def write(client: Any, name: str, requests: list[dict[str, Any]]) -> None:
     """Make up to 25 write requests, and repeat those that AWS leaves unprocessed. API reference: BatchWriteItem."""
     pauses = backoff(UNPROCESSED_TIMEOUT)
     while rest := client.batch_write_item(RequestItems={name: requests}).get("UnprocessedItems"):
-        if len(rest[name]) < len(requests):
+        before, (requests,) = requests, rest.values()
+        if len(requests) < len(before):
             pauses = backoff(UNPROCESSED_TIMEOUT)
-        requests = rest[name]
         if (pause := next(pauses, None)) is None:
-            problem = f"items still unprocessed after {UNPROCESSED_TIMEOUT:g} s: {len(requests)}"
-            raise UserError(f"table {name}: {problem}; raise TABLE_WRITE_CAPACITY_UNITS, or put the items again")
+            problem = f"unprocessed items after {UNPROCESSED_TIMEOUT:g} s without progress: {len(requests)}"
+            raise UserError(f"table {name}: {problem}; raise TABLE_WRITE_CAPACITY_UNITS, or put these items again")
         time.sleep(pause)
 
 
@@ -186,7 +186,7 @@ def _from_typed(value: Any) -> dict[str, Any]:
             raise ValueError(f"{kind} takes a list of one or more distinct values")
         return {kind: [_from_typed({kind[0]: each})[kind[0]] for each in content]}
     if kind == "N":
-        number = Decimal(content, Context(traps=[]))  # NaN for a text that is no number
+        number = Decimal(content, Context(traps=[]))  # NaN for a text that is not a number
         if not number.is_finite() or len(_digits(number)) > _NUMBER_DIGITS or abs(number.adjusted()) > _NUMBER_EXPONENT:
             limits = f"up to {_NUMBER_DIGITS} digits and {_NUMBER_EXPONENT} places"
             raise ValueError(f"{content!r} is not a number of {limits}")

@@ -17,7 +17,7 @@ from .events import Changed, Event, Progress, Started, Waiting
 
 
 class Screen:
-    """The region below the lines of a task, which disappears at the end. Use its `live` in a `with` statement."""
+    """The region below a task's lines. It disappears at the end. Use its `live` in a `with` statement."""
 
     def __init__(self) -> None:
         self._console = Console(markup=False, highlight=False)
@@ -28,11 +28,11 @@ class Screen:
         self.live = Live(console=self._console, transient=True, get_renderable=self._region, refresh_per_second=8)
 
     def print(self, text: str) -> None:
-        """Print a line above the region. The terminal wraps it, so that it can be copied."""
+        """Print a line above the region. The terminal wraps the line, so users can copy it as one line."""
         self._console.print(text, soft_wrap=True)
 
     def show(self, event: Event) -> None:
-        """Show what an event says about a step: that it runs, what it waits for, or how far it is."""
+        """Show an event of a step: the step runs, waits, or makes progress."""
         if isinstance(event, Started):
             self._running.setdefault(event.step, (time.monotonic(), ""))
         elif isinstance(event, Waiting):

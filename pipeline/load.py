@@ -29,7 +29,7 @@ MAX_CONNECTIONS = 50
 class _Load:
     """The items by number: when each was sent (seconds since 1970), and a digest of the invocation that logged it.
 
-    An item takes 24 bytes, so that memory stays small. `aws_ms` is AWS's time at the start. `rejected`: AWS's words.
+    An item takes 24 bytes, which saves memory. `aws_ms` is AWS's time at the start. `rejected` has AWS's messages.
     """
 
     d: Deployment
@@ -46,14 +46,14 @@ class _Load:
         self.began, self.heard = time.time(), time.monotonic()
         self.numbers, self.writers = iter(range(self.total)), list[Future[None]]()
         self.sent, self.invocations = array("d", bytes(8 * self.total)), array("q", bytes(8 * self.total))
-        # AWS says its time in whole seconds. A difference within them is none.
+        # AWS returns its time in whole seconds, so a smaller difference does not count.
         ahead = self.began - self.aws_ms / 1000
         self.ahead = ahead if not -1 <= ahead <= 2 else 0.0  # noqa: PLR2004
         self.extra = smoke.extra_attributes(self.d.settings)
 
     @property
     def written(self) -> int:
-        """How many items the threads have taken. They share the numbers."""
+        """The number of items that the threads have taken. They share the numbers."""
         return self.total - length_hint(self.numbers)
 
     def item(self, number: int) -> dict[str, Any]:
@@ -61,17 +61,17 @@ class _Load:
         return smoke.new_item(self.table, self.extra, self.token + number)[0]
 
     def deliver(self, number: int, request_id: str, seconds: float) -> None:
-        """Note that an invocation logged an item at that time."""
+        """Record that an invocation logged an item at this time."""
         invocation = hash(request_id) | 1
         if not self.invocations[number]:
-            self.rejected.pop(number, None)  # AWS accepted it, and only its answers were lost
+            self.rejected.pop(number, None)  # AWS accepted the item, but its responses were lost
             self.latencies.append(max(0.0, seconds + self.ahead - self.sent[number]) * 1000)
         elif self.invocations[number] != invocation:
             self.duplicated += 1
         self.invocations[number], self.heard = invocation, time.monotonic()
 
     def is_over(self) -> bool:
-        """Whether all items were found, or none for SMOKE_TIMEOUT."""
+        """Whether all items were found, or no item was found for SMOKE_TIMEOUT."""
         if not all(writer.done() for writer in self.writers):
             self.heard = time.monotonic()
             return False
@@ -80,19 +80,19 @@ class _Load:
 
 
 def cost(total: int) -> str:
-    """What a load of so many items uses on AWS, for a person who is about to confirm it."""
+    """What a load of `total` items uses on AWS, for the confirmation."""
     return (
-        f"load writes {total} items of less than 1 KB and deletes them: {2 * total} write request units, as many "
-        "records for the function, its invocations and log data, and a few calls of FilterLogEvents a second while it "
-        "runs. A new on-demand table takes 4,000 writes a second. https://aws.amazon.com/dynamodb/pricing"
+        f"load writes {total} items of less than 1 KB and deletes them: {2 * total} write request units, just as many "
+        "stream records, the invocations, log data, and a few calls of FilterLogEvents a second while it "
+        "runs. A new on-demand table accepts 4,000 writes a second. See https://aws.amazon.com/dynamodb/pricing"
     )
 
 
 def run(d: Deployment, *, total: int, rate: float, connections: int) -> Events[None]:
-    """Write `total` items, `rate` of them a second (0: as fast as possible), over so many connections, and delete them.
+    """Write `total` items at `rate` items a second (0: as fast as possible), follow them into the log, and delete them.
 
-    Ends when each item was found in the log, or SMOKE_TIMEOUT after the last one was. Raises UserError if a part of the
-    pipeline is missing, and after the result if an item was rejected or lost. The function has to log an item's key.
+    Ends when all items were found in the log, or SMOKE_TIMEOUT after the last one was found. Raises UserError if a
+    resource is missing, and after the result if an item was rejected or lost. The function must log the item's key.
     """
     yield Started("load")
     parts = causes.look(d)
@@ -115,7 +115,7 @@ def run(d: Deployment, *, total: int, rate: float, connections: int) -> Events[N
             deletions = [pool.submit(_delete, load, starts) for _ in range(connections)]
     yield _result(load)
     for each in (*load.writers, *deletions):
-        each.result()  # raises what kept items from being written or deleted
+        each.result()  # raises the error that prevented writes or deletions
     accepted = total - len(load.rejected)
     if lost := accepted - len(load.latencies):
         raise UserError(f"{lost} of {accepted} items did not appear in the log; find the cause with: invoke doctor")
@@ -124,7 +124,7 @@ def run(d: Deployment, *, total: int, rate: float, connections: int) -> Events[N
 
 
 def _write(load: _Load, stop: threading.Event) -> None:
-    """Put items until there are no more. Several threads share the numbers."""
+    """Put items until none is left. Several threads share the numbers."""
     dynamodb, name = load.d.client("dynamodb"), load.table["TableName"]
     for number in load.numbers:
         if stop.wait(max(0.0, load.began + number / load.rate - time.time()) if load.rate else 0):
@@ -138,7 +138,7 @@ def _write(load: _Load, stop: threading.Event) -> None:
 
 
 def _delete(load: _Load, starts: Iterator[int]) -> None:
-    """Delete what was sent. Several threads share the numbers at which batches start."""
+    """Delete the items that were sent. Several threads share the numbers at which batches start."""
     names = items.key_types(load.table)
     for start in starts:
         sent = [number for number in range(start, min(start + items.BATCH_ITEMS, load.total)) if load.sent[number]]
@@ -199,7 +199,7 @@ def _result(load: _Load) -> Result:
     }
     shown = [f"  {name:<14}  {result[name]}" for name in ("accepted", "delivered", "duplicated", "lost")]
     shown.append(f"  {'latency':<14}  " + ", ".join(f"{name} {value:g} ms" for name, value in latency.items()))
-    shown.append(f"  {'iterator age':<14}  {max(ages, default=0):.0f} ms at most in {metrics.MINUTES} min")
+    shown.append(f"  {'iterator age':<14}  {max(ages, default=0):.0f} ms maximum in {metrics.MINUTES} min")
     seconds = max(load.sent, default=0) - load.began
     text = f"load: {load.written} items written in {seconds:.1f} s, {load.written / max(seconds, 0.001):.0f} a second"
     return Result("\n".join([text, *shown, *histogram.text(counts), f"  {result['svg']}"]), result)

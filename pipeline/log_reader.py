@@ -1,4 +1,4 @@
-"""Reading what a function logged: events across log streams, grouped by invocation."""
+"""Read a function's log: events from all log streams, grouped by invocation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 LogEvent: TypeAlias = dict[str, Any]  # as FilterLogEvents returns it
 
-# Lines that Lambda or its runtime writes once for a failed invocation: an exception, a process that exited, a timeout.
-# A line that the function itself logs as an error has a tab, or "message", in that place.
+# Lambda or its runtime writes one such line for a failed invocation: an exception, a process that exited, or a timeout.
+# # A line that the function logs as an error has a tab or "message" in that place instead.
 FAILURE = re.compile(r'\[ERROR\] |"level": ?"ERROR", ?"errorMessage"|Error: Runtime exited |Task timed out after ')
 
 # Lambda's own lines, in the text and in the JSON log format.
@@ -28,15 +28,15 @@ _STARTS = '?"START RequestId" ?"platform.start"'
 
 # FilterLogEvents reads backwards only from 2024 on.
 _REVERSIBLE_SINCE_MS = 1_704_067_200_000
-# CloudWatch Logs allows a few calls of FilterLogEvents a second, for all callers of an account.
+# CloudWatch Logs allows only a few calls of FilterLogEvents per second and account.
 _CALL_SECONDS, _POLL_SECONDS = 0.25, 1.0
-# FilterLogEvents finds events seconds late, some streams later than others. Every tenth poll looks further back.
+# FilterLogEvents returns events seconds late, some streams later than others. Every tenth poll looks further back.
 _OVERLAPS_MS = (120_000, *[10_000] * 9)
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """The lines of one invocation. `request_id` is "" for lines outside any: of filtered or truncated events."""
+    """The lines of one invocation. `request_id` is "" for lines outside an invocation, if events are filtered."""
 
     request_id: str
     log_stream: str
@@ -51,7 +51,7 @@ class Invocation:
 
     @property
     def failure(self) -> str:
-        """The first line that says that the invocation failed, or ""."""
+        """The first line that reports a failure of the invocation, or ""."""
         return next((line for line in self.lines if FAILURE.search(line)), "")
 
 
@@ -67,7 +67,7 @@ def fetch(logs: Any, group: str, *, since_ms: int, pattern: str = "", request_id
 
 def _fetched(logs: Any, group: str, since_ms: int, pattern: str, request_id: str) -> Iterator[list[LogEvent]]:
     """The pages of the events that `fetch` returns."""
-    # AWS orders the events of several streams by time in any case; other endpoints only with `interleaved`.
+    # AWS always sorts the events of several streams by time; other endpoints do so only with `interleaved`.
     parameters: dict[str, Any] = {"logGroupName": group, "startTime": since_ms, "interleaved": True}
     if request_id:
         marks = list(_events(logs, {**parameters, "filterPattern": f'"{request_id}"'}))
@@ -83,10 +83,10 @@ def _fetched(logs: Any, group: str, since_ms: int, pattern: str, request_id: str
 def select(
     logs: CloudWatchLogsClient, group: str, *, since_ms: int, last: int, pattern: str = "", request_id: str = ""
 ) -> Iterable[Invocation]:
-    """The newest `last` invocations, the newest last, or with 0 all of them as they end. The rest is as in `fetch`."""
+    """The newest `last` invocations, newest last. With 0, all invocations in the order of their ends. See `fetch`."""
     if last and not pattern and not request_id:
         found = invocations(newest(logs, group, since_ms=since_ms, last=last)[0])
-        # Lines outside an invocation do not count, unless there are no others.
+        # Lines outside an invocation do not count, unless there are no other lines.
         counted = [each for each in found if each.request_id][-last:] or found[-last:]
         return [each for each in found if each.started_ms >= counted[0].started_ms]
     events = chain.from_iterable(_ahead(_fetched(logs, group, since_ms, pattern, request_id)))
@@ -97,7 +97,7 @@ def newest(logs: Any, group: str, *, since_ms: int, last: int) -> tuple[list[Log
     """The events of the newest `last` invocations and of all that began after them.
 
     Also returns when the oldest of them began (or since_ms, if there are fewer) and all events since then.
-    Reads backwards to the start of the oldest of them, so that the time does not grow with what the log group holds.
+    Reads backward to the start of the oldest of them, so the time does not depend on the size of the log group.
     CloudWatch Logs API reference: FilterLogEvents with startFromHead, GetLogEvents.
     """
     backwards: Any = {"startTime": max(since_ms, _REVERSIBLE_SINCE_MS), "startFromHead": False}
@@ -115,7 +115,7 @@ def newest(logs: Any, group: str, *, since_ms: int, last: int) -> tuple[list[Log
 
 
 def _whole(logs: Any, group: str, events: list[LogEvent], since_ms: int, start_ms: int) -> list[LogEvent]:
-    """One log stream since `start_ms`, without the rest of an earlier invocation, and with what came before a START."""
+    """A log stream since `start_ms`, without the rest of an earlier invocation, but with the lines before a START."""
     marks = [mark_of(event)[0] for event in events]
     first = next(filter(None, marks), "")
     if first in ("", "start"):
@@ -146,7 +146,7 @@ def _backwards(logs: Any, group: str, stream: str, span: Mapping[str, Any]) -> I
 
 
 def latest(logs: CloudWatchLogsClient, group: str) -> list[Invocation]:
-    """The invocations at the end of the newest log stream; none if nothing was logged yet.
+    """The invocations at the end of the newest log stream; none if the log is empty.
 
     CloudWatch Logs API reference: DescribeLogStreams, GetLogEvents.
     """
@@ -165,10 +165,10 @@ def follow(
 ) -> Iterator[list[LogEvent]]:
     """Yield the events of the newest `last` invocations, then the new ones of all log streams, until `until()`.
 
-    Each event comes once, a poll after it was found, in order of time as far as it was found by then; events that
-    FilterLogEvents finds more than two minutes late may be missing. With `last` 0 or a filter pattern, begins with all
-    events since `since_ms`. The log group may be created later. Makes up to four calls a second,
-    with `pause(seconds)` after each. CloudWatch Logs API reference: FilterLogEvents.
+    Yields each event once, one poll after it is found, and sorts the events of a poll by time. Misses events that
+    FilterLogEvents returns more than two minutes late. With `last` 0 or a filter pattern, begins with all events since
+    `since_ms`. The log group does not have to exist yet. Makes up to four calls a second, with `pause(seconds)` after
+    each. CloudWatch Logs API reference: FilterLogEvents.
     """
     seen: dict[str, int] = {}
     if last and not pattern:
@@ -185,7 +185,7 @@ def follow(
             held = sorted([*held, *new], key=lambda event: event["timestamp"])
             yield [event for event in held if event["timestamp"] <= known_ms]
             held = [event for event in held if event["timestamp"] > known_ms]
-            # A function may log a time in the future.
+            # An event's timestamp can be in the future.
             newest_ms = max([newest_ms, *(min(event["timestamp"], event["ingestionTime"]) for event in page)])
             seen |= {event["eventId"]: event["timestamp"] for event in new}
             seen = {event: time_ms for event, time_ms in seen.items() if time_ms >= newest_ms - max(_OVERLAPS_MS)}
@@ -214,8 +214,8 @@ def grouped(polls: Iterable[Iterable[Mapping[str, Any]]], patience: float = math
     """Group events by invocation, in the order in which they end: START to REPORT of each log stream.
 
     The lines that a process logs before its first START (INIT_START, prints during import) belong to that invocation.
-    An invocation that has not ended `patience` seconds after its first line comes in parts, each after a poll. So does
-    a line that comes after the REPORT. Lambda developer guide: "Using CloudWatch logs with Lambda".
+    An invocation that runs longer than `patience` seconds is split into parts, one after each poll. A line after the
+    REPORT is a separate part. Lambda developer guide: "Using CloudWatch logs with Lambda".
     """
     processes: dict[str, _Process] = {}
     for events in polls:
@@ -231,7 +231,7 @@ def grouped(polls: Iterable[Iterable[Mapping[str, Any]]], patience: float = math
 
 @dataclass
 class _Process:
-    """A log stream is one process, which handles one invocation after the other. `since`: when `lines` began here."""
+    """A log stream belongs to one process, which handles one invocation at a time. `since`: when `lines` began here."""
 
     name: str
     request_id: str = ""
@@ -248,7 +248,7 @@ class _Process:
         if time_ms < self.ended_ms:
             return Invocation(self.ended_id, self.name, time_ms, (line,))
         if mark == "start" and self.request_id and self.lines:
-            ended = self.take()  # its REPORT is missing: not written yet, or not among these events
+            ended = self.take()  # its REPORT is not written yet, or not among these events
         if not self.lines:
             self.since = time.monotonic()
         if mark == "start" or not (self.lines or self.request_id):
@@ -261,7 +261,7 @@ class _Process:
         return ended
 
     def take(self, report: str = "") -> Invocation:
-        """The invocation with the lines so far. Later lines are another part of it."""
+        """Return the invocation with the lines so far. Later lines become another part."""
         lines, self.lines = tuple(self.lines), []
         return Invocation(self.request_id, self.name, self.started_ms, lines, report)
 

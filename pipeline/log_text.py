@@ -1,4 +1,4 @@
-"""Invocations as text for a person: errors in red, JSON indented, and their reports summed up."""
+"""Invocations as text: errors in red, indented JSON, and a summary of the reports."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def _indented(line: str) -> str:
 
 @dataclass
 class Summary:
-    """What the reports of many invocations say. Its size does not grow with their number."""
+    """A summary of the reports of many invocations. Its size does not grow with their number."""
 
     failed: int = 0
     cold_starts: int = 0

@@ -1,4 +1,4 @@
-"""CloudWatch metrics of the function. They come a minute or more late."""
+"""CloudWatch metrics of the function. They arrive with a delay of a minute or more."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -11,7 +11,7 @@ MINUTES = 15
 def datapoints(d: Deployment, metric: str, statistic: str, minutes: int = MINUTES) -> list[dict[str, Any]]:
     """The metric's data points of the last minutes, five minutes each, in any order.
 
-    AWS aligns periods to the clock, so that the minutes may fall into one period more.
+    AWS aligns periods to the clock, so the result can contain one period more.
     CloudWatch API reference: GetMetricStatistics.
     """
     now = datetime.now(timezone.utc)

@@ -11,7 +11,7 @@ from typing import Any
 from .resources.change import UserError
 
 _MESSAGES = 10  # of one call
-# So many messages add a second to the time, so that renewing it does not take all the time.
+# The visibility timeout grows by a second for this many messages, because renewing them takes time.
 _RENEWED_PER_SECOND = 100
 
 
@@ -31,7 +31,7 @@ def batch_of(text: str | bytes, table_arn: str, function_arn: str) -> dict[str, 
 
 
 class Queue:
-    """An SQS queue, by its ARN. It hides received messages from others for at least `seconds` after the last `hold`."""
+    """An SQS queue. Hides received messages from other receivers for at least `seconds` after the last `hold`."""
 
     def __init__(self, sqs: Any, arn: str, seconds: int) -> None:
         *_, account, name = arn.split(":")
@@ -44,13 +44,13 @@ class Queue:
         self._seconds, self._held = seconds, time.monotonic()
 
     def count(self) -> int:
-        """About how many messages the queue has, with hidden ones."""
+        """The approximate number of messages in the queue, including hidden ones."""
         names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)["Attributes"]
         return sum(int(attributes[name]) for name in names)
 
     def receive(self) -> Iterator[tuple[str, str]]:
-        """The ID and the body of each message. Waits for those that an interrupted command still hides."""
+        """Yield the ID and the body of each message. Waits for messages that an interrupted command still hides."""
         deadline = time.monotonic() + self._least + self.count() // _RENEWED_PER_SECOND + 1
         while True:
             response = self._sqs.receive_message(
@@ -64,7 +64,7 @@ class Queue:
                 return
 
     def hold(self) -> None:
-        """Hide the messages for longer, once half of the time is over."""
+        """Extend the visibility timeout of the messages when half of it has passed."""
         if time.monotonic() > self._held + self._seconds / 2:
             self._held, self._seconds = time.monotonic(), self._least + len(self._receipts) // _RENEWED_PER_SECOND
             self._hide(self._seconds)
@@ -82,12 +82,12 @@ class Queue:
         del self._receipts[name]
 
     def release(self) -> None:
-        """Show the messages again that were not deleted."""
+        """Make the messages that were not deleted visible again."""
         self._hide(0)
 
 
 class Bucket:
-    """An S3 bucket, by its ARN. Lambda writes to aws/lambda/UUID OF THE MAPPING/SHARD/YYYY/MM/DD/."""
+    """An S3 bucket. Lambda writes to aws/lambda/UUID OF THE MAPPING/SHARD/YYYY/MM/DD/."""
 
     def __init__(self, s3: Any, arn: str) -> None:
         self._s3, self._name = s3, arn.rpartition(":")[2]
@@ -98,7 +98,7 @@ class Bucket:
             raise UserError(f"ON_FAILURE: bucket {arn} does not exist; create it, or correct the ARN") from None
 
     def count(self) -> int:
-        """How many objects there are."""
+        """The number of objects."""
         return len(self._keys)
 
     def receive(self) -> Iterator[tuple[str, bytes]]:
@@ -118,6 +118,6 @@ class Bucket:
         self._s3.delete_object(Bucket=self._name, Key=key)
 
     def hold(self) -> None:
-        """Do nothing, as nobody takes an object away."""
+        """Do nothing, because S3 objects are not hidden."""
 
     release = hold

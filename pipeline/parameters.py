@@ -14,12 +14,12 @@ from .resources.table import PARAMETERS as TABLE_PARAMETERS
 from .settings import CREATE_CALLS, Settings, parameters_of
 from .validators import check_options, json_object
 
-# An ARN for checks of the form of a request.
+# An ARN for checks of a request's form.
 PLACEHOLDER_ARN = "arn:aws:iam::000000000000:role/any"
 
 # The parameters that options extend: LogGroup has no setting.
 _EXTENDED = ("LoggingConfig",)
-# The function's tag that lists the alarms by name, so that a deploy without alarms makes no call for them.
+# The function's tag that lists the alarms, so a deploy without alarms makes no calls for them.
 ALARMS_TAG = "pipeline:alarms"
 # The names of code objects in the pipeline's folder of CODE_BUCKET.
 CODE_OBJECT_NAME = r"[0-9a-f]{64}\.zip"
@@ -33,7 +33,7 @@ def check(settings: Settings) -> None:
     mapping(settings, PLACEHOLDER_ARN)
     topic = settings.alarm_topic_arn
     if topic and settings.aws_region not in ("", topic.split(":")[3]):
-        allowed = f"a topic in {settings.aws_region}, where the alarms are"
+        allowed = f"a topic in {settings.aws_region}, the region of the alarms"
         raise UserError(f"ALARM_TOPIC_ARN: {topic!r} is not allowed; allowed: {allowed}")
 
 
@@ -61,11 +61,14 @@ def table(settings: Settings) -> dict[str, Any]:
     desired["StreamSpecification"] = {"StreamEnabled": True, **desired["StreamSpecification"]}
     if settings.table_billing_mode != "PROVISIONED":
         del desired["ProvisionedThroughput"]
-    return _with_options("table", settings, desired, TABLE_PARAMETERS)
+    desired = _with_options("table", settings, desired, TABLE_PARAMETERS)
+    if limits := desired.get("OnDemandThroughput"):  # -1, no limit, is a value of UpdateTable only
+        desired["OnDemandThroughput"] = {name: limit for name, limit in limits.items() if limit != -1}
+    return desired
 
 
 def role(settings: Settings, trust_policy: Mapping[str, Any]) -> dict[str, Any]:
-    """CreateRole's parameters, with the document as a mapping, and the ManagedPolicyArns to attach."""
+    """CreateRole's parameters with the policy document as a mapping, and the ManagedPolicyArns to attach."""
     desired = {
         "RoleName": settings.role_name,
         "AssumeRolePolicyDocument": trust_policy,
@@ -76,7 +79,7 @@ def role(settings: Settings, trust_policy: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def function(settings: Settings, role_arn: str, code: bytes) -> dict[str, Any]:
-    """CreateFunction's parameters, `code` being the zip, and what `function.ensure` takes besides them."""
+    """The parameters of CreateFunction and the additional ones of `function.ensure`. `code` is the zip."""
     desired = {
         "FunctionName": settings.function_name,
         "Role": role_arn,
@@ -97,7 +100,7 @@ def code_object(settings: Settings, code: bytes) -> dict[str, Any]:
     """PutObject's parameters for code that is too large for CreateFunction; {} for other code."""
     if len(code) <= archive.DIRECT_UPLOAD_BYTES:
         return {}
-    # Named by the content, so that the same code is uploaded once. In the pipeline's folder, for `clean`.
+    # Named by its content, so the same code is uploaded once, and in the pipeline's folder, so `clean` finds it.
     key = f"{settings.pipeline_name}/{hashlib.sha256(code).hexdigest()}.zip"
     return {"Bucket": settings.code_bucket, "Key": key, "Body": code}
 
@@ -131,7 +134,7 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
         try:
             json_object(pattern)
         except ValueError as error:
-            problem = f"FILTER_CRITERIA: Pattern {pattern!r} is not allowed; allowed: {error}, as a text: "
+            problem = f"FILTER_CRITERIA: Pattern {pattern!r} is not allowed; allowed: {error}, as a string: "
             raise UserError(problem + '{"Filters": [{"Pattern": "{\\"eventName\\": [\\"INSERT\\"]}"}]}') from None
     desired = {
         "FunctionName": ":".join(filter(None, (settings.function_name, settings.function_alias))),
@@ -141,13 +144,13 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
         "Tags": tags(settings),
     }
     desired = _with_options("mapping", settings, desired, MAPPING_PARAMETERS)
-    # AWS refuses an empty destination, except in an update, which removes it. An empty filter is left out as well.
+    # AWS rejects an empty destination except in an update, which removes it. An empty filter is omitted as well.
     empty = {"DestinationConfig": not settings.on_failure, "FilterCriteria": not settings.filter_criteria}
     return {name: value for name, value in desired.items() if not empty.get(name)}
 
 
 def alarms(settings: Settings) -> list[dict[str, Any]]:
-    """PutMetricAlarm's parameters for each alarm; none without ALARM_TOPIC_ARN. No data means that nothing went wrong.
+    """PutMetricAlarm's parameters for each alarm; none without ALARM_TOPIC_ARN. Missing data is not an alarm.
 
     Lambda developer guide: "Types of metrics for Lambda functions". SQS guide: "Available CloudWatch metrics".
     """
@@ -180,19 +183,19 @@ def alarms(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-# What each kind of destination needs: docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
+# The permission for each kind of destination: docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
 _ON_FAILURE_ACTIONS = {"sqs": ["sqs:SendMessage"], "sns": ["sns:Publish"], "s3": ["s3:ListBucket", "s3:PutObject"]}
 
 
 def on_failure_policy(destination: str) -> dict[str, Any]:
-    """The policy that lets the role deliver to ON_FAILURE's queue, topic or bucket."""
+    """The policy that allows the role to send to the queue, topic, or bucket of ON_FAILURE."""
     service = destination.split(":")[2]
     resources = [destination, f"{destination}/*"] if service == "s3" else destination
     return allow(_ON_FAILURE_ACTIONS[service], resources)
 
 
 def allow(actions: list[str], resources: str | list[str], **others: Any) -> dict[str, Any]:
-    """A policy of one statement, with `others` of its elements, such as Principal."""
+    """A policy with one statement. `others` contains additional elements, such as Principal."""
     statement = {"Effect": "Allow", **others, "Action": actions, "Resource": resources}
     return {"Version": "2012-10-17", "Statement": [statement]}
 
@@ -212,7 +215,7 @@ def policy_tokens(settings: Settings, arn: str) -> dict[str, str]:
 
 
 def from_settings(resource: str, settings: Settings) -> dict[str, Any]:
-    """The parameters that have settings of their own, each with the value of its setting."""
+    """The parameters that have dedicated settings, each with the value of its setting."""
     desired: dict[str, Any] = {}
     for name, path in parameters_of(resource).items():
         *parents, parameter = path.split(".")
@@ -223,7 +226,7 @@ def from_settings(resource: str, settings: Settings) -> dict[str, Any]:
 
 
 def to_settings(resource: str, current: Any) -> dict[str, Any]:
-    """The values of the settings, by name, from the parameters. The opposite of `from_settings`."""
+    """The values of the settings by name, from the parameters. The inverse of `from_settings`."""
     return {
         name: reduce(lambda outer, member: outer and outer.get(member), path.split("."), current)
         for name, path in parameters_of(resource).items()
@@ -231,7 +234,7 @@ def to_settings(resource: str, current: Any) -> dict[str, Any]:
 
 
 def _with_options(kind: str, settings: Settings, desired: dict[str, Any], supported: Iterable[str]) -> dict[str, Any]:
-    """The parameters with those of an *_OPTIONS setting, checked against AWS's model of the call and our modules."""
+    """Merge the parameters of an *_OPTIONS setting. Checks them against AWS's model of the call and our modules."""
     setting = f"{kind.upper()}_OPTIONS"
     options = getattr(settings, setting.lower())
     merged = _merged(desired, options, setting)
@@ -245,7 +248,7 @@ def _merged(desired: dict[str, Any], options: Mapping[str, Any], where: str) -> 
     for name, value in options.items():
         current = merged.get(name)
         if name in merged and name not in _EXTENDED:
-            raise UserError(f"{where}: {name} has a setting of its own; see docs/settings.md")
+            raise UserError(f"{where}: {name} has a dedicated setting; see docs/settings.md")
         if isinstance(current, dict) and isinstance(value, dict):
             merged[name] = _merged(current, value, f"{where}: {name}")
         else:

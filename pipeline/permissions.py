@@ -1,6 +1,6 @@
-"""Rehearsals of the tasks on a local AWS of their own, in every situation that takes other API calls.
+"""Rehearse the tasks on a separate local AWS, in every situation that requires different API calls.
 
-`admin` brings the account into a situation, then `operator` runs the steps. What the operator calls needs a permission.
+`admin` prepares a situation, then `operator` runs the steps. Each call of the operator requires a permission.
 """
 
 import json
@@ -25,10 +25,10 @@ GROUPS = ("deploy", "smoke", "status", "clean", "operate")
 def rehearse(
     groups: Iterable[str], settings: Settings, root: Path, folder: Path, leave_note: Callable[..., None], *who: Client
 ) -> Events[None]:
-    """Run the tasks of each group of GROUPS. `who` are the clients of operator and admin.
+    """Run the tasks of each group in GROUPS. `who` contains the clients of operator and admin.
 
-    `root` is the project's folder, `folder` one for two projects with other code. `leave_note` puts a note about a
-    record into ON_FAILURE. It takes clients, the ARN in ON_FAILURE, the function's ARN and the record.
+    `root` is the project's folder, `folder` a folder for two projects with different code. `leave_note` puts a note
+    about a record into ON_FAILURE. It takes clients, the ARN in ON_FAILURE, the function's ARN, and the record.
     """
     yield Started("permissions")
     operator, admin = (_deployment(settings, client, root, folder / str(number)) for number, client in enumerate(who))
@@ -38,7 +38,7 @@ def rehearse(
     usable = {"filter_criteria": {}, "maximum_batching_window_in_seconds": 0, "tumbling_window_in_seconds": 0}
     usable |= {"mapping_enabled": True, "table_deletion_protection_enabled": False}
     for group in groups:
-        yield Progress("permissions", f"rehearsing {group} on a local AWS of its own")
+        yield Progress("permissions", f"rehearsing {group} on a separate local AWS")
         user, owner = _with(operator, **usable), _with(admin, **usable)
         if group == "deploy":
             _run(steps.deploy(operator.as_dry_run()), steps.deploy(operator))
@@ -63,7 +63,7 @@ def rehearse(
 
 
 def _deployment(settings: Settings, client: Client, root: Path, folder: Path) -> Deployment:
-    """A project with the policies, and a function that only prints its event: the real one may need other resources."""
+    """A project with the policies and a function that only prints its event. The real one may need more resources."""
     shutil.copytree(root / "policies", folder / "policies")
     module, _, name = settings.function_handler.rpartition(".")
     path = folder / "lambda_src" / f"{module.replace('.', '/')}.py"
@@ -82,7 +82,7 @@ def _run(*steps: Iterable[Any]) -> None:
 
 
 def _situations(admin: Deployment) -> Iterator[None]:
-    """Deploy with other settings, and as another pipeline: everything differs that a deploy updates."""
+    """Deploy with other settings and as another pipeline, so that everything that a deploy updates differs."""
     s, iam = admin.settings, admin.client("iam")
     policy = f"arn:{iam.meta.partition}:iam::aws:policy/PowerUserAccess"
     other: dict[str, Any] = {
@@ -102,7 +102,7 @@ def _situations(admin: Deployment) -> Iterator[None]:
     foreign: dict[str, Any] = {"pipeline_name": "other", "tags": {"other": ""}, "role_managed_policy_arns": ()}
     foreign |= {"alarm_topic_arn": "", "batch_size": s.batch_size % 2 + 1}
     foreign["log_retention_in_days"] = 0 if s.log_retention_in_days else 1
-    # A list of mappings leaves out filters that a key encrypts.
+    # A list of mappings omits encrypted filters.
     key_arn = admin.client("kms").create_key()["KeyMetadata"]["Arn"]
     foreign["mapping_options"] = {**s.mapping_options, "KMSKeyArn": key_arn}
     for settings in (other, foreign):
@@ -116,7 +116,7 @@ def _situations(admin: Deployment) -> Iterator[None]:
 def _operate(operator: Deployment, admin: Deployment, leave_note: Callable[..., None]) -> None:
     table, on_failure = steps.existing(admin, "table"), operator.settings.on_failure
     lines = [("item", json.dumps(records.to_json(smoke.new_item(table, {})[0])))]
-    for many in (lines, 2 * lines):  # another call writes many
+    for many in (lines, 2 * lines):  # a different call writes many items
         _run(steps.put_item(operator, items.Stored(many)))
     _run(records.records(operator), operations.pause(operator))
     _run(steps.fetch_logs(operator, timeout=9, since_ms=0, last=1))
@@ -134,7 +134,7 @@ def _operate(operator: Deployment, admin: Deployment, leave_note: Callable[..., 
 
 
 def _clean(operator: Deployment, admin: Deployment) -> None:
-    """Delete everything, also what earlier settings left: another table's mapping, attached policies, uploaded code."""
+    """Delete everything, including what earlier settings left: another table's mapping, attached policies, and code."""
     s = operator.settings
     other = {"table_arn": "", "table_name": "other", "stream_view_type": s.stream_view_type or "NEW_AND_OLD_IMAGES"}
     _run(steps.deploy(_with(admin, **other)))

@@ -1,4 +1,4 @@
-"""policies/*.json with their tokens -> the documents that IAM stores. build/policies/ holds exactly what is sent."""
+"""Render policies/*.json with their tokens. build/policies/ contains the documents that IAM receives."""
 
 import json
 import re
@@ -16,17 +16,17 @@ Tokens = Callable[[], Mapping[str, str]]
 TRUST, EXECUTION, ON_FAILURE = "trust-policy.json", "execution-policy.json", "on-failure.json"
 TABLE_KEY = "table-key.json"
 
-# IAM's quota for all inline policies of a role together, in characters without white space. It cannot be raised; that
-# of the trust policy can: docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+# IAM's quota for all inline policies of a role together, in characters without white space. This quota is fixed, unlike
+# that of the trust policy: docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 INLINE_POLICIES_CHARACTERS = 10240
 
 _TOKEN = re.compile(r"\$\{([^}]*)\}")
 
 
 def trust_policy(root: Path, tokens: Tokens, *, write: bool = True) -> dict[str, Any]:
-    """The document of policies/trust-policy.json: who may assume the role.
+    """The document of policies/trust-policy.json, which says who can assume the role.
 
-    `tokens` returns the values by name, such as "AWS::Region", if a document has tokens. `write`: to build/policies/.
+    `tokens` returns the values by name, such as "AWS::Region", if a document has tokens. `write`: store it in build/.
     """
     document = render(root / "policies" / TRUST, tokens)
     if write:
@@ -37,9 +37,9 @@ def trust_policy(root: Path, tokens: Tokens, *, write: bool = True) -> dict[str,
 def inline_policies(
     settings: Settings, root: Path, tokens: Tokens, *, key_arn: str = "", write: bool = True
 ) -> dict[str, dict[str, Any]]:
-    """The role's inline policies by name: for each other document in policies/, for ON_FAILURE and for the table's key.
+    """The role's inline policies by name: for each other file in policies/, for ON_FAILURE, and for the table's key.
 
-    `key_arn` is that of the key, or "". DynamoDB developer guide: "DynamoDB encryption at rest: How it works".
+    `key_arn` is the key's ARN, or "". DynamoDB developer guide: "DynamoDB encryption at rest: How it works".
     """
     files = inline_policy_names(settings, root, with_key=bool(key_arn))
     generated: dict[str, Any] = {
@@ -47,20 +47,20 @@ def inline_policies(
         TABLE_KEY: key_arn and parameters.allow(["kms:Decrypt"], key_arn),
     }
     documents = {name: generated.get(file) or render(root / "policies" / file, tokens) for name, file in files.items()}
-    # Characters without white space, which IAM does not count.
+    # IAM does not count white space.
     sizes = {files[name]: len("".join(json.dumps(doc, ensure_ascii=False).split())) for name, doc in documents.items()}
     if (total := sum(sizes.values())) > INLINE_POLICIES_CHARACTERS:
         listed = ", ".join(f"{file} {size}" for file, size in sizes.items())
-        allowed = f"allowed for the inline policies of a role: {INLINE_POLICIES_CHARACTERS}"
+        allowed = f"allowed for all inline policies of a role: {INLINE_POLICIES_CHARACTERS}"
         advice = "move statements to a managed policy in ROLE_MANAGED_POLICY_ARNS"
-        raise UserError(f"{root / 'policies'}: {total} characters in all ({listed}); {allowed}. {advice}")
+        raise UserError(f"{root / 'policies'}: {total} characters in total ({listed}); {allowed}. {advice}")
     for name, file in files.items() if write else ():
         save(documents[name], root / "build" / "policies" / file)
     return documents
 
 
 def inline_policy_names(settings: Settings, root: Path, *, with_key: bool = True) -> dict[str, str]:
-    """The names of the role's inline policies, each with that of its file. `with_key`: also for the table's key."""
+    """The names of the role's inline policies and their files. `with_key`: include the policy for the table's key."""
     names = {settings.policy_name: EXECUTION}
     if settings.on_failure:
         names[f"{settings.pipeline_name}-on-failure"] = ON_FAILURE
@@ -76,7 +76,7 @@ def render(source: Path, tokens: Tokens) -> dict[str, Any]:
     try:
         document = json.loads(_replace(source, source.read_text(encoding="utf-8"), tokens))
     except FileNotFoundError:
-        raise UserError(f"{source} is missing; it must hold the policy document for IAM") from None
+        raise UserError(f"{source} is missing; it must contain the policy document for IAM") from None
     except ValueError as error:
         raise UserError(f"{source} is not JSON; correct it: {error}") from None
     check(source, document)
@@ -103,7 +103,7 @@ def _replace(source: Path, text: str, tokens: Tokens) -> str:
 
 
 def check(source: Path, document: Any) -> None:
-    """Raise UserError for what IAM refuses as MalformedPolicyDocument, and for a role that Lambda cannot assume."""
+    """Raise UserError for a document that IAM rejects as malformed, and for a role that Lambda cannot assume."""
     if not isinstance(document, dict) or not document.get("Statement"):
         raise UserError(f"{source}: a policy must be a JSON object with a Statement")
     if (version := document.get("Version", "2012-10-17")) not in ("2012-10-17", "2008-10-17"):
@@ -111,7 +111,7 @@ def check(source: Path, document: Any) -> None:
     statements = listed(document["Statement"])
     trust = source.name == TRUST
     if trust and not lets_lambda_in(statements):
-        advice = "add it as the Principal's Service of a statement that allows sts:AssumeRole"
+        advice = "add it as a Service in the Principal of a statement that allows sts:AssumeRole"
         raise UserError(f"{source}: lambda.amazonaws.com is not allowed to assume the role; {advice}")
     needed, forbidden = ("Principal", "Resource") if trust else ("Resource", "Principal")
     for statement in statements:
@@ -121,7 +121,7 @@ def check(source: Path, document: Any) -> None:
             if len({name, f"Not{name}"} & {*statement}) != 1:
                 raise UserError(f"{source}: each statement needs {name} or Not{name}: {json.dumps(statement)}")
         if {forbidden, f"Not{forbidden}"} & {*statement}:
-            raise UserError(f"{source}: no statement may have a {forbidden}: {json.dumps(statement)}")
+            raise UserError(f"{source}: remove {forbidden}, which this policy must not have: {json.dumps(statement)}")
         if not re.fullmatch("[0-9A-Za-z]*", str(statement.get("Sid", ""))):
             raise UserError(f"{source}: Sid {statement['Sid']!r} is not allowed; allowed: letters and digits")
     sids = [statement["Sid"] for statement in statements if statement.get("Sid")]
@@ -130,7 +130,7 @@ def check(source: Path, document: Any) -> None:
 
 
 def lets_lambda_in(statements: list[Any]) -> bool:
-    """Whether Lambda may assume the role, if the conditions of Allow hold and those of Deny do not."""
+    """Whether Lambda can assume the role if the conditions of Allow are true and those of Deny are false."""
     effects = {
         statement.get("Effect")
         for statement in statements
@@ -152,5 +152,5 @@ def covers(statement: Mapping[str, Any], name: str, value: str) -> bool:
 
 
 def listed(value: Any) -> list[Any]:
-    """A list of values, of which IAM also takes a single one without the list."""
+    """The value as a list. IAM also accepts a single value without a list."""
     return value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""Reading a stream: the records of all its shards, in the form in which Lambda passes them to a function."""
+"""`records`: read the records of all shards of a stream, in the form in which Lambda passes them to a function."""
 
 import base64
 import heapq
@@ -22,7 +22,7 @@ from .steps import existing, stream_of
 Record = dict[str, Any]
 
 RETENTION = timedelta(hours=24)
-# AWS may return empty pages before the next record, and does not say where an open shard ends for now: after so many.
+# AWS may return empty pages before the next record, and does not report the current end of an open shard. Stop after:
 _EMPTY_PAGES = 25
 _LIST_SHARDS_SECONDS = 5.0
 
@@ -37,7 +37,7 @@ def records(d: Deployment, **selection: Any) -> Events[None]:
         count += 1
     began = datetime.fromisoformat(stream_arn.rpartition("/")[2]).replace(tzinfo=timezone.utc)
     horizon = max(began, datetime.now(timezone.utc) - RETENTION)
-    why = "when it was created" if horizon == began else "as older ones are trimmed"
+    why = "when it was created" if horizon == began else "because AWS trims older ones"
     yield Result("", {"records": []})
     yield Progress("records", f"{count} selected; the stream has records since {horizon:%Y-%m-%dT%H:%M:%SZ}, {why}")
 
@@ -47,9 +47,9 @@ def select(
 ) -> Iterator[Record]:
     """Select records of the table's stream. 0 and "" select all. Raises UserError for a wrong key or pattern.
 
-    Leaves out records that are written from now on: a function that writes its own table would keep it from ending.
-    `since` and `until` are in milliseconds since 1970. `key` is the value of the partition key, or the key attributes
-    as JSON. `pattern` is a filter pattern. `last` is how many of the newest records.
+    Excludes records that are written from now on. Otherwise, a function that writes its own table could keep it
+    running. `since` and `until` are in milliseconds since 1970. `key` is the value of the partition key, or the key
+    attributes as JSON. `pattern` is a filter pattern. `last` is how many of the newest records.
     """
     streams = d.client("dynamodbstreams")
     keys = _parse_key(key, existing(d, "table")) if key else {}
@@ -65,7 +65,7 @@ def select(
     )
     if not last:
         return selected
-    # Several shards are open at a time: the newest records are not the last ones.
+    # Several shards can be open at a time, so the newest records are not always the last ones.
     newest = heapq.nlargest(last, enumerate(selected), key=lambda each: (_created(each[1]), each[0]))
     return (record for _, record in sorted(newest, key=lambda each: each[0]))
 
@@ -75,7 +75,7 @@ def _created(record: Record) -> datetime:
 
 
 def aws_time_ms(response: Mapping[str, Any]) -> int:
-    """When AWS answered, in whole seconds. The local clock may be minutes off."""
+    """The time of AWS's response, in whole seconds. The local clock may be off by minutes."""
     return int(parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() * 1000)
 
 
@@ -110,7 +110,7 @@ def _parse_key(text: str, table: Mapping[str, Any]) -> dict[str, Any]:
     key = dict(to_json(items.parse(text if text.startswith("{") else json.dumps({name: {kind: text}}), "--key")))
     if any(list(value) != [types.get(name)] for name, value in key.items()):
         allowed = ", ".join(f"{name} of type {kind}" for name, kind in types.items())
-        raise UserError(f"--key: {text!r} is not a key of table {table['TableName']}, which has: {allowed}")
+        raise UserError(f"--key: {text!r} is not a key of table {table['TableName']}; allowed: {allowed}")
     return key
 
 
@@ -169,9 +169,9 @@ def read(streams: Any, stream_arn: str, shard: str, start: str = "", end: str = 
 
 
 def follow(streams: Any, stream_arn: str) -> Iterator[list[Record]]:
-    """Yield the records since the previous time, [] if there are none, as GetRecords returns them.
+    """Yield the new records since the previous call, as GetRecords returns them; [] if there are none.
 
-    Starts at the first call of `next`, with the open shards, and goes on in those that follow them.
+    Starts with the open shards at the first call of `next`, and continues with the shards that follow them.
     """
     iterators: dict[str, str] = {}  # by shard; "" at the end of a closed one
     listed = 0.0
@@ -192,7 +192,7 @@ def follow(streams: Any, stream_arn: str) -> Iterator[list[Record]]:
 
 
 def _as_event(record: Record, stream_arn: str) -> Record:
-    """A record of GetRecords as in an event of Lambda, which adds its source and spells the user in another way."""
+    """Convert a record of GetRecords to Lambda's form, which adds the source and renames the user's fields."""
     event: Record = to_json(record)
     if user := event.get("userIdentity"):
         event["userIdentity"] = {"type": user["Type"], "principalId": user["PrincipalId"]}

@@ -1,4 +1,4 @@
-"""Sending records to the function again: those of the stream, or those of the on-failure notes."""
+"""`replay` and `redrive`: send records from the stream or from on-failure notes to the function again."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ _EVENT_BYTES = 6 * 1024 * 1024 - 1024
 
 @dataclass
 class Tally:
-    """The outcome of a step so far. `blocked` are the keys of failed records, whose later records are not sent."""
+    """The outcome of a step so far. Later records with a key in `blocked`, of failed records, are not sent."""
 
     step: str
     hold: Callable[[], None] = lambda: None  # called before each invocation
@@ -30,14 +30,14 @@ class Tally:
     blocked: set[str] = field(default_factory=set)
 
     def fail(self, record: Record, reason: str) -> Result:
-        """Count a record as failed, and say why."""
+        """Count a record as failed, with the reason."""
         self.failed += 1
         self.blocked.add(_key(record))
         failed = {"sequence_number": number_of(record), "keys": record["dynamodb"]["Keys"], "reason": reason}
         return Result(f"failed  {name_of(record)}  {reason}", {"failed": [failed]})
 
     def result(self, text: str = "", **values: Any) -> Result:
-        """The result of the command. The failed records are in it already."""
+        """The result of the command. It already contains the failed records."""
         text = f"{self.step}: {self}{text}"
         return Result(text, {"handled": self.handled, "failed": [], "skipped": self.skipped, **values})
 
@@ -46,7 +46,7 @@ class Tally:
 
 
 def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> Events[None]:
-    """Send the records that `select` selects to the function. With `to`, to one with the code of lambda_src/ there."""
+    """Send the selected records to the function. With `to`, deploy lambda_src/ there and send the records to it."""
     yield Started("replay")
     stream_arn, tally = steps.stream_of(d, steps.existing(d, "table")), Tally("replay")
     if to:
@@ -61,25 +61,25 @@ def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> 
     records = _matching(select(d, stream_arn, **selection), target, tally)
     if d.dry_run:
         count = sum(1 for _ in records)
-        text = f"replay would send to {target['FunctionArn']}: {count}; filtered out: {tally.skipped}"
+        text = f"replay would send to {target['FunctionArn']}: {count}; excluded by filters: {tally.skipped}"
         yield Result(text, {"records": count})
         return
     yield from _send(to or d, target, records, tally)
     yield tally.result()
     if tally.failed:
-        raise UserError(f"records failed: {tally.failed}; correct the function, then replay them again")
+        raise UserError(f"failed records: {tally.failed}; correct the function, then run replay again")
 
 
 def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
-    """Send the records of the notes, with `skip_superseded` those of unchanged items. Delete notes that are handled."""
+    """Send the records of the notes, or with `skip_superseded`, of unchanged items only. Delete the handled notes."""
     yield Started("redrive")
     place, table = place_of(d), steps.existing(d, "table")
     target = _mapping(d, str(table["LatestStreamArn"]))
     if skip_superseded and "NEW" not in table["StreamSpecification"].get("StreamViewType", ""):
-        raise UserError("--skip-superseded needs the new images of items, which STREAM_VIEW_TYPE leaves out")
+        raise UserError("--skip-superseded requires new images, which STREAM_VIEW_TYPE excludes; remove the flag")
     yield Progress("redrive", f"messages in {d.settings.on_failure}: about {place.count()}")
     if d.dry_run:
-        yield Result(f"redrive would send the records of its notes to {target['FunctionArn']}", {"notes": {}})
+        yield Result(f"redrive would send the records of the notes to {target['FunctionArn']}", {"notes": {}})
         return
     tally, count = Tally("redrive", place.hold), {"deleted": 0, "kept": 0, "lost": 0, "other": 0}
     accept = partial(_is_current, d, table["TableArn"]) if skip_superseded else lambda _: True
@@ -90,8 +90,8 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
             ends = [batch["startSequenceNumber"], batch["endSequenceNumber"]]
             if [number_of(each) for each in records[:1] + records[-1:]] != ends:
                 count["lost"] += 1
-                left = f"the stream keeps a record for 24 hours, and has {len(records)} of its {batch['batchSize']}"
-                loss = f"{name}: {left}, which arrived from {batch['approximateArrivalOfFirstRecord']} on"
+                left = f"the stream still has {len(records)} of its {batch['batchSize']} records (kept for 24 hours)"
+                loss = f"{name}: {left}; the first one arrived at {batch['approximateArrivalOfFirstRecord']}"
                 yield Result(f"lost    note {loss}", {"lost": [loss]})
             elif tally.failed > failed:
                 count["kept"] += 1
@@ -102,12 +102,12 @@ def redrive(d: Deployment, *, skip_superseded: bool = False) -> Events[None]:
         place.release()
     yield tally.result("; notes: " + ", ".join(f"{number} {what}" for what, number in count.items()), notes=count)
     if stay := count["kept"] + count["lost"]:
-        advice = "correct the function and run redrive again; delete lost ones by hand"
-        raise UserError(f"notes that stay in {d.settings.on_failure}: {stay}; {advice}")
+        advice = "correct the function and run redrive again; delete lost notes by hand"
+        raise UserError(f"notes that remain in {d.settings.on_failure}: {stay}; {advice}")
 
 
 def _records_of(d: Deployment, place: notes.Queue | notes.Bucket, name: str, batch: Mapping[str, Any]) -> list[Record]:
-    """The records of a note. From the stream, with PARALLELIZATION_FACTOR above 1, also those between them."""
+    """The records of a note and, with PARALLELIZATION_FACTOR above 1, the records between them in the stream."""
     if isinstance(place, notes.Bucket):
         return place.records(name)
     first, last, limit = batch["startSequenceNumber"], batch["endSequenceNumber"], min(batch["batchSize"], 1000)
@@ -115,30 +115,30 @@ def _records_of(d: Deployment, place: notes.Queue | notes.Bucket, name: str, bat
 
 
 def place_of(d: Deployment) -> notes.Queue | notes.Bucket:
-    """Where ON_FAILURE keeps the notes."""
+    """The queue or bucket of ON_FAILURE."""
     arn = d.settings.on_failure
     service = arn.split(":")[2] if arn else ""
     if service == "sqs":
-        # It holds the messages before each invocation, which takes up to half of that time.
+        # `redrive` extends this time before each invocation, which takes up to half of it.
         return notes.Queue(d.client("sqs"), arn, 2 * d.settings.function_timeout + 20)
     if service == "s3":
         return notes.Bucket(d.client("s3"), arn)
-    reason = f": {arn} is an SNS topic, which keeps no notes" if arn else " is empty, so there are no notes"
+    reason = f": {arn} is an SNS topic, which does not store notes" if arn else " is empty, so there are no notes"
     raise UserError(f"ON_FAILURE{reason}; allowed: the ARN of an SQS queue or an S3 bucket")
 
 
 def _mapping(d: Deployment, stream_arn: str) -> dict[str, Any]:
-    """The mapping as it is deployed. Raises UserError if there is none."""
+    """The deployed mapping. Raises UserError if it does not exist."""
     lambda_ = d.client("lambda")
     current = mapping.with_filters(lambda_, mapping.describe(lambda_, d.settings.function_name, stream_arn))
     if current is None:
-        raise UserError(f"{stream_arn} is not mapped to function {d.settings.function_name}; try: invoke map-stream")
+        raise UserError(f"function {d.settings.function_name} has no mapping on {stream_arn}; try: invoke map-stream")
     return current
 
 
 def _in_order(place: notes.Queue | notes.Bucket, table: Mapping[str, Any], target: Mapping[str, Any],
               count: dict[str, int]) -> list[tuple[str, dict[str, Any]]]:  # fmt: skip
-    """The names and the batches of our notes in the order of their records, which a queue does not have."""
+    """The names and batches of our notes, sorted by their records, because a queue has no order."""
     ours = {}
     for name, text in place.receive():
         if batch := notes.batch_of(text, table["TableArn"], target["FunctionArn"]):
@@ -149,7 +149,7 @@ def _in_order(place: notes.Queue | notes.Bucket, table: Mapping[str, Any], targe
 
 
 def _is_current(d: Deployment, table_arn: str, record: Record) -> bool:
-    """Whether the item is still as the change left it. Compares Python values, as sets have no order."""
+    """Whether the item still has the new image of the record. Compares Python values, because sets have no order."""
     key, image = items.parse(json.dumps(record["dynamodb"]["Keys"])), record["dynamodb"].get("NewImage")
     item = d.client("dynamodb").get_item(TableName=table_arn, Key=key, ConsistentRead=True).get("Item")
     value = TypeDeserializer().deserialize
@@ -170,14 +170,14 @@ def _matching(records: Iterable[Record], target: Mapping[str, Any], tally: Tally
 
 
 def _send(d: Deployment, target: Mapping[str, Any], records: Iterable[Record], tally: Tally) -> Events[None]:
-    """Send the records in batches as the mapping makes and, after a failure, bisects them. Emits those that fail."""
+    """Send the records in the mapping's batches, which it bisects after a failure. Emits the failed records."""
     for batch in items.batches(records, target["BatchSize"], _EVENT_BYTES):
         parts = [batch]
         while parts:
             part = []
             for record in parts.pop():
                 if _key(record) in tally.blocked:
-                    yield tally.fail(record, "not sent: an earlier record of its key failed")
+                    yield tally.fail(record, "not sent: an earlier record with the same key failed")
                 else:
                     part.append(record)
             if not part:
@@ -199,7 +199,7 @@ def _key(record: Record) -> str:
 
 
 def _invoke(lambda_: Any, target: Mapping[str, Any], batch: list[Record], hold: Callable[[], None]) -> tuple[int, str]:
-    """Invoke the function. Returns how many records it handled, and why it failed at the next one.
+    """Invoke the function. Returns the number of handled records, and why the next record failed.
 
     Lambda developer guide: "Configuring partial batch response with DynamoDB and Lambda".
     """
@@ -220,5 +220,5 @@ def _invoke(lambda_: Any, target: Mapping[str, Any], batch: list[Record], hold: 
         failures = (answer or {}).get("batchItemFailures") or []
         first = min((indices[each["itemIdentifier"]] for each in failures), default=len(batch))
     except (AttributeError, LookupError, TypeError):
-        return 0, f"its response names no record of the batch: {text.decode(errors='replace')[:200]}"
+        return 0, f"batchItemFailures names no record of the batch: {text.decode(errors='replace')[:200]}"
     return first, "reported in batchItemFailures"

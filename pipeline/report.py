@@ -1,4 +1,4 @@
-"""Rendering events: as lines for a person, and as one JSON document for a program (docs/json.md). And confirmation."""
+"""Render events as lines of text and as one JSON document (docs/json.md), and ask for confirmation."""
 
 import json
 import sys
@@ -22,9 +22,9 @@ _PROGRESS_SECONDS = 5
 class Report:
     """The report of one task.
 
-    With `live`, a region of the terminal shows what runs. With `dry_run`, it lists every attribute of a change, and
-    counts the changes. With `streaming`, each result is a JSON document on a line, and that of the task follows only if
-    it fails. `about` describes the pipeline in it. `summarize` says what exists when the task fails.
+    With `live`, a region of the terminal shows the running steps. With `dry_run`, the report lists every attribute of a
+    change, and counts the changes. With `streaming`, each result is a JSON document on a separate line, and the task's
+    document follows only on failure. `about` describes the pipeline. `summarize` lists what exists when the task fails.
     """
 
     task: str
@@ -77,7 +77,7 @@ class Report:
             sys.stderr.write(f"{event.step}: {event.text}\n")
 
     def result(self, text: str, values: Mapping[str, Any] | None = None) -> None:
-        """Print the answer of a command: `text` on stdout, or `values` in the document, which joins lists."""
+        """Print the result of a command: `text` on stdout, or `values` in the JSON document, which joins lists."""
         if self.streaming:
             print(json.dumps(values), flush=True)  # noqa: T201 - a document
             return
@@ -103,7 +103,7 @@ class Report:
             print(json.dumps(document, indent=indent, default=str), flush=True)  # noqa: T201 - the document
 
     def _line(self, text: str) -> None:
-        """A line for a person: on stdout, unless the document goes there."""
+        """Print a line on stdout, or on stderr if the JSON document goes to stdout."""
         if self._screen:
             self._screen.print(text)
         else:
@@ -118,7 +118,7 @@ def document_of(change: Change) -> dict[str, Any]:
 
 
 def line(step: str, change: Change, seconds: float | None = None, *, inline: bool = True) -> str:
-    """A change as one line: sign, step, resource, differences, time."""
+    """Format a change as one line: sign, step, resource, differences, time."""
     shown = change.diffs if inline and change.action in ("updated", "replaced") else ()
     note = change.note or ("does not exist" if change.action == "absent" else "")
     text = "; ".join(filter(None, [*map(diff_text, shown), note]))
@@ -127,7 +127,7 @@ def line(step: str, change: Change, seconds: float | None = None, *, inline: boo
 
 
 def diff_text(diff: Diff) -> str:
-    """One parameter, with its old and new value."""
+    """Format a parameter with its old and new value."""
     old = "" if diff.old is None else f"{_shown(diff.old)} -> "
     return f"{diff.setting}: {old}{_shown(diff.new)}"
 
@@ -148,4 +148,4 @@ def confirm(step: str, changes: Sequence[Change], words: tuple[str, ...], *, ass
     sys.stderr.write(f"Type {words[0]} to continue: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip() not in words:
-        raise UserError(f"aborted. Nothing was changed. To continue, run it again and type: {words[0]}")
+        raise UserError(f"aborted. Nothing was changed. To continue, run the task again and type: {words[0]}")

@@ -1,4 +1,4 @@
-"""ROLE_ARN: whether a role that others manage allows what the function needs. Reads only."""
+"""ROLE_ARN: check whether an existing role has the permissions that the function needs. Only reads."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,25 +15,24 @@ _TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "
 
 
 def check(iam: Any, role_arn: str, region: str, documents: Mapping[str, Mapping[str, Any]]) -> Change:
-    """Check that Lambda may assume the role, and that the role allows what the documents allow.
+    """Check that Lambda can assume the role, and that the role has the permissions in the documents.
 
-    Raises UserError, with the missing statements, if something is known to be missing. The note of the Change names
-    what is unknown.
+    Raises UserError with the missing statements. The note of the Change names the permissions that it could not check.
     """
     problem, statements, unknown = missing(iam, role_arn, region, documents)
     if problem or statements:
         policy = f"Its policies do not allow:\n{_document(statements)}" if statements else ""
-        advice = "Ask its owner to change it (which takes seconds to take effect), or list less in policies/."
+        advice = "Ask its owner to add them (changes take seconds to take effect), or remove actions from policies/."
         raise UserError(f"ROLE_ARN: {role_arn} lacks permissions. {advice}\n{problem}{policy}")
-    return unmanaged(role_arn, f"; cannot be checked: {', '.join(unknown)}" if unknown else "")
+    return unmanaged(role_arn, f"; could not check: {', '.join(unknown)}" if unknown else "")
 
 
 def missing(
     iam: Any, role_arn: str, region: str, documents: Mapping[str, Mapping[str, Any]]
 ) -> tuple[str, list[dict[str, Any]], list[str]]:
-    """Why Lambda may not assume the role ("" if it may), the statements of the documents that it lacks, the unknown.
+    """Return why Lambda cannot assume the role (or ""), the missing statements, and the unknown permissions.
 
-    IAM simulates the role's policies. If the caller may not simulate, the policies that the caller may read decide.
+    IAM simulates the role's policies. Without permission to simulate, evaluates the policies that the caller can read.
     IAM API reference: GetRole, SimulatePrincipalPolicy, GetRolePolicy, GetPolicyVersion.
     """
     lacking = []
@@ -68,7 +67,7 @@ def _document(statements: list[dict[str, Any]]) -> str:
 
 
 def _trust_problem(iam: Any, role_arn: str) -> str | None:
-    """Why Lambda may not assume the role; "" if it may, None if the caller may not read the trust policy."""
+    """Why Lambda cannot assume the role. "" if it can, None if the caller is not allowed to read the trust policy."""
     try:
         response = _if_allowed(partial(iam.get_role, RoleName=role_arn.rpartition("/")[2]))
     except iam.exceptions.NoSuchEntityException:
@@ -76,14 +75,14 @@ def _trust_problem(iam: Any, role_arn: str) -> str | None:
     if response is None:
         return None
     if (arn := response["Role"]["Arn"]) != role_arn:
-        raise UserError(f"ROLE_ARN: {role_arn} does not exist; choose the role of this name: {arn}")
+        raise UserError(f"ROLE_ARN: {role_arn} does not exist; choose the existing role with this name: {arn}")
     if policies.lets_lambda_in(policies.listed(response["Role"]["AssumeRolePolicyDocument"]["Statement"])):
         return ""
-    return f"Lambda may not assume it. Its trust policy needs:\n{_document([_TRUST])}\n"
+    return f"Lambda is not allowed to assume the role. Its trust policy needs:\n{_document([_TRUST])}\n"
 
 
 def simulations(documents: Mapping[str, Mapping[str, Any]], region: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """SimulatePrincipalPolicy's parameters for each statement that allows; and the statements that it cannot judge."""
+    """SimulatePrincipalPolicy's parameters for each Allow statement, and the statements that it cannot evaluate."""
     calls, vague = [], []
     statements = [each for document in documents.values() for each in policies.listed(document["Statement"])]
     # Without the region, IAM would deny what a condition allows in this region.
@@ -104,14 +103,15 @@ def _simulate(iam: Any, role_arn: str, call: Mapping[str, Any]) -> dict[str, set
             organization = result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True)
             for each in result.get("ResourceSpecificResults") or [result]:
                 allowed = each.get("EvalResourceDecision", each.get("EvalDecision")) == "allowed"
-                # Conditions, also those of the organization's policies, are evaluated without the values they need.
+                # IAM evaluates conditions, including those of the organization's policies, without the values that they
+                # need.
                 denied = "unknown" if each.get("MissingContextValues") or not organization else "missing"
                 verdicts.setdefault(result["EvalActionName"], set()).add("allowed" if allowed else denied)
     return verdicts
 
 
 def _judge(statements: list[Any], action: str, resource: str) -> str:
-    """The verdict by the statements, of which None means an unknown one. A condition may hold or not."""
+    """Evaluate the statements. None is an unknown statement. A condition may be true or false."""
     concerned = [
         each or {"Effect": "Allow", "Condition": {}}
         for each in statements
@@ -125,7 +125,7 @@ def _judge(statements: list[Any], action: str, resource: str) -> str:
 
 
 def _statements(iam: Any, name: str) -> list[Any]:
-    """The statements of the role's policies. None for what the caller may not read, and for policy variables."""
+    """The statements of the role's policies. None for unreadable policies and for statements with policy variables."""
     inline = _if_allowed(partial(role.inline_policy_names, iam, name))
     attached = _if_allowed(iam.get_paginator("list_attached_role_policies").paginate(RoleName=name).build_full_result)
     managed = (attached or {}).get("AttachedPolicies", ())
@@ -142,7 +142,7 @@ def _default_version(iam: Any, arn: str) -> Any:
 
 
 def _if_allowed(call: Callable[[], Any]) -> Any:
-    """What a call returns; None if the caller may not make it, or if IAM cannot simulate actions with wildcards."""
+    """Return the result of a call; None if the caller is not allowed to make it or IAM cannot simulate wildcards."""
     try:
         return call()
     except ClientError as error:

@@ -23,32 +23,32 @@ from .echo import Call, on_call
 from .resources.change import UserError
 from .settings import Settings
 
-# The responses of a plan's reads, with the time of each.
+# The responses to a plan's reads, with their times.
 Recent = dict[str, tuple[float, dict[str, Any]]]
 Answer = tuple[AWSResponse, dict[str, Any]]
 
 _OK = AWSResponse("", 200, HTTPHeaders(), None)
 _RETRIES: Any = {"mode": "standard", "total_max_attempts": 5}
-# boto3's attempts end within a second if the connection is cut. What AWS calls unavailable lasts longer.
+# If the connection is cut, boto3's attempts end within a second. Outages last longer.
 _OUTAGE_SECONDS, _OUTAGE_PAUSE_SECONDS = 15.0, 1.0
-# In AWS's codes.
+# Patterns of AWS's error codes.
 _THROTTLED = re.compile("Throttl|TooManyRequests|ThroughputExceeded|RequestLimitExceeded")
-# For so many seconds, a call does not repeat a read of the plan before it.
+# For this time, a call does not repeat a read of the plan before it.
 _REUSE_SECONDS = 10.0
 _READS = ("Describe", "Get", "List", "Head", "Filter", "BatchGet", "Query", "Scan", "Simulate")
 
 
 def connect(settings: Settings, endpoint_url: str | None, *, dry_run: bool = False, verbose: bool = False,
             echo: Callable[[Call], None] | None = None, access_key: str = "local") -> Callable[..., Any]:  # fmt: skip
-    """A function from a service's name ("dynamodb") to its one client for the target.
+    """Return a function that maps a service name ("dynamodb") to a client for the target. It caches the clients.
 
-    With TARGET=local, `endpoint_url` is the local AWS's, which may have issued `access_key`; no credentials of
-    this machine are read. With `dry_run`, the clients answer writing calls. With `verbose`, they log each on stderr.
-    `echo` gets each call before it is made. `client(service, dry_run=True)` returns a dry-run client. The reads
-    of such a plan are used again, each once, if they are seconds old and nothing has been written since.
+    With TARGET=local, `endpoint_url` is the local AWS, which may have issued `access_key`; the clients do not read
+    credentials from this machine. With `dry_run`, the clients answer write calls themselves. With `verbose`, they log
+    each call on stderr. `echo` receives each call before it is made. `client(service, dry_run=True)` returns a dry-run
+    client. A later call reuses each read of such a plan once, within seconds and until the first write.
     """
     session: Any = _local_session(settings, access_key) if settings.target == "local" else _aws_session(settings)
-    # An invocation answers when the function has returned.
+    # Lambda responds to an invocation when the function returns.
     timeout = 60 + settings.function_timeout
     config = Config(retries=_RETRIES, read_timeout=timeout, tcp_keepalive=True, max_pool_connections=50)
     config = config.merge(Config(proxies={})) if settings.target == "local" else config
@@ -59,7 +59,7 @@ def connect(settings: Settings, endpoint_url: str | None, *, dry_run: bool = Fal
     def client(service: str, *, dry_run: bool = dry_run) -> Any:
         made = session.client(service, endpoint_url=endpoint_url or settings.aws_endpoint_url or None, config=config)
         made.meta.events.register("provide-client-params", _note_call)
-        if echo and dry_run == all_dry:  # a plan before the real calls would print each command twice
+        if echo and dry_run == all_dry:  # otherwise, the plan before the real calls prints each command twice
             on_call(made, settings.aws_region, echo)
         if verbose:
             made.meta.events.register("after-call", _log_call)
@@ -80,7 +80,7 @@ def is_read(operation: str) -> bool:
 
 
 def with_region(settings: Settings) -> Settings:
-    """The settings with the region of the profile or of AWS_DEFAULT_REGION, for an empty AWS_REGION."""
+    """Replace an empty AWS_REGION with the region of the profile or of AWS_DEFAULT_REGION."""
     if region := _aws_session(settings).region_name:
         return replace(settings, aws_region=region)
     profile = settings.aws_profile or "default"
@@ -101,15 +101,15 @@ def _aws_session(settings: Settings) -> boto3.Session:
 
 
 def _note_call(params: Mapping[str, Any], model: OperationModel, context: dict[str, Any], **_: Any) -> None:
-    """Note the time and the parameters, and the text that identifies a reading call whose response is used again."""
+    """Store the time and the parameters of a call, and for a read that can be reused, the text that identifies it."""
     context["began"], context["parameters"] = time.monotonic(), params
-    # `clean` must see the items of the moment in which it deletes a table. Pages of records would fill the memory.
+    # `clean` must see the current items when it deletes a table. Pages of records would fill the memory.
     call = f"{model.service_model.service_name} {model.name} {sorted(params.items())!r}"
     context["read"] = call if is_read(model.name) and model.name not in ("Scan", "GetRecords") else ""
 
 
 def _answer_write(model: OperationModel, context: dict[str, Any], **_: Any) -> Answer | None:
-    """Answer a writing call as AWS would, as far as the answer is predictable."""
+    """Answer a write call as AWS would, as far as the response is predictable."""
     if is_read(model.name):
         return None
     response = predicted_response(model.output_shape, context["parameters"]) if model.output_shape else {}
@@ -117,7 +117,7 @@ def _answer_write(model: OperationModel, context: dict[str, Any], **_: Any) -> A
 
 
 def predicted_response(shape: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of a response that repeat the request's, and for each ARN a placeholder: "<StreamArn>"."""
+    """The members of a response that repeat the request, and a placeholder for each ARN: "<StreamArn>"."""
     response: dict[str, Any] = {}
     for name, member in shape.members.items():
         if name in parameters:
@@ -130,13 +130,13 @@ def predicted_response(shape: Any, parameters: Mapping[str, Any]) -> dict[str, A
 
 
 def _remember_read(context: dict[str, Any], parsed_response: Any, recent: Recent, **_: Any) -> None:
-    """Remember a read of a plan. A waiter repeats a call: the first response is the one to give again."""
+    """Remember a read of a plan. If a waiter repeats a call, keep the first response."""
     if context["read"] and parsed_response and "Error" not in parsed_response:
         recent.setdefault(context["read"], (time.monotonic(), deepcopy(parsed_response)))
 
 
 def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> Answer | None:
-    """Answer a read as AWS answered the plan's, once. A write makes all earlier responses obsolete."""
+    """Answer a read once with the response to the plan's read. A write discards all earlier responses."""
     if not context["read"]:
         recent.clear()
         return None
@@ -148,9 +148,9 @@ def _answer_read(context: dict[str, Any], recent: Recent, **_: Any) -> Answer | 
 
 
 def _outlast(response: Any, caught_exception: Exception | None, request_dict: dict[str, Any], **_: Any) -> float | None:
-    """The pause before another attempt where boto3 makes no more: AWS is unavailable or throttles for up to 15 s."""
+    """The pause before another attempt after boto3's attempts, while AWS is unavailable or throttles for up to 15 s."""
     since = request_dict["context"].setdefault("failing_since", time.monotonic())
-    # An endpoint that takes no connection is a mistake in the settings.
+    # An endpoint that accepts no connection is a mistake in the settings.
     unavailable = isinstance(caught_exception, HTTPClientError)
     if response:
         http, parsed = response

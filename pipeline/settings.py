@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# The parser behind dotenv_values: that skips a line that it cannot parse, and does not report line numbers.
+# The parser of dotenv_values, which itself skips invalid lines and does not report line numbers.
 from dotenv.parser import parse_stream
 
 from . import validators
@@ -30,8 +30,11 @@ _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/([!-~]+/)?[\w+=,.@-]{1,64}"
 _RUNTIME = r"python3\.\d{1,2}", "a Python runtime, such as python3.13"
 _HANDLER = r"(?=\S{3,128}$)[^.].*\.[^.]+", "MODULE.FUNCTION, such as app.handler"
 _ALIAS = rf"(?!\d+$){_NAME}{{1,128}}", "1 to 128 letters, digits, - and _, and not only digits"
-_QUEUE_TOPIC_OR_BUCKET = "the ARN of a standard SQS queue, a standard SNS topic or an S3 bucket"
-_DESTINATION = r"arn:aws[a-z-]*:(sqs|sns|s3):.*:.+(?<!\.fifo)", _QUEUE_TOPIC_OR_BUCKET
+# Lambda names no message group, which SQS and SNS need for a FIFO queue or topic.
+_DESTINATION = (
+    r"arn:aws[a-z-]*:(s3:.*:.+|(sqs|sns):.*:.+(?<!\.fifo))",
+    "the ARN of a standard SQS queue, a standard SNS topic or an S3 bucket",
+)
 _TOPIC_ARN = rf"arn:aws[a-z-]*:sns:{_REGION}:\d{{12}}:{_NAME}{{1,256}}"
 _POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+", "arn:PARTITION:iam::ACCOUNT:policy/NAME"
 
@@ -144,7 +147,7 @@ class Settings:
     local_debug_port: int = _setting(0, integer, 0, 65535)
     local_debug_wait: bool = _setting(False, boolean)
 
-    # Other AWS_* lines of the file, such as credentials. boto3 gets them with TARGET=aws. Never shown.
+    # Other AWS_* lines of the file, such as credentials. With TARGET=aws, boto3 reads them. No output shows them.
     aws_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -167,7 +170,7 @@ def declarations() -> list[Declaration]:
 
 
 def parameters_of(resource: str) -> dict[str, str]:
-    """The path of the parameter that each setting of a resource is, by name: "EphemeralStorage.Size"."""
+    """The path of the parameter of each setting of a resource, by name: "EphemeralStorage.Size"."""
     paths = [(each.name, *each.parameter.split(" ")) for each in declarations() if each.parameter]
     return {name: path for name, owner, path in paths if owner == resource}
 
@@ -175,7 +178,7 @@ def parameters_of(resource: str) -> dict[str, str]:
 def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, str]) -> Settings:
     """Settings from defaults, `env_file`, `environment` and `overrides`; each takes precedence over the one before.
 
-    All are by name, such as "BATCH_SIZE". An empty value sets the default. Raises SettingsError with every problem.
+    Names are like "BATCH_SIZE". An empty value selects the default. Raises SettingsError with every problem.
     """
     problems: list[str] = []
     declared = declarations()
@@ -218,12 +221,12 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
 
 
 def _apply_arn(kind: str, values: dict[str, Any], texts: Mapping[str, str], chosen: Container[str]) -> Iterator[str]:
-    """Take the resource's name from TABLE_ARN or ROLE_ARN. Yields the problems with settings that would shape it."""
-    # A default in a file may come from .env.example. The names in `chosen` are refused with any value.
+    """Take the resource's name from TABLE_ARN or ROLE_ARN. Yields a problem for each setting that it excludes."""
+    # A default in a file may come from .env.example. The names in `chosen` are rejected with any value.
     for name, default, *_ in declarations():
         shapes = (name.startswith(f"{kind}_") and name != f"{kind}_ARN") or (kind, name) == ("ROLE", "POLICY_NAME")
         if shapes and texts.get(name) and (name in chosen or values.get(name.lower()) != default):
-            reason = f"is not allowed with {kind}_ARN, whose {kind.lower()} is not changed; remove one of them"
+            reason = f"is not allowed with {kind}_ARN, as tasks never change that {kind.lower()}; remove one of them"
             yield f"{name}: {texts[name]!r} {reason}"
     values[f"{kind.lower()}_name"] = values[f"{kind.lower()}_arn"].rpartition("/")[2]
 

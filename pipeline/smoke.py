@@ -1,4 +1,4 @@
-"""`smoke`: an end-to-end test with an item of its own, or with the next record that others cause (--observe)."""
+"""`smoke`: an end-to-end test with a test item, or with the next record that someone else causes (--observe)."""
 
 import base64
 import re
@@ -23,7 +23,7 @@ _MARKER_VALUE = re.compile(r"smoke[0-9a-f]{32}")
 _ATTEMPT = "smoke_attempt"
 _SCAN_PAGE_SIZE = 100
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.004, 1.0
-# With LATEST, what is written before AWS starts to read is lost. The item is written again, at growing intervals.
+# With LATEST, records from before AWS starts to read are lost. So smoke writes the item again, at growing intervals.
 _FIRST_REWRITE_SECONDS, _LONGEST_REWRITE_SECONDS = 2.0, 15.0
 _CLOCK_SKEW_MS = 10 * 60 * 1000
 _REDELIVERY_SECONDS = 5.0
@@ -31,7 +31,7 @@ _REDELIVERY_SECONDS = 5.0
 _EVENT_ID = re.compile(r"""["']eventID["']: ?["']([0-9a-f]+)""")
 _PLATFORM_LINE = re.compile(r'(INIT_START|START|END|REPORT|XRAY) |\{"time":.*"type": ?"platform\.')
 _CREATED = re.compile(r"""["']ApproximateCreationDateTime["']: ?(\d+)""")
-# When smoke first looks for a cause, and again. It believes a cause that it sees twice: AWS's answers may be old.
+# When smoke looks for a cause. It trusts a cause only if it sees it twice, because AWS's responses may be stale.
 _FIRST_LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 3.0, 4.0
 # What AWS adds to the record of an item.
 _UNKNOWN_BEFORE = ("eventID", "dynamodb.ApproximateCreationDateTime", "dynamodb.SequenceNumber", "dynamodb.SizeBytes")
@@ -39,7 +39,7 @@ _UNKNOWN_BEFORE = ("eventID", "dynamodb.ApproximateCreationDateTime", "dynamodb.
 
 @dataclass(frozen=True)
 class _Trial:
-    """An item, and what it passes on its way to the log.
+    """The test of an item or a record, and the resources that it passes on its way to the log.
 
     `events` reads the log events that show the item or the observed record, `put_ms` is AWS's time of the put in whole
     seconds, `began` the local time. `earlier` are invocations before it.
@@ -61,7 +61,7 @@ class _Trial:
         return self.began + self.d.settings.smoke_timeout
 
     def invocations(self) -> list[log_reader.Invocation]:
-        """The invocations since the put, of anybody's records."""
+        """The invocations since the put, for any records."""
         events = log_reader.fetch(self.d.client("logs"), self.log_group, since_ms=self.put_ms)
         return [each for each in log_reader.invocations(events) if self.is_new(each)]
 
@@ -70,7 +70,7 @@ class _Trial:
         return invocation.started_ms >= self.put_ms and invocation.request_id not in self.earlier
 
     def cause(self) -> causes.Cause | None:
-        """The first cause that applies now; one that is certain before the others."""
+        """The first cause that applies now, preferably a certain one."""
         found = causes.find(self.d, causes.look(self.d), self.is_new)
         return min(found, key=lambda cause: not cause.certain, default=None)
 
@@ -81,7 +81,7 @@ class _Trial:
 
 
 def run(d: Deployment, *, observe: bool = False) -> Events[None]:
-    """Put one item of our own, wait until the function has processed it, and delete it, whatever happens.
+    """Put a test item, wait until the function has processed it, and delete it in any case.
 
     The function has processed the item when its log shows the item, that invocation succeeded, and the records are not
     delivered again. Raises UserError, with the likely cause, if this does not happen within SMOKE_TIMEOUT. With
@@ -89,7 +89,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
     """
     yield Started("smoke")
     if d.dry_run:
-        raise UserError("smoke does not support --dry; leave it out, as smoke deletes its item")
+        raise UserError("smoke does not support --dry; remove the flag (smoke deletes its item)")
     extra = extra_attributes(d.settings)
     trial = _existing(d)
     trial = replace(trial, put_ms=aws_time_ms(trial.mapping))
@@ -103,16 +103,16 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
         item, term = new_item(trial.table, extra)
         check_filters(trial.table, trial.mapping, item)
         began = time.monotonic()
-        # The key is random, so that the put overwrites no item of somebody else.
+        # The key is random, so the put does not overwrite another item.
         put_ms = aws_time_ms(dynamodb.put_item(TableName=name, Item=item))
-        # The term is unique, so that an early start finds nothing else.
+        # The term is unique, so an early start time finds nothing else.
         since_ms, pattern = put_ms - _CLOCK_SKEW_MS, f'"{term}"'
         events = partial(log_reader.fetch, d.client("logs"), trial.log_group, since_ms=since_ms, pattern=pattern)
         trial = replace(trial, events=events, put_ms=put_ms, began=began)
     try:
         if error := function.runtime_error(trial.parts.function or {}):
             yield Progress("smoke", error)
-        yield Waiting("smoke", f"log group {trial.log_group} to show it")
+        yield Waiting("smoke", f"the record to appear in log group {trial.log_group}")
         event = yield from _wait_for_event(trial, item)
         elapsed = time.monotonic() - trial.began if item else (event["timestamp"] - trial.put_ms) / 1000
         yield Waiting("smoke", "the invocation to end")
@@ -133,7 +133,7 @@ def run(d: Deployment, *, observe: bool = False) -> Events[None]:
 
 
 def _with_next_record(trial: _Trial) -> _Trial:
-    """The trial of the next record. Raises UserError if there is none within SMOKE_TIMEOUT."""
+    """Wait for the next record and return its trial. Raises UserError if there is no record within SMOKE_TIMEOUT."""
     stream = follow(trial.d.client("dynamodbstreams"), trial.table["LatestStreamArn"])
     timeout = trial.d.settings.smoke_timeout
     for _ in _tries(time.monotonic() + timeout):
@@ -142,8 +142,8 @@ def _with_next_record(trial: _Trial) -> _Trial:
             trial = replace(trial, put_ms=put_ms, began=time.monotonic())
             return replace(trial, events=partial(_observed, trial, records, stream))
     raise UserError(
-        f"no record within {timeout} s: nobody wrote to table {trial.d.settings.table_name}. Try again when it is in "
-        "use, raise SMOKE_TIMEOUT, or let smoke put an item: invoke smoke --write"
+        f"no one wrote to table {trial.d.settings.table_name} within {timeout} s. Try again when the table is in "
+        "use, raise SMOKE_TIMEOUT, or put a test item: invoke smoke --write"
     )
 
 
@@ -159,7 +159,7 @@ def _observed(trial: _Trial, records: list[Any], stream: Iterator[list[Any]]) ->
 
 
 def _shows(line: str, record: Mapping[str, Any]) -> bool:
-    """Whether a log line shows the record: its eventID, or in a line of the function without any, its key."""
+    """Whether a log line shows the record: by its eventID or, in a line of the function without one, by its key."""
     if _EVENT_ID.search(line) or _PLATFORM_LINE.match(line):
         return record["eventID"] in line
     values = [next(iter(each.values())) for each in record["dynamodb"]["Keys"].values()]
@@ -175,7 +175,7 @@ def _seconds_in_aws(line: str, timestamp_ms: int) -> float:
 
 
 def _existing(d: Deployment) -> _Trial:
-    """The deployed pipeline. Raises UserError, with the cause, if a part is missing or off."""
+    """The deployed pipeline. Raises UserError with the cause if a resource is missing or disabled."""
     parts = causes.look(d)
     if cause := next(causes.of_parts(d, parts), None):
         raise UserError(str(cause))
@@ -193,13 +193,13 @@ def check_filters(table: Mapping[str, Any], mapping: Mapping[str, Any], item: Ma
     patterns = [each["Pattern"] for each in mapping["FilterCriteria"].get("Filters", ())]
     if (paths := causes.unmatched(patterns, record)) and not {*paths} & {*_UNKNOWN_BEFORE}:
         raise UserError(
-            f"filter excludes the item: FILTER_CRITERIA does not match {', '.join(paths)} of smoke's item. Nothing was "
-            "written\n  try: add what the filter needs with SMOKE_ITEM, or find the next record: invoke smoke --observe"
+            f"filter excludes the item: FILTER_CRITERIA does not match {', '.join(paths)} of the item. Nothing was "
+            "written\n  try: add what the filter needs to SMOKE_ITEM, or find the next record: invoke smoke --observe"
         )
 
 
 def has_user_items(dynamodb: Any, table_name: str) -> bool:
-    """Whether the table holds items other than those of an interrupted smoke. DynamoDB API reference: Scan."""
+    """Whether the table holds items other than those that an interrupted smoke left. DynamoDB API reference: Scan."""
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=table_name,
         ConsistentRead=True,
@@ -228,9 +228,9 @@ def new_item(table: Mapping[str, Any], extra: Mapping[str, Any], token: int = 0)
     in_record = {"S": marker, "N": number, "B": base64.b64encode(marker.encode()).decode()}
     hash_key, *_ = kinds = items.key_types(table)
     if hash_key in extra:
-        raise UserError(f"SMOKE_ITEM: {hash_key!r} is the partition key, which smoke generates; leave it out")
+        raise UserError(f"SMOKE_ITEM: {hash_key!r} is the partition key, which smoke generates; remove it")
     if reserved := {_MARKER, _ATTEMPT} & extra.keys():
-        raise UserError(f"SMOKE_ITEM: {reserved.pop()!r} marks the items of smoke; choose another attribute")
+        raise UserError(f"SMOKE_ITEM: {reserved.pop()!r} is reserved for smoke; choose another attribute")
     key = {name: {kind: unique[kind]} for name, kind in kinds.items()}
     item = {_MARKER: {"S": marker}, _ATTEMPT: {"N": "1"}, **key, **extra}
     items.check(item, table, "SMOKE_ITEM")
@@ -248,13 +248,13 @@ def _tries(deadline: float) -> Iterator[float]:
 
 
 def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> Events[dict[str, Any]]:
-    """The log event that shows it. Writes an item again meanwhile if the mapping may have missed it.
+    """Wait for the log event that shows the item or record. Puts an item again if the mapping may have missed it.
 
-    Says what may keep it from arriving, and ends for a cause that is certain.
+    Reports possible causes of the delay. Raises UserError as soon as a cause is certain.
     """
     rewrite = _FIRST_REWRITE_SECONDS
     next_write, next_look = trial.began + rewrite, trial.began + _FIRST_LOOK_SECONDS
-    # Others' records may fail while the item waits for its batch.
+    # Other records may fail while the item waits for its batch.
     batched = trial.began + _LONGEST_PAUSE_SECONDS + trial.mapping["MaximumBatchingWindowInSeconds"]
     cause = None
     for now in _tries(trial.deadline):
@@ -268,7 +268,7 @@ def _wait_for_event(trial: _Trial, item: dict[str, Any]) -> Events[dict[str, Any
             if cause and cause.certain and repeated:
                 break
             if cause and not cause.certain and not repeated:
-                yield Progress("smoke", f"not yet in the log; the cause may be {cause}")
+                yield Progress("smoke", f"not in the log yet; possible cause: {cause}")
             next_look = now + _LOOK_AGAIN_SECONDS
         if item and trial.mapping["StartingPosition"] == "LATEST" and now > next_write:
             item[_ATTEMPT] = {"N": str(int(item[_ATTEMPT]["N"]) + 1)}  # an identical put creates no record
@@ -287,7 +287,7 @@ def _unknown_cause(trial: _Trial) -> causes.Cause:
         evidence = f"the function ran, but did not log the record ({state})"
         return causes.Cause("record not logged", evidence, "log the event in the handler: print(event)")
     evidence = f"the function logged nothing ({state})"
-    return causes.Cause("not delivered yet", evidence, "raise SMOKE_TIMEOUT, as AWS may take minutes to begin")
+    return causes.Cause("not delivered yet", evidence, "raise SMOKE_TIMEOUT, because AWS may take minutes to start")
 
 
 def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation:
@@ -297,7 +297,7 @@ def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation
         invocation = log_reader.invocation_of(trial.d.client("logs"), trial.log_group, event)
         if invocation.failure:
             cause = causes.of_failure(trial.d, trial.parts, invocation)
-            raise UserError(f"the function logged the item, and then failed:\n{cause}")
+            raise UserError(f"the function logged the item but then failed:\n{cause}")
         if invocation.report:
             return invocation
     raise UserError(
@@ -307,10 +307,10 @@ def _wait_for_end(trial: _Trial, event: dict[str, Any]) -> log_reader.Invocation
 
 
 def _check_not_repeated(trial: _Trial, event: dict[str, Any], invocation: log_reader.Invocation) -> None:
-    """Raise UserError if the item's records are delivered again: the function reported them as failed.
+    """Raise UserError if Lambda delivers the item's records again because the function reported them as failed.
 
-    The deletion of the item creates a record too, which follows in the same shard. Once the log shows it, AWS is done
-    with the records before it. A filter may hide it, so that the wait for it is short.
+    The deletion of the item creates a later record in the same shard. When the log shows this record, AWS is done with
+    the records before it. A filter may exclude it, so the wait is short.
     """
     for _ in _tries(time.monotonic() + (0 if trial.mapping["FilterCriteria"] else _REDELIVERY_SECONDS)):
         messages = [each["message"].rstrip("\n") for each in trial.events()]
@@ -325,8 +325,8 @@ def _check_not_repeated(trial: _Trial, event: dict[str, Any], invocation: log_re
         if trial.d.settings.function_response_types != "none":
             advice = (
                 "With FUNCTION_RESPONSE_TYPES=ReportBatchItemFailures, the function must return "
-                '{"batchItemFailures": []} or nothing when it succeeded; any other response fails the whole batch.'
+                '{"batchItemFailures": []} or nothing when it succeeds; any other response fails the whole batch.'
             )
         raise UserError(
-            f"the function logged the item, but Lambda delivers its record again (last result: {outcome}). {advice}"
+            f"the function logged the item, but Lambda delivers the record again (last result: {outcome}). {advice}"
         )

@@ -1,4 +1,4 @@
-"""`status`: every resource with its state, its differences from the settings, and facts about stream and function."""
+"""`status`: the state and the differences of every resource, and facts about the stream and the function."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from .resources.change import Change, own_tags
 
 @dataclass(frozen=True)
 class Status:
-    """`changes` are those that a deploy would make; `facts` are by name."""
+    """`changes` contains the changes that a deploy would make, `facts` the facts by name."""
 
     changes: list[Change]
     facts: dict[str, Any]
@@ -26,7 +26,7 @@ class Status:
         return [change for change in self.changes if change.action != "unchanged"]
 
     def lines(self) -> Iterator[str]:
-        """The status for a person."""
+        """The status as lines of text."""
         for change in self.changes:
             about = f"{state(change):<9} {change.arn}  {change.note}"
             yield f"{SIGNS[change.action]} {change.resource:<52} {about}".rstrip()
@@ -36,13 +36,13 @@ class Status:
             yield f"  {name:<15} {'; '.join(value) or 'none' if isinstance(value, list) else value}"
 
     def document(self) -> dict[str, Any]:
-        """The status for a program."""
+        """The status as a JSON document."""
         resources = [{**document_of(change), "state": state(change)} for change in self.changes]
         return {"drift": bool(self.drifted), "resources": resources, "facts": self.facts}
 
 
 def state(change: Change) -> str:
-    """The resource's state, in AWS's word where there is one."""
+    """The resource's state. Uses AWS's name if AWS has one."""
     if change.action in ("created", "deleted", "absent"):
         return "obsolete" if change.action == "deleted" else "missing"
     names = ("TableStatus", "State", "StateValue")
@@ -50,9 +50,9 @@ def state(change: Change) -> str:
 
 
 def collect(d: Deployment) -> Status:
-    """Plan a deploy and read the facts. Makes reading calls only."""
+    """Plan a deploy and read the facts. Makes only read calls."""
     changes = steps.plan(d)
-    # The plan, which has looked at a TABLE_ARN already, has the attributes after a deploy. These are the current ones.
+    # The plan, which has already checked TABLE_ARN, contains the attributes after a deploy. These are the current ones.
     current = table.describe(d.client("dynamodb"), d.settings.table_arn or d.settings.table_name, tags=False)
     mappings = mapping.of_function(d.client("lambda"), d.settings.function_name)
     stream = str(current["LatestStreamArn"]) if current else ""
@@ -105,8 +105,9 @@ def _stream(d: Deployment, arn: str) -> str:
     except client.exceptions.ClientError as error:
         if not d.settings.table_arn or error.response["Error"]["Code"] != "AccessDeniedException":
             raise
-        return "the caller may not read it"  # the owner allows the function's role
-    return f"{stream['StreamStatus']}, {stream['StreamViewType']}, shards: {len(stream['Shards'])}"
+        return "access denied"  # the owner allows the function's role
+    more = " or more" if stream.get("LastEvaluatedShardId") else ""
+    return f"{stream['StreamStatus']}, {stream['StreamViewType']}, shards: {len(stream['Shards'])}{more}"
 
 
 def function_metrics(d: Deployment) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def function_metrics(d: Deployment) -> dict[str, Any]:
 
 
 def _last_invocation(d: Deployment) -> dict[str, Any]:
-    """The newest invocation that was logged, and the newest one that failed, of the newest log stream."""
+    """The newest invocation and the newest failed invocation of the newest log stream."""
     invocations = log_reader.latest(d.client("logs"), parameters.log_group_name(d.settings))
     if not invocations:
         return {"last invocation": "none logged"}

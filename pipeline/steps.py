@@ -27,15 +27,15 @@ Show: TypeAlias = Callable[[log_reader.Invocation], str]
 def deploy(d: Deployment) -> Events[None]:
     """Create or update everything to match the settings.
 
-    Mistakes in the settings and policies are reported before the first write, and so is a TABLE_ARN that cannot be
-    used. Slow operations start first, and deploy waits for them last: AWS creates the table while the role propagates.
+    Reports mistakes in the settings and policies, and an unusable TABLE_ARN, before the first write. Starts slow
+    operations first and waits for them last: AWS creates the table while the role propagates.
     """
     current = (yield from create_table(d)) if d.settings.table_arn else None
-    key_arn = external.table_key_arn(d, current) if current else ""
+    key_arn = external.table_key_arn(d, current or d.settings.table_options)
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
     check(d, key_arn)
-    # Before the first write: a role of others may lack permissions.
+    # Before the first write, because a role that someone else manages may lack permissions.
     role_arn = (yield from create_role(d, key_arn)) if d.settings.role_arn else ""
     yield from _upload(d, code)
     table_change = None if current else (yield from _start_table(d))
@@ -65,7 +65,7 @@ def check(d: Deployment, key_arn: str = "") -> None:
 
 
 def _check_layer(lambda_: Any, name: str, version: str) -> None:
-    """Raise UserError for a layer version that does not exist. A caller who may not read it may still use it."""
+    """Raise UserError if a layer version does not exist. A caller without permission to read it can still use it."""
     try:
         if version.isdigit():
             lambda_.get_layer_version(LayerName=name, VersionNumber=int(version))
@@ -89,7 +89,7 @@ def zip_code(settings: Settings, root: Path, *, dry_run: bool = False) -> Events
 
 
 def build_zip(settings: Settings, root: Path, *, write: bool = False) -> bytes:
-    """Build the zip of lambda_src/, and check its handler. With `write`, it is also in build/."""
+    """Build the zip of lambda_src/ and check its handler. With `write`, also store the zip in build/."""
     runtime, architecture = settings.function_runtime, settings.function_architecture
     code = archive.build(root / "lambda_src", root / "build", runtime, architecture, write=write)
     archive.check_upload(code, settings.code_bucket)
@@ -107,7 +107,7 @@ def _upload(d: Deployment, code: bytes) -> Events[None]:
 
 
 def create_table(d: Deployment) -> Events[Mapping[str, Any]]:
-    """Create or update the table with its stream, and wait until it is active. Returns it. Only checks a TABLE_ARN."""
+    """Create or update the table, wait until it is active, and return it. With TABLE_ARN, only check the table."""
     if d.settings.table_arn:
         return (yield from external.check_table(d))
     change = yield from _start_table(d)
@@ -134,7 +134,7 @@ def _finish_table(d: Deployment, change: Change) -> Events[Mapping[str, Any]]:
 def create_role(d: Deployment, key_arn: str = "") -> Events[str]:
     """Create or update the role that Lambda assumes. Returns its ARN, or a placeholder in a dry run.
 
-    With ROLE_ARN, only check that role. `key_arn` is that of the key of TABLE_ARN's table, or "".
+    With ROLE_ARN, only check the role. `key_arn` is the ARN of the table's customer managed key, or "".
     """
     yield Started("create-role")
     if d.settings.role_arn:
@@ -160,9 +160,9 @@ def role_documents(d: Deployment, role_arn: str, key_arn: str = "", *, write: bo
 
 
 def put_policy(d: Deployment, role_arn: str = "", key_arn: str = "") -> Events[None]:
-    """Put the role's inline policies, and delete those of ours whose document was removed.
+    """Put the role's inline policies, and delete the pipeline's policies whose document was removed.
 
-    `key_arn` is that of the key of TABLE_ARN's table, or "". Without `role_arn`, both are read.
+    `key_arn` is the ARN of the table's customer managed key, or "". Without `role_arn`, reads both.
     """
     yield Started("put-policy")
     if d.settings.role_arn:
@@ -170,7 +170,7 @@ def put_policy(d: Deployment, role_arn: str = "", key_arn: str = "") -> Events[N
         return
     if not role_arn:
         role_arn = existing(d, "role")["Arn"]
-        key_arn = external.table_key_arn(d, existing(d, "table")) if d.settings.table_arn else ""
+        key_arn = external.table_key_arn(d, existing(d, "table") if d.settings.table_arn else d.settings.table_options)
     documents = role_documents(d, role_arn, key_arn)
     put = partial(role.ensure_policies, d.client("iam"), d.settings.role_name, documents)
     for change in put(owner=d.settings.pipeline_name, adopt=d.adopt):
@@ -178,7 +178,7 @@ def put_policy(d: Deployment, role_arn: str = "", key_arn: str = "") -> Events[N
 
 
 def _tokens(d: Deployment, role_arn: str = "") -> Callable[[], Mapping[str, str]]:
-    """The tokens of the policies. The role's ARN, if AWS has said it, saves a call that asks for the account."""
+    """The tokens of the policies. The role's ARN, if it is known, saves a call for the account ID."""
     known = role_arn.startswith("arn:")
     return lambda: parameters.policy_tokens(d.settings, role_arn if known else d.caller_identity["Arn"])
 
@@ -201,7 +201,7 @@ def create_function(
     change = retry(lambda: function.ensure(d.client("lambda"), desired, adopt=d.adopt))
     retagged = any(diff.setting == "Tags" for diff in change.diffs) and change.action != "created"
     group = parameters.log_group(d.settings)
-    # A log group of ours expires its events, is deleted by `clean`, and spares the role logs:CreateLogGroup.
+    # Our log group has a retention, `clean` can delete it, and the role does not need logs:CreateLogGroup.
     ensure_group = partial(log_group.ensure, d.client("logs"), group, adopt=d.adopt, tags=tags or retagged)
     yield Changed("create-function", retry(ensure_group))
     wait = partial(function.wait, d.client("lambda"), d.settings.function_name)
@@ -214,7 +214,7 @@ def create_function(
 def _publish(d: Deployment, changed: set[str]) -> Events[None]:
     """Publish a version if the function has changed, point the alias at it, and delete the oldest versions.
 
-    `changed` are the function's parameters that this run has changed.
+    `changed` contains the function's parameters that this run changed.
     """
     lambda_, kept, desired = d.client("lambda"), d.settings.function_versions_kept, parameters.alias(d.settings)
     publish = bool(changed - {"Tags", "ReservedConcurrentExecutions"})
@@ -231,7 +231,7 @@ def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *,
     yield Started("map-stream")
     if not current_table:
         current_table = existing(d, "table")
-        # A mapping belongs to its function: only a mapping of our function is changed.
+        # A mapping belongs to its function, so the function must be ours.
         check_owner(f"function {d.settings.function_name}", existing(d, "function")["Tags"], d.settings.pipeline_name)
         if d.settings.function_alias:
             alias.existing(d.client("lambda"), parameters.alias(d.settings))
@@ -249,12 +249,12 @@ def map_stream(d: Deployment, current_table: Mapping[str, Any] | None = None, *,
 
 
 def _crowded(d: Deployment, current: Mapping[str, Any]) -> str:
-    """A note if this mapping is one reader more than AWS recommends: two per shard, one of a global table.
+    """A note if the stream has more readers than AWS recommends: two per shard, or one for a global table.
 
     Lambda developer guide: "Using AWS Lambda with Amazon DynamoDB".
     """
     if current["TableStatus"] not in ("ACTIVE", "UPDATING"):
-        return ""  # a new table, which nobody else reads
+        return ""  # a new table, which has no other readers
     names = mapping.readers(d.client("lambda"), current["LatestStreamArn"], besides=d.settings.function_name)
     most = "one reader of a global table's stream" if current["Replicas"] else "two readers per shard"
     crowded = len(names) >= (1 if current["Replicas"] else 2)
@@ -262,9 +262,9 @@ def _crowded(d: Deployment, current: Mapping[str, Any]) -> str:
 
 
 def create_alarms(d: Deployment, current_function: Mapping[str, Any] | None = None) -> Events[None]:
-    """Create or update the alarms, and delete those that the settings no longer ask for: all without ALARM_TOPIC_ARN.
+    """Create or update the alarms, and delete obsolete ones. Without ALARM_TOPIC_ARN, delete all alarms.
 
-    A tag of the function lists them: before the first one exists, so that an interruption leaves none unlisted.
+    A tag of the function lists the alarms. It is written first, so that an interruption leaves no unlisted alarm.
     """
     yield Started("create-alarms")
     if not current_function:
@@ -275,7 +275,7 @@ def create_alarms(d: Deployment, current_function: Mapping[str, Any] | None = No
     stale = [name for name in listed if name not in desired]
     _list_alarms(d, current_function, listed, [*desired, *stale])
     cloudwatch, owner = d.client("cloudwatch"), d.settings.pipeline_name
-    note = "" if ":sqs:" in d.settings.on_failure else "no alarm on notes, as ON_FAILURE is not an SQS queue"
+    note = "" if ":sqs:" in d.settings.on_failure else "no alarm on notes, because ON_FAILURE is not an SQS queue"
     for each in desired.values():
         change = retry(partial(alarm.ensure, cloudwatch, each, adopt=d.adopt))
         yield Changed("create-alarms", replace(change, note=note))
@@ -284,7 +284,7 @@ def create_alarms(d: Deployment, current_function: Mapping[str, Any] | None = No
         yield Changed("create-alarms", retry(partial(alarm.delete, cloudwatch, name, owner=owner, adopt=d.adopt)))
     _list_alarms(d, current_function, [*desired, *stale], [*desired])
     if not desired and not stale:
-        yield Changed("create-alarms", Change("alarms", "unchanged", note="none, as ALARM_TOPIC_ARN is empty"))
+        yield Changed("create-alarms", Change("alarms", "unchanged", note="none, because ALARM_TOPIC_ARN is empty"))
 
 
 def _list_alarms(d: Deployment, current_function: Mapping[str, Any], old: list[str], new: list[str]) -> None:
@@ -315,13 +315,13 @@ def fetch_logs(d: Deployment, *, timeout: int, show: Show = log_text.text, **sel
     yield Waiting("fetch-logs", f"log group {group} to exist")
     log_group.wait(logs, group, timeout)
     invocations = iter(log_reader.select(logs, group, **selection))
-    while some := list(islice(invocations, 100)):  # to print each on its own takes longer
+    while some := list(islice(invocations, 100)):  # printing one by one takes longer
         yield Result("\n".join(map(show, some)), {"invocations": [vars(each) for each in some]})
     yield Result("", {"invocations": []})
 
 
 def follow_logs(d: Deployment, *, request_id: str, show: Show, **selection: Any) -> Events[None]:
-    """Show invocations as they end, see log_reader.follow. One that runs for longer comes in parts."""
+    """Show invocations as they end (see log_reader.follow), and long-running invocations in parts."""
     logs, group = d.client("logs"), parameters.log_group_name(d.settings)
     yield Started("fetch-logs")
     exists = log_group.describe(logs, group, tags=False)
@@ -339,7 +339,7 @@ _MODULES: Any = {"role": (role, "iam"), "table": (table, "dynamodb"), "function"
 
 
 def existing(d: Deployment, kind: str) -> dict[str, Any]:
-    """The "role", "table" or "function". Raises UserError, with the task that creates it, if it does not exist."""
+    """Describe the "role", "table", or "function". If it does not exist, UserError names the task that creates it."""
     if kind == "table" and d.settings.table_arn:
         return external.describe_table(d)
     module, service = _MODULES[kind]
@@ -355,5 +355,5 @@ def stream_of(d: Deployment, current: Mapping[str, Any]) -> str:
     if d.settings.table_arn:
         external.check_stream(d, current)
     if not current["StreamSpecification"]["StreamEnabled"]:
-        raise UserError(f"table {current['TableName']} has no stream; turn it on with: invoke create-table")
+        raise UserError(f"table {current['TableName']} has no stream; enable it with: invoke create-table")
     return str(current["LatestStreamArn"])

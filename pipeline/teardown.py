@@ -1,4 +1,4 @@
-"""`clean`: delete everything that a deploy creates, and check what remains."""
+"""`clean`: delete everything that a deploy creates, and verify that nothing remains."""
 
 import time
 from collections.abc import Collection
@@ -20,8 +20,8 @@ _STALE_READS_SECONDS = 15.0
 def clean(d: Deployment, *, delete_data: bool = False, back_up: bool = False, keep_logs: bool = False) -> Events[None]:
     """Delete everything in dependency order, wait for each deletion, and verify that nothing remains.
 
-    Keeps a table that holds items, unless `delete_data`; `back_up` backs it up before it is deleted. Run it as
-    a dry run first: that raises UserError for what is not ours or is protected, before the first deletion.
+    Keeps a table that holds items, unless `delete_data` is true. `back_up` backs the table up first. Run `clean` as a
+    dry run first, which raises UserError for protected resources and for resources that are not ours.
     """
     yield Started("clean")
     kept = []
@@ -45,7 +45,7 @@ def _delete_all(d: Deployment, *, delete_data: bool, back_up: bool, keep_logs: b
     settings, owner, lambda_ = d.settings, d.settings.pipeline_name, d.client("lambda")
     current = function.describe(lambda_, settings.function_name)
     entries = _mappings(d, current)
-    # First, as a clean-up is no reason for an alarm. Sorted, since both lists have most names.
+    # First, because a clean-up must not trigger alarms. Sorted, because both lists contain most names.
     listed = current["Tags"].get(parameters.ALARMS_TAG, "").split() if current else []
     for name in sorted({*listed, *(each["AlarmName"] for each in parameters.alarms(settings))}):
         yield Changed("clean", retry(partial(alarm.delete, d.client("cloudwatch"), name, owner=owner, adopt=d.adopt)))
@@ -57,24 +57,24 @@ def _delete_all(d: Deployment, *, delete_data: bool, back_up: bool, keep_logs: b
     if settings.code_bucket:
         delete_code = partial(code_object.delete_all, d.client("s3"), settings.code_bucket, owner)
         yield Changed("clean", retry(partial(delete_code, parameters.CODE_OBJECT_NAME)))
-    # After the function: its last log lines would create the group again.
+    # After the function, whose last log lines would create the group again.
     group = parameters.log_group_name(settings)
     if keep_logs and log_group.describe(d.client("logs"), group):
-        yield Changed("clean", Change(f"log group {group}", "unchanged", note="kept because of --keep-logs"))
+        yield Changed("clean", Change(f"log group {group}", "unchanged", note="kept (--keep-logs)"))
     else:
         delete_group = partial(log_group.delete, d.client("logs"), group, owner=owner, adopt=d.adopt)
         yield Changed("clean", retry(delete_group))
     names, arns = policies.inline_policy_names(settings, d.root), settings.role_managed_policy_arns
     delete_role = partial(role.delete, d.client("iam"), settings.role_name, names, arns, owner=owner, adopt=d.adopt)
     yield Changed("clean", role_check.unmanaged(settings.role_arn) if settings.role_arn else retry(delete_role))
-    # Last, when nothing reads the table anymore: an item that was written meanwhile keeps it.
+    # Last, when nothing reads the table anymore. `clean` keeps the table if an item was written in the meantime.
     yield from _delete_table(d, delete_data=delete_data, back_up=back_up)
 
 
 def _delete_table(d: Deployment, *, delete_data: bool, back_up: bool) -> Events[None]:
     name, dynamodb, owner = d.settings.table_name, d.client("dynamodb"), d.settings.pipeline_name
     if d.settings.table_arn:
-        yield Changed("clean", Change(f"table {name}", "unchanged", note="kept; TABLE_ARN: read only"))
+        yield Changed("clean", Change(f"table {name}", "unchanged", note="kept; TABLE_ARN is read-only"))
         return
     current = table.describe(dynamodb, name)
     if current and current["TableStatus"] not in ("CREATING", "DELETING"):
@@ -82,9 +82,9 @@ def _delete_table(d: Deployment, *, delete_data: bool, back_up: bool) -> Events[
         readers = mapping.readers(d.client("lambda"), current["LatestStreamArn"], besides=d.settings.function_name)
         note = ""
         if readers and not d.adopt:
-            note = f"kept because other functions read its stream: {', '.join(readers)}; delete it with --adopt"
+            note = f"kept because other functions read its stream: {', '.join(readers)}; to delete it, pass --adopt"
         elif not delete_data and smoke.has_user_items(dynamodb, name):
-            note = "kept because it holds items; delete them with --delete-data"
+            note = "kept because it holds items; to delete it, pass --delete-data"
         if note:
             yield Changed("clean", Change(f"table {name}", "unchanged", attributes=current, note=note))
             return
@@ -97,7 +97,7 @@ def _delete_table(d: Deployment, *, delete_data: bool, back_up: bool) -> Events[
 
 
 def wait_until_gone(d: Deployment, kept: Collection[str]) -> list[str]:
-    """The resources that AWS still lists after a while, other than those `kept`."""
+    """The resources, except those in `kept`, that AWS still lists after a while."""
     deadline = time.monotonic() + _STALE_READS_SECONDS
     while (left := [resource for resource in remaining(d) if resource not in kept]) and time.monotonic() < deadline:
         time.sleep(1)
@@ -122,16 +122,16 @@ def remaining(d: Deployment) -> list[str]:
 
 
 def summarize_remaining(d: Deployment) -> str:
-    """The pipeline's resources that exist, in words, for a person whose task was interrupted or failed."""
+    """A summary of the pipeline's existing resources, for a task that was interrupted or failed."""
     try:
         existing = ", ".join(remaining(d)) or "nothing"
     except (BotoCoreError, ClientError, UserError):
         return "AWS did not answer; run invoke status to see what exists"
-    return f"Existing resources: {existing}. Continue with invoke deploy, or delete it with invoke clean"
+    return f"Existing resources: {existing}. Continue with invoke deploy, or delete them with invoke clean"
 
 
 def _mappings(d: Deployment, current: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The function's mappings, also those on deleted streams. Raises UserError if the function or one is not ours.
+    """The function's mappings, including those on deleted streams. Raises UserError if the function or one is not ours.
 
     A mapping on our table belongs to its function. One on another table, from an earlier TABLE_NAME, has our tag.
     """

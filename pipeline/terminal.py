@@ -1,4 +1,4 @@
-"""Output and interrupts of the command line: a closed pipe stops no work, and Ctrl-C ends with one line."""
+"""Output and interrupts of the command line: a closed pipe does not stop a task, and Ctrl-C prints one line."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Whether Ctrl-C raises KeyboardInterrupt. Otherwise, and the second time, it ends the process.
+# Whether Ctrl-C raises KeyboardInterrupt. Otherwise, and on a second Ctrl-C, it ends the process.
 _interruptible = False
 
 
 class _Stream:
-    """A text stream that discards what nobody can read: after the reader of a pipe is gone, or on a full disk."""
+    """A text stream that discards output after the reader of the pipe is gone, or when the disk is full."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -44,26 +44,26 @@ class _Stream:
 
 
 def prepare() -> None:
-    """Make stdin, stdout and stderr usable in any state, and end at Ctrl-C with one line and exit code 130."""
+    """Make stdin, stdout, and stderr usable in any state. Make Ctrl-C end the task with one line and exit code 130."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - stays open
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        stream.reconfigure(errors="backslashreplace")  # a terminal may not have every character
+        stream.reconfigure(errors="backslashreplace")  # a terminal may not support every character
         setattr(sys, name, _Stream(stream))
     signal.signal(signal.SIGINT, _interrupt)
     sys.unraisablehook = _interrupt_again
 
 
 def is_interactive() -> bool:
-    """Whether a person watches, on a terminal that can move the cursor."""
+    """Whether the output goes to a terminal that can move the cursor."""
     plain = {"CI", "NO_COLOR"} & os.environ.keys() or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
     return not plain and sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
-    """Deliver a Ctrl-C once more that came in a callback of the interpreter, which can raise nothing."""
+    """Deliver a Ctrl-C again that arrived in a callback of the interpreter, which cannot raise exceptions."""
     global _interruptible  # noqa: PLW0603
     if unraisable.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(unraisable)
@@ -83,13 +83,13 @@ def _interrupt(*_: object) -> None:
 
 
 def ignore_interrupts() -> None:
-    """Let no further Ctrl-C add to the message that is printed now."""
+    """Ignore further Ctrl-C, so that it does not add to the message that is printed now."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the first Ctrl-C raise KeyboardInterrupt inside."""
+    """Let the first Ctrl-C raise KeyboardInterrupt in the `with` block."""
     global _interruptible  # noqa: PLW0603
     _interruptible = True
     try:
@@ -99,7 +99,7 @@ def interruptible() -> Iterator[None]:
 
 
 def until_interrupted() -> Callable[[], bool]:
-    """A function: whether Ctrl-C came, or nobody reads stdout any more. A second Ctrl-C interrupts."""
+    """Return a function that is true after Ctrl-C, or if no one reads stdout anymore. A second Ctrl-C interrupts."""
     interrupts: list[object] = []
 
     def note(*_: object) -> None:

@@ -1,6 +1,6 @@
 """Validators. Each parses the text of a setting, or raises ValueError with the allowed values.
 
-AWS's own limits come from botocore's service models (`aws_parameter`). Rules that the models lack are written here.
+AWS's limits come from botocore's service models (`aws_parameter`). This module contains rules that the models lack.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 from .resources.change import UserError
 
-# PutRetentionPolicy accepts these and no others; its model names no values. 0 is this project's value for no expiry.
+# PutRetentionPolicy accepts only these values, which its model does not list. 0 is this project's value for no expiry.
 RETENTION_DAYS = (
     0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
@@ -38,7 +38,7 @@ def aws_parameter(path: str, value: str) -> Any:
 
 
 def check_options(setting: str, path: str, options: Mapping[str, Any]) -> None:
-    """Raise UserError for options that AWS's model of a call ("lambda CreateFunction") does not have or accept."""
+    """Raise UserError for options that AWS's model of a call ("lambda CreateFunction") does not accept."""
     if not options:
         return
     from botocore.validate import ParamValidator  # noqa: PLC0415
@@ -47,7 +47,7 @@ def check_options(setting: str, path: str, options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         where = f"{setting}: {name}"
         if name not in members:
-            raise UserError(f"{where} is not a parameter of {path.split(' ')[1]}; its parameters: {', '.join(members)}")
+            raise UserError(f"{where} is not a parameter of {path.split(' ')[1]}; parameters: {', '.join(members)}")
         report = ParamValidator().validate(value, members[name])
         if report.has_errors():
             raise UserError(f"{where}: {report.generate_report()}".replace("\n", "; "))
@@ -96,7 +96,7 @@ def choice(allowed: Iterable[str], value: str) -> str:
 
 
 def integer(low: int, high: int | None, value: str) -> int:
-    """A whole number from `low` to `high`; None leaves that side open."""
+    """A whole number from `low` to `high`. None means no limit."""
     if not re.fullmatch(r"-?[0-9]{1,12}", value) or int(value) < low or (high is not None and int(value) > high):
         raise ValueError(f"a whole number from {low}" + (f" to {high}" if high is not None else ""))
     return int(value)
@@ -157,20 +157,20 @@ def strings(value: str) -> dict[str, str]:
 
 
 def environment(value: str) -> dict[str, str]:
-    """A function's variables, except those of Lambda. Lambda developer guide: "Working with environment variables"."""
+    """Environment variables, except Lambda's own. Lambda developer guide: "Working with environment variables"."""
     variables = strings(value)
     for name in variables:
         if not re.fullmatch(r"[A-Za-z]\w+", name, re.ASCII):
-            raise ValueError(f"variable names of letters, digits and _, starting with a letter, not {name!r}")
+            raise ValueError(f"variable names of letters, digits, and _ that start with a letter, not {name!r}")
         if name in _RESERVED_VARIABLES:
-            raise ValueError(f"variables that Lambda does not reserve; it reserves {name}")
+            raise ValueError(f"variable names that Lambda does not reserve, not {name}")
     if len(json.dumps(variables).encode()) > _ENVIRONMENT_BYTES:
         raise ValueError(f"at most {_ENVIRONMENT_BYTES} bytes in total")
     return variables
 
 
 def tags(value: str) -> dict[str, str]:
-    """Tags that AWS accepts, without those that a pipeline sets itself. General reference: "Tagging AWS resources"."""
+    """Tags that AWS accepts, except those that the pipeline sets itself. General reference: "Tagging AWS resources"."""
     tags = strings(value)
     if len(tags) > _TAGS:
         raise ValueError(f"up to {_TAGS} tags")
@@ -182,7 +182,7 @@ def tags(value: str) -> dict[str, str]:
         if refused := [c for c in name + content if c not in _IN_TAGS and unicodedata.category(c)[0] not in "LNZ"]:
             raise ValueError(f"letters, digits, spaces and {_IN_TAGS} in names and values: {name!r} has {refused[0]!r}")
     if len({name.lower() for name in tags}) < len(tags):
-        raise ValueError("names that differ in more than case, which IAM ignores")
+        raise ValueError("names that differ in more than case, because IAM ignores case")
     return tags
 
 

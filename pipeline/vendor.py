@@ -1,4 +1,4 @@
-"""requirements.txt -> a folder of packages for the function's Python, for which uv, unlike pip, judges the markers."""
+"""Install requirements.txt for the function's Python version with uv, which evaluates markers for that version."""
 
 import ast
 import hashlib
@@ -20,7 +20,7 @@ _MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
 # The C library of Lambda's images: Amazon Linux 2 up to python3.11, Amazon Linux 2023 from python3.12.
 _AL2, _AL2023, _FIRST_PYTHON_ON_AL2023 = "manylinux2014", "manylinux_2_34", 12
 
-# Of the user's settings, only those count that say where packages come from: pip's, with uv's name for each, and uv's.
+# The user's settings of package sources, which are the only ones that apply: pip's, with uv's names, and uv's.
 _FROM_PIP = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -39,7 +39,7 @@ _BUILT = re.compile(r"\.|(__pycache__|build|dist|.*\.egg-info)$|.*\.pyc$")
 
 
 def install(requirements: Path, cache: Path, runtime: str, architecture: str) -> Path:
-    """Install the requirements into a folder of `cache`, unless that is done. Builds only local packages."""
+    """Install the requirements into a folder of `cache`, unless it exists. Builds only local packages."""
     root = requirements.parent.parent.resolve()  # of the paths in the list
     minor = runtime.removeprefix("python3.")
     platform = f"{_MACHINES[architecture]}-{_AL2023 if int(minor) >= _FIRST_PYTHON_ON_AL2023 else _AL2}"
@@ -54,7 +54,7 @@ def install(requirements: Path, cache: Path, runtime: str, architecture: str) ->
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    # Two installations at once have a folder each, and the first one to end stays.
+    # Concurrent installations use separate folders. The first one that finishes wins.
     draft = Path(mkdtemp(dir=cache.resolve(), prefix="new-"))
     try:
         _run_uv(requirements, [*options, "--target", str(draft)], f"{runtime} on {architecture}")
@@ -69,7 +69,7 @@ def install(requirements: Path, cache: Path, runtime: str, architecture: str) ->
 
 
 def inputs(requirements: Path) -> list[Path]:
-    """The list and the files on this machine that its lines name: other lists, wheels, and the code of packages."""
+    """The requirements file and the local files that it refers to: other lists, wheels, and the code of packages."""
     root, lists, found = requirements.parent.parent, [requirements], []
     for each in lists:  # grows
         found.append(each)
@@ -87,7 +87,7 @@ def inputs(requirements: Path) -> list[Path]:
 
 
 def _code(folder: Path) -> Iterator[Path]:
-    """The files of a local package, without those that building it creates."""
+    """The files of a local package, except build products."""
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not _BUILT.match(name)]
         yield from (Path(parent, name) for name in names if not _BUILT.match(name))
@@ -99,7 +99,7 @@ def _run_uv(requirements: Path, options: list[str], target: str) -> None:
     for name in _FROM_PIP.keys() & from_pip:
         words = map(os.path.expanduser, from_pip[name].split())
         environment.setdefault(_FROM_PIP[name], ("," if name == "find-links" else " ").join(words))
-    if "extra-index-url" in from_pip:  # pip takes the best version of all indexes
+    if "extra-index-url" in from_pip:  # pip selects the best version from all indexes
         environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     if from_pip.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         options = [*options, "--no-index"]
@@ -109,26 +109,26 @@ def _run_uv(requirements: Path, options: list[str], target: str) -> None:
     finished = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         reason = " ".join(re.sub(r"(?m)^[\W_]*(error:|cause:)?", "", finished.stderr).split())
-        advice = "Check name, version and index; choose a version with a wheel, as only local packages are built"
+        advice = "Check name, version, and index; choose a version with a wheel, because only local packages are built"
         raise UserError(f"{requirements}: cannot be installed for {target}: {reason.rstrip('.')}. {advice}")
 
 
 def _pip_settings() -> dict[str, str]:
-    """The user's settings of pip, from its files and PIP_*, if pip is there."""
+    """The user's pip settings from its files and PIP_*, if pip is installed."""
     command = [sys.executable, "-m", "pip"] if find_spec("pip") else ["pip"]
     try:
         listed = subprocess.run([*command, "config", "list"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return {}
     settings: dict[str, str] = {}
-    for section in ("global", "install", ":env:"):  # the later ones count
+    for section in ("global", "install", ":env:"):  # later sections take precedence
         found = re.findall(rf"^{section}\.([\w-]+)=(.*)$", listed, re.MULTILINE)
         settings |= {name: str(ast.literal_eval(text)) for name, text in found}
     return settings
 
 
 def _forget_this_machine(folder: Path) -> None:
-    """Remove the files that contain paths or times of this machine: scripts, and the records of the installation."""
+    """Remove files that contain paths or times of this machine: scripts and installation records."""
     shutil.rmtree(folder / "bin", ignore_errors=True)
     for record in folder.glob("*.dist-info/*"):
         if record.name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json") or record.name.startswith("uv_"):

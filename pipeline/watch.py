@@ -1,4 +1,4 @@
-"""`watch`: deploy each save of the code, the policies or the settings, and follow the log."""
+"""`watch`: deploy each save of the code, the policies, or the settings, and follow the log."""
 
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ Load: TypeAlias = Callable[[], Settings]
 Render: TypeAlias = Callable[[Iterable[Event]], None]
 Until: TypeAlias = Callable[[], Callable[[], bool]]
 
-# What the clients and the log that is followed were chosen by.
+# These settings determine the clients and the log group, so a change requires a restart.
 _FIXED = (
     "target", "aws_account_id", "aws_profile", "aws_region", "aws_endpoint_url",
     "pipeline_name", "table_arn", "function_name", "function_options",
@@ -30,32 +30,32 @@ _COMPILE = "import sys; compile(open(sys.argv[1], 'rb').read(), '', 'exec')"
 
 
 def watch(d: Deployment, env_file: Path, load: Load, render: Render, *, until: Until, prove: bool) -> Events[None]:
-    """Deploy, follow the log, and deploy again after each save, in the pauses of following.
+    """Deploy, follow the log, and deploy again after each save. Deploys between two polls of the log.
 
-    `load` reads the settings in `env_file`. `render` shows the events of such a deployment. With `prove`, a smoke test
-    follows it. `until` is called when following begins, and returns a function: whether to end. A dry run only plans.
+    `load` reads the settings in `env_file`. `render` shows the events of a deployment. With `prove`, a smoke test
+    follows each deployment. `until` returns a function that is true when `watch` should end. A dry run only plans.
     """
     if d.dry_run:
         yield from steps.deploy(d)
-        yield Progress("watch", "then deploys each save without asking")
+        yield Progress("watch", "then deploys each save without confirmation")
         return
     turns = _turns(d, env_file, load, render, prove=prove)
     try:
-        next(turns)  # from here on, no save is missed
+        next(turns)  # from here on, watch notices every save
     except OSError as error:
         raise UserError(f"cannot watch the files: {error}; set WATCHFILES_FORCE_POLLING=true") from None
     _check_syntax(d.settings.function_runtime, [*(d.root / "lambda_src").rglob("*.py")])
     yield from steps.deploy(d)
-    yield Progress("watch", f"deploys each save of lambda_src/, policies/ and {env_file.name}")
+    yield Progress("watch", f"deploys each save in lambda_src/, policies/, and {env_file.name}")
     now = d.client("lambda").get_function_configuration(FunctionName=d.settings.function_name)
     since: dict[str, Any] = {"since_ms": records.aws_time_ms(now), "last": 0, "pattern": "", "request_id": ""}
     yield from steps.follow_logs(d, until=until(), show=log_text.text, pause=lambda _: next(turns), **since)
 
 
 def _turns(d: Deployment, env_file: Path, load: Load, render: Render, *, prove: bool) -> Iterator[None]:
-    """Each turn waits for a save, for up to half a second, and deploys it with all that could not be deployed before.
+    """Each turn waits up to half a second for a save, and deploys it together with earlier saves that failed.
 
-    An editor replaces .env, which ends the watch of a single file: .env is read instead.
+    Editors replace files, which ends the watch of a single file. So each turn reads .env instead.
     """
     content, pending = _content(env_file), set[Path]()
     folders, timeout = (d.root / "lambda_src", d.root / "policies"), 500 if d.settings.target == "aws" else 50
@@ -66,7 +66,7 @@ def _turns(d: Deployment, env_file: Path, load: Load, render: Render, *, prove: 
             try:
                 d = replace(d, settings=_reloaded(d.settings, load))
             except UserError as error:
-                render([Progress("watch", f"{error}\n  The old settings stay.")])
+                render([Progress("watch", f"{error}\n  The old settings remain in use.")])
             render(_deploy(d, pending, prove=prove))
         yield
 
@@ -81,12 +81,12 @@ def _content(path: Path) -> bytes:
 def _reloaded(current: Settings, load: Load) -> Settings:
     settings = load()
     if names := [name.upper() for name in _FIXED if getattr(settings, name) != getattr(current, name)]:
-        raise UserError(f"{', '.join(names)}: start watch again to change this")
+        raise UserError(f"{', '.join(names)}: restart watch to apply this change")
     return settings
 
 
 def _deploy(d: Deployment, pending: set[Path], *, prove: bool) -> Events[None]:
-    """Deploy, and clear `pending` if it succeeds. Emits only what changes."""
+    """Deploy, and clear `pending` on success. Emits only changes."""
     began = time.monotonic()
     try:
         _check_syntax(d.settings.function_runtime, [path for path in pending if path.suffix == ".py" and path.exists()])
@@ -109,4 +109,4 @@ def _check_syntax(runtime: str, paths: list[Path]) -> None:
         except (SyntaxError, ValueError) as error:
             command = [shutil.which(runtime) or "false", "-c", _COMPILE, str(path)]
             if subprocess.run(command, capture_output=True, check=False).returncode:
-                raise UserError(f"{type(error).__name__}: {error}; correct it, as it is not deployed") from None
+                raise UserError(f"{type(error).__name__}: {error}; correct it; it is not deployed") from None

@@ -78,7 +78,7 @@ def test_each_threshold_is_a_setting(project: ForkedProject) -> None:
 def test_without_a_queue_the_alarm_on_notes_is_deleted_and_the_others_stay(project: ForkedProject) -> None:
     project.invoke("deploy", **ALL).expect(0)
     ended = project.invoke("deploy", ALARM_TOPIC_ARN=TOPIC, ON_FAILURE="arn:aws:s3:::given-up").expect(0)
-    assert "no alarm on notes, as ON_FAILURE is not an SQS queue" in ended.stdout
+    assert "no alarm on notes, because ON_FAILURE is not an SQS queue" in ended.stdout
     assert [*alarms(project)] == ["iterator-age", "errors", "throttles"]
 
 

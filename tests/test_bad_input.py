@@ -92,9 +92,9 @@ SETTINGS = [
     setting("SMOKE_TIMEOUT=0", "1 to 3600"),
     setting("LOCAL_IDLE_HOURS=0", "a number from 0.001"),
     setting("LOCAL_AWS_DELAYS=maybe", "0 to 100"),
-    secret('FUNCTION_ENVIRONMENT={"AWS_REGION": "secret"}', "does not reserve; it reserves AWS_REGION"),
-    secret('FUNCTION_ENVIRONMENT={"1A": "secret"}', "starting with a letter"),
-    secret('FUNCTION_ENVIRONMENT={"A-B": "secret"}', "letters, digits and _"),
+    secret('FUNCTION_ENVIRONMENT={"AWS_REGION": "secret"}', "does not reserve, not AWS_REGION"),
+    secret('FUNCTION_ENVIRONMENT={"1A": "secret"}', "start with a letter"),
+    secret('FUNCTION_ENVIRONMENT={"A-B": "secret"}', "letters, digits, and _"),
     secret('FUNCTION_ENVIRONMENT={"A": ["secret"]}', "a JSON object of strings"),
     secret('FUNCTION_ENVIRONMENT={"A": "secret"', "a JSON object"),
     secret("FUNCTION_ENVIRONMENT=" + json.dumps({"LONG": "secret" * 1000}), "at most 4096 bytes"),
@@ -116,7 +116,7 @@ POLICIES = [
     policy("execution-policy.json", {"Version": "2012-10-17"}, "a policy must be a JSON object with a Statement"),
     policy("execution-policy.json", allow(Version="2012"), "'2012' is not allowed; allowed: \"2012-10-17\""),
     policy("execution-policy.json", allow("${Action}"), "${Action} is not a token; allowed: ${AWS::Partition}"),
-    policy("execution-policy.json", allow("logs:" + "x" * 10240), "allowed for the inline policies of a role: 10240"),
+    policy("execution-policy.json", allow("logs:" + "x" * 10240), "allowed for all inline policies of a role: 10240"),
     policy("trust-policy.json", allow("sts:AssumeRole"), "lambda.amazonaws.com is not allowed to assume the role"),
     policy("trust-policy.json", "", "is not JSON"),
     Case("deploy", ("execution-policy.json is missing",), {}, {"policies/execution-policy.json": None}),
@@ -127,7 +127,7 @@ HANDLERS = [
     code(
         {}, "'other.handler': the zip has no other.py; its Python files: example.py", FUNCTION_HANDLER="other.handler"
     ),
-    code({}, "'example.other': example.py defines no other; it defines: ", FUNCTION_HANDLER="example.other"),
+    code({}, "'example.other': example.py does not define other; it defines: ", FUNCTION_HANDLER="example.other"),
     code({"example.py": "def lambda_handler(:\n"}, "example.py line 1: ", FUNCTION_RUNTIME=RUNNING),
     code({"example.py": None}, "lambda_src contains no files"),
     code({"requirements.txt": "no such package===\n"}, "requirements.txt", "cannot be installed for python3.13"),
@@ -159,7 +159,7 @@ ITEMS = [
     Case("put-item", ("standard input contains no items",)),
     Case("put-item --file x --item {}", ("pass either --item or --file, not both",)),
     Case("smoke", ("SMOKE_ITEM: 'name' is the partition key",), {"SMOKE_ITEM": '{"name": "x"}'}),
-    Case("smoke", ("SMOKE_ITEM: 'smoke' marks the items of smoke",), {"SMOKE_ITEM": '{"smoke": "x"}'}),
+    Case("smoke", ("SMOKE_ITEM: 'smoke' is reserved for smoke",), {"SMOKE_ITEM": '{"smoke": "x"}'}),
     Case("smoke", ("SMOKE_ITEM", "is not allowed"), {"SMOKE_ITEM": '"x"'}),
 ]
 OURS = {"PIPELINE_NAME": "stream-demo"}

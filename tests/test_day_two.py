@@ -208,7 +208,7 @@ def test_records_of_a_key_are_not_sent_while_an_earlier_one_fails(pipeline: Pipe
     failed = pipeline.run(redrive).result["failed"]
     assert [each["reason"] for each in failed] == [
         "ValueError: cannot handle c",
-        "not sent: an earlier record of its key failed",
+        "not sent: an earlier record with the same key failed",
     ]
     assert (pipeline.handled, messages(pipeline)) == ([("d", 3)], 2)
 
@@ -244,8 +244,8 @@ def test_a_note_whose_records_are_trimmed_is_named_with_the_time_and_stays(pipel
     sent = pipeline.project.client("sqs").send_message(QueueUrl=queue(pipeline), MessageBody=body)["MessageId"]
     outcome = pipeline.run(redrive)
     (lost,) = outcome.result["lost"]
-    assert lost.startswith(f"{sent}: the stream keeps a record for 24 hours, and has 0 of its 1, ")
-    assert lost.endswith("which arrived from 2026-01-30T12:00:00Z on")
+    assert lost.startswith(f"{sent}: the stream still has 0 of its 1 records (kept for 24 hours); ")
+    assert lost.endswith("the first one arrived at 2026-01-30T12:00:00Z")
     assert (messages(pipeline), ":notes: 1; correct" in outcome.error) == (1, True)
 
 
@@ -304,7 +304,7 @@ def test_notes_in_a_bucket_are_redriven_with_the_records_that_they_hold(pipeline
     ("destination", "error"),
     [
         ("", "ON_FAILURE is empty, so there are no notes"),
-        ("arn:aws:sns:us-east-1:000000000000:topic", "is an SNS topic, which keeps no notes"),
+        ("arn:aws:sns:us-east-1:000000000000:topic", "is an SNS topic, which does not store notes"),
         (
             "arn:aws:sqs:us-east-1:000000000000:gone",
             "ON_FAILURE: queue arn:aws:sqs:us-east-1:000000000000:gone does not",
@@ -376,7 +376,7 @@ def test_replay_bisects_a_batch_that_fails_if_the_mapping_does(three: Pipeline) 
         2,
         ["ValueError: cannot handle two"],
     )
-    assert outcome.error.startswith("records failed: 1;")
+    assert outcome.error.startswith("failed records: 1;")
 
 
 def test_replay_goes_on_at_the_record_that_a_partial_batch_response_names(three: Pipeline) -> None:
@@ -403,7 +403,7 @@ def test_on_aws_replay_shows_the_number_of_records_and_asks(three: Pipeline) -> 
     ended = three.project.invoke("replay", "--last", "2", **three.settings, **target_aws(three.project.endpoint))
     ended.expect(1)
     assert ended.stdout.startswith("replay would send to arn:aws:lambda:")
-    assert ended.stdout.endswith(": 2; filtered out: 0\n")
+    assert ended.stdout.endswith(": 2; excluded by filters: 0\n")
     assert "pass --yes" in ended.stderr
     assert (ended.writes, three.handled) == ([], [])
 

@@ -35,7 +35,7 @@ RAISED = ("UserError", "SettingsError", "ControlError", "Exit")
 ADVICE = re.compile(
     r"\b(invoke|aws) |\b(allowed|supported|defines|files|parameters|has)[\w ]*: |\b(needs?|requires|must|may have)\b|"
     r"(^|(?<=[.:;,] )|\b(or|and) )(add|ask|check|choose|correct|create|find|grant|install|kill|leave|list|name|pass|"
-    r"put|raise|remove|rename|replace|run|see|set|start|try|unset|wait|write)\b",
+    r"put|raise|remove|rename|replace|restart|run|see|set|start|try|unset|wait|write)\b",
     re.IGNORECASE,
 )
 # Messages whose text comes from elsewhere, and why it says what to do.

@@ -88,7 +88,7 @@ def test_another_program_on_the_port_is_an_error_and_keeps_running(fresh: Projec
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         error = fresh.refusal("deploy", LOCAL_PORT=str(port))
-        assert f"LOCAL_PORT {port} is taken by another program: find it with `lsof -nP -iTCP:{port}" in error
+        assert f"LOCAL_PORT {port} is in use by another program: find it with `lsof -nP -iTCP:{port}" in error
         assert other.fileno() >= 0
 
 
@@ -98,7 +98,7 @@ def test_the_local_aws_of_another_folder_on_the_port_is_an_error_that_names_the_
     fresh.run("local.start")
     port = str(urlsplit(fresh.endpoint).port)
     error = new_project().refusal("local.start", LOCAL_PORT=port)
-    assert f"is taken by the local AWS of {fresh.folder / '.local'} (process {record(fresh)['pid']})" in error
+    assert f"is in use by the local AWS of {fresh.folder / '.local'} (process {record(fresh)['pid']})" in error
 
 
 def test_a_local_aws_on_another_port_than_the_settings_is_an_error(fresh: Project) -> None:

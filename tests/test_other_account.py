@@ -67,7 +67,7 @@ def test_deploy_names_the_policy_that_lets_it_read_the_table(project: ForkedProj
     arn = create_table(project, "closed")
     ended = project.invoke("deploy", TABLE_ARN=arn).expect(1)
     assert ended.writes == []
-    assert f"TABLE_ARN: the table belongs to account {OWNER}, your credentials to account {READER}" in ended.stderr
+    assert f"belongs to account {OWNER}. Your credentials for account {READER}" in ended.stderr
     assert "because no resource-based policy allows the dynamodb:DescribeTable action" in ended.stderr
     assert f'"AWS": "arn:aws:iam::{READER}:root"' in ended.stderr
 
@@ -95,7 +95,7 @@ def test_the_pipeline_runs_once_the_owner_has_put_the_policies(
     with function_code(project, code):
         run_command(project, project.refusal("deploy", **settings))
         project.run("deploy", **settings)
-        assert "stream          the caller may not read it" in project.run("status", "--check", **settings)
+        assert "stream          access denied" in project.run("status", "--check", **settings)
     owner(project, "dynamodb").put_item(TableName="orders", Item={"name": {"S": "first"}})
     until(lambda: "order {'name': {'S': 'first'}}" in project.run("fetch-logs", "--timeout", "10", **settings))
     output = project.run("clean", **settings)

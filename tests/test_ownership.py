@@ -69,7 +69,7 @@ def test_deploy_does_not_change_a_foreign_resource(ours: ForkedProject, kind: st
     settings, name = FOREIGN[kind]
     error = refusal(ours, "deploy", **settings).stderr
     assert f"{name} already exists and " in error
-    assert "take it over with --adopt" in error
+    assert "take the resource over with --adopt" in error
 
 
 @pytest.mark.parametrize("kind", ONE_AND_PROOFS)
@@ -88,7 +88,7 @@ def test_clean_stops_at_a_foreign_resource_before_the_first_deletion(ours: Forke
     ours.invoke("deploy").expect(0)
     refused = refusal(ours, "clean", **settings)
     assert f"{name} already exists and " in refused.stderr
-    assert "take it over with --adopt" not in refused.stderr
+    assert "take the resource over with --adopt" not in refused.stderr
     assert refused.writes == []
 
 
@@ -226,7 +226,7 @@ def test_status_shows_what_others_added(by_hand: ForkedProject) -> None:
 def test_clean_leaves_a_role_with_policies_of_others_and_deletes_the_rest(by_hand: ForkedProject) -> None:
     output = by_hand.run("clean")
     names = f"inline policy stream-demo-x, managed policy {ATTACHED}"
-    assert f"role stream-demo-role  kept because others added its {names}; delete it too with --adopt" in output
+    assert f"role stream-demo-role  kept because someone else added {names}; to delete it, pass --adopt" in output
     assert "nothing remains except role stream-demo-role" in output
     assert kinds_of_ours(by_hand) == {"roles", "policies"}
     assert by_hand.client("iam").list_role_policies(RoleName="stream-demo-role")["PolicyNames"] == [

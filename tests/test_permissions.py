@@ -119,5 +119,5 @@ def test_an_unknown_group_is_named_with_the_allowed_ones(project: ForkedProject)
 
 
 def test_a_real_account_must_be_named(project: ForkedProject) -> None:
-    message = "AWS_ACCOUNT_ID is empty; set it, as a policy names resources by their account"
+    message = "AWS_ACCOUNT_ID is empty; set it, because the policy names resources by account"
     assert project.refusal("permissions", TARGET="aws", AWS_REGION="us-east-1") == f"permissions: {message}\n"

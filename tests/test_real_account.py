@@ -173,10 +173,10 @@ def test_a_refusal_at_a_late_step_says_what_was_created_before(project: ForkedPr
         ended = project.invoke("deploy", "--yes", **{**account, "AWS_ENDPOINT_URL": faults.endpoint}).expect(1)
         assert faults.calls["POST /event-source-mappings"] == 1
     assert f"map-stream: CreateEventSourceMapping failed\n  AWS said: AccessDeniedException: {denied}" in ended.stderr
-    assert "every step can be repeated" not in ended.stderr
+    assert "wait a minute" not in ended.stderr
     names = "function stream-demo, log group /aws/lambda/stream-demo, role stream-demo-role, table stream-demo"
     assert (
-        f"\n  Existing resources: {names}. Continue with invoke deploy, or delete it with invoke clean\n"
+        f"\n  Existing resources: {names}. Continue with invoke deploy, or delete them with invoke clean\n"
         in ended.stderr
     )
 
@@ -207,7 +207,7 @@ def test_tags_that_may_not_be_read_are_an_error_that_names_the_permission(
         (
             "FUNCTION_OPTIONS",
             '{"Code": {"S3Bucket": "bucket", "S3Key": "key"}}',
-            "FUNCTION_OPTIONS: Code has a setting of its own",
+            "FUNCTION_OPTIONS: Code has a dedicated setting",
         ),
         ("TAGS", '{"a": "line\\nbreak"}', "TAGS: "),
         ("TAGS", '{"pipeline:added": "x"}', "TAGS: "),

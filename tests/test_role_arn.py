@@ -114,7 +114,7 @@ def test_a_role_that_lambda_may_not_assume_is_refused_with_the_trust_policy_it_n
 ) -> None:
     arn = role(READ_STREAM, WRITE_LOG, service="ec2.amazonaws.com")
     ended = project.invoke("deploy", ROLE_ARN=arn).expect(1)
-    assert "Lambda may not assume it" in ended.stderr
+    assert "Lambda is not allowed to assume the role" in ended.stderr
     assert missing(ended.stderr)[0]["Principal"] == {"Service": "lambda.amazonaws.com"}
     assert ended.writes == []
 
@@ -143,7 +143,7 @@ def test_a_condition_on_the_region_is_judged_for_the_region_of_the_settings(
 def test_a_permission_that_depends_on_a_condition_is_a_note(project: ForkedProject, role: Callable[..., str]) -> None:
     tagged = {"Condition": {"StringEquals": {"aws:PrincipalTag/team": "data"}}}
     ended = project.invoke("create-role", ROLE_ARN=role(READ_STREAM, {**WRITE_LOG, **tagged})).expect(0)
-    assert f"(ROLE_ARN); cannot be checked: {', '.join(WRITE)}" in ended.stdout
+    assert f"(ROLE_ARN); could not check: {', '.join(WRITE)}" in ended.stdout
 
 
 def test_what_may_not_be_read_is_a_note_and_deploy_goes_on(project: ForkedProject, role: Callable[..., str]) -> None:
@@ -153,7 +153,7 @@ def test_what_may_not_be_read_is_a_note_and_deploy_goes_on(project: ForkedProjec
             faults.always[call] = DENIED
         ended = project.invoke("deploy", "--yes", **target_aws(faults.endpoint), ROLE_ARN=arn).expect(0)
     project.invoke("clean").expect(0)
-    assert f"cannot be checked: its trust policy, {', '.join(READ + WRITE)}" in ended.stdout
+    assert f"could not check: its trust policy, {', '.join(READ + WRITE)}" in ended.stdout
 
 
 # --- Mistakes ---------------------------------------------------------------------------------------------------------

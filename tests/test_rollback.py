@@ -267,7 +267,7 @@ def test_clean_deletes_the_versions_and_the_alias(pipeline: Pipeline) -> None:
         ([], {"FUNCTION_ALIAS": ""}, "FUNCTION_ALIAS is empty"),
         (["--to", "9"], {}, "--to: '9' is not allowed; allowed: a version of function NAME: 1, 2"),
         (["--to", "x"], {}, "--to: 'x' is not allowed"),
-        (["--to", "2"], {}, "alias live is at version 2 already"),
+        (["--to", "2"], {}, "alias live is already at version 2"),
         ([], {"FUNCTION_ALIAS": "none"}, "alias NAME:none does not exist"),
     ],
 )
@@ -279,7 +279,7 @@ def test_rollback_says_what_is_wrong(twice: Pipeline, words: list[str], settings
 def test_rollback_of_the_first_version_has_nothing_to_go_back_to(twice: Pipeline) -> None:
     twice.invoke("rollback")
     refused = twice.invoke("rollback", code=1).stderr
-    assert refused.startswith("rollback: alias live is at version 1, and there is no version before it")
+    assert refused.startswith("rollback: alias live is at version 1, and no earlier version exists")
 
 
 def test_rollback_asks_on_aws(twice: Pipeline) -> None:

@@ -165,12 +165,12 @@ def test_check_exits_with_2_and_names_what_differs(project: ForkedProject, tmp_p
     assert (missing.returncode, missing.stdout.count(": missing\n")) == (2, 8)
     project.run("deploy", PIPELINE_NAME="checked")
     before = project.snapshot()
-    assert ": as this script says\n" in script.run("sh", "--check")
+    assert ": no differences\n" in script.run("sh", "--check")
     project.client("lambda").update_function_configuration(FunctionName="checked", Timeout=99, MemorySize=999)
     finished = script("sh", "--check")
     assert (finished.returncode, finished.stdout.count("differs")) == (2, 1)
     assert "function checked: differs in MemorySize Timeout\n" in finished.stdout
-    assert "function checked: as this script says\n" in script.run("sh", "--step", "create-function")
+    assert "function checked: no differences\n" in script.run("sh", "--step", "create-function")
     assert project.snapshot() == before
     project.run("clean", PIPELINE_NAME="checked")
 
@@ -290,7 +290,7 @@ def test_the_commands_of_the_page_deploy_test_and_delete(project: ForkedProject,
     pasted = Script(tmp_path / "pasted.sh", project.endpoint)
     pasted.path.write_text("".join(blocks))
     printed = pasted.run("sh", **VARIABLES)
-    assert re.search(r'map-stream: done\n(.*\n)+\{.*"INSERT".*\n(.*\n)+clean: nothing is left\n', printed)
+    assert re.search(r'map-stream: done\n(.*\n)+\{.*"INSERT".*\n(.*\n)+clean: nothing remains\n', printed)
     assert project.is_empty()
 
 
@@ -307,11 +307,11 @@ def test_the_runbook_of_a_table_of_others_creates_and_deletes_all_but_the_table(
     project.run("clean", **settings)
     script = written(project, tmp_path, **settings)
     for _ in range(2):
-        assert "create-table: exists, and is only read" in script.run("sh", "deploy")
+        assert "create-table: the table exists; it is only read" in script.run("sh", "deploy")
         assert project.snapshot() == deployed
     with writing(project, "theirs"):
         assert '\\"eventName\\": \\"INSERT\\"' in script.run("sh", "smoke")
-    assert "clean: nothing is left except table theirs" in script.run("sh", "clean")
+    assert "clean: nothing remains except table theirs" in script.run("sh", "clean")
     after = project.snapshot()
     project.client("dynamodb").delete_table(TableName="theirs")
     assert {**after, "tables": []} == {**before, "tables": []}
@@ -346,7 +346,7 @@ def test_clean_keeps_a_table_whose_stream_others_read(project: ForkedProject, tm
     project.run("deploy", **guest)
     finished = host("sh", "clean")
     assert (finished.returncode, project.client("dynamodb").list_tables()["TableNames"]) == (1, ["host"])
-    assert "table host is kept, since other functions read its stream: arn:aws:lambda:" in finished.stderr
+    assert "table host is kept, because other functions read its stream: arn:aws:lambda:" in finished.stderr
     project.run("clean", **guest)
     host.run("sh", "clean")
     assert project.is_empty()

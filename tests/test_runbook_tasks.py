@@ -127,7 +127,7 @@ def test_clean_keeps_a_role_to_which_others_added_a_policy(project: ForkedProjec
     iam.put_role_policy(RoleName=name, PolicyName="theirs", PolicyDocument=json.dumps(document))
     finished = tasks("invoke", "clean")
     assert (finished.returncode, len(iam.list_role_policies(RoleName=name)["PolicyNames"])) == (1, 3)
-    assert finished.stderr == "role r+=,.@-_ is kept, since others added its policies theirs\n"
+    assert finished.stderr == "role r+=,.@-_ is kept, because others added its policies theirs\n"
     iam.delete_role_policy(RoleName=name, PolicyName="theirs")
     tasks.run("invoke", "clean")
     assert project.is_empty()
@@ -166,7 +166,7 @@ def test_clean_keeps_a_table_whose_stream_others_read(project: ForkedProject, tm
     project.run("deploy", **guest)
     finished = host("invoke", "clean")
     assert (finished.returncode, project.client("dynamodb").list_tables()["TableNames"]) == (1, ["host"])
-    assert "table host is kept, since other functions read its stream: arn:aws:lambda:" in finished.stderr
+    assert "table host is kept, because other functions read its stream: arn:aws:lambda:" in finished.stderr
     project.run("clean", **guest)
     host.run("invoke", "clean")
     assert project.is_empty()
@@ -193,7 +193,7 @@ def test_the_tasks_of_a_table_of_others_create_and_delete_all_but_the_table(
     project.run("clean", **settings)
     tasks = pasted(project, tmp_path, **settings)
     for _ in range(2):
-        assert "create-table: exists, and is only read" in tasks.run("invoke", "deploy")
+        assert "create-table: the table exists; it is only read" in tasks.run("invoke", "deploy")
         assert project.snapshot() == deployed
     assert tasks("invoke", "put-item").stderr.startswith("table theirs belongs to another team")
     with writing(project, "theirs"):

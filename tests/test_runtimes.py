@@ -18,9 +18,7 @@ pytestmark = pytest.mark.proof  # end to end, on a local AWS of its own
 MISSING = next(f"python3.{minor}" for minor in range(14, 9, -1) if not interpreters.find(f"python3.{minor}"))
 SETTINGS = {"FUNCTION_RUNTIME": MISSING}
 OWN = {"FUNCTION_RUNTIME": f"python3.{sys.version_info.minor}"}
-ERROR = (
-    f"as this machine lacks {MISSING}; compiled dependencies may fail to import. Try: uv python install {MISSING[6:]}"
-)
+ERROR = f"this machine lacks {MISSING}; compiled dependencies may fail to import. Try: uv python install {MISSING[6:]}"
 
 
 @pytest.fixture(scope="module")

@@ -235,7 +235,7 @@ def test_deploy_continues_in_the_expected_account(project: ForkedProject, accoun
         ({"AWS_SECRET_ACCESS_KEY": ""}, "Partial credentials found in env"),
         ({"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found\n  try: log in"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "AWS cannot be reached: Could not connect to the endpoint URL"),
-        ({"AWS_ENDPOINT_URL": "http://sts.nowhere.invalid"}, "\n  try: check AWS_REGION, AWS_ENDPOINT_URL and the"),
+        ({"AWS_ENDPOINT_URL": "http://sts.nowhere.invalid"}, "\n  try: check AWS_REGION, AWS_ENDPOINT_URL, and the"),
     ],
     ids=["no credentials", "half of the credentials", "no such profile", "no network", "no such host"],
 )

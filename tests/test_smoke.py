@@ -94,7 +94,7 @@ def test_smoke_shows_the_traceback_of_a_failing_function(project: ForkedProject)
 def test_smoke_generates_the_partition_key_itself(project: ForkedProject) -> None:
     project.run("deploy", PIPELINE_NAME="keyed")
     ended = project.invoke("smoke", PIPELINE_NAME="keyed", SMOKE_ITEM='{"name": "x"}').expect(1)
-    assert "SMOKE_ITEM: 'name' is the partition key, which smoke generates; leave it out" in ended.stderr
+    assert "SMOKE_ITEM: 'name' is the partition key, which smoke generates; remove it" in ended.stderr
     assert ended.writes == []
 
 
@@ -113,22 +113,22 @@ REPORTING = {"FUNCTION_RESPONSE_TYPES": "ReportBatchItemFailures"}
             "raises",
             "    raise KeyError('price')\n",
             {},
-            r"logged the item, and then failed:\nhandler fails: \[ERROR\] KeyError: 'price'",
+            r"logged the item but then failed:\nhandler fails: \[ERROR\] KeyError: 'price'",
         ),
         pytest.param(
             "times-out",
             "    import time; time.sleep(9)\n",
             {"FUNCTION_TIMEOUT": "1"},
-            r"logged the item, and then failed:\ntimeout: .*Task timed out after 1.00 seconds",
+            r"logged the item but then failed:\ntimeout: .*Task timed out after 1.00 seconds",
             marks=pytest.mark.proof,
         ),
         (
             "returns-a-sentence",
             "    return 'Successfully processed.'\n",
             REPORTING,
-            r'delivers its record again .*the function must return {"batchItemFailures": \[\]} or nothing',
+            r'delivers the record again .*the function must return {"batchItemFailures": \[\]} or nothing',
         ),
-        ("reports-a-failure", REPORT_ALL, REPORTING, r"delivers its record again"),
+        ("reports-a-failure", REPORT_ALL, REPORTING, r"delivers the record again"),
     ],
 )
 def test_smoke_fails_for_a_function_that_logs_the_item_and_then_fails(

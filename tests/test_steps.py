@@ -77,7 +77,7 @@ def test_invalid_settings_end_a_step_before_any_call(project: ForkedProject, wor
 def test_a_handler_that_the_zip_lacks_is_an_error_before_the_function_is_created(project: ForkedProject) -> None:
     project.run("create-role", PIPELINE_NAME="handless")
     ended = project.invoke("create-function", PIPELINE_NAME="handless", FUNCTION_HANDLER="example.nobody").expect(1)
-    assert "example.py defines no nobody" in ended.stderr
+    assert "example.py does not define nobody" in ended.stderr
     assert ended.writes == []
     functions = project.client("lambda").list_functions()["Functions"]
     assert "handless" not in [function["FunctionName"] for function in functions]

@@ -89,7 +89,7 @@ def test_the_line_after_ctrl_c_says_what_exists(project: ForkedProject) -> None:
     _, errors = process.communicate(timeout=60)
     assert errors == (
         "fetch-logs: interrupted. Existing resources: role stream-demo-role. "
-        "Continue with invoke deploy, or delete it with invoke clean\n"
+        "Continue with invoke deploy, or delete them with invoke clean\n"
     )
     project.run("clean")
 

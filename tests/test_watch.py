@@ -115,7 +115,7 @@ def test_a_syntax_error_is_shown_and_the_old_code_stays(watch: Watch) -> None:
 @pytest.mark.proof
 def test_code_without_the_handler_is_reported_and_watch_goes_on(watch: Watch) -> None:
     code = (watch.project.folder / "lambda_src" / "example.py").read_text()
-    watch.save("lambda_src/example.py", "x = 1\n", "example.py defines no lambda_handler")
+    watch.save("lambda_src/example.py", "x = 1\n", "example.py does not define lambda_handler")
     watch.save("lambda_src/example.py", code, "up to date")
 
 
@@ -124,15 +124,15 @@ def test_invalid_settings_are_reported_and_the_old_ones_stay(watch: Watch) -> No
     mapping = watch.project.client("lambda").list_event_source_mappings(FunctionName=NAME)["EventSourceMappings"]
     printed = watch.save(".env", "BATCH_SIZE=many\n", "up to date")
     assert "BATCH_SIZE: 'many' is not allowed" in printed
-    assert "The old settings stay." in printed
+    assert "The old settings remain in use." in printed
     now = watch.project.client("lambda").list_event_source_mappings(FunctionName=NAME)["EventSourceMappings"]
     assert now == mapping
 
 
 @pytest.mark.proof
 def test_the_settings_of_another_pipeline_are_refused(watch: Watch) -> None:
-    printed = watch.save(".env", "PIPELINE_NAME=other\n", "The old settings stay")
-    assert "PIPELINE_NAME, FUNCTION_NAME: start watch again to change this" in printed
+    printed = watch.save(".env", "PIPELINE_NAME=other\n", "The old settings remain in use")
+    assert "PIPELINE_NAME, FUNCTION_NAME: restart watch to apply this change" in printed
 
 
 @pytest.mark.proof
@@ -163,7 +163,7 @@ def test_watch_on_a_real_account_needs_an_answer(project: ForkedProject) -> None
     account: dict[str, Any] = target_aws(project.endpoint)
     refused = project.invoke("watch", **account).expect(1)
     assert "+ create-function  function stream-demo" in refused.stdout
-    assert "watch: then deploys each save without asking" in refused.stderr
+    assert "watch: then deploys each save without confirmation" in refused.stderr
     assert "stdin is not a terminal; pass --yes" in refused.stderr
     assert refused.writes == []
 

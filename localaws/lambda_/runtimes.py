@@ -100,9 +100,9 @@ def isolation_error(python: str, folder: Path) -> str:
 def missing_isolation(python: str, folder: Path) -> str:
     """What functions can do here and not on Lambda, and why; "" if their files are as on Lambda."""
     if why := isolation_error(python, folder):
-        return f"Functions have their code in another folder than {isolated.TASK_ROOT}, and can write all files: {why}"
+        return f"Functions do not have their code in {isolated.TASK_ROOT}, and can write all files: {why}"
     if _needs_tmp(python, folder):
-        return "Functions have the /tmp of this machine, and can write all files: the server or its Python is in /tmp"
+        return "Functions share this machine's /tmp and can write all files: the server or its Python is in /tmp"
     return ""
 
 
@@ -114,13 +114,13 @@ def interpreter(runtime: str) -> str:
 def difference(runtime: str, architecture: str) -> str:
     """How the functions of a runtime run differently here, and what to do about it; "" if they run as on Lambda."""
     if not runtime.startswith("python"):
-        return f"{runtime} functions do not run here: only those of Python runtimes do"
+        return f"{runtime} functions do not run on the local AWS, which runs only Python functions"
     system = platform.system().replace("Darwin", "macOS")
     machine = platform.machine().replace("aarch64", "arm64")
     texts, remedies = [], []
     if not interpreters.find(runtime):
         own = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        texts.append(f"on Python {platform.python_version()}, as this machine lacks {runtime}")
+        texts.append(f"on Python {platform.python_version()}, because this machine lacks {runtime}")
         remedies += [f"uv python install {runtime.removeprefix('python')}", f"the runtime {own}"]
     if (system, machine) != ("Linux", architecture):
         texts.append(f"on {system} {machine}, not on Linux {architecture}")

@@ -1,4 +1,4 @@
-"""A CloudWatch alarm on one metric: describe, create or update, delete. No call needs to be waited for."""
+"""A CloudWatch alarm on one metric: describe, create or update, delete. No call requires a wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .change import OWNER_TAG, Change
 if TYPE_CHECKING:
     from types_boto3_cloudwatch import CloudWatchClient
 
-# AWS's defaults. PutMetricAlarm overwrites all of an alarm, so that a parameter that `desired` omits gets its default.
+# AWS's defaults. PutMetricAlarm overwrites all parameters, so a parameter that `desired` omits gets its default.
 DEFAULTS: dict[str, Any] = {
     "ActionsEnabled": True,
     "AlarmActions": [],
@@ -24,7 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "TreatMissingData": "missing",
     "Unit": None,
 }
-# Another kind of alarm lacks some of these.
+# Other kinds of alarms lack some of these parameters.
 _REQUIRED = {"ComparisonOperator", "EvaluationPeriods", "MetricName", "Namespace", "Period", "Statistic", "Threshold"}
 PARAMETERS = {*DEFAULTS, *_REQUIRED, "AlarmName"}
 

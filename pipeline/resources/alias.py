@@ -16,7 +16,7 @@ from .change import OWNER_TAG, Change, UserError
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
 
-NEW = "<Version>"  # in a dry run, the version that would be published
+NEW = "<Version>"  # in a dry run, the version to publish
 _COMPARED = {
     "Architectures", "CodeSha256", "DeadLetterConfig", "Description", "Environment", "EphemeralStorage",
     "FileSystemConfigs", "Handler", "KMSKeyArn", "Layers", "LoggingConfig", "MemorySize", "Role", "Runtime", "Timeout",
@@ -47,7 +47,7 @@ def existing(lambda_: LambdaClient, desired: Mapping[str, Any]) -> dict[str, Any
 
 
 def versions(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any]]:
-    """Return the configurations of $LATEST and of the published versions, the oldest first; [] without the function.
+    """Return the configurations of $LATEST and the published versions, oldest first; [] if the function does not exist.
 
     Lambda API reference: ListVersionsByFunction.
     """
@@ -60,7 +60,7 @@ def versions(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any]]:
 
 
 def summary(version: Mapping[str, Any]) -> str:
-    """A version in words, with its time and the beginning of its code's hash."""
+    """A description of a version, with its time and the beginning of its code's hash."""
     return f"version {version['Version']} ({version['LastModified'][:19]}Z, CodeSha256 {version['CodeSha256'][:8]})"
 
 
@@ -68,7 +68,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, publish: bool =
     """Publish a version if $LATEST differs from the newest one, and point the alias at the newest one.
 
     `desired` holds CreateAlias's FunctionName, Name and Description: "pipeline=NAME". With `publish`, Lambda compares,
-    as lists may be seconds old. An alias that was rolled back stays until a newer version is published.
+    because lists can be seconds old. An alias that was rolled back does not change until a newer version is published.
 
     Raises UserError if the alias belongs to another pipeline (unless `adopt`).
     Lambda API reference: PublishVersion, CreateAlias, UpdateAlias.
@@ -85,15 +85,15 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, publish: bool =
         diffs = change.diff({}, {"FunctionVersion": newest})
         return Change(resource, "created", diffs, attributes={**response, "FunctionVersion": newest})
     if current["Description"] == _rolled_back(owner, newest):
-        note = f"rolled back from version {newest} to {current['FunctionVersion']}; a changed function ends that"
+        note = f"rolled back from version {newest} to {current['FunctionVersion']} until the function changes"
         return Change(resource, "unchanged", attributes=current, note=note)
     return _point(lambda_, current, newest, owner)
 
 
 def point_at(lambda_: LambdaClient, desired: Mapping[str, Any], version: str) -> Change:
-    """Point the alias at an existing version, at once. At one that is not the newest, it is rolled back: see `ensure`.
+    """Point the alias at an existing version. If it is not the newest version, the alias is rolled back: see `ensure`.
 
-    Raises UserError if there is no such alias of the pipeline. Lambda API reference: UpdateAlias.
+    Raises UserError if the pipeline has no such alias. Lambda API reference: UpdateAlias.
     """
     current, owner = existing(lambda_, desired), desired["Description"]
     listed = versions(lambda_, desired["FunctionName"])[-1]["Version"]
@@ -102,7 +102,7 @@ def point_at(lambda_: LambdaClient, desired: Mapping[str, Any], version: str) ->
 
 
 def delete_versions(lambda_: LambdaClient, function_name: str, kept: int, *, planned: int = 0) -> Iterator[Change]:
-    """Delete the published versions except the newest `kept` ones and those that an alias names.
+    """Delete the published versions, except the newest `kept` ones and those that an alias points at.
 
     `planned` is the number of versions that a dry run would publish. Lambda API reference: ListAliases, DeleteFunction.
     """
@@ -117,7 +117,7 @@ def delete_versions(lambda_: LambdaClient, function_name: str, kept: int, *, pla
 
 
 def delete_others(lambda_: LambdaClient, function_name: str, owner: str, name: str) -> Iterator[Change]:
-    """Delete the aliases of the pipeline `owner`, except the one of this `name`. Lambda API reference: DeleteAlias."""
+    """Delete the aliases of the pipeline `owner`, except the one named `name`. Lambda API reference: DeleteAlias."""
     for alias in _aliases(lambda_, function_name):
         if _tags(alias).get(OWNER_TAG) == owner and alias["Name"] != name:
             lambda_.delete_alias(FunctionName=function_name, Name=alias["Name"])
@@ -133,7 +133,7 @@ def _aliases(lambda_: LambdaClient, function_name: str) -> list[Any]:
 
 
 def _newest(lambda_: LambdaClient, function_name: str, current: Mapping[str, Any] | None, *, publish: bool) -> str:
-    """Return the newest version, which is published if code or configuration have changed since."""
+    """Return the newest version. Publishes it if code or configuration have changed since."""
     latest, *published = versions(lambda_, function_name) or [{}]
     contents = [{name: each[name] for name in each.keys() & _COMPARED} for each in (latest, *published[-1:])]
     if not publish and contents[1:] == contents[:1]:

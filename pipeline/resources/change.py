@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
 OWNER_TAG = "pipeline"
-# Lists what else the pipeline put on a resource, so that it never removes what others added.
+# Records what else the pipeline added to a resource, so that it never removes what others added.
 RECORD_TAG = "pipeline:added"
 
 SETTLE_TIMEOUT = 120.0  # seconds
 TAGS_TIMEOUT = 10.0
 
-# What AWS says, as "CODE: MESSAGE", while it refuses a call only for a while: botocore's models, API references.
+# AWS's temporary errors, as "CODE: MESSAGE". Sources: botocore's models and AWS's API references.
 _NOT_YET = (
     # An earlier change is in progress.
     "BackupInUse|ConcurrentModification|EntityTemporarilyUnmodifiable|OperationAborted|ResourceConflict|ResourceInUse|"
-    "TableInUse|LimitExceededException: .*simultaneously|"
+    "TableInUse|LimitExceededException: .*(simultaneously|tags are being updated)|"
     # An earlier change is not visible yet.
     "ContinuousBackupsUnavailable|DeleteConflict|NoSuchEntity: .*role with name|ResourceNotFound|TableNotFound|"
-    # An earlier try of the same call succeeded, and lost its answer; or another change came between.
+    # An earlier attempt succeeded, but its response was lost; or another change came in between.
     "EntityAlreadyExists|ResourceAlreadyExists|PreconditionFailed|"
     # Too many calls.
     "Throttling|TooManyRequests"
 )
-# The same for Lambda, while it does not see a new function or role, or the role's policies or grants, or waits for EC2.
+# Lambda's errors while it does not see a new function or role, or the role's policies or grants, or waits for EC2.
 _ROLE_NOT_READY = (
     "InvalidParameterValueException: .*(cannot be assumed by Lambda|execution role does not have permissions|"
     "ensure the role can perform|KMS key is invalid for CreateGrant|Function does not exist|throttled by EC2)"
@@ -61,8 +61,8 @@ class Diff:
 class Change:
     """The result of one call on one resource.
 
-    `resource` is its kind and name ("table stream-demo"). `attributes` are its values under AWS's names, as far as they
-    are known. `pending` is true while AWS is still working on the change: call `wait` before you use the resource.
+    `resource` is its kind and name ("table stream-demo"). `attributes` contains its known values under AWS's names.
+    While `pending` is true, AWS is still working on the change: call `wait` before you use the resource.
     """
 
     resource: str
@@ -97,23 +97,23 @@ def is_dry_run(response: Mapping[str, Any]) -> bool:
 def check_owner(resource: str, tags: Mapping[str, str], owner: str, *, adopt: bool | None = None) -> None:
     """Raise UserError if the resource's tags do not name `owner`, unless `adopt` is true.
 
-    With an `adopt` of None, the message does not advise to take it over. An empty `owner` skips the check.
+    If `adopt` is None, the message does not suggest --adopt. An empty `owner` skips the check.
     """
     if not owner or adopt or tags.get(OWNER_TAG) == owner:
         return
     reason = f"belongs to pipeline {tags[OWNER_TAG]!r}" if OWNER_TAG in tags else "has no pipeline tag"
     raise UserError(
-        f"{resource} already exists and {reason}; only resources tagged {OWNER_TAG}={owner} are changed or deleted. "
-        f"Choose another name in the settings{'' if adopt is None else ', or take it over with --adopt'}."
+        f"{resource} already exists and {reason}; tasks change or delete only resources tagged {OWNER_TAG}={owner}. "
+        f"Choose another name in the settings{'' if adopt is None else ', or take the resource over with --adopt'}."
     )
 
 
 def wait_for_tags(
     current: dict[str, Any], desired: Mapping[str, Any], describe: Callable[[], Any], tags: str = "Tags"
 ) -> dict[str, Any]:
-    """Return `current` with its tags, which AWS may show seconds after it created a resource.
+    """Return `current` with its tags, which AWS may show only seconds after it created a resource.
 
-    A resource without tags that is otherwise as desired, as an interrupted run leaves it, gets `TAGS_TIMEOUT` for them.
+    Waits up to `TAGS_TIMEOUT` if only the tags differ, because an interrupted run may have created the resource.
     """
     if current[tags] or not desired.get(tags) or diff(current, {**desired, tags: current[tags]}):
         return current
@@ -126,7 +126,7 @@ def wait_for_tags(
 
 
 def record(names: Iterable[str], tag: str = RECORD_TAG) -> dict[str, str]:
-    """Return the tag that lists `names` as added by the pipeline; no tag for no names."""
+    """Return the tag that lists `names` as added by the pipeline. No names give no tag."""
     digests = " ".join(sorted(map(_digest, names)))
     return {tag: digests} if digests else {}
 
@@ -137,7 +137,7 @@ def is_recorded(name: str, tags: Mapping[str, str], tag: str = RECORD_TAG) -> bo
 
 
 def _digest(name: str) -> str:
-    """Four characters, so that a tag's 256 characters hold more names than the 50 tags of a resource."""
+    """Four characters, so that a tag of 256 characters can list more names than the 50 tags of a resource."""
     return base64.urlsafe_b64encode(hashlib.sha256(name.encode()).digest())[:4].decode()
 
 
@@ -148,9 +148,9 @@ def own_tags(current: Mapping[str, str], desired: Mapping[str, str]) -> dict[str
 
 
 def reject_unsupported(resource: str, desired: Iterable[str], supported: Iterable[str]) -> None:
-    """Raise UserError for parameters that this module cannot compare, and so could not keep up to date."""
+    """Raise UserError for parameters that this module cannot compare and therefore cannot update."""
     if unsupported := ", ".join(sorted({*desired} - {*supported})):
-        advice = "Remove it from the settings, and set it by hand if you need it."
+        advice = "Remove it from the settings. If you need it, set it by hand."
         raise UserError(f"{resource}: {unsupported} not supported; supported: {', '.join(sorted(supported))}. {advice}")
 
 
@@ -184,7 +184,7 @@ def retag_in_lambda(lambda_: Any, arn: str, old: Mapping[str, str], new: Mapping
 def wait_until(
     client: Any, name: str, operation: str, *acceptors: Mapping[str, Any], timeout: float, delay: float = 1, **call: Any
 ) -> None:
-    """Call `operation` every `delay` seconds until an acceptor ends it. `call` has its parameters.
+    """Call `operation` with the parameters in `call` every `delay` seconds until an acceptor ends the wait.
 
     An acceptor has state (success, retry, failure), matcher (path, pathAny, status, error), expected and argument.
     """
@@ -197,13 +197,13 @@ def wait_until(
 
 
 def is_not_yet(error: ClientError, refusals: str = _NOT_YET) -> bool:
-    """Whether AWS refuses the call only for a while: `refusals` is a pattern of "CODE: MESSAGE"."""
+    """Whether the error is temporary. `refusals` is a pattern of "CODE: MESSAGE"."""
     said = f"{error.response['Error']['Code']}: {error.response['Error'].get('Message', '')}"
     return re.match(refusals, said, re.DOTALL) is not None
 
 
 def retry(call: Callable[[], Response], refusals: str = _NOT_YET, longest_pause: float = 5) -> Response:
-    """Make a call, and repeat it while AWS refuses it for a while, up to `SETTLE_TIMEOUT`. Raises any other error."""
+    """Make a call. Retry temporary errors for up to `SETTLE_TIMEOUT`, and raise any other error."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import
 
     for pause in backoff(SETTLE_TIMEOUT, longest_pause):
@@ -218,11 +218,11 @@ def retry(call: Callable[[], Response], refusals: str = _NOT_YET, longest_pause:
 
 def retry_while_role_propagates(call: Callable[[], Response]) -> Response:
     """Call Lambda, and retry while it does not see a new role or policy yet. IAM user guide: "Troubleshoot IAM"."""
-    return retry(call, _ROLE_NOT_READY, longest_pause=0.3)  # a deploy waits for nothing else meanwhile
+    return retry(call, _ROLE_NOT_READY, longest_pause=0.3)  # a deploy waits for nothing else
 
 
 def backoff(timeout: float, longest: float = 5) -> Iterator[float]:
-    """Yield pauses that grow to `longest` seconds, for as long as the next one ends within `timeout`."""
+    """Yield pauses that grow to `longest` seconds, as long as the next one ends within `timeout`."""
     deadline = time.monotonic() + timeout
     pause = 0.1
     while time.monotonic() + pause < deadline:

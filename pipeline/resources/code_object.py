@@ -1,4 +1,4 @@
-"""The zip of a function as an S3 object: upload it if it is not there, delete it."""
+"""The zip of a function as an S3 object: upload it if it is missing, delete it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def ensure(s3: S3Client, desired: Mapping[str, Any]) -> Change:
-    """Upload the object, unless the bucket has it.
+    """Upload the object, unless the bucket contains it.
 
-    `desired` holds PutObject's parameters; its Key names the content, which is not compared. Raises UserError if the
-    bucket does not exist. S3 API reference: ListObjectsV2, PutObject.
+    `desired` holds PutObject's parameters. Its Key identifies the content, so the content is not compared. Raises
+    UserError if the bucket does not exist. S3 API reference: ListObjectsV2, PutObject.
     """
     bucket, key = desired["Bucket"], desired["Key"]
     resource = f"object s3://{bucket}/{key}"
@@ -26,7 +26,7 @@ def ensure(s3: S3Client, desired: Mapping[str, Any]) -> Change:
     except s3.exceptions.NoSuchBucket:
         raise UserError(f"bucket {bucket} does not exist; create it: aws s3 mb s3://{bucket}") from None
     except s3.exceptions.ClientError as error:
-        if error.response["Error"]["Code"] != "AccessDenied":  # who may not list may still put
+        if error.response["Error"]["Code"] != "AccessDenied":  # the caller may still be allowed to put
             raise
     s3.put_object(**desired)
     return Change(resource, "created")
@@ -44,7 +44,7 @@ def delete_all(s3: S3Client, bucket: str, folder: str, pattern: str) -> Change:
     except s3.exceptions.ClientError as error:
         if error.response["Error"]["Code"] != "AccessDenied":
             raise
-        return Change(resource, "unchanged", note="kept because of AccessDenied")
+        return Change(resource, "unchanged", note="kept (AccessDenied)")
     return Change(resource, "deleted" if keys else "absent")
 
 

@@ -36,7 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": [], "Ipv6AllowedForDualStack": False},
 }
 PARAMETERS = {*DEFAULTS, "FunctionName", "Role", "Handler", "Runtime", "Code"}
-# In `desired`, besides CreateFunction's parameters.
+# Parameters in `desired` that CreateFunction does not have.
 _NOT_IN_CREATE = {"CodeSha256", "ReservedConcurrentExecutions"}
 _NOT_CONFIGURATION = {"Architectures", "CodeSha256", "ReservedConcurrentExecutions", "Tags"}
 
@@ -98,15 +98,15 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
     ours = {**current, "Tags": change.own_tags(current["Tags"], normalized["Tags"])}
     hidden = current["Environment"].get("Error")
     if hidden:
-        # AWS does not show what the caller may not decrypt, so that nothing can be compared.
+        # AWS does not return what the caller is not allowed to decrypt, so `ensure` cannot compare it.
         ours["Environment"] = normalized["Environment"]
     diffs = change.diff(ours, normalized)
     settings = {each.setting for each in diffs}
-    if _failure(current) and not diffs:  # any update makes Lambda try again
+    if _failure(current) and not diffs:  # any update makes Lambda retry
         diffs, settings = (Diff("LastUpdateStatus", "Failed", "Successful"),), {"Description"}
     if not diffs:
         pending = current["State"] == "Pending" or current["LastUpdateStatus"] == "InProgress"
-        hidden_note = f"cannot compare the environment variables: {hidden['Message']}" if hidden else ""
+        hidden_note = f"AWS does not return the environment variables: {hidden['Message']}" if hidden else ""
         note = hidden_note or runtime_error(current)
         return Change(resource, "unchanged", attributes=_hide_secrets(current), note=note, pending=pending)
     response = _update(lambda_, ours, {**normalized, "Code": code}, settings)
@@ -123,13 +123,13 @@ def wait(lambda_: LambdaClient, name: str) -> None:
     Raises UserError, with AWS's reason, if either failed. Lambda developer guide: "Lambda function states".
     """
     _wait_until_settled(lambda_, name)
-    # The call that the waiter used: GetFunction may still return an older state.
+    # The same call as in the waiter, because GetFunction may still return an older state.
     if failure := _failure(change.retry(partial(lambda_.get_function_configuration, FunctionName=name))):
         raise UserError(f"function {name}: {failure}. Fix the cause and run the step again.")
 
 
 def delete(lambda_: LambdaClient, name: str, *, owner: str = "", adopt: bool = False) -> Change:
-    """Delete the function, after it has left its VPC. Raises UserError if it belongs to another pipeline.
+    """Detach the function from its VPC, and delete it. Raises UserError if it belongs to another pipeline.
 
     Lambda developer guide: "Giving Lambda functions access to resources in an Amazon VPC".
     Lambda API reference: DeleteFunction, UpdateFunctionConfiguration.
@@ -163,7 +163,7 @@ def _failure(configuration: Mapping[str, Any]) -> str:
 
 
 def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
-    """Wait until no creation or update is in progress. A failed one counts as settled: another update can repair it."""
+    """Wait until no creation or update is in progress. A failed update ends the wait too: a later one can fix it."""
     expression = "State != 'Pending' && LastUpdateStatus != 'InProgress'"
     settled = {"state": "success", "matcher": "path", "argument": expression, "expected": True}
     acceptors, operation = (settled, change.NOT_FOUND_YET), "GetFunctionConfiguration"
@@ -171,14 +171,14 @@ def _wait_until_settled(lambda_: LambdaClient, name: str) -> None:
 
 
 def _tags(lambda_: LambdaClient, name: str, response: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags. GetFunction's response omits them if the caller may not read them (API reference: TagsError)."""
+    """Return the tags. GetFunction omits them if the caller is not allowed to read them (API reference: TagsError)."""
     if "Tags" not in response and "TagsError" not in response:
         arn = response["Configuration"]["FunctionArn"]
-        response = {"Tags": lambda_.list_tags(Resource=arn)["Tags"]}  # raises what AWS hides
+        response = {"Tags": lambda_.list_tags(Resource=arn)["Tags"]}  # raises the error that GetFunction hides
     if "Tags" not in response:
         raise UserError(
-            f"function {name}: its tags, which name its owner, cannot be read. "
-            f"AWS said: {response['TagsError'].get('Message')}. Grant the caller lambda:ListTags."
+            f"function {name}: cannot read its tags, which name its owner. "
+            f"AWS said: {response['TagsError'].get('Message')}. Grant your credentials lambda:ListTags."
         )
     return {tag: value for tag, value in response["Tags"].items() if not tag.startswith("aws:")}
 
@@ -218,7 +218,7 @@ def _create(lambda_: LambdaClient, desired: Mapping[str, Any], normalized: Mappi
 
 
 def _update(lambda_: LambdaClient, current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> Any:
-    """Update the settings, one after the other, as AWS requires. Return AWS's last answer about the function, or {}."""
+    """Update the settings one after the other, as AWS requires. Return the last response about the function, or {}."""
     name = current["FunctionName"]
     response: Any = {}
     if settings & {"CodeSha256", "Architectures"}:

@@ -34,7 +34,7 @@ def describe(logs: CloudWatchLogsClient, name: str, *, tags: bool = True) -> dic
     try:
         return {**current, "tags": _tags(logs, arn) if tags else {}}
     except logs.exceptions.ResourceNotFoundException:
-        return None  # it was just deleted, and AWS lists it still
+        return None  # it was just deleted, but AWS still lists it
 
 
 def ensure(logs: CloudWatchLogsClient, desired: Mapping[str, Any], *, adopt: bool = False, tags: bool = True) -> Change:

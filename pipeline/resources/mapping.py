@@ -41,7 +41,7 @@ TRANSITIONAL_STATES = ("Creating", "Enabling", "Disabling", "Updating")
 def of_function(lambda_: LambdaClient, function_name: str) -> list[dict[str, Any]]:
     """Return all mappings of the function, its versions and its aliases, each as `describe` does.
 
-    Lambda lists the mappings of one of them, or all. Lambda API reference: ListEventSourceMappings.
+    Lambda lists only the mappings of one of them, or all mappings. Lambda API reference: ListEventSourceMappings.
     """
     name = _qualified_name(function_name).partition(":")[0]
     pages = lambda_.get_paginator("list_event_source_mappings").paginate()
@@ -54,7 +54,7 @@ def describe(lambda_: LambdaClient, function_name: str, stream_arn: str) -> dict
 
     Adds UUID, State and other members of GetEventSourceMapping's response: see `to_create_parameters`.
     """
-    for entry in of_function(lambda_, function_name):  # a list may be seconds old, and omits encrypted filters
+    for entry in of_function(lambda_, function_name):  # a list can be seconds old, and omits encrypted filters
         if entry["EventSourceArn"] == stream_arn != "" and entry["State"] != "Deleting":
             with suppress(lambda_.exceptions.ResourceNotFoundException):
                 return to_create_parameters(lambda_.get_event_source_mapping(UUID=entry["UUID"]))
@@ -62,9 +62,9 @@ def describe(lambda_: LambdaClient, function_name: str, stream_arn: str) -> dict
 
 
 def readers(lambda_: LambdaClient, stream_arn: str, *, besides: str) -> list[str]:
-    """Return the names of the account's functions that have a mapping on the stream, `besides` this one.
+    """Return the names of the account's functions that have a mapping on the stream, except `besides`.
 
-    `stream_arn` may be "", for none. Lambda API reference: ListEventSourceMappings.
+    `stream_arn` can be "", for no stream. Lambda API reference: ListEventSourceMappings.
     """
     if not stream_arn:
         return []
@@ -77,9 +77,9 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
     """Create the mapping, or update what differs. To wait until it is enabled afterwards, call `wait`.
 
     `desired` holds CreateEventSourceMapping's parameters. Omitted parameters get AWS's defaults. Tags are set at
-    creation, and compared only if `tags` is true, as that costs a call. Replaces the mapping if StartingPosition
-    differs, and if the function has stale mappings, on earlier streams of the same table. With `await_role`, retries
-    for up to two minutes while Lambda does not see the role's new permissions yet.
+    creation, and compared only if `tags` is true, because that requires a call. Replaces the mapping if
+    StartingPosition differs, or if the function has stale mappings on earlier streams of the same table. With
+    `await_role`, retries for up to two minutes while Lambda does not see the role's new permissions yet.
 
     Does not check the owner: a mapping belongs to its function.
     Lambda API reference: CreateEventSourceMapping, UpdateEventSourceMapping.
@@ -90,9 +90,9 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
     change.reject_unsupported(resource, desired, PARAMETERS)
     mappings = of_function(lambda_, desired["FunctionName"])
     others = [entry for entry in mappings if entry["EventSourceArn"] != stream and entry["State"] != "Deleting"]
-    # By the table's name, as the ARN of a planned stream is incomplete.
+    # Compares the table's name, because the ARN of a planned stream is incomplete.
     stale = [entry for entry in others if table and _table_name(entry["EventSourceArn"]) == table]
-    # By hand, there may be others to the function and to its aliases.
+    # Someone may have created other mappings to the function and to its aliases by hand.
     mappings.sort(key=lambda entry: entry["FunctionName"] != _qualified_name(desired["FunctionName"]))
     current = next((entry for entry in mappings if entry["EventSourceArn"] == stream), None)
     current = with_filters(lambda_, _wait_while_transitional(lambda_, current))
@@ -109,7 +109,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, tags: bool = Fa
 
 
 def set_enabled(lambda_: LambdaClient, function_name: str, stream_arn: str, *, enabled: bool) -> Change:
-    """Enable or disable the mapping, which keeps its place in the stream. Afterwards, call `wait` with the state.
+    """Enable or disable the mapping, which keeps its position in the stream. Afterward, call `wait` with the state.
 
     Raises UserError if the mapping does not exist. Lambda API reference: UpdateEventSourceMapping, "Enabled".
     """
@@ -151,7 +151,7 @@ def wait_until_deleted(lambda_: LambdaClient, uuid: str) -> None:
 
 
 def _wait_while_transitional(lambda_: LambdaClient, current: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Wait until AWS finishes its work on the mapping, and return the result. Until then AWS refuses changes."""
+    """Wait until AWS finishes its work on the mapping, and return the result. Until then, AWS rejects changes."""
     if current and current["State"] == "Deleting":
         wait_until_deleted(lambda_, current["UUID"])
         return None
@@ -161,7 +161,7 @@ def _wait_while_transitional(lambda_: LambdaClient, current: dict[str, Any] | No
         except WaiterError as error:
             if error.last_response.get("Error", {}).get("Code") != "ResourceNotFoundException":
                 raise
-            return None  # it was deleted, and the list did not show that yet
+            return None  # it was deleted, but the list did not show that yet
     return current
 
 
@@ -175,8 +175,8 @@ def with_filters(lambda_: LambdaClient, current: dict[str, Any] | None) -> dict[
     current = to_create_parameters(lambda_.get_event_source_mapping(UUID=current["UUID"]))
     if error := current["FilterCriteriaError"]:
         raise UserError(
-            f"mapping {current['UUID']}: its FilterCriteria cannot be decrypted. AWS said: {error.get('Message')}. "
-            f"Grant the caller kms:Decrypt on {current['KMSKeyArn']}."
+            f"mapping {current['UUID']}: AWS cannot decrypt its FilterCriteria. AWS said: {error.get('Message')}. "
+            f"Grant your credentials kms:Decrypt on {current['KMSKeyArn']}."
         )
     return current
 
@@ -204,14 +204,14 @@ def _apply(lambda_: LambdaClient, resource: str, current: Mapping[str, Any] | No
     pending = False
     if parameters:
         update = partial(lambda_.update_event_source_mapping, UUID=current["UUID"], **parameters)
-        pending = not change.is_dry_run(attempt(update))  # the role may just have got the permission for a destination
+        pending = not change.is_dry_run(attempt(update))  # the role's permission for a destination may be new
     if len(parameters) < len(diffs):
         change.retag_in_lambda(lambda_, current["EventSourceMappingArn"], current["Tags"], desired.get("Tags", {}))
     return Change(resource, "updated", diffs, attributes={**current, **parameters}, pending=pending)
 
 
 def _move(lambda_: LambdaClient, stale: list[dict[str, Any]], desired: Mapping[str, Any], result: Change) -> Change:
-    """Delete the stale mappings, now that the function has one on the table's current stream."""
+    """Delete the stale mappings, because the function now has a mapping on the table's current stream."""
     for entry in stale:
         if _wait_while_transitional(lambda_, entry):
             lambda_.delete_event_source_mapping(UUID=entry["UUID"])
@@ -236,7 +236,7 @@ def to_create_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Remove what AWS adds to FilterCriteria. Without filters or a destination, use what clears them in an update."""
+    """Remove what AWS adds to FilterCriteria. Give missing filters or destination the value that clears them."""
     filters = (parameters["FilterCriteria"] or {}).get("Filters")
     destination = parameters["DestinationConfig"].get("OnFailure", {}).get("Destination", "")
     return {

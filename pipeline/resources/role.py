@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "Tags": [],
 }
 PARAMETERS = {*DEFAULTS, "RoleName", "AssumeRolePolicyDocument"}
-# Lists the inline policies that a pipeline put.
+# The tag that lists the inline policies that a pipeline put.
 POLICIES_TAG = "pipeline:policies"
 _IMMUTABLE = {"Path": "Choose another role name, or delete the role and create it again"}
 
@@ -57,11 +57,11 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
 def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -> Change:
     """Create the role, or update what differs.
 
-    `desired` holds CreateRole's parameters, with AssumeRolePolicyDocument as a mapping, and ManagedPolicyArns, attached
-    beside those of others. Omitted parameters get AWS's defaults. The role's tags list the policies attached
-    here (`change.record`), so that they are detached when they are omitted.
-    Raises UserError if the role belongs to another pipeline (unless `adopt`), or if Path differs. IAM API reference:
-    CreateRole, UpdateRole, UpdateAssumeRolePolicy, AttachRolePolicy, PutRolePermissionsBoundary, TagRole.
+    `desired` holds CreateRole's parameters, with AssumeRolePolicyDocument as a mapping, and ManagedPolicyArns, which
+    are attached in addition to those of others. Omitted parameters get AWS's defaults. The role's tags record the
+    policies attached here (`change.record`), so `ensure` can detach them later. Raises UserError if the role belongs to
+    another pipeline (unless `adopt`), or if Path differs. IAM API reference: CreateRole, UpdateRole,
+    UpdateAssumeRolePolicy, AttachRolePolicy, PutRolePermissionsBoundary, TagRole.
     """
     name = desired["RoleName"]
     resource = f"role {name}"
@@ -119,9 +119,9 @@ def expand_accounts(entry: Any, partition: str, account: str = "0" * 12, *, prin
 
 def delete(iam: IAMClient, name: str, policy_names: Collection[str] = (), arns: Collection[str] = (),
            *, owner: str = "", adopt: bool = False) -> Change:  # fmt: skip
-    """Delete the role and its policies; keep it, with a note, if it has `foreign_policies` (unless `adopt`).
+    """Delete the role and its policies. Keep it, with a note, if it has `foreign_policies`, unless `adopt` is true.
 
-    Raises UserError if it is another pipeline's or in an instance profile. IAM API reference: DeleteRole.
+    Raises UserError if it belongs to another pipeline or is in an instance profile. IAM API reference: DeleteRole.
     """
     resource = f"role {name}"
     current = describe(iam, name)
@@ -133,7 +133,7 @@ def delete(iam: IAMClient, name: str, policy_names: Collection[str] = (), arns: 
         raise UserError(f"{resource} is in the instance profile {profile}; remove it there and run the step again")
     foreign = foreign_policies(iam, name, policy_names, arns)
     if foreign and owner and not adopt:
-        note = f"kept because others added its {', '.join(foreign)}; delete it too with --adopt"
+        note = f"kept because someone else added {', '.join(foreign)}; to delete it, pass --adopt"
         return Change(resource, "unchanged", attributes=current, note=note)
     for policy in inline_policy_names(iam, name):
         _ignore_missing(iam, partial(iam.delete_role_policy, RoleName=name, PolicyName=policy))
@@ -159,7 +159,7 @@ def foreign_policies(iam: IAMClient, name: str, policy_names: Collection[str], a
 
 
 def _ignore_missing(iam: IAMClient, delete: Callable[[], Any]) -> None:
-    """Delete a policy or the role. It may be gone already: an earlier try lost its answer, or a list was stale."""
+    """Delete a policy or the role. Ignores that it is gone, because a response was lost or a list was stale."""
     with suppress(iam.exceptions.NoSuchEntityException):
         delete()
 
@@ -167,7 +167,7 @@ def _ignore_missing(iam: IAMClient, delete: Callable[[], Any]) -> None:
 def ensure_policies(
     iam: IAMClient, role_name: str, documents: Mapping[str, Mapping[str, Any]], *, owner: str = "", adopt: bool = False
 ) -> Iterator[Change]:
-    """Put the role's inline policies, and delete those that an earlier call put and `documents` no longer has.
+    """Put the role's inline policies. Delete policies from an earlier call that `documents` no longer contains.
 
     `documents` maps names to documents. Policies that others put stay. The role's tags list the names, as inline
     policies have no tags. Raises UserError if the role belongs to another pipeline (unless `adopt`).
@@ -185,7 +185,7 @@ def ensure_policies(
             change.check_owner(f"role {role_name}", role["Tags"], owner, adopt=adopt)
         tags = role["Tags"] if role else {}
         stale = [name for name in unlisted if change.is_recorded(name, tags, POLICIES_TAG)]
-        # Before the first put, so that an interruption leaves no policy that is not recorded.
+        # Before the first put, so that an interruption leaves no unrecorded policy.
         _record_policies(iam, role_name, [*documents, *stale], tags)
     for name, document in documents.items():
         resource = f"policy {name} of role {role_name}"
@@ -205,7 +205,7 @@ def ensure_policies(
 
 
 def _record_policies(iam: IAMClient, role_name: str, names: Iterable[str], tags: Mapping[str, str]) -> None:
-    """Write the names into the role's tags, unless `tags` has them."""
+    """Write the names to the role's tags, unless `tags` contains them."""
     for key, value in change.record(names, POLICIES_TAG).items():
         if tags.get(key) != value:
             change.retry(partial(iam.tag_role, RoleName=role_name, Tags=[{"Key": key, "Value": value}]))
@@ -245,7 +245,7 @@ def _update(iam: IAMClient, current: Mapping[str, Any], desired: Mapping[str, An
     if "AssumeRolePolicyDocument" in settings:
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(desired["AssumeRolePolicyDocument"]))
     if settings & {"Description", "MaxSessionDuration"}:
-        # Both, as AWS resets an omitted duration to one hour.
+        # Both, because AWS resets an omitted duration to one hour.
         description, duration = desired["Description"], desired["MaxSessionDuration"]
         iam.update_role(RoleName=name, Description=description, MaxSessionDuration=duration)
     if "PermissionsBoundary" in settings and desired["PermissionsBoundary"]:

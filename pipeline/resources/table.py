@@ -28,24 +28,24 @@ DEFAULTS: dict[str, Any] = {
 }
 PARAMETERS = {*DEFAULTS, "TableName", "KeySchema", "AttributeDefinitions"}
 
-# Parameters that `ensure` does not change, as items would be lost or AWS cannot change them, and the advice for each.
+# Parameters that `ensure` does not change, because AWS cannot change them or items would be lost, with advice.
 _IMMUTABLE = {
     "KeySchema": "Copy the items to a table with another name, or delete the table and create it again",
     "AttributeDefinitions": "They belong to the keys. Choose another table name, or delete the table first",
 }
 
 _NO_STREAM = {"StreamEnabled": False}
-_PLANNED_STREAM = "/stream/<LatestStreamLabel>"  # behind the table's ARN, which a mapping's plan needs
+_PLANNED_STREAM = "/stream/<LatestStreamLabel>"  # follows the table's ARN in the plan of a mapping
 
 
 def describe(dynamodb: DynamoDBClient, name: str, *, tags: bool = True) -> dict[str, Any] | None:
     """Return the table under the names of CreateTable's parameters, or None if it does not exist.
 
-    Adds TableArn, TableStatus, ItemCount, Replicas, LatestStreamArn ("" for none ever) and, with `tags` and unless it
-    is CREATING or DELETING, PointInTimeRecoverySpecification and `Tags` by name.
-    DynamoDB API reference: DescribeTable, DescribeContinuousBackups, ListTagsOfResource.
+    Adds TableArn, TableStatus, ItemCount, Replicas, and LatestStreamArn ("" if there never was a stream). With `tags`,
+    unless the table is CREATING or DELETING, also adds PointInTimeRecoverySpecification and `Tags` by name. DynamoDB
+    API reference: DescribeTable, DescribeContinuousBackups, ListTagsOfResource.
     """
-    # Backups and tags may see a table later than DescribeTable does, or no longer: then look again.
+    # The calls for backups and tags may not find a table that DescribeTable finds. Then describe it again.
     return change.retry(partial(_describe, dynamodb, name, tags))
 
 
@@ -57,7 +57,7 @@ def _describe(dynamodb: DynamoDBClient, name: str, tags: bool) -> dict[str, Any]
     if not tags or current["TableStatus"] in ("CREATING", "DELETING"):
         return current
     recovery: Mapping[str, Any] = {}
-    if current["TableStatus"] in ("ACTIVE", "UPDATING"):  # an archived table, for example, has no backups to describe
+    if current["TableStatus"] in ("ACTIVE", "UPDATING"):  # backups of an archived table cannot be described
         backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
         recovery = backups.get("PointInTimeRecoveryDescription", {})
     enabled = recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
@@ -93,12 +93,16 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
     diffs = change.diff({**current, "Tags": change.own_tags(current["Tags"], normalized["Tags"])}, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current, pending=current["TableStatus"] != "ACTIVE")
+    if current["TableStatus"] == "UPDATING":
+        # AWS shows some of the old settings until an update is done, and refuses an update to the same values.
+        wait(dynamodb, name)
+        return ensure(dynamodb, desired, adopt=adopt)
     change.reject_immutable(resource, diffs, _IMMUTABLE)
     return _update(dynamodb, current, normalized, diffs)
 
 
 def wait(dynamodb: DynamoDBClient, name: str) -> dict[str, Any]:
-    """Wait until the table is ACTIVE, for at most 15 minutes, and return it. Raises UserError if it cannot be so."""
+    """Wait until the table is ACTIVE, for at most 15 minutes, and return it. Raises UserError if that is impossible."""
     _wait_until_active(dynamodb, name)
     if current := describe(dynamodb, name):
         return current
@@ -120,7 +124,7 @@ def delete(dynamodb: DynamoDBClient, name: str, *, owner: str = "", adopt: bool 
         return Change(resource, "deleted", attributes=current, note="deletion was already in progress", pending=True)
     change.check_owner(resource, current["Tags"], owner, adopt=adopt or None)
     if current["DeletionProtectionEnabled"]:
-        advice = "turn DeletionProtectionEnabled off in the settings and run create-table first"
+        advice = "set TABLE_DELETION_PROTECTION_ENABLED=false and run create-table first"
         raise UserError(f"{resource} is protected from deletion; {advice}")
     _wait_until_active(dynamodb, name)
     response = dynamodb.delete_table(TableName=name)
@@ -137,6 +141,8 @@ def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
     status = {"matcher": "path", "argument": "Table.TableStatus"}
     final = ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED", "DELETING")
     acceptors = [
+        # A table stays ACTIVE while its encryption changes.
+        {**status, "state": "retry", "argument": "Table.SSEDescription.Status", "expected": "UPDATING"},
         {**status, "state": "success", "expected": "ACTIVE"},
         change.NOT_FOUND_YET,
         *({**status, "state": "failure", "expected": each} for each in final),
@@ -149,12 +155,12 @@ def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
         if reached not in final:
             raise
         advice = f"check its encryption key and its backups: aws dynamodb describe-table --table-name {name}"
-        raise UserError(f"table {name} is {reached} and does not become ACTIVE by itself; {advice}") from error
+        raise UserError(f"table {name} is {reached} and will not become ACTIVE; {advice}") from error
 
 
 def _create(dynamodb: DynamoDBClient, desired: Mapping[str, Any]) -> Change:
     name = desired["TableName"]
-    # CreateTable does not take PointInTimeRecoverySpecification, and UpdateContinuousBackups needs an ACTIVE table.
+    # CreateTable has no PointInTimeRecoverySpecification, and UpdateContinuousBackups requires an ACTIVE table.
     parameters = {**desired}
     recovery = parameters.pop("PointInTimeRecoverySpecification", {})
     response = dynamodb.create_table(**parameters)
@@ -196,10 +202,11 @@ def _update(
             dynamodb.untag_resource(ResourceArn=current["TableArn"], TagKeys=removed)
         if put:
             tags: Any = [{"Key": tag, "Value": value} for tag, value in put.items()]
-            dynamodb.tag_resource(ResourceArn=current["TableArn"], Tags=tags)
+            # AWS refuses it for seconds after UntagResource.
+            change.retry(lambda: dynamodb.tag_resource(ResourceArn=current["TableArn"], Tags=tags))
     note = ""
     if current["StreamSpecification"]["StreamEnabled"] and attributes["LatestStreamArn"] != current["LatestStreamArn"]:
-        note = "a new stream replaces the old one. A mapping that moves to it leaves the old records, kept for 24 hours"
+        note = "a new stream replaces the old one; a mapping that moves skips the old records, readable for 24 hours"
     action: Action = "replaced" if note else "updated"
     return Change(f"table {name}", action, diffs, attributes=attributes, note=note, pending=written)
 
@@ -207,7 +214,7 @@ def _update(
 def _updates(current: Mapping[str, Any], desired: Mapping[str, Any], settings: set[str]) -> Iterator[dict[str, Any]]:
     """Yield the parameters of each UpdateTable call, in order."""
     mode, limits = ("BillingMode", "ProvisionedThroughput"), ("OnDemandThroughput",)
-    # The limits belong to on-demand mode: AWS takes them after the change to it, and before the change from it.
+    # The limits belong to on-demand mode. AWS accepts them only in this mode.
     capacity = (mode, limits) if desired["BillingMode"] == "PAY_PER_REQUEST" else (limits, mode)
     alone = (("DeletionProtectionEnabled",), ("TableClass",), ("SSESpecification",))
     for names in (*alone, *capacity):
@@ -222,12 +229,15 @@ def _updates(current: Mapping[str, Any], desired: Mapping[str, Any], settings: s
 
 
 def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Any) -> None:
-    # AWS cannot back up a new table until some time after it becomes ACTIVE.
+    # AWS cannot enable backups of a new table until some time after it becomes ACTIVE.
     change.retry(lambda: dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery))
 
 
 def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert DescribeTable's response to the names of CreateTable's parameters, with AWS's defaults filled in."""
+    """Convert DescribeTable's response to the names of CreateTable's parameters, with AWS's defaults filled in.
+
+    TableStatus is UPDATING also while the encryption changes.
+    """
     current = {setting: table.get(setting, default) for setting, default in DEFAULTS.items() if setting != "Tags"}
     current |= {name: table.get(name, "") for name in ("TableName", "TableArn", "TableStatus", "LatestStreamArn")}
     current |= {name: table[name] for name in ("KeySchema", "AttributeDefinitions")}
@@ -237,9 +247,12 @@ def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
         current["ProvisionedThroughput"] = {}
     current["TableClass"] = table.get("TableClassSummary", {}).get("TableClass", "STANDARD")
     encryption = table.get("SSEDescription", {})
-    if encryption.get("Status") in ("ENABLED", "ENABLING", "UPDATING"):
-        key = encryption.get("KMSMasterKeyArn", "")
-        current["SSESpecification"] = {"Enabled": True, "SSEType": encryption["SSEType"], "KMSMasterKeyId": key}
+    key = {"KMSMasterKeyId": encryption.get("KMSMasterKeyArn", "")}
+    if encryption.get("Status") == "UPDATING":  # from an old key, or none, to a new one, or none
+        current["SSESpecification"] = {"Status": "UPDATING", **key}
+        current["TableStatus"] = current["TableStatus"].replace("ACTIVE", "UPDATING")
+    elif "SSEType" in encryption:
+        current["SSESpecification"] = {"Enabled": True, "SSEType": encryption["SSEType"], **key}
     return normalize(current)
 
 
@@ -247,12 +260,13 @@ def _normalize_desired(desired: Mapping[str, Any], current: Mapping[str, Any]) -
     """Add AWS's defaults to the desired parameters, in the form that `describe` returns."""
     normalized = normalize({**DEFAULTS, **desired})
     normalized["Tags"] = change.tag_map(normalized["Tags"])
-    encryption = normalized["SSESpecification"]
-    if encryption.get("Enabled"):
+    encryption = {"Enabled": "SSEType" in normalized["SSESpecification"], **normalized["SSESpecification"]}
+    if encryption["Enabled"]:
         # AWS returns the key's ARN. The desired key may be its ID, or be left to AWS.
         key = current["SSESpecification"].get("KMSMasterKeyId", "")
         same = {"KMSMasterKeyId": key} if key and key.endswith(encryption.get("KMSMasterKeyId", "")) else {}
-        normalized["SSESpecification"] = {"SSEType": "KMS", **encryption, **same}
+        encryption = {"SSEType": "KMS", **encryption, **same}
+    normalized["SSESpecification"] = encryption
     return normalized
 
 

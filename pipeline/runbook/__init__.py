@@ -1,6 +1,6 @@
-"""`invoke runbook`: runbook.sh filled in for the settings, as a script or as a page for people.
+"""`invoke runbook`: fill in runbook.sh for the settings, as a script or a page.
 
-What depends on a setting comes from the parameters that the steps send, as `invoke --echo` writes them. No AWS calls.
+The values are the parameters that the steps send, in the form of `invoke --echo`. This module does not call AWS.
 """
 
 import base64
@@ -26,7 +26,7 @@ from pipeline.resources.role import POLICIES_TAG, expand_accounts
 from pipeline.settings import Settings
 
 _FOLDER = Path(__file__).parent
-# The settings that are variables of the script wherever they occur, also within an ARN or a document.
+# The settings that become variables of the script wherever they occur, including in ARNs and documents.
 _NAMES = ("pipeline_name", "table_name", "role_name", "function_name")
 _QUOTED = ("aws_region", "stream_view_type", "function_alias", "function_versions_kept", "table_arn", "role_arn")
 _OF_THE_SHELL = {
@@ -36,7 +36,7 @@ _OF_THE_SHELL = {
 _EMBEDDED_BYTES = 1024 * 1024  # a larger zip is a file beside the script or the tasks
 _WIDTH = 120
 
-# Where AWS's answer has a parameter, and the parameters that a query does not compare.
+# The place of a parameter in AWS's response, and the parameters that a query does not compare.
 _PLACES = {
     "Layers": "Layers[].Arn",
     "ManagedPolicyArns": "AttachedPolicies[].PolicyArn",
@@ -90,7 +90,7 @@ def compare(path: Path, current: str, command: str) -> None:
 
 
 def template(name: str, values: Mapping[str, Any]) -> str:
-    """The template without its comments (`#@ ...`) and without the parts whose values are empty (`#@if NAME`)."""
+    """The template without its comments (`#@ ...`) and without parts whose values are empty (`#@if NAME`)."""
     text = (_FOLDER / name).read_text(encoding="utf-8")
     while _CONDITION.search(text):
         text = _CONDITION.sub(lambda match: match[3] if bool(values[match[2]]) != bool(match[1]) else "", text)
@@ -98,24 +98,26 @@ def template(name: str, values: Mapping[str, Any]) -> str:
 
 
 def _section(step: tuple[str, str, str, str], values: Mapping[str, Any], answers: Mapping[str, str]) -> str:
-    """A step of the page: the comment of its shell function as prose, the commands, and an answer to expect."""
+    """A step of the page: the comment of its shell function as prose, the commands, and an example output."""
     comment, function, body, verification = step
     name = function.replace("_", "-")
     title, _, text = comment.replace("# ", "").rstrip().partition("\n")
     reason, *notes = re.sub(r"\n(?!Expect:|If it fails:|Undo:)", " ", text).splitlines()
     commands = _fill(re.sub("^    ", "", body + verification, flags=re.MULTILINE), values)
     notes.insert(1, answers[name])
-    notes.append(f"The same with this project: `invoke {name}`.")
+    notes.append(f"With this project: `invoke {name}`.")
     return "\n\n".join([title, reason, f"```sh\n{commands}```", *notes])
 
 
 def common_values(settings: Settings, named: Settings, root: Path, account_id: str) -> dict[str, Any]:
-    """The values that script and tasks share. `named` has their variables as names, and `account_id` is one."""
+    """The values that the script and the tasks share. In `named`, names are variables, as is `account_id`."""
     partition = botocore.session.Session().get_partition_for_region(settings.aws_region)
     tokens = parameters.policy_tokens(named, f"arn:{partition}:iam::{account_id}:root")
-    documents = policies.inline_policies(named, root, lambda: tokens, write=False)
+    key_arn = _key_arn(settings, f"arn:{partition}:kms:{named.aws_region}:{account_id}:key/")
+    documents = policies.inline_policies(named, root, lambda: tokens, key_arn=key_arn, write=False)
     code = steps.build_zip(settings, root)
-    own_policies, with_key = (policies.inline_policy_names(settings, root, with_key=each) for each in (False, True))
+    with_keys = (bool(key_arn), True)
+    own_policies, with_key = (policies.inline_policy_names(settings, root, with_key=each) for each in with_keys)
     return {
         "partition": partition,
         "aws_account_id": settings.aws_account_id if settings.target == "aws" else "",
@@ -139,11 +141,21 @@ def common_values(settings: Settings, named: Settings, root: Path, account_id: s
     }
 
 
+def _key_arn(settings: Settings, prefix: str) -> str:
+    """The ARN of the customer managed key in TABLE_OPTIONS, or "". `prefix` is what precedes the ID in an ARN."""
+    key = str(settings.table_options.get("SSESpecification", {}).get("KMSMasterKeyId", ""))
+    if not key or key.endswith("alias/aws/dynamodb"):
+        return ""
+    if "alias/" in key:
+        raise UserError(f"TABLE_OPTIONS: KMSMasterKeyId {key!r}: the runbook needs the ID or the ARN of the key")
+    return key if key.startswith("arn:") else prefix + key
+
+
 def _values(settings: Settings, root: Path) -> dict[str, Any]:
     """The value of each placeholder in the template: text, lines of shell, or parameters for a command."""
     taken = _OF_THE_SHELL | set(re.findall(r"\$\{?(\w+)", template("runbook.sh", vars(settings))))
     if both := sorted(taken & settings.function_environment.keys()):
-        reason = "which reads those of the function from its environment; rename the function's variable"
+        reason = "which reads the function's variables from its environment; rename the variable"
         raise UserError(f"FUNCTION_ENVIRONMENT: {both[0]!r} is a variable of the runbook's script too, {reason}")
     chosen: dict[str, Any] = {name: shell_var(f"${name}") for name in _NAMES}
     chosen["aws_region"] = shell_var("$AWS_REGION")
@@ -158,7 +170,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         del role["PermissionsBoundary"]
     code = function["Code"]
     place = quote(f"s3://{code['S3Bucket']}/{code['S3Key']}") if "S3Bucket" in code else ""
-    # The members of Code are parameters of UpdateFunctionCode, and CreateFunction's zip is an argument of its own.
+    # The members of Code are parameters of UpdateFunctionCode, and CreateFunction's zip is a separate argument.
     ours = {"Role": shell_var("$role_arn"), "CodeSha256": shell_var("$code_sha256")}
     mapping = {**values["mapping"], "EventSourceArn": shell_var("$stream_arn")}
     mapping["State"] = "Enabled" if settings.mapping_enabled else "Disabled"
@@ -204,7 +216,7 @@ def _alarm_values(alarms: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _smoke_item(table: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """PutItem's and DeleteItem's parameters: a new key, and a number that makes each put a change."""
+    """The parameters of PutItem and DeleteItem: a new key, and a number so that each put changes the item."""
     unique = {"S": "$marker", "N": "$number", "B": "$encoded"}
     hash_key, *_ = kinds = items.key_types(table)
     new = {name: {kind: shell_var(unique[kind])} for name, kind in kinds.items()}
@@ -222,7 +234,7 @@ def _fill(template: str, values: Mapping[str, Any]) -> str:
 
 
 def _filled(line: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """What one line of the template becomes: one, several or no lines."""
+    """The lines that a line of the template becomes: none, one, or several."""
     if not (match := _PLACEHOLDER.search(line)):
         yield line
         return
@@ -242,7 +254,7 @@ def _filled(line: str, values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _arguments(service: str, command: str, values: Mapping[str, Any], line: str) -> list[str]:
-    """The arguments of those parameters that the command takes and the line does not have yet."""
+    """The arguments for the parameters that the command accepts and the line does not contain yet."""
     operation = _operations(service)[command]
     members: Any = operation.input_shape
     taken = {
@@ -255,7 +267,7 @@ def _arguments(service: str, command: str, values: Mapping[str, Any], line: str)
 
 
 def _differences(operation: OperationModel, path: str, values: Mapping[str, Any]) -> str:
-    """A JMESPath query, at `path` in the answer, for `found` and the names of what AWS has with other values."""
+    """A JMESPath query at `path` of the response that returns `found` and the names of the values that differ."""
     shape: Any = operation.output_shape
     for name in re.findall(r"[A-Za-z]\w*", path):
         shape = getattr(shape.members[name], "member", shape.members[name])  # of a list
@@ -266,7 +278,7 @@ def _differences(operation: OperationModel, path: str, values: Mapping[str, Any]
 
 
 def _conditions(path: str, value: Any) -> Iterator[str]:
-    """JMESPath expressions that are true, or `path` if AWS has another value there. AWS may leave out an empty one."""
+    """JMESPath expressions that are true, or `path` if AWS's value differs. AWS may omit an empty value."""
     literal = json_text(value).replace("`", "\\u0060")
     if isinstance(value, dict) and value and path != "Environment.Variables":
         for name, each in value.items():

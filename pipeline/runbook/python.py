@@ -37,7 +37,7 @@ def tasks(settings: Settings, root: Path, task: str = "") -> str:
 
 
 def _values(settings: Settings, root: Path) -> dict[str, Any]:
-    """The value of each placeholder and condition in the template: settings, and what is made of them."""
+    """The value of each placeholder and condition in the template."""
     names = ("pipeline_name", "table_name", "role_name", "function_name", "aws_region")
     # Unicode noncharacters, which no other text contains, enclose a Python variable within a text.
     variables: dict[str, Any] = {name: f"\ufdd0{name.upper()}\ufdd1" for name in names}
@@ -67,7 +67,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
 
 
 def _literal(value: Any, before: str, width: float = _WIDTH) -> str:
-    """The value as ruff formats it behind `before` in its line. A collection takes several lines at the top."""
+    """The value as ruff formats it after `before`. A top-level collection takes several lines."""
     if isinstance(value, bytes):
         return f'bytes.fromhex("{value.hex()}")'
     if not isinstance(value, (dict, list, tuple)):
@@ -84,7 +84,7 @@ def _literal(value: Any, before: str, width: float = _WIDTH) -> str:
 
 
 def _text(text: str) -> str:
-    """A string, or an f-string if it has variables: between double quotes, unless it has some."""
+    """A string, or an f-string if it contains variables, in double quotes unless it contains any."""
     literal = repr(text) if '"' in text else '"' + repr(f"'{text}")[2:]
     if "\ufdd0" not in text:
         return literal
@@ -94,7 +94,7 @@ def _text(text: str) -> str:
 
 
 def _needed(text: str, names: set[str]) -> str:
-    """The statements of a Python file that define these names, and what those use; "" is the docstring."""
+    """The statements of a Python file that define these names and everything that they use; "" is the docstring."""
     lines, nodes, sources, end = text.splitlines(), {}, {}, 0
     for node in ast.parse(text).body:
         defined = re.match(r"(?:@.*\n)?(?:(?:from \S+ )?import (?:\w+, )*|def |)(\w*)", ast.unparse(node))

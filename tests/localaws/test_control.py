@@ -130,6 +130,6 @@ def test_debugger_that_is_not_installed_is_an_error_with_the_command_that_instal
 ) -> None:
     monkeypatch.setitem(sys.modules, "debugpy", None)
     with pytest.raises(
-        control.ControlError, match=r"^LOCAL_DEBUG_PORT 5678 needs debugpy: \S+ -m pip install debugpy$"
+        control.ControlError, match=r"^LOCAL_DEBUG_PORT 5678 requires debugpy: \S+ -m pip install debugpy$"
     ):
         control.set_debugger(tmp_path, 5678, tmp_path, wait=False)

@@ -216,7 +216,7 @@ def test_a_handler_that_a_layer_may_have_is_accepted(source: Path) -> None:
 
 
 def test_a_handler_of_the_zip_is_checked_also_with_layers(source: Path) -> None:
-    with pytest.raises(UserError, match=r"example\.py defines no handler"):
+    with pytest.raises(UserError, match=r"example\.py does not define handler"):
         handler(source, "example.handler", layers=True)
 
 
@@ -228,5 +228,5 @@ def test_a_handler_in_a_missing_file_is_an_error_that_lists_the_files(source: Pa
 
 
 def test_a_handler_that_the_file_does_not_define_is_an_error_that_lists_its_names(source: Path) -> None:
-    with pytest.raises(UserError, match=r"example\.py defines no handler; it defines: lambda_handler"):
+    with pytest.raises(UserError, match=r"example\.py does not define handler; it defines: lambda_handler"):
         handler(source, "example.handler")

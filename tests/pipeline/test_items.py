@@ -177,5 +177,5 @@ def test_items_that_stay_unprocessed_are_an_error_after_a_while(dynamodb: Any, m
 
     monkeypatch.setattr(items, "UNPROCESSED_TIMEOUT", 0.5)
     dynamodb.meta.events.register("after-call.dynamodb.BatchWriteItem", leave_all)
-    with pytest.raises(UserError, match=r"items still unprocessed after 0\.5 s: 1;"):
+    with pytest.raises(UserError, match=r"unprocessed items after 0\.5 s without progress: 1;"):
         list(items.put(dynamodb, TABLE, [{"name": {"S": name}} for name in "abc"], 3))

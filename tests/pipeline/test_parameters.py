@@ -172,13 +172,13 @@ def test_the_account_of_the_table_is_that_of_table_arn() -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "error"),
     [
-        ("TABLE_OPTIONS", {"BillingMode": "PROVISIONED"}, "TABLE_OPTIONS: BillingMode has a setting of its own"),
-        ("ROLE_OPTIONS", {"ManagedPolicyArns": []}, "ROLE_OPTIONS: ManagedPolicyArns has a setting of its own"),
-        ("FUNCTION_OPTIONS", {"Environment": {"Variables": {"A": "b"}}}, "Environment has a setting of its own"),
-        ("FUNCTION_OPTIONS", {"Tags": {"stage": "test"}}, "FUNCTION_OPTIONS: Tags has a setting of its own"),
-        ("FUNCTION_OPTIONS", {"LoggingConfig": {"LogFormat": "JSON"}}, "LoggingConfig: LogFormat has a setting"),
-        ("MAPPING_OPTIONS", {"FilterCriteria": {"Filters": []}}, "MAPPING_OPTIONS: FilterCriteria has a setting"),
-        ("MAPPING_OPTIONS", {"DestinationConfig": {}}, "MAPPING_OPTIONS: DestinationConfig has a setting of its own"),
+        ("TABLE_OPTIONS", {"BillingMode": "PROVISIONED"}, "TABLE_OPTIONS: BillingMode has a dedicated setting"),
+        ("ROLE_OPTIONS", {"ManagedPolicyArns": []}, "ROLE_OPTIONS: ManagedPolicyArns has a dedicated setting"),
+        ("FUNCTION_OPTIONS", {"Environment": {"Variables": {"A": "b"}}}, "Environment has a dedicated setting"),
+        ("FUNCTION_OPTIONS", {"Tags": {"stage": "test"}}, "FUNCTION_OPTIONS: Tags has a dedicated setting"),
+        ("FUNCTION_OPTIONS", {"LoggingConfig": {"LogFormat": "JSON"}}, "LogFormat has a dedicated setting"),
+        ("MAPPING_OPTIONS", {"FilterCriteria": {"Filters": []}}, "FilterCriteria has a dedicated setting"),
+        ("MAPPING_OPTIONS", {"DestinationConfig": {}}, "MAPPING_OPTIONS: DestinationConfig has a dedicated setting"),
         ("FILTER_CRITERIA", {"Filters": [{"pattern": "{}"}]}, "FILTER_CRITERIA: FilterCriteria: Unknown parameter in "),
     ],
 )
@@ -190,3 +190,9 @@ def test_options_cannot_set_a_parameter_that_has_a_setting(setting: str, value: 
 def test_check_accepts_the_defaults_and_every_kind_of_option() -> None:
     parameters.check(settings())
     parameters.check(settings(**EVERYTHING))
+
+
+def test_no_limit_of_on_demand_throughput_is_left_out_as_create_table_refuses_it() -> None:
+    """What adopt writes for a table with one limit."""
+    options = '{"OnDemandThroughput": {"MaxReadRequestUnits": 5, "MaxWriteRequestUnits": -1}}'
+    assert parameters.table(settings(TABLE_OPTIONS=options))["OnDemandThroughput"] == {"MaxReadRequestUnits": 5}

@@ -93,7 +93,7 @@ def test_a_resource_that_was_kept_does_not_count_as_remaining(deployment: Deploy
 def test_the_message_after_an_interrupt_or_error_lists_what_exists(deployment: Deployment) -> None:
     message = teardown.summarize_remaining(deployment)
     existing = "Existing resources: role stream-demo-role"
-    assert message == f"{existing}. Continue with invoke deploy, or delete it with invoke clean"
+    assert message == f"{existing}. Continue with invoke deploy, or delete them with invoke clean"
 
 
 def test_an_item_that_is_written_while_clean_runs_keeps_the_table(

@@ -158,7 +158,7 @@ def test_options_that_the_model_accepts_pass() -> None:
     [
         (
             {"Memory": 1},
-            r"^FUNCTION_OPTIONS: Memory is not a parameter of CreateFunction; its parameters: FunctionName, ",
+            r"^FUNCTION_OPTIONS: Memory is not a parameter of CreateFunction; parameters: FunctionName, ",
         ),
         ({"VpcConfig": 5}, r"^FUNCTION_OPTIONS: VpcConfig: Invalid type .*value: 5, type: <class 'int'>"),
         ({"VpcConfig": {"SubnetIds": [5]}}, r"VpcConfig: Invalid type for parameter SubnetIds\[0\], value: 5"),

@@ -59,7 +59,7 @@ CHANGES = {
     "TAGS": '{"stage": "test"}',
 }
 # The errors that end a command at once, although the fault ends within seconds, and why.
-EXPLAINED = {"Grant the caller lambda:ListTags": "a missing permission is reported, not waited for"}
+EXPLAINED = {"Grant your credentials lambda:ListTags": "a missing permission is reported, not waited for"}
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_a_permission_that_is_missing_for_good_ends_in_one_error_that_names_it(
     for command in (("deploy", "--yes"), ("status",), ("clean", "--yes")):
         refused = project.invoke(*command, **target_aws(faults.endpoint)).expect(1)
         assert refused.stderr.count("lambda:ListTags") == 2, refused.stderr  # what AWS said, and the advice
-        assert refused.stderr.rstrip().endswith("Grant the caller lambda:ListTags."), refused.stderr
+        assert refused.stderr.rstrip().endswith("Grant your credentials lambda:ListTags."), refused.stderr
         assert refused.writes == []
 
 

@@ -221,7 +221,7 @@ def test_the_grid_has_every_setting_of_a_resource() -> None:
     [
         ({"TABLE_KEY": "id:N"}, "table grid: cannot change KeySchema from "),
         ({"TABLE_SORT_KEY": "at:N"}, "Copy the items to a table with another name, or delete the table"),
-        ({"FUNCTION_OPTIONS": '{"Code": {"S3Bucket": "bucket"}}'}, "FUNCTION_OPTIONS: Code has a setting of its own"),
+        ({"FUNCTION_OPTIONS": '{"Code": {"S3Bucket": "bucket"}}'}, "FUNCTION_OPTIONS: Code has a dedicated setting"),
         ({"MAPPING_OPTIONS": '{"Topics": ["x"]}'}, "MAPPING_OPTIONS: Topics not supported; supported: BatchSize"),
     ],
 )

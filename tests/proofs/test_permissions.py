@@ -200,4 +200,4 @@ def test_each_action_is_necessary(
         if not failed and action not in optional:
             dispensable.append(f"{action} for {group}")
     assert dispensable == []
-    record_figures(f"{len(chosen)} of {len(cases)} actions were taken away, each was missed")
+    record_figures(f"{len(chosen)} of {len(cases)} actions were removed; each was needed")

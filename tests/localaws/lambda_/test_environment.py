@@ -172,7 +172,7 @@ def test_functions_share_tmp_with_a_server_in_it(client: Any, tmp_path: Path) ->
 
 def test_missing_isolation_is_explained() -> None:
     text = runtimes.missing_isolation("/usr/bin/false", Path("/"))
-    assert text == "Functions have their code in another folder than /var/task, and can write all files: no reason"
+    assert text == "Functions do not have their code in /var/task, and can write all files: no reason"
 
 
 FILL = "b'x' * 500_000_000"

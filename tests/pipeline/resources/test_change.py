@@ -138,7 +138,7 @@ def test_a_record_of_50_names_fits_into_a_tag() -> None:
 
 @pytest.mark.parametrize("tags", [{}, {"pipeline": "other"}])
 def test_the_advice_to_adopt_is_for_callers_that_can_adopt(tags: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="or take it over with --adopt"):
+    with pytest.raises(UserError, match="or take the resource over with --adopt"):
         check_owner("table test", tags, "demo", adopt=False)
     with pytest.raises(UserError, match=r"Choose another name in the settings\.$"):
         check_owner("table test", tags, "demo")

@@ -460,7 +460,7 @@ def test_tags_that_may_not_be_read_are_no_missing_tags(aws: Aws, desired: dict[s
     with altered(aws("lambda"), "GetFunction", hide_tags), pytest.raises(UserError) as raised:
         function.ensure(aws("lambda"), desired, adopt=adopt)
 
-    assert f"AWS said: {DENIED['Message']}. Grant the caller lambda:ListTags." in str(raised.value)
+    assert f"AWS said: {DENIED['Message']}. Grant your credentials lambda:ListTags." in str(raised.value)
     assert "--adopt" not in str(raised.value)
 
 
@@ -483,7 +483,7 @@ def test_an_environment_that_may_not_be_decrypted_is_no_difference(
         result = function.ensure(aws("lambda"), desired)
 
     assert (result.action, calls.writes) == ("unchanged", [])
-    assert result.note == "cannot compare the environment variables: not authorized to perform: kms:Decrypt"
+    assert result.note == "AWS does not return the environment variables: not authorized to perform: kms:Decrypt"
 
 
 def test_a_function_in_a_vpc_is_detached_before_it_is_deleted(aws: Aws, calls: Calls, desired: dict[str, Any]) -> None:

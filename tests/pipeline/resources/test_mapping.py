@@ -404,5 +404,5 @@ def test_filters_that_may_not_be_decrypted_are_an_error_that_names_the_permissio
         error = {"ErrorCode": "KMSAccessDeniedException", "Message": "Lambda was unable to decrypt your filters"}
         stub.add_response("get_event_source_mapping", without_filters(FilterCriteriaError=error))
 
-        with pytest.raises(UserError, match=f"unable to decrypt your filters. Grant the caller kms:Decrypt on {KEY}"):
+        with pytest.raises(UserError, match=f"decrypt your filters. Grant your credentials kms:Decrypt on {KEY}"):
             mapping.ensure(aws("lambda"), ENCRYPTED)

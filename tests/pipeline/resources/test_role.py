@@ -301,7 +301,7 @@ def test_delete_leaves_a_role_with_policies_of_others_unless_it_adopts(aws: Aws,
 
     assert (change.action, calls.writes) == ("unchanged", [])
     assert change.note == (
-        f"kept because others added its inline policy theirs, managed policy {MANAGED}; delete it too with --adopt"
+        f"kept because someone else added inline policy theirs, managed policy {MANAGED}; to delete it, pass --adopt"
     )
     assert role.delete(aws("iam"), "runs", owner="demo", adopt=True).action == "deleted"
 

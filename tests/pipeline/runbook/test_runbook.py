@@ -191,7 +191,7 @@ def test_the_page_has_a_heading_a_reason_and_what_to_expect_for_each_step() -> N
     steps = ["create-role", "put-policy", "create-function", "create-table", "map-stream", "smoke"]
     parts = [*steps, "status", "fetch-logs", "pause", "resume", "clean"]
     assert written.startswith("# Runbook: orders\n")
-    assert re.findall(r"The same with this project: `invoke (\S+)`\.", written) == parts
+    assert re.findall(r"With this project: `invoke (\S+)`\.", written) == parts
     assert [written.count(f"\n{note}: ") for note in ("Expect", "If it fails", "Undo")] == [len(parts)] * 3
     assert re.findall(r"^## (\d|Roll back)", written, re.MULTILINE) == [*"123456", "Roll back"]
 
@@ -204,12 +204,12 @@ def test_the_page_leads_from_each_alarm_to_its_symptom() -> None:
 def test_the_page_opens_with_the_symptoms() -> None:
     opening = page().split("## Before the first step")[0]
     symptoms = [
-        "in the wrong account",
+        "belong to another account",
         "Nothing arrives",
         "Lag",
         "Throttled",
         "Poison record",
-        "Notes pile up",
+        "Failed records",
         "bad deploy",
     ]
     assert [symptom for symptom in symptoms if symptom not in opening] == []
@@ -230,7 +230,7 @@ def test_the_page_opens_with_the_symptoms() -> None:
 def test_the_page_shows_an_answer_with_the_names_of_the_settings_for_each_part(settings: dict[str, str]) -> None:
     written = page(FUNCTION_NAME="order-handler", **settings)
     assert written.count("```text\n") == written.count("\nExpect: ")
-    assert "\nfunction order-handler: as this script says\n" in written
+    assert "\nfunction order-handler: no differences\n" in written
     assert not re.findall(r"the-(?:pipeline|table|role|function)", written)
 
 
@@ -268,3 +268,26 @@ def test_no_command_writes_to_a_table_of_others(write: Callable[..., str]) -> No
 
 def test_the_check_of_a_table_of_others_is_the_first_step_of_the_page() -> None:
     assert "\n## 1. Check the table and its stream.\n" in page(TABLE_ARN=ORDERS)
+
+
+KEY_ID = "0a1b2c3d"
+
+
+def encrypted(key: str) -> str:
+    return script(TABLE_OPTIONS=json.dumps({"SSESpecification": {"SSEType": "KMS", "KMSMasterKeyId": key}}))
+
+
+@pytest.mark.parametrize("prefix", ["", "arn:aws:kms:us-east-1:123456789012:key/"])
+def test_the_role_may_use_the_customer_managed_key_of_the_table(prefix: str) -> None:
+    arn = (prefix or "arn:aws:kms:$AWS_REGION:$account_id:key/") + KEY_ID
+    statement = f'"Effect": "Allow",\n      "Action": [\n        "kms:Decrypt"\n      ],\n      "Resource": "{arn}"'
+    assert statement in encrypted(prefix + KEY_ID)
+
+
+def test_the_role_needs_no_policy_for_the_key_of_aws() -> None:
+    assert "kms:Decrypt" not in encrypted("alias/aws/dynamodb")
+
+
+def test_an_alias_of_a_key_is_refused() -> None:
+    with pytest.raises(UserError, match="KMSMasterKeyId 'alias/mine': the runbook needs the ID or the ARN of the key"):
+        encrypted("alias/mine")
