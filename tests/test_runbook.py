@@ -189,7 +189,7 @@ def test_check_accepts_an_account_id_in_the_trust_policy(project: ForkedProject,
     finally:
         path.write_text(before)
 
-    assert "trust policy of role trusting-role: as this script says\n" in script.run("sh", "--check")
+    assert "trust policy of role trusting-role: no differences\n" in script.run("sh", "--check")
     project.run("clean", PIPELINE_NAME="trusting")
 
 
