@@ -237,8 +237,8 @@ def put_policy(c: Context, set: Words = None, adopt: bool = False, yes: bool = F
                verbose: bool = False, json: bool = False) -> None:  # fmt: skip
     """Step 4: put the role's inline policies from policies/.
 
-    Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, POLICY_NAME, ON_FAILURE, and for the tokens in the documents:
-    AWS_REGION, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
+    Settings: PIPELINE_NAME, ROLE_ARN, ROLE_NAME, POLICY_NAME, ON_FAILURE, TABLE_OPTIONS for the key of the table, and
+    for the tokens in the documents: AWS_REGION, TABLE_ARN, TABLE_NAME, FUNCTION_NAME, FUNCTION_OPTIONS.
     """
     _run_step(c, "put-policy", set, verbose=verbose, json=json, yes=yes, adopt=adopt)
 

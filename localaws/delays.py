@@ -32,9 +32,12 @@ _BACKUPS = "DynamoDB API reference, UpdateContinuousBackups: ContinuousBackupsUn
 DELAYS = {
     "table-creating": Delay(6, "DynamoDB API reference, CreateTable"),
     "table-described": Delay(1, 'DynamoDB API reference, DescribeTable: "a few seconds"'),
+    "table-updating": Delay(5, "DynamoDB API reference, UpdateTable"),
+    "table-encrypting": Delay(20, "not documented; recorded: ack-api-quirks, DDB-TABLE-140"),
     "table-deleting": Delay(5, "DynamoDB API reference, DeleteTable"),
     "table-listed": Delay(2, _UNDOCUMENTED),
     "table-tags-listed": Delay(3, 'DynamoDB API reference, TagResource: "a few seconds"'),
+    "table-tags-updating": Delay(3, "not documented; recorded: ack-api-quirks, DDB-TABLE-103"),
     "backups-available": Delay(8, _BACKUPS),
     "backups-described": Delay(2, _UNDOCUMENTED),
     "role-visible": Delay(2, _IAM),

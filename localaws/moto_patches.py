@@ -153,8 +153,8 @@ def _patch_tables() -> None:
     _wrap(table_models.Table, "describe", tables.describe)
     _replace(table_models.Table, "all_items", tables.all_items)
     _replace(table_models.Table, "__len__", tables.count_items)
-    _wrap(DynamoHandler, "create_table", partial(tables.keep_settings, "CREATING"))
-    _wrap(DynamoHandler, "update_table", partial(tables.keep_settings, "UPDATING"))
+    _wrap(DynamoHandler, "create_table", tables.create)
+    _wrap(DynamoHandler, "update_table", tables.update)
     _wrap(DynamoHandler, "update_table", tables.refuse_before_changing)
     _wrap(DynamoHandler, "delete_table", tables.delete)
     _wrap(DynamoHandler, "call_action", tables.refuse_busy_tables)
@@ -167,6 +167,7 @@ def _patch_tables() -> None:
     ):  # fmt: skip
         _wrap(DynamoHandler, call, writes.locked)
     _wrap(DynamoDBBackend, "tag_resource", tables.overwrite_tags)
+    _wrap(DynamoDBBackend, "untag_resource", tables.remove_tags)
     for call in ("create_table", "delete_table", "tag_resource", "untag_resource", "update_continuous_backups"):
         _wrap(DynamoDBBackend, call, late_reads.record)
     for call in ("update_continuous_backups", "create_backup"):

@@ -224,15 +224,15 @@ def _of_blocked_shard(d: Deployment, parts: Parts, recent: list[Invocation]) -> 
 
 def _of_role(d: Deployment, parts: Parts) -> Iterator[Cause]:
     role_arn = str((parts.function or {})["Role"])
-    key_arn = external.table_key_arn(d, parts.table or {}) if d.settings.table_arn else ""
+    key_arn = external.table_key_arn(d, parts.table or {})
     documents = steps.role_documents(d, role_arn, key_arn, write=False)
     check = partial(role_check.missing, d.client("iam"), role_arn, d.settings.aws_region, documents)
     problem, statements, _ = _if_readable(check, ("", [], []))
     fix = "invoke create-role put-policy" if not d.settings.role_arn else "ask the owner of ROLE_ARN to change the role"
     if problem:
         yield Cause("role cannot be assumed by Lambda", problem.rstrip(), fix)
-    for prefix, name in (("dynamodb", "role cannot read the stream"), ("logs", "role cannot write logs")):
-        lacking = [each for each in statements if any(action.startswith(prefix) for action in each["Action"])]
+    for prefixes, name in ((("dynamodb", "kms"), "role cannot read the stream"), ("logs", "role cannot write logs")):
+        lacking = [each for each in statements if any(action.startswith(prefixes) for action in each["Action"])]
         if lacking:
             listed = "; ".join(f"{', '.join(each['Action'])} on {', '.join(each['Resource'])}" for each in lacking)
             yield Cause(name, f"the policies of role {role_arn} do not allow {listed}", fix)

@@ -109,9 +109,10 @@ def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
 
 def table_key_arn(d: Deployment, current: Mapping[str, Any]) -> str:
     """The ARN of the table's customer managed key, or of an unreadable key; otherwise "". KMS API: DescribeKey."""
-    key = str(current["SSESpecification"].get("KMSMasterKeyId", ""))
+    encryption = current.get("SSESpecification")
+    key = str(encryption.get("KMSMasterKeyId", "")) if isinstance(encryption, Mapping) else ""
     try:
-        managed = key and d.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyManager"] == "AWS"
+        found = d.client("kms").describe_key(KeyId=key)["KeyMetadata"] if key else {}
     except ClientError:
-        managed = False
-    return "" if managed else key
+        return key if key.startswith("arn:") else ""
+    return "" if found.get("KeyManager") == "AWS" else str(found.get("Arn", ""))

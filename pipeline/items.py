@@ -156,9 +156,9 @@ def write(client: Any, name: str, requests: list[dict[str, Any]]) -> None:
     """Make up to 25 write requests, and repeat those that AWS leaves unprocessed. API reference: BatchWriteItem."""
     pauses = backoff(UNPROCESSED_TIMEOUT)
     while rest := client.batch_write_item(RequestItems={name: requests}).get("UnprocessedItems"):
-        if len(rest[name]) < len(requests):
+        before, (requests,) = requests, rest.values()
+        if len(requests) < len(before):
             pauses = backoff(UNPROCESSED_TIMEOUT)
-        requests = rest[name]
         if (pause := next(pauses, None)) is None:
             problem = f"unprocessed items after {UNPROCESSED_TIMEOUT:g} s without progress: {len(requests)}"
             raise UserError(f"table {name}: {problem}; raise TABLE_WRITE_CAPACITY_UNITS, or put these items again")

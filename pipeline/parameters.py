@@ -61,7 +61,10 @@ def table(settings: Settings) -> dict[str, Any]:
     desired["StreamSpecification"] = {"StreamEnabled": True, **desired["StreamSpecification"]}
     if settings.table_billing_mode != "PROVISIONED":
         del desired["ProvisionedThroughput"]
-    return _with_options("table", settings, desired, TABLE_PARAMETERS)
+    desired = _with_options("table", settings, desired, TABLE_PARAMETERS)
+    if limits := desired.get("OnDemandThroughput"):  # -1, no limit, is a value of UpdateTable only
+        desired["OnDemandThroughput"] = {name: limit for name, limit in limits.items() if limit != -1}
+    return desired
 
 
 def role(settings: Settings, trust_policy: Mapping[str, Any]) -> dict[str, Any]:

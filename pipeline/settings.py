@@ -30,7 +30,11 @@ _ROLE_ARN = r"arn:aws[a-z-]*:iam::\d{12}:role/([!-~]+/)?[\w+=,.@-]{1,64}"
 _RUNTIME = r"python3\.\d{1,2}", "a Python runtime, such as python3.13"
 _HANDLER = r"(?=\S{3,128}$)[^.].*\.[^.]+", "MODULE.FUNCTION, such as app.handler"
 _ALIAS = rf"(?!\d+$){_NAME}{{1,128}}", "1 to 128 letters, digits, - and _, and not only digits"
-_DESTINATION = r"arn:aws[a-z-]*:(sqs|sns|s3):.*:.+", "the ARN of an SQS queue, an SNS topic or an S3 bucket"
+# Lambda names no message group, which SQS and SNS need for a FIFO queue or topic.
+_DESTINATION = (
+    r"arn:aws[a-z-]*:(s3:.*:.+|(sqs|sns):.*:.+(?<!\.fifo))",
+    "the ARN of a standard SQS queue, a standard SNS topic or an S3 bucket",
+)
 _TOPIC_ARN = rf"arn:aws[a-z-]*:sns:{_REGION}:\d{{12}}:{_NAME}{{1,256}}"
 _POLICY_ARN = r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+", "arn:PARTITION:iam::ACCOUNT:policy/NAME"
 

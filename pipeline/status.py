@@ -106,7 +106,8 @@ def _stream(d: Deployment, arn: str) -> str:
         if not d.settings.table_arn or error.response["Error"]["Code"] != "AccessDeniedException":
             raise
         return "access denied"  # the owner allows the function's role
-    return f"{stream['StreamStatus']}, {stream['StreamViewType']}, shards: {len(stream['Shards'])}"
+    more = " or more" if stream.get("LastEvaluatedShardId") else ""
+    return f"{stream['StreamStatus']}, {stream['StreamViewType']}, shards: {len(stream['Shards'])}{more}"
 
 
 def function_metrics(d: Deployment) -> dict[str, Any]:

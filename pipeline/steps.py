@@ -31,7 +31,7 @@ def deploy(d: Deployment) -> Events[None]:
     operations first and waits for them last: AWS creates the table while the role propagates.
     """
     current = (yield from create_table(d)) if d.settings.table_arn else None
-    key_arn = external.table_key_arn(d, current) if current else ""
+    key_arn = external.table_key_arn(d, current or d.settings.table_options)
     code = yield from zip_code(d.settings, d.root, dry_run=d.dry_run)
     yield Started("deploy")
     check(d, key_arn)
@@ -134,7 +134,7 @@ def _finish_table(d: Deployment, change: Change) -> Events[Mapping[str, Any]]:
 def create_role(d: Deployment, key_arn: str = "") -> Events[str]:
     """Create or update the role that Lambda assumes. Returns its ARN, or a placeholder in a dry run.
 
-    With ROLE_ARN, only check the role. `key_arn` is the ARN of the key that encrypts TABLE_ARN's table, or "".
+    With ROLE_ARN, only check the role. `key_arn` is the ARN of the table's customer managed key, or "".
     """
     yield Started("create-role")
     if d.settings.role_arn:
@@ -162,7 +162,7 @@ def role_documents(d: Deployment, role_arn: str, key_arn: str = "", *, write: bo
 def put_policy(d: Deployment, role_arn: str = "", key_arn: str = "") -> Events[None]:
     """Put the role's inline policies, and delete the pipeline's policies whose document was removed.
 
-    `key_arn` is the ARN of the key that encrypts TABLE_ARN's table, or "". Without `role_arn`, reads both.
+    `key_arn` is the ARN of the table's customer managed key, or "". Without `role_arn`, reads both.
     """
     yield Started("put-policy")
     if d.settings.role_arn:
@@ -170,7 +170,7 @@ def put_policy(d: Deployment, role_arn: str = "", key_arn: str = "") -> Events[N
         return
     if not role_arn:
         role_arn = existing(d, "role")["Arn"]
-        key_arn = external.table_key_arn(d, existing(d, "table")) if d.settings.table_arn else ""
+        key_arn = external.table_key_arn(d, existing(d, "table") if d.settings.table_arn else d.settings.table_options)
     documents = role_documents(d, role_arn, key_arn)
     put = partial(role.ensure_policies, d.client("iam"), d.settings.role_name, documents)
     for change in put(owner=d.settings.pipeline_name, adopt=d.adopt):

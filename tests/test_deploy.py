@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,6 +79,21 @@ def test_clean_does_not_delete_a_table_of_another_pipeline(project: ForkedProjec
     assert "table its-owner already exists and belongs to pipeline 'its-owner'" in ended.stderr
     assert ended.writes == []
     assert "its-owner" in project.client("dynamodb").list_tables()["TableNames"]
+
+
+def test_the_role_may_use_the_customer_managed_key_of_the_table(project: ForkedProject) -> None:
+    """aws-cdk, issue 22796: without kms:Decrypt, the function cannot read the stream."""
+    key = project.client("kms").create_key()["KeyMetadata"]["Arn"]
+    for name in (key, key.rpartition("/")[2]):
+        encryption = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": name}
+        settings = {"PIPELINE_NAME": "keyed", "TABLE_OPTIONS": json.dumps({"SSESpecification": encryption})}
+        project.run("deploy", **settings)
+        get_policy = project.client("iam").get_role_policy
+        document = get_policy(RoleName="keyed-role", PolicyName="keyed-table-key")["PolicyDocument"]
+        assert document["Statement"] == [{"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": key}]
+        assert project.invoke("put-policy", **settings).expect(0).writes == []
+    assert "- put-policy       policy keyed-table-key" in project.run("deploy", PIPELINE_NAME="keyed")
+    project.run("clean", PIPELINE_NAME="keyed")
 
 
 def test_deploy_updates_changed_code(project: ForkedProject) -> None:

@@ -15,7 +15,7 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.responses import DynamoResult
 
 from localaws import delays
-from localaws.dynamodb import stream
+from localaws.dynamodb import progress, stream
 from localaws.dynamodb.items import invalid, invalid_value
 from localaws.errors import AwsError
 
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 _CHANGES = {"UpdateTable", "DeleteTable", "UpdateTimeToLive", "UpdateContinuousBackups"}
 _ARN_COLONS = 5
 _MAX_TAGS = 50
-_ALLOWED_IN_ANY_STATE = {
-    "CreateTable", "DescribeTable", "ListTables", "ListTagsOfResource", "TagResource", "UntagResource",
-}  # fmt: skip
+_ALLOWED_IN_ANY_STATE = {"CreateTable", "DescribeTable", "ListTables"}
 
 
 def backend(self: DynamoHandler) -> DynamoDBBackend:
@@ -64,11 +62,31 @@ def all_items(self: Table) -> list[Item]:
         return known
 
 
-def keep_settings(status: str, call: Callable[..., Any], self: DynamoHandler) -> DynamoResult:
-    """Wrap CreateTable or UpdateTable: keep the settings that moto drops, and return the status that AWS returns."""
+def create(call: Callable[..., Any], self: DynamoHandler) -> DynamoResult:
+    """Wrap CreateTable: keep the settings that moto drops, and return the status that AWS returns."""
     call(self)
-    request = self.body
-    table = self.dynamodb_backend.get_table(request["TableName"])
+    table = self.dynamodb_backend.get_table(self.body["TableName"])
+    _keep_settings(table, self.body)
+    return _result(table, "CREATING")
+
+
+def update(call: Callable[..., Any], self: DynamoHandler) -> DynamoResult:
+    """Wrap UpdateTable: keep the settings that moto drops. If delays are on, the table is UPDATING for a while."""
+    table = self.dynamodb_backend.get_table(self.body["TableName"])
+    before = dict(table.describe()["TableDescription"])
+    call(self)
+    _keep_settings(table, self.body)
+    progress.begin(table, self.body, before, table.describe()["TableDescription"])
+    return _result(table, "UPDATING" if progress.SLOW & self.body.keys() else "ACTIVE")
+
+
+def _result(table: Table, status: str) -> DynamoResult:
+    description = table.describe()
+    description["TableDescription"]["TableStatus"] = status
+    return DynamoResult(description)
+
+
+def _keep_settings(table: Table, request: Mapping[str, Any]) -> None:
     extra = _extra_description(table)
     if table_class := request.get("TableClass"):
         extra["TableClassSummary"] = {"TableClass": table_class}
@@ -78,9 +96,6 @@ def keep_settings(status: str, call: Callable[..., Any], self: DynamoHandler) ->
         table.throughput = {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
     if encryption := request.get("SSESpecification"):
         table.sse_specification = _encryption(table, encryption)
-    description = table.describe()
-    description["TableDescription"]["TableStatus"] = status
-    return DynamoResult(description)
 
 
 def refuse_before_changing(call: Callable[..., Any], self: DynamoHandler) -> Any:
@@ -90,7 +105,19 @@ def refuse_before_changing(call: Callable[..., Any], self: DynamoHandler) -> Any
         stream.check_specification(table, specification)
     if self.body.keys() <= {"TableName", "BillingMode", "ProvisionedThroughput"}:
         _refuse_same_throughput(table, self.body)
+    if encryption := self.body.get("SSESpecification"):
+        _refuse_same_encryption(table, encryption)
     return call(self)
+
+
+def _refuse_same_encryption(table: Table, requested: Mapping[str, Any]) -> None:
+    """Refuse the key that the table has, by its ARN only (ack-api-quirks, DDB-TABLE-018 and 082)."""
+    current = table.sse_specification or {}
+    if not requested.get("Enabled", "SSEType" in requested) and not current.get("Enabled"):
+        raise invalid_value("Table is already encrypted by default")
+    if current.get("Enabled") and requested.get("KMSMasterKeyId") == current["KMSMasterKeyId"]:
+        advice = "Use KMSMasterKeyId parameter if you want to change Master Key"
+        raise invalid_value(f"Table is already encrypted with given KMSMasterKeyId. {advice}")
 
 
 def _refuse_same_throughput(table: Table, request: Mapping[str, Any]) -> None:
@@ -153,8 +180,8 @@ def describe(
 ) -> dict[str, Any]:
     """Wrap the description of a table: add its state, and the settings that moto drops."""
     description = describe_table(self, base_key)
-    members = description[base_key] | {"TableStatus": _status(self), **_extra_description(self)}
-    return {base_key: {name: value for name, value in members.items() if value != []}}
+    members = description[base_key] | {"TableStatus": _status(self), **_extra_description(self)} | progress.shown(self)
+    return {base_key: {name: value for name, value in members.items() if value not in ([], None)}}
 
 
 def overwrite_tags(tag: Callable[..., None], self: DynamoDBBackend, arn: str, tags: Mapping[str, str]) -> None:
@@ -168,8 +195,17 @@ def overwrite_tags(tag: Callable[..., None], self: DynamoDBBackend, arn: str, ta
             others = [each for each in table.tags if each["Key"] not in tags]
             if len(others) + len(tags) > _MAX_TAGS:
                 raise invalid_value(f"Too many tags: a table has at most {_MAX_TAGS}")
+            progress.change_tags(table, tags)
             table.tags = others
     tag(self, arn, tags)
+
+
+def remove_tags(untag: Callable[..., None], self: DynamoDBBackend, arn: str, names: list[str]) -> None:
+    """Wrap UntagResource: AWS refuses it while earlier changes of tags are in progress."""
+    for table in self.tables.values():
+        if table.table_arn == arn:
+            progress.change_tags(table)
+    untag(self, arn, names)
 
 
 def refuse_busy_tables(call_action: Callable[..., Any], self: DynamoHandler) -> Any:
@@ -177,10 +213,12 @@ def refuse_busy_tables(call_action: Callable[..., Any], self: DynamoHandler) -> 
     operation = self._get_action()
     if delays.delay_for("table-creating") and operation not in _ALLOWED_IN_ANY_STATE:
         tables = self.dynamodb_backend.tables
-        names = [name.rpartition("/")[2] for name in _table_names(self.params)]
+        arn = self.params.get("ResourceArn") or ""  # of a call for tags (ack-api-quirks, DDB-TABLE-101 and 104)
+        names = [name.rpartition("/")[2] for name in (*_table_names(self.params), arn)]
         for table in [tables[name] for name in names if name in tables]:
             if (status := _status(table)) != "ACTIVE":
                 raise _busy_error(table.name, status, operation)
+            progress.refuse(table, operation, self.params)
     return call_action(self)
 
 
@@ -209,7 +247,7 @@ def _encryption(table: Table, setting: Mapping[str, Any]) -> dict[str, Any]:
     key = setting.get("KMSMasterKeyId") or table._get_default_encryption_key(table.account_id, table.region_name)  # noqa: SLF001 - moto's only way to it
     if not key.startswith("arn:"):
         key = f"{table.table_arn.partition(':dynamodb:')[0]}:kms:{table.region_name}:{table.account_id}:key/{key}"
-    return {**setting, "KMSMasterKeyId": key}
+    return {"Enabled": "SSEType" in setting, **setting, "KMSMasterKeyId": key}
 
 
 def _table_names(parameters: Mapping[str, Any]) -> Iterable[str]:

@@ -29,6 +29,12 @@ _LEGACY_CONDITIONS = ("Expected", "KeyConditions", "QueryFilter", "ScanFilter")
 # The least and the largest number of values for an operator, if that is not one.
 _ARGUMENTS = {"NULL": (0, 0), "NOT_NULL": (0, 0), "IN": (1, 100), "BETWEEN": (2, 2)}
 _FILTERED_KEY = "Filter Expression can only contain non-primary key attributes"
+# UpdateTable takes each of these alone. With several of them, AWS names the first (ack-api-quirks, DDB-TABLE-433).
+_ALONE = {
+    "SSESpecification": "Server-Side Encryption",
+    "TableClass": "TableClass",
+    "DeletionProtectionEnabled": "DeletionProtection",
+}
 _ON_DEMAND = "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
 
 
@@ -188,6 +194,20 @@ def _check_create_table(parameters: Parameters) -> None:
             raise invalid_value(f"{rule}: {index['IndexName']}. {names_of}")
     _check_stream(parameters.get("StreamSpecification"))
     _check_billing(parameters)
+    _check_encryption(parameters)
+    for name, limit in (parameters.get("OnDemandThroughput") or {}).items():
+        if parameters.get("BillingMode") != "PAY_PER_REQUEST":  # ack-api-quirks, DDB-TABLE-038
+            mode = "cannot be specified when table BillingMode is PROVISIONED"
+            raise invalid_value(f"{name} for OnDemandThroughput {mode}")
+        if isinstance(limit, int) and limit < 1:  # only UpdateTable takes -1 for no limit (DDB-TABLE-039)
+            raise invalid_value(f"Requested {name} for OnDemandThroughput for table is outside of valid range")
+
+
+def _check_encryption(parameters: Parameters) -> None:
+    """Check the key (ack-api-quirks, DDB-TABLE-031)."""
+    encryption = parameters.get("SSESpecification") or {}
+    if encryption.get("KMSMasterKeyId") and encryption.get("SSEType") != "KMS":
+        raise invalid_value("SSEType KMS is required if KMSMasterKeyId is specified")
 
 
 def _check_schema(schema: list[dict[str, str]]) -> None:
@@ -222,10 +242,21 @@ def _check_billing(parameters: Parameters) -> None:
 
 
 def _check_update_table(parameters: Parameters) -> None:
-    if not {name for name, value in parameters.items() if value is not None} - _UPDATES_OF_NOTHING:
+    changes = {name for name, value in parameters.items() if value is not None} - _UPDATES_OF_NOTHING
+    if not changes:
         members = "ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates"
         raise invalid(f"At least one of {members} or SSESpecification or ReplicaUpdates is required")
+    for name, words in _ALONE.items():
+        if name in changes and len(changes) > 1:
+            raise invalid_value(f"{words} modification must be the only operation in the request")
+    if "OnDemandThroughput" in changes and changes - {"OnDemandThroughput", "BillingMode"}:
+        raise invalid_value("OnDemandThroughput can only be combined with BillingMode in an UpdateTable request")
+    if changes >= {"StreamSpecification", "ProvisionedThroughput"}:
+        raise invalid_value("You cannot modify stream status while updating table IOPS")
+    if parameters.get("BillingMode") == "PROVISIONED" and "ProvisionedThroughput" not in changes:
+        raise invalid_value("ProvisionedThroughput must be specified when BillingMode is PROVISIONED")
     _check_billing(parameters)
+    _check_encryption(parameters)
 
 
 def _check_tags(parameters: Parameters) -> None:

@@ -27,7 +27,7 @@ TAGS_TIMEOUT = 10.0
 _NOT_YET = (
     # An earlier change is in progress.
     "BackupInUse|ConcurrentModification|EntityTemporarilyUnmodifiable|OperationAborted|ResourceConflict|ResourceInUse|"
-    "TableInUse|LimitExceededException: .*simultaneously|"
+    "TableInUse|LimitExceededException: .*(simultaneously|tags are being updated)|"
     # An earlier change is not visible yet.
     "ContinuousBackupsUnavailable|DeleteConflict|NoSuchEntity: .*role with name|ResourceNotFound|TableNotFound|"
     # An earlier attempt succeeded, but its response was lost; or another change came in between.

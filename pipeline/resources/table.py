@@ -93,6 +93,10 @@ def ensure(dynamodb: DynamoDBClient, desired: Mapping[str, Any], *, adopt: bool 
     diffs = change.diff({**current, "Tags": change.own_tags(current["Tags"], normalized["Tags"])}, normalized)
     if not diffs:
         return Change(resource, "unchanged", attributes=current, pending=current["TableStatus"] != "ACTIVE")
+    if current["TableStatus"] == "UPDATING":
+        # AWS shows some of the old settings until an update is done, and refuses an update to the same values.
+        wait(dynamodb, name)
+        return ensure(dynamodb, desired, adopt=adopt)
     change.reject_immutable(resource, diffs, _IMMUTABLE)
     return _update(dynamodb, current, normalized, diffs)
 
@@ -137,6 +141,8 @@ def _wait_until_active(dynamodb: DynamoDBClient, name: str) -> None:
     status = {"matcher": "path", "argument": "Table.TableStatus"}
     final = ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED", "DELETING")
     acceptors = [
+        # A table stays ACTIVE while its encryption changes.
+        {**status, "state": "retry", "argument": "Table.SSEDescription.Status", "expected": "UPDATING"},
         {**status, "state": "success", "expected": "ACTIVE"},
         change.NOT_FOUND_YET,
         *({**status, "state": "failure", "expected": each} for each in final),
@@ -196,7 +202,8 @@ def _update(
             dynamodb.untag_resource(ResourceArn=current["TableArn"], TagKeys=removed)
         if put:
             tags: Any = [{"Key": tag, "Value": value} for tag, value in put.items()]
-            dynamodb.tag_resource(ResourceArn=current["TableArn"], Tags=tags)
+            # AWS refuses it for seconds after UntagResource.
+            change.retry(lambda: dynamodb.tag_resource(ResourceArn=current["TableArn"], Tags=tags))
     note = ""
     if current["StreamSpecification"]["StreamEnabled"] and attributes["LatestStreamArn"] != current["LatestStreamArn"]:
         note = "a new stream replaces the old one; a mapping that moves skips the old records, readable for 24 hours"
@@ -227,7 +234,10 @@ def _update_recovery(dynamodb: DynamoDBClient, name: str, recovery: Any) -> None
 
 
 def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert DescribeTable's response to the names of CreateTable's parameters, with AWS's defaults filled in."""
+    """Convert DescribeTable's response to the names of CreateTable's parameters, with AWS's defaults filled in.
+
+    TableStatus is UPDATING also while the encryption changes.
+    """
     current = {setting: table.get(setting, default) for setting, default in DEFAULTS.items() if setting != "Tags"}
     current |= {name: table.get(name, "") for name in ("TableName", "TableArn", "TableStatus", "LatestStreamArn")}
     current |= {name: table[name] for name in ("KeySchema", "AttributeDefinitions")}
@@ -237,9 +247,12 @@ def to_create_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
         current["ProvisionedThroughput"] = {}
     current["TableClass"] = table.get("TableClassSummary", {}).get("TableClass", "STANDARD")
     encryption = table.get("SSEDescription", {})
-    if encryption.get("Status") in ("ENABLED", "ENABLING", "UPDATING"):
-        key = encryption.get("KMSMasterKeyArn", "")
-        current["SSESpecification"] = {"Enabled": True, "SSEType": encryption["SSEType"], "KMSMasterKeyId": key}
+    key = {"KMSMasterKeyId": encryption.get("KMSMasterKeyArn", "")}
+    if encryption.get("Status") == "UPDATING":  # from an old key, or none, to a new one, or none
+        current["SSESpecification"] = {"Status": "UPDATING", **key}
+        current["TableStatus"] = current["TableStatus"].replace("ACTIVE", "UPDATING")
+    elif "SSEType" in encryption:
+        current["SSESpecification"] = {"Enabled": True, "SSEType": encryption["SSEType"], **key}
     return normalize(current)
 
 
@@ -247,12 +260,13 @@ def _normalize_desired(desired: Mapping[str, Any], current: Mapping[str, Any]) -
     """Add AWS's defaults to the desired parameters, in the form that `describe` returns."""
     normalized = normalize({**DEFAULTS, **desired})
     normalized["Tags"] = change.tag_map(normalized["Tags"])
-    encryption = normalized["SSESpecification"]
-    if encryption.get("Enabled"):
+    encryption = {"Enabled": "SSEType" in normalized["SSESpecification"], **normalized["SSESpecification"]}
+    if encryption["Enabled"]:
         # AWS returns the key's ARN. The desired key may be its ID, or be left to AWS.
         key = current["SSESpecification"].get("KMSMasterKeyId", "")
         same = {"KMSMasterKeyId": key} if key and key.endswith(encryption.get("KMSMasterKeyId", "")) else {}
-        normalized["SSESpecification"] = {"SSEType": "KMS", **encryption, **same}
+        encryption = {"SSEType": "KMS", **encryption, **same}
+    normalized["SSESpecification"] = encryption
     return normalized
 
 

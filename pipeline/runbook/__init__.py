@@ -113,9 +113,11 @@ def common_values(settings: Settings, named: Settings, root: Path, account_id: s
     """The values that the script and the tasks share. In `named`, names are variables, as is `account_id`."""
     partition = botocore.session.Session().get_partition_for_region(settings.aws_region)
     tokens = parameters.policy_tokens(named, f"arn:{partition}:iam::{account_id}:root")
-    documents = policies.inline_policies(named, root, lambda: tokens, write=False)
+    key_arn = _key_arn(settings, f"arn:{partition}:kms:{named.aws_region}:{account_id}:key/")
+    documents = policies.inline_policies(named, root, lambda: tokens, key_arn=key_arn, write=False)
     code = steps.build_zip(settings, root)
-    own_policies, with_key = (policies.inline_policy_names(settings, root, with_key=each) for each in (False, True))
+    with_keys = (bool(key_arn), True)
+    own_policies, with_key = (policies.inline_policy_names(settings, root, with_key=each) for each in with_keys)
     return {
         "partition": partition,
         "aws_account_id": settings.aws_account_id if settings.target == "aws" else "",
@@ -134,6 +136,16 @@ def common_values(settings: Settings, named: Settings, root: Path, account_id: s
         "zip": textwrap.wrap(base64.b64encode(code).decode(), 100) if len(code) <= _EMBEDDED_BYTES else [],
         "smoke_item": smoke.extra_attributes(settings),
     }
+
+
+def _key_arn(settings: Settings, prefix: str) -> str:
+    """The ARN of the customer managed key in TABLE_OPTIONS, or "". `prefix` is what precedes the ID in an ARN."""
+    key = str(settings.table_options.get("SSESpecification", {}).get("KMSMasterKeyId", ""))
+    if not key or key.endswith("alias/aws/dynamodb"):
+        return ""
+    if "alias/" in key:
+        raise UserError(f"TABLE_OPTIONS: KMSMasterKeyId {key!r}: the runbook needs the ID or the ARN of the key")
+    return key if key.startswith("arn:") else prefix + key
 
 
 def _values(settings: Settings, root: Path) -> dict[str, Any]:

@@ -70,7 +70,8 @@ exit_status=0
 AWS_REGION=@aws_region
 AWS_DEFAULT_REGION=$AWS_REGION # for version 1 of the AWS CLI
 AWS_PAGER=
-export AWS_REGION AWS_DEFAULT_REGION AWS_PAGER
+AWS_CLI_AUTO_PROMPT=off
+export AWS_REGION AWS_DEFAULT_REGION AWS_PAGER AWS_CLI_AUTO_PROMPT
 
 fail() {
     printf '%s\n' "$*" >&2
@@ -251,6 +252,10 @@ publish() {
 #@end
 #@if not table_arn
 table_exists() {
+    ask aws dynamodb describe-table --table-name="$table_name" --query Table.TableStatus --output text
+    # A table has its tags, and can be deleted, once it is ACTIVE.
+    [ "$answer" != CREATING ] ||
+        wait_for ACTIVE aws dynamodb describe-table --table-name="$table_name" --query Table.TableStatus --output text
     ask aws dynamodb describe-table --table-name="$table_name" --query Table.TableArn --output text
     [ -n "$answer" ] || return 1
     ask aws dynamodb list-tags-of-resource --resource-arn="$answer" \
@@ -287,10 +292,10 @@ find_mapping() {
     stream_arn=$answer
     mapping_uuid=
     [ -n "$stream_arn" ] || return 0
-    # Of the function or of an alias.
+    # Of the function or of an alias. The AWS CLI applies the query to each page of the answer.
     ask aws lambda list-event-source-mappings --event-source-arn="$stream_arn" --query "EventSourceMappings[?
-        contains(join('', [FunctionArn, ':']), ':function:$function_name:')].UUID | [0] || ''" --output text
-    mapping_uuid=$answer
+        contains(join('', [FunctionArn, ':']), ':function:$function_name:')].UUID" --output text
+    mapping_uuid=${answer%%[!0-9a-f-]*}
 }
 
 #@if not role_arn

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.localaws.conftest import clients, start
@@ -26,9 +27,9 @@ FUNCTION = {"Runtime": "python3.11", "Handler": "code.handler"}
 
 @pytest.fixture(scope="module")
 def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    """Clients of a local AWS with delays."""
+    """Clients of a local AWS with delays, which do not repeat calls."""
     process, url = start(tmp_path_factory.mktemp("late"), "--delays", "0.2")
-    yield clients(url)
+    yield clients(url, config=Config(retries={"total_max_attempts": 1}))
     process.terminate()
     process.wait(timeout=10)
 
@@ -118,6 +119,16 @@ def test_creating_table_refuses_items(late: Any) -> None:
     assert put == "ResourceNotFoundException: Requested resource not found"
 
 
+def test_creating_table_has_no_tags_yet(late: Any) -> None:
+    """Recorded: ack-api-quirks, DDB-TABLE-101."""
+    table = create_table(late)
+    for call in (
+        late("dynamodb").list_tags_of_resource,
+        partial(late("dynamodb").tag_resource, Tags=[{"Key": "b", "Value": "2"}]),
+    ):
+        assert error_of(partial(call, ResourceArn=arn_of(table))).startswith("ResourceNotFoundException")
+
+
 def test_creating_table_cannot_be_deleted(late: Any) -> None:
     table = create_table(late)
     deleted = error_of(lambda: late("dynamodb").delete_table(TableName=table))
@@ -129,6 +140,62 @@ def test_deleted_table_is_deleting_and_then_not_found(late: Any) -> None:
     late("dynamodb").delete_table(TableName=table)
     assert status(late, table) == "DELETING"
     until(lambda: error_of(lambda: status(late, table)).startswith("ResourceNotFoundException"))
+
+
+def test_updating_table_shows_its_old_throughput_and_refuses_other_updates(late: Any) -> None:
+    """Recorded: ack-api-quirks, DDB-TABLE-119 and 370."""
+    dynamodb, table = late("dynamodb"), active_table(late)
+    provisioned: Any = {
+        "BillingMode": "PROVISIONED",
+        "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 2},
+    }
+
+    def shown() -> tuple[str, str, int]:
+        found = dynamodb.describe_table(TableName=table)["Table"]
+        mode = found["BillingModeSummary"]["BillingMode"]
+        return found["TableStatus"], mode, found["ProvisionedThroughput"]["WriteCapacityUnits"]
+
+    dynamodb.update_table(TableName=table, **provisioned)
+    assert shown() == ("UPDATING", "PROVISIONED", 0)
+    for call in (partial(dynamodb.update_table, **provisioned), dynamodb.delete_table):
+        assert error_of(partial(call, TableName=table)).startswith("ResourceInUseException: Attempt to change")
+    protect = partial(dynamodb.update_table, TableName=table, DeletionProtectionEnabled=True)
+    assert error_of(protect) == ""
+    until(lambda: shown() == ("ACTIVE", "PROVISIONED", 2))
+
+
+def test_table_stays_active_while_it_is_encrypted_and_shows_its_key_later(late: Any) -> None:
+    """Recorded: ack-api-quirks, DDB-TABLE-065 and 140."""
+    dynamodb, table = late("dynamodb"), active_table(late)
+    encrypt = partial(dynamodb.update_table, TableName=table, SSESpecification={"Enabled": True})
+
+    def shown() -> tuple[str, Any]:
+        found = dynamodb.describe_table(TableName=table)["Table"]
+        return found["TableStatus"], found.get("SSEDescription")
+
+    assert encrypt()["TableDescription"]["SSEDescription"] == {"Status": "UPDATING"}
+    assert shown() == ("ACTIVE", {"Status": "UPDATING"})
+    for call in (encrypt, partial(dynamodb.delete_table, TableName=table)):
+        assert error_of(call).startswith("ResourceInUseException: Attempt to change")
+    until(lambda: "KMSMasterKeyArn" in shown()[1])
+    assert shown()[1]["Status"] == "UPDATING"
+    until(lambda: shown()[1]["Status"] == "ENABLED")
+    dynamodb.update_table(TableName=table, SSESpecification={"Enabled": False})
+    until(lambda: shown() == ("ACTIVE", None))
+
+
+def test_second_change_of_tags_is_refused_while_the_first_is_in_progress(late: Any) -> None:
+    """Recorded: ack-api-quirks, DDB-TABLE-103 and 440."""
+    dynamodb, table = late("dynamodb"), active_table(late)
+    tag = partial(dynamodb.tag_resource, ResourceArn=arn_of(table))
+    one, two = [[{"Key": name, "Value": "1"}] for name in ("one", "two")]
+    untag = partial(dynamodb.untag_resource, ResourceArn=arn_of(table), TagKeys=["one"])
+    tag(Tags=one)
+    for call in (partial(tag, Tags=two), untag):
+        assert error_of(call).startswith("LimitExceededException: Subscriber limit exceeded: Table tags are being")
+    assert error_of(partial(tag, Tags=[*one, *two])) == ""
+    assert error_of(partial(dynamodb.delete_table, TableName=table)).endswith(f"Table tags are being updated: {table}")
+    until(lambda: error_of(untag) == "")
 
 
 def test_new_role_cannot_be_assumed_yet(late: Any) -> None:

@@ -185,3 +185,9 @@ def test_options_cannot_set_a_parameter_that_has_a_setting(setting: str, value: 
 def test_check_accepts_the_defaults_and_every_kind_of_option() -> None:
     parameters.check(settings())
     parameters.check(settings(**EVERYTHING))
+
+
+def test_no_limit_of_on_demand_throughput_is_left_out_as_create_table_refuses_it() -> None:
+    """What adopt writes for a table with one limit."""
+    options = '{"OnDemandThroughput": {"MaxReadRequestUnits": 5, "MaxWriteRequestUnits": -1}}'
+    assert parameters.table(settings(TABLE_OPTIONS=options))["OnDemandThroughput"] == {"MaxReadRequestUnits": 5}

@@ -145,15 +145,14 @@ def test_the_runbook_of_any_settings_creates_and_deletes_what_deploy_and_clean_d
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_every_part_runs_in_every_shell(project: ForkedProject, tmp_path: Path, shell: str) -> None:
     script = Script(tmp_path / "runbook.sh", project.endpoint)
-    topic = project.client("sns").create_topic(Name="parts")["TopicArn"]
-    settings = {"PIPELINE_NAME": "parts", "FUNCTION_ALIAS": "live", "ALARM_TOPIC_ARN": topic}
+    settings = {"PIPELINE_NAME": f"parts-{shell}", "FUNCTION_ALIAS": "live"}
     script.path.write_text(project.run("runbook", **settings), encoding="utf-8")
-    steps = ("create-role", "put-policy", "create-function", "create-table", "map-stream", "create-alarms", "smoke")
+    steps = ("create-role", "put-policy", "create-function", "create-table", "map-stream", "smoke")
     parts = [*(("--step", step) for step in steps), ("deploy",), ("--check",), ("status",), ("logs",), ("logs", "5")]
     for part in [*parts, ("pause",), ("resume",), ("--check",), ("smoke",)]:
         assert "differs" not in script.run(shell, *part)
     script.path.write_text(project.run("runbook", **settings, FUNCTION_TIMEOUT="9"), encoding="utf-8")
-    for part in [("deploy",), ("rollback",), ("rollback", "2"), ("--check",), ("clean",), ("clean",)]:
+    for part in [("--step", "create-function"), ("rollback",), ("rollback", "2"), ("clean",), ("clean",)]:
         assert "differs" not in script.run(shell, *part)
     assert project.is_empty()
 

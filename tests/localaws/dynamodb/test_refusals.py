@@ -19,6 +19,9 @@ KEY = {"pk": {"S": "a"}, "sk": {"S": "b"}}
 VALUE = {"ExpressionAttributeValues": {":v": {"S": "x"}}}
 INVALID = "One or more parameter values were invalid: "
 ALL = {"ProjectionType": "ALL"}
+UNITS = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}
+LIMIT = {"MaxReadRequestUnits": 5}
+STREAM = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
 
 
 @pytest.fixture(scope="module")
@@ -513,6 +516,20 @@ NAME = "1 validation error detected: Value '{}' at 'tableName' failed to satisfy
             INVALID
             + "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
         ),
+        # Recorded: ack-api-quirks, DDB-TABLE-031, 038 and 039.
+        (
+            {"SSESpecification": {"Enabled": True, "KMSMasterKeyId": "alias/mine"}},
+            INVALID + "SSEType KMS is required if KMSMasterKeyId is specified",
+        ),
+        (
+            {"OnDemandThroughput": {"MaxReadRequestUnits": -1}},
+            INVALID + "Requested MaxReadRequestUnits for OnDemandThroughput for table is outside of valid range",
+        ),
+        (
+            {"BillingMode": "PROVISIONED", "ProvisionedThroughput": UNITS, "OnDemandThroughput": LIMIT},
+            INVALID
+            + "MaxReadRequestUnits for OnDemandThroughput cannot be specified when table BillingMode is PROVISIONED",
+        ),
     ],
 )
 def test_new_table_is_refused(dynamodb: Any, parameters: dict[str, Any], message: str) -> None:
@@ -535,6 +552,48 @@ def test_unknown_view_type_is_refused(dynamodb: Any, table: str) -> None:
 
 def test_update_of_nothing_is_refused(dynamodb: Any, table: str) -> None:
     assert refusal(dynamodb.update_table, TableName=table).startswith("At least one of ProvisionedThroughput")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        (
+            {"SSESpecification": {"Enabled": True}, "TableClass": "STANDARD", "DeletionProtectionEnabled": True},
+            "Server-Side Encryption modification must be the only operation in the request",
+        ),
+        (
+            {"TableClass": "STANDARD", "DeletionProtectionEnabled": True},
+            "TableClass modification must be the only operation in the request",
+        ),
+        (
+            {"DeletionProtectionEnabled": True, "BillingMode": "PAY_PER_REQUEST"},
+            "DeletionProtection modification must be the only operation in the request",
+        ),
+        (
+            {"OnDemandThroughput": LIMIT, "StreamSpecification": STREAM},
+            "OnDemandThroughput can only be combined with BillingMode in an UpdateTable request",
+        ),
+        (
+            {"ProvisionedThroughput": UNITS, "StreamSpecification": STREAM},
+            "You cannot modify stream status while updating table IOPS",
+        ),
+        ({"BillingMode": "PROVISIONED"}, "ProvisionedThroughput must be specified when BillingMode is PROVISIONED"),
+        ({"SSESpecification": {"Enabled": False}}, "Table is already encrypted by default"),
+    ],
+)
+def test_update_of_a_table_is_refused(dynamodb: Any, table: str, parameters: dict[str, Any], reason: str) -> None:
+    """Recorded: ack-api-quirks, DDB-TABLE-018, 057 and 433."""
+    assert refusal(dynamodb.update_table, TableName=table, **parameters) == INVALID + reason
+
+
+def test_update_to_the_same_key_is_refused(dynamodb: Any) -> None:
+    """Recorded: ack-api-quirks, DDB-TABLE-082."""
+    name, key = f"table-{uuid.uuid4().hex[:12]}", "arn:aws:kms:eu-west-1:000000000000:key/0a1b2c3d"
+    encryption = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+    mode = {"BillingMode": "PAY_PER_REQUEST", "SSESpecification": encryption}
+    dynamodb.create_table(TableName=name, AttributeDefinitions=STRING, KeySchema=HASH, **mode)
+    message = refusal(dynamodb.update_table, TableName=name, SSESpecification=encryption)
+    assert message.startswith(INVALID + "Table is already encrypted with given KMSMasterKeyId.")
 
 
 def test_update_to_the_same_throughput_is_refused(dynamodb: Any) -> None:

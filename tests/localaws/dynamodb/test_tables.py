@@ -38,7 +38,7 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("TableClass", "STANDARD_INFREQUENT_ACCESS", "TableClassSummary", {"TableClass": "STANDARD_INFREQUENT_ACCESS"}),
     ("OnDemandThroughput", LIMITS, "OnDemandThroughput", LIMITS),
     ("SSESpecification", {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}, "SSEDescription", ENCRYPTED),
-    ("SSESpecification", {"Enabled": True, "KMSMasterKeyId": "0a1b2c3d"}, "SSEDescription", ENCRYPTED),
+    ("SSESpecification", {"SSEType": "KMS", "KMSMasterKeyId": "0a1b2c3d"}, "SSEDescription", ENCRYPTED),
 ]
 
 
@@ -109,6 +109,13 @@ def test_update_returns_updating_and_then_the_table_is_active(client: Any) -> No
     name = create(client)
     answer = client("dynamodb").update_table(TableName=name, TableClass="STANDARD")["TableDescription"]
     assert (answer["TableStatus"], described(client, name)["TableStatus"]) == ("UPDATING", "ACTIVE")
+
+
+@pytest.mark.parametrize("update", [{"DeletionProtectionEnabled": True}, {"OnDemandThroughput": LIMITS}])
+def test_update_that_takes_no_time_returns_active(client: Any, update: dict[str, Any]) -> None:
+    """Recorded: ack-api-quirks, DDB-TABLE-017 and 178."""
+    answer = client("dynamodb").update_table(TableName=create(client), **update)["TableDescription"]
+    assert answer["TableStatus"] == "ACTIVE"
 
 
 def test_update_of_one_setting_leaves_the_others(client: Any) -> None:

@@ -29,6 +29,8 @@ DESIRED: dict[str, Any] = {
 ON_DEMAND = {setting: value for setting, value in DESIRED.items() if setting != "ProvisionedThroughput"} | {
     "BillingMode": "PAY_PER_REQUEST"
 }
+BACKUPS = {"ContinuousBackupsStatus": "ENABLED"}
+LOCKED = "Table tags are being updated: test"
 RECOVERY = {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": 7}
 
 # A second value for each parameter that AWS can change in place, and the call that writes it.
@@ -180,6 +182,53 @@ def test_removes_a_tag_that_it_added_and_keeps_a_tag_of_others(aws: Aws) -> None
     assert table.ensure(aws("dynamodb"), {**DESIRED, "Tags": tagged(new="2")}).action == "unchanged"
 
 
+def test_adds_a_tag_once_aws_is_done_with_the_removal_of_another(aws: Aws) -> None:
+    active = described("ACTIVE")
+    desired = {**active["Table"], "BillingMode": "PROVISIONED", "Tags": [{"Key": "new", "Value": "2"}]}
+    desired = {name: desired[name] for name in desired if name in table.PARAMETERS}
+    tags = [{"Key": name, "Value": value} for name, value in {"old": "1", **record(["old"])}.items()]
+    with Stubber(aws("dynamodb")) as stub:
+        stub.add_response("describe_table", active)
+        stub.add_response("describe_continuous_backups", {"ContinuousBackupsDescription": BACKUPS})
+        stub.add_response("list_tags_of_resource", {"Tags": tags})
+        stub.add_response("untag_resource", {})
+        stub.add_client_error("tag_resource", "LimitExceededException", f"Subscriber limit exceeded: {LOCKED}")
+        stub.add_response("tag_resource", {})
+
+        assert table.ensure(aws("dynamodb"), desired).action == "updated"
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"TableStatus": "UPDATING", "ProvisionedThroughput": {"ReadCapacityUnits": 9, "WriteCapacityUnits": 9}},
+        {"TableStatus": "UPDATING", "TableClassSummary": {"TableClass": "STANDARD_INFREQUENT_ACCESS"}},
+        {"SSEDescription": {"Status": "UPDATING"}},
+        {"SSEDescription": {"Status": "UPDATING", "SSEType": "KMS", "KMSMasterKeyArn": "arn:aws:kms:::key/old"}},
+    ],
+)
+def test_an_update_in_progress_is_not_repeated(aws: Aws, calls: Calls, shown: dict[str, Any]) -> None:
+    table.ensure(aws("dynamodb"), DESIRED)
+    calls.clear()
+
+    with altered(aws("dynamodb"), "DescribeTable", lambda parsed: parsed["Table"].update(shown), times=1):
+        change = table.ensure(aws("dynamodb"), DESIRED)
+
+    assert (change.action, calls.writes) == ("unchanged", [])
+
+
+@pytest.mark.proof
+def test_waits_until_the_encryption_has_changed(aws: Aws, calls: Calls) -> None:
+    table.ensure(aws("dynamodb"), DESIRED)
+    calls.clear()
+
+    encrypting = {"SSEDescription": {"Status": "UPDATING"}}
+    with altered(aws("dynamodb"), "DescribeTable", lambda parsed: parsed["Table"].update(encrypting), times=1):
+        assert table.wait(aws("dynamodb"), "test")["TableStatus"] == "ACTIVE"
+
+    assert calls.operations.count("DescribeTable") == 3
+
+
 def test_another_view_type_replaces_the_stream(aws: Aws, dry_run: Aws) -> None:
     old = table.ensure(aws("dynamodb"), DESIRED).attributes["LatestStreamArn"]
     keys_only = {**DESIRED, "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}}
@@ -252,6 +301,15 @@ def test_compares_an_encryption_key_by_arn_or_id(aws: Aws, desired_key: str) -> 
     )
 
     assert change.action == "unchanged"
+
+
+@pytest.mark.parametrize(("encryption", "shown"), [({}, {}), ({"SSEType": "KMS"}, {"Enabled": True})])
+def test_compares_encryption_that_does_not_say_whether_it_is_on(
+    aws: Aws, encryption: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    table.ensure(aws("dynamodb"), {**DESIRED, "SSESpecification": shown})
+
+    assert table.ensure(aws("dynamodb"), {**DESIRED, "SSESpecification": encryption}).action == "unchanged"
 
 
 def test_sets_another_encryption_key(aws: Aws, calls: Calls) -> None:

@@ -204,7 +204,7 @@ def test_the_page_leads_from_each_alarm_to_its_symptom() -> None:
 def test_the_page_opens_with_the_symptoms() -> None:
     opening = page().split("## Before the first step")[0]
     symptoms = [
-        "in the wrong account",
+        "belong to another account",
         "Nothing arrives",
         "Lag",
         "Throttled",
@@ -268,3 +268,26 @@ def test_no_command_writes_to_a_table_of_others(write: Callable[..., str]) -> No
 
 def test_the_check_of_a_table_of_others_is_the_first_step_of_the_page() -> None:
     assert "\n## 1. Check the table and its stream.\n" in page(TABLE_ARN=ORDERS)
+
+
+KEY_ID = "0a1b2c3d"
+
+
+def encrypted(key: str) -> str:
+    return script(TABLE_OPTIONS=json.dumps({"SSESpecification": {"SSEType": "KMS", "KMSMasterKeyId": key}}))
+
+
+@pytest.mark.parametrize("prefix", ["", "arn:aws:kms:us-east-1:123456789012:key/"])
+def test_the_role_may_use_the_customer_managed_key_of_the_table(prefix: str) -> None:
+    arn = (prefix or "arn:aws:kms:$AWS_REGION:$account_id:key/") + KEY_ID
+    statement = f'"Effect": "Allow",\n      "Action": [\n        "kms:Decrypt"\n      ],\n      "Resource": "{arn}"'
+    assert statement in encrypted(prefix + KEY_ID)
+
+
+def test_the_role_needs_no_policy_for_the_key_of_aws() -> None:
+    assert "kms:Decrypt" not in encrypted("alias/aws/dynamodb")
+
+
+def test_an_alias_of_a_key_is_refused() -> None:
+    with pytest.raises(UserError, match="KMSMasterKeyId 'alias/mine': the runbook needs the ID or the ARN of the key"):
+        encrypted("alias/mine")
