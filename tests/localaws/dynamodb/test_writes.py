@@ -445,7 +445,7 @@ def inserted(streams: Any, stream: dict[str, Any]) -> Iterator[str]:
 
 
 def test_refused_update_of_a_table_changes_nothing(dynamodb: Any, table: str) -> None:
-    with pytest.raises(ClientError, match="already has an enabled stream"):
+    with pytest.raises(ClientError, match="must be the only operation"):
         dynamodb.update_table(
             TableName=table,
             DeletionProtectionEnabled=True,
