@@ -128,10 +128,8 @@ def leave_note(client: Client, destination: str, function_arn: str, record: Mapp
         client("s3").put_object(Bucket=name, Key="aws/lambda/note", Body=note)
     else:
         url = client("sqs").get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
-        group = {"MessageGroupId": "a"} if name.endswith(".fifo") else {}
         for text in (note, "other"):
-            deduplication = group and {"MessageDeduplicationId": str(len(text))}
-            client("sqs").send_message(QueueUrl=url, MessageBody=text, **group, **deduplication)
+            client("sqs").send_message(QueueUrl=url, MessageBody=text)
 
 
 def _create_table(dynamodb: Any, name: str, user: str) -> None:

@@ -144,9 +144,9 @@ def mapping(settings: Settings, stream_arn: str) -> dict[str, Any]:
         "Tags": tags(settings),
     }
     desired = _with_options("mapping", settings, desired, MAPPING_PARAMETERS)
-    if not settings.on_failure:
-        del desired["DestinationConfig"]  # AWS accepts an empty one only in an update, where it removes the destination
-    return desired
+    # AWS rejects an empty destination except in an update, which removes it. An empty filter is omitted as well.
+    empty = {"DestinationConfig": not settings.on_failure, "FilterCriteria": not settings.filter_criteria}
+    return {name: value for name, value in desired.items() if not empty.get(name)}
 
 
 def alarms(settings: Settings) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ def _situations(admin: Deployment) -> Iterator[None]:
         "role_permissions_boundary": "" if s.role_permissions_boundary else policy,
         "role_managed_policy_arns": (policy,),
         "role_options": {**s.role_options, "Description": "other"},
-        "function_tracing": "Active" if s.function_tracing == "PassThrough" else "PassThrough",
+        "function_timeout": s.function_timeout % 2 + 1,
         "function_reserved_concurrent_executions": 1 if s.function_reserved_concurrent_executions is None else None,
         "function_alias": "",
         "alarm_topic_arn": s.alarm_topic_arn or admin.client("sns").create_topic(Name="other")["TopicArn"],

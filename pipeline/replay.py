@@ -54,7 +54,7 @@ def replay(d: Deployment, *, to: Deployment | None = None, **selection: Any) -> 
         yield from steps.put_policy(to, role_arn)
         yield from steps.create_function(to, role_arn)
         yield Started("replay")
-        target = parameters.mapping(to.settings, stream_arn)
+        target = {**mapping.DEFAULTS, **parameters.mapping(to.settings, stream_arn)}
         target["FunctionArn"] = target["FunctionName"]
     else:
         target = _mapping(d, stream_arn)

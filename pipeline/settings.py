@@ -210,6 +210,9 @@ def load(env_file: Path | None, environment: Mapping[str, str], overrides: Mappi
     if keys[0] == keys[1] != "":
         sort_key = values["table_sort_key"]
         problems.append(f"TABLE_SORT_KEY: {sort_key!r} is not allowed; allowed: an attribute other than TABLE_KEY's")
+    # Lambda refuses it: "Parallelization factor must be equal to 1 when tumbling window period is configured".
+    if values.get("tumbling_window_in_seconds") and (factor := values.get("parallelization_factor") or 1) > 1:
+        problems.append(f"PARALLELIZATION_FACTOR: {factor} is not allowed; allowed: 1 with TUMBLING_WINDOW_IN_SECONDS")
     if problems:
         raise SettingsError("\n".join(problems))
     if values["target"] == "local":

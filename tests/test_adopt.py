@@ -40,7 +40,7 @@ KEEP = {
     "STREAM_VIEW_TYPE": "NEW_IMAGE",
     "TABLE_POINT_IN_TIME_RECOVERY_ENABLED": "true",
     "TABLE_OPTIONS": '{"TableClass": "STANDARD_INFREQUENT_ACCESS"}',
-    "ROLE_MANAGED_POLICY_ARNS": "arn:aws:iam::aws:policy/ReadOnlyAccess",
+    "ROLE_MANAGED_POLICY_ARNS": "arn:aws:iam::aws:policy/AWSXRayDaemonWriteAccess",
     "ROLE_OPTIONS": '{"Path": "/x/", "Description": "it\'s ü"}',
     "FUNCTION_MEMORY_SIZE": "256",
     "FUNCTION_TIMEOUT": "7",

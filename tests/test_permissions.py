@@ -21,6 +21,8 @@ SETTINGS = {
     "AWS_ACCOUNT_ID": ACCOUNT,
     "TARGET": "aws",
     "ROLE_PERMISSIONS_BOUNDARY": f"arn:aws:iam::{ACCOUNT}:policy/team/boundary",
+    # Lambda refuses a network without its permissions.
+    "ROLE_MANAGED_POLICY_ARNS": "arn:aws:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole",
     "FUNCTION_LAYERS": "arn:aws:lambda:eu-west-1:111111111111:layer:shared:2",
     "FUNCTION_OPTIONS": '{"VpcConfig": {"SubnetIds": ["subnet-12345678"], "SecurityGroupIds": ["sg-12345678"]}}',
     "ON_FAILURE": BUCKET,

@@ -230,7 +230,8 @@ def test_clean_detaches_a_function_from_its_vpc_before_it_deletes_the_role(
     project: ForkedProject, account: dict[str, Any]
 ) -> None:
     network = '{"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}'
-    project.invoke("deploy", "--yes", **account, FUNCTION_OPTIONS=network).expect(0)
+    allowed = "arn:aws:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole"
+    project.invoke("deploy", "--yes", **account, FUNCTION_OPTIONS=network, ROLE_MANAGED_POLICY_ARNS=allowed).expect(0)
     ended = project.invoke("clean", "--yes", **account).expect(0)
     order = ["UpdateFunctionConfiguration", "DeleteFunction", "DeleteRole"]
     assert [call for call in ended.writes if call in order] == order

@@ -145,6 +145,20 @@ def test_deploy_reverts_changes_by_hand(project: ForkedProject, script: Script) 
     project.run("clean", **SETTINGS)
 
 
+def test_a_failed_update_of_the_function_ends_the_step(project: ForkedProject, tmp_path: Path) -> None:
+    key = project.client("kms").create_key()["KeyMetadata"]
+    project.client("kms").disable_key(KeyId=key["KeyId"])
+    project.run("deploy", PIPELINE_NAME="failing")
+    script = written(project, tmp_path, PIPELINE_NAME="failing", FUNCTION_OPTIONS=json.dumps({"KMSKeyArn": key["Arn"]}))
+
+    finished = script("sh", "--step", "create-function")
+
+    assert (finished.returncode, "create-function: done" in finished.stdout) == (1, False)
+    assert "function failing failed: " in finished.stderr
+    assert "DisabledKMSKey" in finished.stderr
+    project.run("clean", PIPELINE_NAME="failing")
+
+
 def test_check_exits_with_2_and_names_what_differs(project: ForkedProject, tmp_path: Path) -> None:
     script = written(project, tmp_path, PIPELINE_NAME="checked")
     missing = script("sh", "--check")
@@ -159,6 +173,24 @@ def test_check_exits_with_2_and_names_what_differs(project: ForkedProject, tmp_p
     assert "function checked: no differences\n" in script.run("sh", "--step", "create-function")
     assert project.snapshot() == before
     project.run("clean", PIPELINE_NAME="checked")
+
+
+def test_check_accepts_an_account_id_in_the_trust_policy(project: ForkedProject, tmp_path: Path) -> None:
+    """IAM stores the ARN of the account's root user."""
+    path = project.folder / "policies" / "trust-policy.json"
+    before = path.read_text()
+    document = json.loads(before)
+    for account in ("${AWS::AccountId}", "123456789012"):
+        document["Statement"].append({"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"})
+    path.write_text(json.dumps(document))
+    try:
+        script = written(project, tmp_path, PIPELINE_NAME="trusting")
+        project.run("deploy", PIPELINE_NAME="trusting")
+    finally:
+        path.write_text(before)
+
+    assert "trust policy of role trusting-role: as this script says\n" in script.run("sh", "--check")
+    project.run("clean", PIPELINE_NAME="trusting")
 
 
 def test_check_exits_with_2_for_a_resource_of_others(project: ForkedProject, tmp_path: Path) -> None:

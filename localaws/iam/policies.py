@@ -6,6 +6,7 @@ messages". Of the services with resource-based policies, only DynamoDB's are eva
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from functools import cache, partial
@@ -185,9 +186,10 @@ def is_assumable(role_arn: str, service: str) -> bool:
 
 
 def check_trust(call: Callable[..., Any], self: IamResponse) -> Any:
-    """Wrap CreateRole or UpdateAssumeRolePolicy: refuse a trust policy as IAM does. moto takes any for a new role."""
+    """Wrap CreateRole or UpdateAssumeRolePolicy: refuse or store a trust policy as IAM does. moto first takes any."""
+    name = "AssumeRolePolicyDocument" if "AssumeRolePolicyDocument" in self.params else "PolicyDocument"
     try:
-        trust = statements(self._get_param("AssumeRolePolicyDocument") or self._get_param("PolicyDocument"))
+        trust = statements(self.params[name])
     except ValueError:
         raise AwsError("MalformedPolicyDocument", "This policy contains invalid Json") from None
     for each in trust:
@@ -198,7 +200,24 @@ def check_trust(call: Callable[..., Any], self: IamResponse) -> Any:
             problem = "AssumeRole policy may only specify STS AssumeRole actions."
         if problem:
             raise AwsError("MalformedPolicyDocument", problem)
+    self.params[name] = _with_root_arns(self.params[name], self.partition)
     return call(self)
+
+
+def _with_root_arns(document: str, partition: str) -> str:
+    """The policy with the ARN of the root user for each principal that is an account ID, which is short for it.
+
+    IAM user guide, "AWS JSON policy elements: Principal".
+    """
+    policy = json.loads(document)
+    for statement in as_list(policy["Statement"]):
+        principal = statement.get("Principal")
+        if isinstance(principal, dict) and "AWS" in principal:
+            arns = [
+                re.sub(r"^\d{12}$", rf"arn:{partition}:iam::\g<0>:root", each) for each in as_list(principal["AWS"])
+            ]
+            principal["AWS"] = arns if isinstance(principal["AWS"], list) else arns[0]
+    return json.dumps(policy)
 
 
 @cache  # moto keeps all credentials that it issues, and searches them on each request

@@ -67,6 +67,7 @@ class Function(models.LambdaFunction):
     def __init__(self, account_id: str, spec: dict[str, Any], region: str, version: str | int = 1) -> None:
         _validate_new(spec)
         _validate(spec)
+        _validate_permissions(spec, spec["Role"])
         self._plain: dict[str, Any] = {}
         self._busy_until = 0.0
         self._failure: dict[str, str] = {}  # of the last update
@@ -158,6 +159,7 @@ class Function(models.LambdaFunction):
         """UpdateFunctionConfiguration: changes the settings in the request, and no others."""
         self._refuse_conflict(config_updates)
         _validate(config_updates)
+        _validate_permissions(config_updates, config_updates.get("Role") or self.role)
         before = dict(self.__dict__)
         super().update_configuration(_normalize(config_updates))
         self._store(config_updates)
@@ -314,6 +316,24 @@ def _validate(spec: dict[str, Any]) -> None:
     _validate_environment((spec.get("Environment") or {}).get("Variables") or {})
     if spec.get("Role") and not policies.is_assumable(spec["Role"], "lambda.amazonaws.com"):
         raise invalid("The role defined for the function cannot be assumed by Lambda.")
+
+
+def _validate_permissions(spec: Mapping[str, Any], role_arn: str) -> None:
+    """Refuse tracing, a network or a dead-letter queue or topic that the execution role has no permission for.
+
+    In the words that users report: github.com/serverless/serverless/issues/6931, and troubleshooting pages of others.
+    """
+    network, target = spec.get("VpcConfig") or {}, (spec.get("DeadLetterConfig") or {}).get("TargetArn") or ""
+    needed = [
+        ("xray", "PutTraceSegments", "*", (spec.get("TracingConfig") or {}).get("Mode") == "Active"),
+        ("ec2", "CreateNetworkInterface", "*", network.get("SubnetIds")),
+        ("sqs", "SendMessage", target, ":sqs:" in target),
+        ("sns", "Publish", target, ":sns:" in target),
+    ]
+    for service, action, resource, is_used in needed:
+        if is_used and not policies.allows(role_arn, resource, f"{service}:{action}"):
+            lacking = f"does not have permissions to call {action} on {service.upper()}"
+            raise invalid(f"The provided execution role {lacking}")
 
 
 def _validate_environment(variables: Mapping[str, str]) -> None:

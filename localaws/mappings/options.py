@@ -78,6 +78,9 @@ def merge(request: dict[str, Any], current: dict[str, Any] | None = None) -> dic
     options = (current or _DEFAULTS) | {
         name: value for name, value in request.items() if name in (*_DEFAULTS, *_OPTIONAL) and value is not None
     }
+    # The text that users report: github.com/terraform-aws-modules/terraform-aws-lambda/issues/619 names the rule.
+    if options["TumblingWindowInSeconds"] and options["ParallelizationFactor"] > 1:
+        raise invalid("Parallelization factor must be equal to 1 when tumbling window period is configured")
     # An empty destination removes it. AWS then shows none.
     destination = options["DestinationConfig"].get("OnFailure", {}).get("Destination")
     options["DestinationConfig"] = {"OnFailure": {"Destination": destination} if destination else {}}
@@ -109,8 +112,10 @@ def _validate_destination(config: Mapping[str, Any]) -> None:
     arn = config.get("OnFailure", {"Destination": ""}).get("Destination")
     if arn is None:
         raise invalid("The Destination field is required for an OnFailure configuration.")
-    if arn and (not arn.startswith("arn:") or arn.split(":")[2] not in _DESTINATIONS):
-        raise invalid(f"OnFailure destination {arn} is invalid: the ARN of one of {', '.join(_DESTINATIONS)}")
+    # Lambda guide, "Lambda parameters for Amazon DynamoDB event source mappings": standard queues and topics only.
+    known = arn and arn.startswith("arn:") and arn.split(":")[2] in _DESTINATIONS and not arn.endswith(".fifo")
+    if arn and not known:
+        raise invalid(f"OnFailure destination {arn} is invalid: the ARN of one of {', '.join(_DESTINATIONS)}, not FIFO")
 
 
 def _validate_filters(criteria: Mapping[str, Any]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import WaiterError
+
 from . import change
 from .change import OWNER_TAG, Change, UserError
 
@@ -76,6 +78,8 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, publish: bool =
     if current:
         change.check_owner(resource, _tags(current), _tags(desired)[OWNER_TAG], adopt=adopt)
     newest = _newest(lambda_, desired["FunctionName"], current, publish=publish)
+    if newest != NEW and (current is None or current["FunctionVersion"] != newest):
+        _wait_until_active(lambda_, desired["FunctionName"], newest)
     if current is None:
         response = lambda_.create_alias(**desired, FunctionVersion=newest)
         diffs = change.diff({}, {"FunctionVersion": newest})
@@ -136,14 +140,26 @@ def _newest(lambda_: LambdaClient, function_name: str, current: Mapping[str, Any
         named = str(current["FunctionVersion"]) if current else ""
         return max(str(published[-1]["Version"]), named, key=_number)  # a list may be seconds old
     response = lambda_.publish_version(FunctionName=function_name)
-    if change.is_dry_run(response):
-        return NEW
-    key = {"FunctionName": function_name, "Qualifier": response["Version"]}
-    # Lambda does not invoke a Pending version.
+    return NEW if change.is_dry_run(response) else response["Version"]
+
+
+def _wait_until_active(lambda_: LambdaClient, function_name: str, version: str) -> None:
+    """Wait for a version that Lambda does not invoke yet: Pending. Raises UserError for one that it never will: Failed.
+
+    Lambda developer guide: "Lambda SnapStart and function states".
+    """
+    key = {"FunctionName": function_name, "Qualifier": version}
+    failed = {"state": "failure", "matcher": "path", "argument": "State", "expected": "Failed"}
     settled = {"state": "success", "matcher": "path", "argument": "State != 'Pending'", "expected": True}
-    acceptors, operation = (settled, change.NOT_FOUND_YET), "GetFunctionConfiguration"
-    change.wait_until(lambda_, "VersionSettled", operation, *acceptors, delay=0.5, timeout=600, **key)
-    return response["Version"]
+    acceptors, operation = (failed, settled, change.NOT_FOUND_YET), "GetFunctionConfiguration"
+    try:
+        change.wait_until(lambda_, "VersionSettled", operation, *acceptors, delay=0.5, timeout=600, **key)
+    except WaiterError as error:
+        if error.last_response.get("State") != "Failed":
+            raise
+        reason = f"State is Failed: {error.last_response.get('StateReason')}"
+        advice = "The alias stays where it is. Fix the cause and run the step again."
+        raise UserError(f"version {function_name}:{version}: {reason}. {advice}") from None
 
 
 def _point(lambda_: LambdaClient, current: Mapping[str, Any], version: str, description: str) -> Change:

@@ -35,10 +35,10 @@ _NOT_YET = (
     # Too many calls.
     "Throttling|TooManyRequests"
 )
-# Lambda's errors while it does not see a new function or role, or the role's policies or grants yet.
+# Lambda's errors while it does not see a new function or role, or the role's policies or grants, or waits for EC2.
 _ROLE_NOT_READY = (
     "InvalidParameterValueException: .*(cannot be assumed by Lambda|execution role does not have permissions|"
-    "ensure the role can perform|KMS key is invalid for CreateGrant|Function does not exist)"
+    "ensure the role can perform|KMS key is invalid for CreateGrant|Function does not exist|throttled by EC2)"
 )
 # For `wait_until`: not every AWS server knows a new resource yet.
 NOT_FOUND_YET = {"state": "retry", "matcher": "error", "expected": "ResourceNotFoundException"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,7 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
     `desired` holds CreateFunction's parameters, and ReservedConcurrentExecutions as in PutFunctionConcurrency. Omitted
     parameters get AWS's defaults. The code is compared by CodeSha256, which `desired` must hold too if Code is an S3
     object (S3Bucket, S3Key) instead of the ZipFile's bytes. Retries for up to two minutes until Lambda sees the role.
+    Replaces a function whose creation failed.
 
     Raises UserError if the function belongs to another pipeline (unless `adopt`). Lambda API reference:
     CreateFunction, UpdateFunctionCode, UpdateFunctionConfiguration, PutFunctionConcurrency, TagResource.
@@ -89,6 +91,10 @@ def ensure(lambda_: LambdaClient, desired: Mapping[str, Any], *, adopt: bool = F
     if current is None:
         return _create(lambda_, desired, normalized)
     change.check_owner(resource, current["Tags"], normalized["Tags"].get(OWNER_TAG, ""), adopt=adopt)
+    if current["State"] == "Failed":  # its creation; Lambda developer guide: "Lambda function states"
+        lambda_.delete_function(FunctionName=name)
+        created = _create(lambda_, desired, normalized)
+        return replace(created, action="replaced", note=f"its creation failed: {current['StateReason']}")
     ours = {**current, "Tags": change.own_tags(current["Tags"], normalized["Tags"])}
     hidden = current["Environment"].get("Error")
     if hidden:

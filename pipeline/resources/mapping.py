@@ -248,5 +248,5 @@ def normalize(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _qualified_name(name_or_arn: str) -> str:
-    """NAME, or NAME:ALIAS."""
-    return name_or_arn.rpartition("function:")[2]
+    """NAME, or NAME:ALIAS. A name may end in "function"."""
+    return name_or_arn.partition(":function:")[2] or name_or_arn

@@ -46,7 +46,8 @@ def describe(iam: IAMClient, name: str) -> dict[str, Any] | None:
         **{setting: role.get(setting, default) for setting, default in DEFAULTS.items()},
         "RoleName": role["RoleName"],
         "Arn": role["Arn"],
-        "AssumeRolePolicyDocument": normalize_trust(role["AssumeRolePolicyDocument"]),  # boto3 decodes and parses it
+        # boto3 decodes and parses it.
+        "AssumeRolePolicyDocument": normalize_trust(role["AssumeRolePolicyDocument"], iam.meta.partition),
         "PermissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
         "ManagedPolicyArns": sorted(attached),
         "Tags": change.tag_map(role.get("Tags", ())),
@@ -68,7 +69,8 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     normalized = {**DEFAULTS, **desired}
     normalized["ManagedPolicyArns"] = sorted(normalized["ManagedPolicyArns"])
     normalized["Tags"] = change.tag_map(normalized["Tags"])
-    normalized["AssumeRolePolicyDocument"] = normalize_trust(normalized["AssumeRolePolicyDocument"])
+    trust = normalize_trust(normalized["AssumeRolePolicyDocument"], iam.meta.partition)
+    normalized["AssumeRolePolicyDocument"] = trust
     current = describe(iam, name)
     if current is None:
         return _create(iam, desired, normalized)
@@ -86,21 +88,33 @@ def ensure(iam: IAMClient, desired: Mapping[str, Any], *, adopt: bool = False) -
     return Change(resource, "updated", diffs, attributes={**current, **normalized})
 
 
-def normalize_trust(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a trust policy as IAM stores it (an account ID becomes its root user's ARN), with sorted lists.
-
-    IAM user guide: "AWS JSON policy elements: Principal".
-    """
+def normalize_trust(document: Mapping[str, Any], partition: str) -> dict[str, Any]:
+    """Return a trust policy as IAM stores it, with sorted lists. A list of one text becomes the text."""
 
     def values(entry: Any) -> Any:
-        if isinstance(entry, str):
-            return re.sub(r"^\d{12}$", r"arn:aws:iam::\g<0>:root", entry)
         if isinstance(entry, list):
             entries = sorted(map(values, entry), key=str)
             return entries[0] if len(entries) == 1 and isinstance(entries[0], str) else entries
         return {name: values(each) for name, each in entry.items()} if isinstance(entry, dict) else entry
 
+    document = expand_accounts(document, partition)
     return {**document, "Statement": values(document["Statement"])} if "Statement" in document else {**document}
+
+
+def expand_accounts(entry: Any, partition: str, account: str = "0" * 12, *, principal: bool = False) -> Any:
+    """Return a trust policy as IAM stores it: a principal that is an account ID becomes the ARN of its root user.
+
+    `account` is a placeholder of an account ID. IAM user guide: "AWS JSON policy elements: Principal".
+    """
+    if isinstance(entry, str) and principal:
+        return re.sub(rf"^(\d{{12}}|{re.escape(account)})$", rf"arn:{partition}:iam::\1:root", entry)
+    expand = partial(expand_accounts, partition=partition, account=account)
+    if isinstance(entry, list):
+        return [expand(each, principal=principal) for each in entry]
+    if isinstance(entry, dict):
+        within = ("Principal", "NotPrincipal")
+        return {name: expand(each, principal=principal or name in within) for name, each in entry.items()}
+    return entry
 
 
 def delete(iam: IAMClient, name: str, policy_names: Collection[str] = (), arns: Collection[str] = (),

@@ -22,7 +22,7 @@ from botocore.model import OperationModel
 from pipeline import archive, echo, items, parameters, policies, role_check, smoke, steps
 from pipeline.echo import double_quoted, json_text, quote, shell_var
 from pipeline.resources.change import UserError, record
-from pipeline.resources.role import POLICIES_TAG
+from pipeline.resources.role import POLICIES_TAG, expand_accounts
 from pipeline.settings import Settings
 
 _FOLDER = Path(__file__).parent
@@ -127,7 +127,10 @@ def common_values(settings: Settings, named: Settings, root: Path, account_id: s
         "mapping": parameters.mapping(named, ""),
         "log_group": parameters.log_group(named),
         "alarms": parameters.alarms(named),
-        "trust_policy": policies.trust_policy(root, lambda: tokens, write=False),
+        # As IAM stores it, for the script's comparison.
+        "trust_policy": expand_accounts(
+            policies.trust_policy(root, lambda: tokens, write=False), partition, account_id
+        ),
         "policies": documents,
         "permissions": role_check.simulations(documents, named.aws_region)[0],
         "policies_tag": record(own_policies, POLICIES_TAG)[POLICIES_TAG],
@@ -194,7 +197,7 @@ def _values(settings: Settings, root: Path) -> dict[str, Any]:
         "managed_policies": [{"PolicyArn": arn} for arn in role["ManagedPolicyArns"]],
         "function": {**code, **function, **ours},
         "new_mapping": mapping,
-        "mapping": {"DestinationConfig": {"OnFailure": {"Destination": ""}}, **mapping},
+        "mapping": {"DestinationConfig": {"OnFailure": {"Destination": ""}}, "FilterCriteria": {}, **mapping},
         "tag_list": {"Tags": parameters.tag_list(parameters.tags(named))},
         "item": _smoke_item(table, values["smoke_item"]),
     }

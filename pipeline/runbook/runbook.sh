@@ -107,7 +107,8 @@ retry() {
         [ "$tries" -lt 40 ] || fail "$(cat "$work/error")"
         grep -q -e 'cannot be assumed by Lambda' -e 'execution role does not have permissions' \
             -e 'ensure the role can perform' -e 'KMS key is invalid for CreateGrant' -e 'Function does not exist' \
-            -e DeleteConflict -e ContinuousBackupsUnavailableException -e ResourceInUseException "$work/error" ||
+            -e 'operation cannot be performed at this time' -e DeleteConflict \
+            -e ContinuousBackupsUnavailableException -e ResourceInUseException "$work/error" ||
             fail "$(cat "$work/error")"
         sleep 3
     done
@@ -130,6 +131,13 @@ wait_for() {
 wait_for_function() {
     wait_for True aws lambda get-function-configuration --function-name="$function_name" \
         --query "State != 'Pending' && LastUpdateStatus != 'InProgress'" --output text
+}
+
+# Fail if the function's creation or last update failed.
+check_function() {
+    ask aws lambda get-function-configuration --function-name="$function_name" --output text \
+        --query "State == 'Failed' && StateReason || LastUpdateStatus == 'Failed' && LastUpdateStatusReason || ''"
+    [ -z "$answer" ] || fail "function $function_name failed: $answer"
 }
 
 wait_for_mapping() {
@@ -230,6 +238,9 @@ publish() {
     new=$(retry aws lambda publish-version --function-name="$function_name" --query Version --output text)
     wait_for True aws lambda get-function-configuration --function-name="$function_name" --qualifier="$new" \
         --query "State != 'Pending'" --output text
+    ask aws lambda get-function-configuration --function-name="$function_name" --qualifier="$new" --output text \
+        --query "State == 'Failed' && StateReason || ''"
+    [ -z "$answer" ] || fail "version $new of function $function_name failed, and the alias stays: $answer"
     description="pipeline=$pipeline_name"
     if ! alias_exists; then
         aws lambda create-alias --function-name="$function_name" --name="$function_alias" --function-version="$new" \
@@ -495,7 +506,7 @@ put_policy() {
 # retries the call for up to two minutes.
 # Expect: `aws lambda get-function` shows State Active and LastUpdateStatus Successful.
 # If it fails: with `cannot be assumed by Lambda`, check the trust policy. With `An update is in progress`, wait and run
-# the step again.
+# the step again. If its State is Failed, delete the function before you run the step again.
 # Undo: `clean`; for an existing function, run this step of the earlier runbook, which has the earlier code.
 create_function() {
     @require_variables
@@ -516,7 +527,7 @@ ZIP
         wait_for_function
         ask aws lambda get-function --function-name="$function_name" --query Configuration.CodeSha256 --output text
         [ "$answer" = "$code_sha256" ] ||
-            aws lambda update-function-code --function-name="$function_name" @function >/dev/null
+            retry aws lambda update-function-code --function-name="$function_name" @function >/dev/null
         wait_for_function
         retry aws lambda update-function-configuration --function-name="$function_name" --role="$role_arn" @function >/dev/null
         wait_for_function
@@ -526,6 +537,7 @@ ZIP
         retry aws lambda create-function --function-name="$function_name" --role="$role_arn" @function >/dev/null
         wait_for_function
     fi
+    check_function
     aws lambda put-function-concurrency --function-name="$function_name" @function >/dev/null
 #@if function_alias
     publish

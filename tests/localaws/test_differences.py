@@ -87,6 +87,12 @@ def test_state_of_a_window_may_exceed_a_megabyte(client: Clients, tmp_path: Path
     assert (len(event["state"]["large"]), event["isWindowTerminatedEarly"]) == (1_100_000, False)
 
 
+def test_mapping_may_have_ten_filters(client: Clients, tmp_path: Path) -> None:
+    """Lambda guide, "Control which events Lambda sends to your function": five by default."""
+    filters = [{"Pattern": f'{{"eventID": ["{number}"]}}'} for number in range(10)]
+    assert build(client, tmp_path).map(FilterCriteria={"Filters": filters})["FilterCriteria"] == {"Filters": filters}
+
+
 def test_deleted_access_key_counts_as_made_up(endpoint: str, client: Clients) -> None:
     user, key = make_user(client)
     assert error(of(endpoint, key), "dynamodb", "list_tables")[0] == "AccessDeniedException"
@@ -147,7 +153,13 @@ def test_permission_can_be_added_twice(client: Clients) -> None:
 def test_what_a_function_uses_need_not_exist(client: Clients) -> None:
     """Lambda API reference, CreateFunction, "VpcConfig" and "DeadLetterConfig"."""
     vpc = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
-    deploy(client, VpcConfig=vpc, DeadLetterConfig={"TargetArn": f"arn:aws:sqs:{REGION}:000000000000:missing"})
+    statements = (allow(["ec2:CreateNetworkInterface", "sqs:SendMessage"]),)
+    deploy(
+        client,
+        statements=statements,
+        VpcConfig=vpc,
+        DeadLetterConfig={"TargetArn": f"arn:aws:sqs:{REGION}:000000000000:missing"},
+    )
 
 
 def test_function_and_log_group_have_any_tags(client: Clients, group: str) -> None:

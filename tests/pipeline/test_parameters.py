@@ -65,6 +65,11 @@ def test_aws_accepts_the_parameters(operation: str, overrides: Mapping[str, str]
     assert not report.has_errors(), report.generate_report()
 
 
+def test_a_mapping_without_a_destination_and_filters_is_created_without_their_parameters() -> None:
+    """AWS: "The Destination field is required for an OnFailure configuration"."""
+    assert not {"DestinationConfig", "FilterCriteria"} & parameters.mapping(settings(), STREAM).keys()
+
+
 def test_every_resource_has_the_tag_of_its_pipeline_and_the_tags_of_the_settings() -> None:
     chosen = settings(PIPELINE_NAME="nightly", TAGS='{"stage": "test"}')
     tags = {"stage": "test", **record(["stage"]), "pipeline": "nightly"}

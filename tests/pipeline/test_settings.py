@@ -295,6 +295,13 @@ def test_a_table_arn_of_something_else_is_an_error(arn: str) -> None:
     )
 
 
+def test_parallel_batches_in_a_tumbling_window_are_an_error() -> None:
+    settings = {"TUMBLING_WINDOW_IN_SECONDS": "60", "PARALLELIZATION_FACTOR": "2"}
+
+    allowed = "allowed: 1 with TUMBLING_WINDOW_IN_SECONDS"
+    assert problems(settings) == [f"PARALLELIZATION_FACTOR: 2 is not allowed; {allowed}"]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -61,7 +61,7 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
     ("FUNCTION_ARCHITECTURE", "arm64", "arm64", {}),
     ("FUNCTION_EPHEMERAL_STORAGE", "1024", "2048", {}),
     ("FUNCTION_LAYERS", "LAYER:1", "LAYER:2", {}),
-    ("FUNCTION_TRACING", "Active", "Active", {}),
+    ("FUNCTION_TRACING", "Active", "Active", {"ROLE_MANAGED_POLICY_ARNS": POLICY}),
     ("FUNCTION_LOG_FORMAT", "JSON", "JSON", {}),
     ("FUNCTION_LOG_LEVEL", "WARN", "DEBUG", {"FUNCTION_LOG_FORMAT": "JSON"}),
     ("FUNCTION_RESERVED_CONCURRENT_EXECUTIONS", "5", "0", {}),

@@ -46,6 +46,16 @@ PATTERN = st.sampled_from(
     ['{"eventName": ["INSERT"]}', '{"dynamodb": {"Keys": {"k": {"S": ["it\'s", "a\\\\b", "ü"]}}}}']
 )
 AWS_POLICY = "arn:aws:iam::aws:policy/"
+X_RAY = f"{AWS_POLICY}AWSXRayDaemonWriteAccess"
+
+
+def consistent(settings: dict[str, str]) -> dict[str, str]:
+    """Settings that Lambda takes together."""
+    window, tracing = (settings.get(name) for name in ("TUMBLING_WINDOW_IN_SECONDS", "FUNCTION_TRACING"))
+    settings |= {"PARALLELIZATION_FACTOR": "1"} if window == "900" else {}
+    return settings | ({"ROLE_MANAGED_POLICY_ARNS": X_RAY} if tracing == "Active" else {})
+
+
 SETTINGS = st.fixed_dictionaries(
     {
         "PIPELINE_NAME": names("-_", 3, 50),
@@ -64,7 +74,7 @@ SETTINGS = st.fixed_dictionaries(
         "TAGS": TAGS.map(json.dumps),
         "TABLE_OPTIONS": st.just(json.dumps({"TableClass": "STANDARD_INFREQUENT_ACCESS"})),
         "ROLE_PERMISSIONS_BOUNDARY": st.just(f"{AWS_POLICY}AdministratorAccess"),
-        "ROLE_MANAGED_POLICY_ARNS": st.just(f"{AWS_POLICY}AWSXRayDaemonWriteAccess"),
+        "ROLE_MANAGED_POLICY_ARNS": st.just(X_RAY),
         "ROLE_OPTIONS": st.builds(lambda text: json.dumps({"Description": text}), DESCRIPTION),
         "FUNCTION_OPTIONS": st.builds(lambda text: json.dumps({"Description": text}), DESCRIPTION),
         "FUNCTION_ENVIRONMENT": VARIABLES.map(json.dumps),
@@ -120,7 +130,7 @@ def test_the_runbook_of_any_settings_creates_and_deletes_what_deploy_and_clean_d
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(settings=SETTINGS)
+    @given(settings=SETTINGS.map(consistent))
     def compare(settings: dict[str, str]) -> None:
         nonlocal compared
         project.run("deploy", **settings)

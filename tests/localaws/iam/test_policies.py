@@ -248,6 +248,24 @@ def test_invalid_trust_policy_is_refused(client: Any, call: str, document: str, 
     assert (error["Code"], error["Message"]) == ("MalformedPolicyDocument", message)
 
 
+@pytest.mark.parametrize("call", ["create_role", "update_assume_role_policy"])
+def test_account_id_in_a_trust_policy_becomes_the_arn_of_its_root_user(client: Any, call: str) -> None:
+    """IAM user guide, "AWS JSON policy elements: Principal"."""
+    principals = {"AWS": ["123456789012", "arn:aws:iam::000000000000:root"], "Service": "lambda.amazonaws.com"}
+    condition = {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+    statement = {"Effect": "Allow", "Principal": principals, "Action": "sts:AssumeRole", "Condition": condition}
+    name, document = f"by-{call}".replace("_", "-"), policy(statement)
+    if call == "create_role":
+        client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=document)
+    else:
+        client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=policy({**statement, "Sid": "old"}))
+        client("iam").update_assume_role_policy(RoleName=name, PolicyDocument=document)
+
+    stored = client("iam").get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    roots = ["arn:aws:iam::123456789012:root", "arn:aws:iam::000000000000:root"]
+    assert stored == [{**statement, "Principal": {**principals, "AWS": roots}}]
+
+
 def test_get_caller_identity_needs_no_permission(caller: Caller) -> None:
     assert call(caller(), "sts", "get_caller_identity") == ("", "")
 

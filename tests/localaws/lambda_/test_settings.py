@@ -15,12 +15,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.localaws.conftest import REGION
-from tests.localaws.deployed import TRUST, deploy, make_role, policy, zipped
+from tests.localaws.deployed import TRUST, allow, deploy, make_role, policy, zipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+# What Lambda checks that the role may do.
+CHECKED = allow(["xray:PutTraceSegments", "ec2:CreateNetworkInterface", "sqs:SendMessage", "sns:Publish"])
 VPC = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"], "Ipv6AllowedForDualStack": False}
 FILE_SYSTEM = {
     "Arn": "arn:aws:elasticfilesystem:eu-west-1:000000000000:access-point/fsap-0123456789abcdef0",
@@ -72,7 +74,7 @@ def error_of(call: Callable[[], Any]) -> tuple[str, str]:
 
 @pytest.mark.parametrize(("setting", "value"), [row[:2] for row in SETTINGS], ids=lambda value: str(value)[:20])
 def test_create_function_stores_each_setting(client: Any, setting: str, value: Any) -> None:
-    function = deploy(client, **{setting: value})
+    function = deploy(client, statements=(CHECKED,), **{setting: value})
     assert configuration(client, function.name)[setting] == value
 
 
@@ -80,7 +82,7 @@ def test_create_function_stores_each_setting(client: Any, setting: str, value: A
     ("setting", "other"), [(row[0], row[2]) for row in SETTINGS], ids=lambda value: str(value)[:20]
 )
 def test_update_function_configuration_changes_each_setting(client: Any, setting: str, other: Any) -> None:
-    function = deploy(client)
+    function = deploy(client, statements=(CHECKED,))
     client("lambda").update_function_configuration(FunctionName=function.name, **{setting: other})
     assert configuration(client, function.name)[setting] == other
 
@@ -89,7 +91,7 @@ def test_update_function_configuration_changes_each_setting(client: Any, setting
     ("setting", "value", "empty", "shown"), [(row[0], *row[2:]) for row in SETTINGS], ids=lambda value: str(value)[:20]
 )
 def test_empty_value_removes_a_setting(client: Any, setting: str, value: Any, empty: Any, shown: Any) -> None:
-    function = deploy(client, **{setting: value})
+    function = deploy(client, statements=(CHECKED,), **{setting: value})
     client("lambda").update_function_configuration(FunctionName=function.name, **{setting: empty})
     assert configuration(client, function.name).get(setting) == shown
 
@@ -97,7 +99,7 @@ def test_empty_value_removes_a_setting(client: Any, setting: str, value: Any, em
 @pytest.mark.parametrize("setting", [row[0] for row in SETTINGS])
 def test_update_leaves_other_settings(client: Any, setting: str) -> None:
     value = next(row[1] for row in SETTINGS if row[0] == setting)
-    function = deploy(client, **{setting: value})
+    function = deploy(client, statements=(CHECKED,), **{setting: value})
     other = {"Timeout": 7} if setting != "Timeout" else {"MemorySize": 512}
     client("lambda").update_function_configuration(FunctionName=function.name, **other)
     assert configuration(client, function.name)[setting] == value
@@ -113,7 +115,9 @@ def test_layers_are_replaced_and_cleared(client: Any) -> None:
 
 
 def test_vpc_config_is_stored_and_cleared(client: Any) -> None:
-    function = deploy(client, VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]})
+    function = deploy(
+        client, statements=(CHECKED,), VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+    )
     shown = configuration(client, function.name)["VpcConfig"]
     client("lambda").update_function_configuration(
         FunctionName=function.name, VpcConfig={"SubnetIds": [], "SecurityGroupIds": []}
@@ -295,6 +299,24 @@ def test_role_that_lambda_cannot_assume_is_refused(client: Any) -> None:
         "InvalidParameterValueException",
         "The role defined for the function cannot be assumed by Lambda.",
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "lacking"),
+    [
+        ({"TracingConfig": {"Mode": "Active"}}, "PutTraceSegments on XRAY"),
+        ({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}, "CreateNetworkInterface on EC2"),
+        ({"DeadLetterConfig": {"TargetArn": f"arn:aws:sqs:{REGION}:000000000000:a"}}, "SendMessage on SQS"),
+        ({"DeadLetterConfig": {"TargetArn": f"arn:aws:sns:{REGION}:000000000000:a"}}, "Publish on SNS"),
+    ],
+)
+def test_what_the_role_has_no_permission_for_is_refused(client: Any, options: dict[str, Any], lacking: str) -> None:
+    """As users report it, for example in github.com/serverless/serverless/issues/6931."""
+    refusal = f"The provided execution role does not have permissions to call {lacking}"
+    assert error_of(lambda: deploy(client, **options)) == ("InvalidParameterValueException", refusal)
+    name, update = deploy(client).name, client("lambda").update_function_configuration
+    assert error_of(lambda: update(FunctionName=name, **options)) == ("InvalidParameterValueException", refusal)
+    update(FunctionName=name, Role=make_role(client, CHECKED), **options)
 
 
 def test_update_with_a_disabled_key_fails_and_changes_nothing(client: Any) -> None:

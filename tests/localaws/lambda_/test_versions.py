@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tests.localaws.deployed import Deployed
 
+KEY = "arn:aws:kms:eu-west-1:000000000000:key/11111111-2222-3333-4444-555555555555"
 WHO = """
 import os
 def handler(event, context):
@@ -65,9 +66,9 @@ def test_a_configuration_that_is_put_back_has_no_new_version(lambda_: Any, funct
 
 
 def test_a_version_keeps_its_configuration(lambda_: Any, function: Deployed) -> None:
-    lambda_.update_function_configuration(FunctionName=function.name, DeadLetterConfig={"TargetArn": "arn:aws:sqs:q"})
+    lambda_.update_function_configuration(FunctionName=function.name, KMSKeyArn=KEY)
     version = lambda_.get_function_configuration(FunctionName=function.name, Qualifier="2")
-    assert "DeadLetterConfig" not in version
+    assert "KMSKeyArn" not in version
 
 
 def test_the_number_of_a_deleted_version_is_not_used_again(lambda_: Any, function: Deployed) -> None:

@@ -86,8 +86,9 @@ OPTIONS: dict[str, Any] = {
 
 
 def test_create_accepts_every_option(pipe: Pipe) -> None:
-    answer = pipe.map(**OPTIONS)
-    assert {name: answer[name] for name in OPTIONS} == OPTIONS
+    options = {**OPTIONS, "ParallelizationFactor": 1}
+    answer = pipe.map(**options)
+    assert {name: answer[name] for name in OPTIONS} == options
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -116,7 +117,7 @@ def test_update_changes_only_one_option(pipe: Pipe, option: str) -> None:
     ],
 )
 def test_empty_value_removes_an_option(pipe: Pipe, option: str, empty: Any, shown: Any) -> None:
-    mapping_id = pipe.map(**OPTIONS)["UUID"]
+    mapping_id = pipe.map(**{**OPTIONS, "ParallelizationFactor": 1})["UUID"]
     answer = pipe.client("lambda").update_event_source_mapping(UUID=mapping_id, **{option: empty})
     assert answer.get(option) == shown
 
@@ -268,7 +269,15 @@ NO_STREAM = "arn:aws:dynamodb:eu-west-1:000000000000:table/none/stream/2026-01-0
             "InvalidParameterValueException",
             (
                 "OnFailure destination arn:aws:lambda:eu-west-1:000000000000:function:f is invalid: "
-                "the ARN of one of sqs, sns, s3"
+                "the ARN of one of sqs, sns, s3, not FIFO"
+            ),
+        ),
+        (
+            {"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:eu-west-1:000000000000:queue.fifo"}}},
+            "InvalidParameterValueException",
+            (
+                "OnFailure destination arn:aws:sqs:eu-west-1:000000000000:queue.fifo is invalid: "
+                "the ARN of one of sqs, sns, s3, not FIFO"
             ),
         ),
         (
@@ -372,6 +381,17 @@ def unchecked(endpoint: str) -> Any:
 def test_record_age_between_zero_and_a_minute_is_refused(pipe: Pipe) -> None:
     with pytest.raises(ClientError, match=r"InvalidParameterValueException.*MaximumRecordAgeInSeconds 59"):
         pipe.map(MaximumRecordAgeInSeconds=59)
+
+
+def test_tumbling_window_with_parallel_batches_is_refused(pipe: Pipe) -> None:
+    """The text is that of AWS, as users report it."""
+    refusal = "Parallelization factor must be equal to 1 when tumbling window period is configured"
+    with pytest.raises(ClientError, match=rf"InvalidParameterValueException.*{refusal}"):
+        pipe.map(TumblingWindowInSeconds=30, ParallelizationFactor=2)
+    mapping = pipe.map(TumblingWindowInSeconds=30)
+    until(lambda: pipe.mapping(mapping["UUID"])["State"] == "Enabled")
+    with pytest.raises(ClientError, match=refusal):
+        pipe.client("lambda").update_event_source_mapping(UUID=mapping["UUID"], ParallelizationFactor=2)
 
 
 @pytest.mark.parametrize("missing", NEEDED)

@@ -98,11 +98,15 @@ def test_a_refusal_that_lasts_is_raised_at_the_deadline(pauses: list[float]) -> 
     assert change.SETTLE_TIMEOUT - 5 <= sum(pauses) <= change.SETTLE_TIMEOUT
 
 
-def test_a_grant_for_a_role_that_kms_does_not_see_yet_is_retried(pauses: list[float]) -> None:
-    text = (
-        "Lambda was unable to configure access to your environment variables because the KMS key is invalid for "
-        "CreateGrant. KMS Exception: InvalidArnException KMS Message: ARN does not refer to a valid principal"
-    )
+GRANT = (
+    "Lambda was unable to configure access to your environment variables because the KMS key is invalid for "
+    "CreateGrant. KMS Exception: InvalidArnException KMS Message: ARN does not refer to a valid principal"
+)
+EC2 = "Your request has been throttled by EC2, please make sure you have enough API rate limit."
+
+
+@pytest.mark.parametrize("text", [GRANT, EC2], ids=["KMS", "EC2"])
+def test_what_kms_and_ec2_refuse_lambda_for_a_while_is_retried(pauses: list[float], text: str) -> None:
     call = Refusing(refusal("InvalidParameterValueException", text), times=3)
     assert change.retry_while_role_propagates(call) == "answer"
     assert len(pauses) == 3

@@ -383,6 +383,22 @@ def test_a_function_whose_last_update_failed_is_updated_again(aws: Aws, desired:
     assert result.diffs == (Diff("LastUpdateStatus", "Failed", "Successful"),)
 
 
+def test_a_function_whose_creation_failed_is_replaced(aws: Aws, desired: dict[str, Any], calls: Calls) -> None:
+    """Lambda guide, "Lambda function states": it has to be deleted and created again."""
+    function.ensure(aws("lambda"), desired)
+    failed = {"State": "Failed", "StateReason": "no subnet"}
+    calls.clear()
+
+    with altered(aws("lambda"), "GetFunction", lambda parsed: parsed["Configuration"].update(failed)):
+        result = function.ensure(aws("lambda"), {**desired, "Timeout": 9})
+
+    assert (result.action, result.note, result.pending) == ("replaced", "its creation failed: no subnet", True)
+    assert [operation for operation, _ in calls.writes] == ["DeleteFunction", "CreateFunction"]
+    current = function.describe(aws("lambda"), "test")
+    assert current
+    assert current["Timeout"] == 9
+
+
 def test_deletes_a_function(aws: Aws, desired: dict[str, Any]) -> None:
     function.ensure(aws("lambda"), desired)
 

@@ -123,6 +123,27 @@ def test_an_unchanged_mapping_takes_one_read(lambda_: Any, desired: dict[str, An
     assert local_calls.operations == ["ListEventSourceMappings"]
 
 
+def test_finds_the_mapping_of_an_alias_of_a_function_whose_name_ends_in_function(
+    lambda_: Any, desired: dict[str, Any], local_role_arn: str
+) -> None:
+    lambda_.create_function(
+        FunctionName="my-function",
+        Role=local_role_arn,
+        Handler="example.lambda_handler",
+        Runtime="python3.13",
+        Code={"ZipFile": b"PK\x05\x06" + bytes(18)},
+        Publish=True,
+    )
+    lambda_.create_alias(FunctionName="my-function", Name="live", FunctionVersion="1")
+    aliased = {**desired, "FunctionName": "my-function:live"}
+    uuid = mapping.wait(lambda_, mapping.ensure(lambda_, aliased).attributes["UUID"])["UUID"]
+
+    assert mapping.ensure(lambda_, aliased).action == "unchanged"
+    assert [each["UUID"] for each in mapping.of_function(lambda_, "my-function")] == [uuid]
+    mapping.delete(lambda_, uuid)
+    mapping.wait_until_deleted(lambda_, uuid)
+
+
 def test_the_cases_below_cover_every_parameter() -> None:
     assert {*DRIFTS} == mapping.DEFAULTS.keys()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Aws = Callable[[str], Any]
 
-TRUST = {
+TRUST: dict[str, Any] = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
@@ -369,3 +369,26 @@ def test_a_trust_policy_in_the_form_that_iam_stores_is_no_difference(aws: Aws, c
         change = role.ensure(aws("iam"), {**DESIRED, "AssumeRolePolicyDocument": written})
 
     assert (change.diffs, calls.writes) == ((), [])
+
+
+def test_conditions_of_a_trust_policy_keep_their_account_ids(aws: Aws) -> None:
+    condition = {"StringEquals": {"aws:SourceAccount": "123456789012", "aws:PrincipalAccount": ["123456789012"]}}
+    (statement,) = TRUST["Statement"]
+    role.ensure(
+        aws("iam"), {**DESIRED, "AssumeRolePolicyDocument": {"Statement": [{**statement, "Condition": condition}]}}
+    )
+
+    current = role.describe(aws("iam"), "runs")
+
+    condition["StringEquals"]["aws:PrincipalAccount"] = "123456789012"
+    assert current
+    assert current["AssumeRolePolicyDocument"]["Statement"][0]["Condition"] == condition
+
+
+def test_an_account_id_in_a_trust_policy_is_the_root_user_of_the_partition() -> None:
+    document = {"Statement": [{"Principal": {"AWS": ["210987654321"]}, "NotPrincipal": {"AWS": "123456789012"}}]}
+
+    (statement,) = role.normalize_trust(document, "aws-cn")["Statement"]
+
+    roots = ["arn:aws-cn:iam::210987654321:root", "arn:aws-cn:iam::123456789012:root"]
+    assert [statement[name]["AWS"] for name in ("Principal", "NotPrincipal")] == roots
