@@ -205,7 +205,7 @@ def test_pause_and_resume_change_the_state_of_the_mapping(project: ForkedProject
     script = written(project, tmp_path, PIPELINE_NAME="paused")
     project.run("deploy", PIPELINE_NAME="paused")
     before = project.snapshot()
-    assert "records are trimmed 24 hours after they were written" in script.run("sh", "pause")
+    assert "DynamoDB trims records 24 hours after the write" in script.run("sh", "pause")
     (mapping,) = project.client("lambda").list_event_source_mappings()["EventSourceMappings"]
     assert mapping["State"] == "Disabled"
     script.run("sh", "resume")
@@ -324,7 +324,7 @@ def test_the_runbook_of_a_table_of_others_creates_and_deletes_all_but_the_table(
     ("stream", "expected"),
     [
         ({"StreamEnabled": False}, "table theirs has no stream"),
-        ({"StreamEnabled": True, "StreamViewType": "OLD_IMAGE"}, "has stream view type OLD_IMAGE; needed: NEW_IMAGE"),
+        ({"StreamEnabled": True, "StreamViewType": "OLD_IMAGE"}, "has stream view type OLD_IMAGE; required: NEW_IMAGE"),
     ],
 )
 def test_the_runbook_of_a_table_of_others_stops_first_if_the_stream_lacks_something(
