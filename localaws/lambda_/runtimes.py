@@ -114,7 +114,7 @@ def interpreter(runtime: str) -> str:
 def difference(runtime: str, architecture: str) -> str:
     """How the functions of a runtime run differently here, and what to do about it; "" if they run as on Lambda."""
     if not runtime.startswith("python"):
-        return f"{runtime} functions do not run on the local AWS, which runs only Python functions"
+        return f"has the runtime {runtime}, but the local AWS runs only Python functions"
     system = platform.system().replace("Darwin", "macOS")
     machine = platform.machine().replace("aarch64", "arm64")
     texts, remedies = [], []

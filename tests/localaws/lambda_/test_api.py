@@ -188,7 +188,7 @@ def test_configuration_names_another_architecture(client: Any) -> None:
 def test_function_of_another_language_cannot_be_invoked(client: Any) -> None:
     function = deploy(client, Runtime="nodejs22.x")
     assert error_of(function.invoke)[0] == "InvalidRuntimeException"
-    assert "only those of Python runtimes" in runtime_error(function)
+    assert "The function has the runtime nodejs22.x, but" in runtime_error(function)
 
 
 @pytest.mark.proof  # the server searches again after five seconds
