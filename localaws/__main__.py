@@ -79,9 +79,7 @@ def main() -> None:
     listener = server.serve(arguments.port, server.Application(identity, on_request, handlers))
     identity["endpoint"] = f"http://{HOST}:{listener.server_port}"
 
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    stop = _stop_event()
     threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True).start()  # how soon it can be shut down
     threading.Thread(target=ttl.delete_expired_items, args=(stop,), daemon=True).start()
     threading.Thread(target=functions.end_idle, args=(stop, arguments.environment_idle), daemon=True).start()
@@ -97,6 +95,17 @@ def main() -> None:
         functions.close()
         if _holds(record, text):
             record.unlink()
+
+
+def _stop_event() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # Under nohup, functions would inherit that, and the frozen ones would outlive a server that is killed.
+        signal.signal(signal.SIGHUP, lambda *_: None)
+    return stop
 
 
 def _arguments() -> argparse.Namespace:

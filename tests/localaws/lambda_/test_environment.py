@@ -97,6 +97,16 @@ def test_frozen_process_ends_with_a_server_that_is_killed(tmp_path: Path) -> Non
     until(lambda: not any(map(state, processes)))
 
 
+def test_frozen_process_ends_with_a_killed_server_that_nohup_started(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    process, url = start(tmp_path)
+    signal.signal(signal.SIGHUP, before)
+    processes = deploy(clients(url), CHILD).invoke().payload
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=10)
+    until(lambda: not any(map(state, processes)))
+
+
 ISOLATED = not runtimes.isolation_error(sys.executable, Path(sys.prefix))
 
 
