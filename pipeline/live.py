@@ -29,7 +29,9 @@ class Screen:
 
     def print(self, text: str) -> None:
         """Print a line above the region. The terminal wraps the line, so users can copy it as one line."""
-        self._console.print(text, soft_wrap=True)
+        # Without this lock, rich's own thread can draw a region of another height between the parts of this line.
+        with self.live._lock:  # noqa: SLF001
+            self._console.print(text, soft_wrap=True)
 
     def show(self, event: Event) -> None:
         """Show an event of a step: the step runs, waits, or makes progress."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness import pseudo_terminal
-from tests.harness.project import bare_environment
+from tests.harness.project import ROOT, bare_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,3 +78,26 @@ def test_many_items_are_shown_as_a_bar_with_rate_and_time_left(late_project: Pro
     written, screen = on_terminal(late_project, "put-item", "--file", "items.jsonl", PIPELINE_NAME="bar")
     assert re.search(r"put-item .*\d+/3000 \d+/s \d:\d\d:\d\d", re.sub(r"\x1b\[\d+m", "", written))
     assert screen[-1].startswith("+ put-item         3000 items in table bar")
+
+
+# Prints lines as fast as it can, while rich's thread draws a region that becomes higher and lower.
+LINES = """
+from pipeline.events import Changed, Started
+from pipeline.live import Screen
+from pipeline.resources.change import Change
+screen = Screen()
+screen.live.refresh_per_second = 2000
+with screen.live:
+    for number in range(300):
+        for step in "abc":
+            screen.show(Started(step))
+        for step in "abc":
+            screen.show(Changed(step, Change(step, "created")))
+            screen.print(f"{step} {number}")
+"""
+
+
+def test_no_line_is_lost_while_the_region_changes_its_height() -> None:
+    environment = {**bare_environment(), **TERMINAL, "PYTHONPATH": str(ROOT)}
+    _, screen = pseudo_terminal.run([sys.executable, "-c", LINES], ROOT, environment)
+    assert screen == [f"{step} {number}" for number in range(300) for step in "abc"]
