@@ -47,13 +47,9 @@ from localaws.moto_patches import patch_moto
 def main() -> None:
     """Serve until a signal comes, or until there was no request for the idle hours."""
     arguments = _arguments()
-    directory: Path = arguments.directory
+    directory: Path = arguments.directory.resolve()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    identity: dict[str, object] = {
-        "pid": os.getpid(),
-        "id": secrets.token_hex(16),
-        "directory": str(directory.resolve()),
-    }
+    identity: dict[str, object] = {"pid": os.getpid(), "id": secrets.token_hex(16), "directory": str(directory)}
 
     def endpoint() -> str:
         return str(identity["endpoint"])

@@ -109,8 +109,7 @@ def check_stream(d: Deployment, current: Mapping[str, Any]) -> None:
 
 def table_key_arn(d: Deployment, current: Mapping[str, Any]) -> str:
     """The ARN of the table's customer managed key, or of an unreadable key; otherwise "". KMS API: DescribeKey."""
-    encryption = current.get("SSESpecification")
-    key = str(encryption.get("KMSMasterKeyId", "")) if isinstance(encryption, Mapping) else ""
+    key = str(current.get("SSESpecification", {}).get("KMSMasterKeyId", ""))
     try:
         found = d.client("kms").describe_key(KeyId=key)["KeyMetadata"] if key else {}
     except ClientError:
